@@ -1,0 +1,134 @@
+# Makefile of imaged.  `make help` lists what it can do.
+#
+# BUILD is where everything goes; SANITIZE=1 builds with ASan and UBSan (make asan does that in
+# a build folder of its own).  All warnings are errors; headers are tracked.
+
+BUILD ?= build
+CC ?= gcc
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := 0.1.0
+JOBS ?= $(shell nproc)
+
+PKGS := glib-2.0 gio-unix-2.0 sqlite3 libmicrohttpd jansson libcurl libzstd zlib libxxhash libsodium libnbd
+# Looked up when a recipe runs, so that `make deps` works before pkg-config is there.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
+PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
+
+CFLAGS ?= -O2 -g
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DIMAGED_VERSION='"$(VERSION)"' \
+  -I. -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wshadow -Wwrite-strings \
+  -Wpointer-arith -Wformat=2 -Wno-unused-parameter -Wno-missing-field-initializers \
+  -fstack-protector-strong -fno-strict-aliasing $(PKG_CFLAGS) $(CFLAGS)
+ALL_LDFLAGS = $(LDFLAGS) -Wl,--as-needed
+ifdef SANITIZE
+ALL_CFLAGS += -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+ALL_LDFLAGS += -fsanitize=address,undefined
+else
+ALL_CFLAGS += -D_FORTIFY_SOURCE=2
+endif
+
+LIB_SRC := $(wildcard imaged/base/*.c cow/*.c imaged/catalog/*.c imaged/job/*.c templates/*.c \
+  snapshot/*.c broker/*.c imaged/ops/*.c imaged/http/*.c)
+DAEMON_SRC := imaged/main.c imaged/daemon.c imaged/config.c
+CLI_SRC := $(wildcard imaged/cli/*.c)
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+TOOL_SRC := $(wildcard tests/tools/*.c)
+BENCH_SRC := $(wildcard tests/bench/*.c)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+LIB := $(BUILD)/libimaged.a
+UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SRC))
+TOOL_BIN := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(TOOL_SRC))
+BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
+
+.PHONY: all help deps build demo check bench lint asan fuzz install clean test-binaries format
+
+all: $(BUILD)/imaged $(BUILD)/imagectl
+
+help:
+	@echo 'make          build $(BUILD)/imaged and $(BUILD)/imagectl'
+	@echo 'make deps     install what is missing from Debian (list: docs/packages.txt)'
+	@echo 'make demo     show the main job on a real bootable image'
+	@echo 'make check    all tests         make lint    the quick static ones alone'
+	@echo 'make asan     the tests under ASan and UBSan'
+	@echo 'make fuzz     the fuzzers, FUZZ_SECONDS=60 each'
+	@echo 'make bench    speed and size: ours, the peer, the limit'
+	@echo 'make install  PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@echo '  CC   $<'
+	@$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(LIB): $(call obj,$(LIB_SRC))
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(BUILD)/imaged: $(call obj,$(DAEMON_SRC)) $(LIB)
+	@echo '  LINK $@'
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread -lm
+
+$(BUILD)/imagectl: $(call obj,$(CLI_SRC)) $(LIB)
+	@echo '  LINK $@'
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread -lm
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIB)
+	@mkdir -p $(@D)
+	@echo '  LINK $@'
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread -lm
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/tools/%.o $(LIB)
+	@mkdir -p $(@D)
+	@echo '  LINK $@'
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread -lm
+
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIB)
+	@mkdir -p $(@D)
+	@echo '  LINK $@'
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread -lm
+
+.SECONDARY:
+
+# The recipes that need installed packages start a second make, whose pkg-config then finds them.
+build:
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+
+test-binaries: all $(UNIT_BIN) $(TOOL_BIN)
+
+deps:
+	@sh tests/deps.sh docs/packages.txt
+
+demo: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@bash tests/demo.sh $(BUILD)
+
+lint:
+	@bash tests/lint/run.sh
+
+check: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) test-binaries
+	@bash tests/run.sh $(BUILD)
+
+asan: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/asan SANITIZE=1 CFLAGS='-O1 -g' test-binaries
+	@SANITIZED=1 bash tests/run.sh build/asan
+
+fuzz: deps
+	@BUILD=$(BUILD) bash tests/fuzz/run.sh $(or $(FUZZ_SECONDS),60)
+
+bench: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BENCH_BIN) $(TOOL_BIN)
+	@bash tests/bench/run.sh $(BUILD)
+
+install: all
+	@sh tests/install.sh '$(BUILD)' '$(DESTDIR)' '$(PREFIX)'
+
+format:
+	@clang-format -i $(LIB_SRC) $(DAEMON_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC) $(BENCH_SRC)
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,159 @@
+/* layer.c: opening one qcow2 file.  Images come from strangers, so no number read from a file is
+ * used before qcow2_header_parse() has checked its range and its place. */
+#include "cow/layer.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "imaged/base/durable.h"
+#include "imaged/base/error.h"
+
+#define FIRST_READ 4096u
+
+struct Layer {
+    int fd;
+    char *label;
+    guint64 file_size;
+    Qcow2Header header;
+    guint64 *l1; /* header.n_l1 entries in host byte order */
+};
+
+gboolean layer_pread(const Layer *layer, void *buffer, gsize len, guint64 offset, GError **error)
+{
+    guint8 *at = buffer;
+
+    while (len > 0) {
+        gssize got = pread(layer->fd, at, len, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) {
+            imaged_error_set_errno(error, errno, "cannot read '%s'", layer->label);
+            return FALSE;
+        }
+        if (got == 0) {
+            memset(at, 0, len);
+            break;
+        }
+        at += got;
+        len -= got;
+        offset += got;
+    }
+    return TRUE;
+}
+
+static gboolean read_header(Layer *layer, GError **error)
+{
+    gsize len = MIN(layer->file_size, FIRST_READ), need = 0;
+    g_autofree guint8 *data = g_malloc(FIRST_READ);
+    GError *local = NULL;
+
+    if (!layer_pread(layer, data, len, 0, error))
+        return FALSE;
+    if (qcow2_header_parse(data, len, layer->file_size, &layer->header, &need, &local))
+        return TRUE;
+    if (need > len) {
+        data = g_realloc(data, need);
+        if (!layer_pread(layer, data, need, 0, error))
+            return FALSE;
+        if (qcow2_header_parse(data, need, layer->file_size, &layer->header, &need, &local))
+            return TRUE;
+    }
+    if (!local)
+        g_set_error(&local, IMAGED_ERROR, IMAGED_ERROR_CORRUPT, "the header has no end");
+    g_propagate_prefixed_error(error, local, "'%s': ", layer->label);
+    return FALSE;
+}
+
+static gboolean read_l1(Layer *layer, GError **error)
+{
+    guint32 n = layer->header.n_l1;
+
+    layer->l1 = g_try_new(guint64, MAX(n, 1));
+    if (!layer->l1) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "'%s': not enough memory",
+                    layer->label);
+        return FALSE;
+    }
+    if (!layer_pread(layer, layer->l1, 8ull * n, layer->header.l1_offset, error))
+        return FALSE;
+    for (guint32 i = 0; i < n; i++)
+        layer->l1[i] = GUINT64_FROM_BE(layer->l1[i]);
+    return TRUE;
+}
+
+static gboolean check_readable(const Layer *layer, GError **error)
+{
+    const char *why = layer->header.crypt_method ? "is encrypted"
+                      : layer->header.incompatible & QCOW2_INCOMPAT_DATA_FILE
+                          ? "keeps its data in another file"
+                          : NULL;
+
+    if (!why)
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED, "'%s' %s", layer->label, why);
+    return FALSE;
+}
+
+Layer *layer_open_fd(int fd, const char *label, GError **error)
+{
+    g_autoptr(Layer) layer = g_new0(Layer, 1);
+    struct stat st;
+
+    layer->fd = fd;
+    layer->label = g_strdup(label);
+    if (fstat(fd, &st) < 0) {
+        imaged_error_set_errno(error, errno, "cannot read '%s'", label);
+        return NULL;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "'%s' is not a regular file", label);
+        return NULL;
+    }
+    layer->file_size = st.st_size;
+    if (!read_header(layer, error) || !check_readable(layer, error) || !read_l1(layer, error))
+        return NULL;
+    return g_steal_pointer(&layer);
+}
+
+void layer_free(Layer *layer)
+{
+    if (!layer)
+        return;
+    durable_close(&layer->fd);
+    qcow2_header_clear(&layer->header);
+    g_free(layer->l1);
+    g_free(layer->label);
+    g_free(layer);
+}
+
+const Qcow2Header *layer_header(const Layer *layer)
+{
+    return &layer->header;
+}
+
+guint64 layer_virtual_size(const Layer *layer)
+{
+    return layer->header.virtual_size;
+}
+
+guint64 layer_file_size(const Layer *layer)
+{
+    return layer->file_size;
+}
+
+int layer_fd(const Layer *layer)
+{
+    return layer->fd;
+}
+
+const char *layer_label(const Layer *layer)
+{
+    return layer->label;
+}
+
+guint64 layer_l1_entry(const Layer *layer, guint32 i)
+{
+    return layer->l1[i];
+}

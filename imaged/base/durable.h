@@ -1,0 +1,72 @@
+/* durable.h: every change that we make to storage passes here.
+ *
+ * Thin wrappers over the system calls that create, write, rename and delete, with our errors
+ * and with one process-wide counter of changes.  IMAGED_FAULT=kill:N (or eio:N, enospc:N) makes
+ * the N-th change kill the process, or fail: so that a test can stop the service at every single
+ * change it makes.  Not for reading.  All files are opened close-on-exec.  Safe from any thread.
+ *
+ * "path" in messages is the name given; the caller prefixes what it means to the user. */
+#pragma once
+
+#include <glib.h>
+#include <sys/types.h>
+
+/* Create a new file below dirfd (never opens an existing one, never follows a link).
+ * flags: O_DIRECT or 0.  Returns the descriptor (caller closes) or -1; IMAGED_ERROR_EXISTS. */
+int durable_create(int dirfd, const char *name, int flags, mode_t mode, GError **error);
+
+/* Write all of data at offset. */
+gboolean durable_write(int fd, const void *data, gsize len, guint64 offset, GError **error);
+
+/* Set the file's length; new bytes read as zeros. */
+gboolean durable_truncate(int fd, guint64 length, GError **error);
+
+gboolean durable_chmod(int fd, mode_t mode, GError **error);
+
+/* Flush the file's data and what is needed to find it again.  A failure is final. */
+gboolean durable_sync(int fd, GError **error);
+
+/* Flush a folder's entries. */
+gboolean durable_sync_dir(int dirfd, GError **error);
+
+/* Flush the whole file system that holds fd: for big batches alone. */
+gboolean durable_sync_fs(int fd, GError **error);
+
+/* Rename; replace says whether an existing target may be replaced (else IMAGED_ERROR_EXISTS). */
+gboolean durable_rename(int from_dirfd, const char *from, int to_dirfd, const char *to,
+                        gboolean replace, GError **error);
+
+gboolean durable_link(int from_dirfd, const char *from, int to_dirfd, const char *to,
+                      GError **error);
+
+/* Delete a file; one that is not there is no error. */
+gboolean durable_unlink(int dirfd, const char *name, GError **error);
+
+/* Make a folder if there is none. */
+gboolean durable_mkdir(int dirfd, const char *name, mode_t mode, GError **error);
+
+/* Replace (or make) a small file as a whole: temporary file, write, flush, rename, flush folder. */
+gboolean durable_replace(int dirfd, const char *name, const void *data, gsize len, mode_t mode,
+                         GError **error);
+
+/* Read a small file as a whole (at most max bytes, else IMAGED_ERROR_INVALID).  Caller frees
+ * *ret_data, which is NUL-terminated.  IMAGED_ERROR_NOT_FOUND if there is none. */
+gboolean durable_read(int dirfd, const char *name, gsize max, char **ret_data, gsize *ret_len,
+                      GError **error);
+
+/* Count one change made by other means (SQLite's commit, an ioctl) and apply the fault, if any.
+ * Returns 0 or the errno to fail with. */
+int durable_fault_point(void);
+
+/* Changes counted so far. */
+guint64 durable_n_changes(void);
+
+static inline void durable_close(int *fd)
+{
+    extern int close(int);
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+/* A descriptor that is closed at the end of its scope; set it to -1 to keep it open. */
+#define auto_fd __attribute__((cleanup(durable_close))) int

@@ -1,0 +1,80 @@
+/* ident.c: see ident.h. */
+#include "imaged/base/ident.h"
+
+#include <sodium.h>
+#include <string.h>
+
+#include "imaged/base/error.h"
+
+Id id_new(void)
+{
+    guint8 bytes[ID_LEN / 2];
+    Id id;
+
+    randombytes_buf(bytes, sizeof bytes);
+    sodium_bin2hex(id.s, sizeof id.s, bytes, sizeof bytes);
+    return id;
+}
+
+gboolean id_is_valid(const char *text)
+{
+    return text && strlen(text) == ID_LEN && strspn(text, "0123456789abcdef") == ID_LEN;
+}
+
+char *id_to_uuid(const char *id)
+{
+    return g_strdup_printf("%.8s-%.4s-%.4s-%.4s-%.12s", id, id + 8, id + 12, id + 16, id + 20);
+}
+
+char *id_to_mac(const char *id)
+{
+    return g_strdup_printf("52:54:00:%.2s:%.2s:%.2s", id, id + 2, id + 4);
+}
+
+char *text_for_message(const char *text, gsize max)
+{
+    GString *out = g_string_new(NULL);
+    gsize n = 0;
+
+    for (const char *p = text; *p; p++) {
+        if (n++ >= max) {
+            g_string_append(out, "...");
+            break;
+        }
+        g_string_append_c(out, g_ascii_isprint(*p) ? *p : '?');
+    }
+    return g_string_free(out, FALSE);
+}
+
+gboolean name_check(const char *what, const char *name, GError **error)
+{
+    static const char allowed[] = G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "._-";
+    gsize len = name ? strlen(name) : 0;
+
+    if (len >= 1 && len <= NAME_MAX_LEN && g_ascii_isalnum(name[0]) && strspn(name, allowed) == len)
+        return TRUE;
+    g_autofree char *shown = text_for_message(name ? name : "", 40);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "'%s' is not a valid %s name", shown,
+                what);
+    imaged_error_hint(error, "a name has 1 to %d of A-Z a-z 0-9 . _ - and begins with a letter "
+                             "or a digit", NAME_MAX_LEN);
+    return FALSE;
+}
+
+gboolean text_check(const char *what, const char *text, gsize max, GError **error)
+{
+    const char *why = NULL;
+
+    if (strlen(text) > max)
+        why = "too long";
+    else if (!g_utf8_validate(text, -1, NULL))
+        why = "not valid UTF-8";
+    for (const guchar *p = (const guchar *)text; !why && *p; p++) {
+        if (*p < 0x20 || *p == 0x7f)
+            why = "contains control characters";
+    }
+    if (!why)
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the %s is %s", what, why);
+    return FALSE;
+}
