@@ -17,7 +17,7 @@ PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
 
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DIMAGED_VERSION='"$(VERSION)"' \
-  -I. -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wshadow -Wwrite-strings \
+  -I. -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wshadow \
   -Wpointer-arith -Wformat=2 -Wno-unused-parameter -Wno-missing-field-initializers \
   -fstack-protector-strong -fno-strict-aliasing $(PKG_CFLAGS) $(CFLAGS)
 ALL_LDFLAGS = $(LDFLAGS) -Wl,--as-needed

@@ -26,8 +26,8 @@ typedef struct {
 typedef struct ChainMap ChainMap;
 
 /* A map over layers (the array is copied, the layers are borrowed and must outlive the map).
- * budget is the most bytes that cached windows may take (0 = 64 MiB).  A layer shorter than the
- * chain reads as zeros beyond its end, and hides nothing that is longer above it.
+ * budget is the most bytes that cached windows may take (0 = 64 MiB; at least 256 KiB).  A layer
+ * shorter than the chain reads as zeros beyond its end, and hides nothing that is longer above it.
  * INVALID if there are no layers or more than 65,535. */
 ChainMap *chain_map_new(Layer *const *layers, guint n_layers, guint64 budget, GError **error);
 void chain_map_free(ChainMap *map);
@@ -37,7 +37,7 @@ guint64 chain_map_size(const ChainMap *map); /* virtual size of the topmost laye
 Layer *chain_map_layer(const ChainMap *map, guint index);
 guint chain_map_n_layers(const ChainMap *map);
 
-/* Bytes that windows take now (tests check it against the budget). */
+/* Bytes that windows take now, cached or still held by a walk. */
 guint64 chain_map_memory(const ChainMap *map);
 
 /* The extent that holds offset, clipped to its window.  FALSE beyond the end (no error set) or on

@@ -17,7 +17,7 @@ typedef enum {
     EXTENT_UNALLOCATED, /* look below */
     EXTENT_ZERO,        /* reads as zeros, whatever lies below */
     EXTENT_DATA,        /* at host_offset */
-    EXTENT_COMPRESSED,  /* exactly one guest cluster (or its part at the image's end) */
+    EXTENT_COMPRESSED,  /* one guest cluster, or its part inside the range that was asked for */
 } ExtentKind;
 
 typedef struct {
@@ -70,6 +70,19 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(LayerExtents, layer_extents_free)
  * FALSE at the end (no error set) or on an error: CORRUPT (an entry that points outside of the
  * file, is misaligned or has impossible bits), UNAVAILABLE. */
 gboolean layer_extents_next(LayerExtents *extents, Extent *ret_extent, GError **error);
+
+/* Skip what lies before offset: the next extent starts there (offsets behind what was handed out
+ * already have no effect).  Tables that are skipped as a whole are never read. */
+void layer_extents_seek(LayerExtents *extents, guint64 offset);
+
+/* Add one extent of an iterator to counts. */
+static inline void layer_counts_add(LayerCounts *counts, const Extent *e)
+{
+    counts->n_extents += e->kind != EXTENT_UNALLOCATED;
+    counts->zero_bytes += e->kind == EXTENT_ZERO ? e->length : 0;
+    counts->data_bytes += e->kind == EXTENT_DATA || e->kind == EXTENT_COMPRESSED ? e->length : 0;
+    counts->compressed_bytes += e->kind == EXTENT_COMPRESSED ? e->length : 0;
+}
 
 /* Sum the whole layer up: the fast path of the reports.  Same errors. */
 gboolean layer_count(const Layer *layer, LayerCounts *ret_counts, GError **error);

@@ -89,6 +89,8 @@ static gboolean check_features(const guint8 *data, gsize len, Qcow2Header *h, GE
                     "the image uses an unknown compression type %d", (int)h->compression);
         return FALSE;
     }
+    if ((h->autoclear & QCOW2_AUTOCLEAR_RAW_DATA) && !(h->incompatible & QCOW2_INCOMPAT_DATA_FILE))
+        return corrupt(error, "raw external data without a data file");
     h->is_extended_l2 = !!(h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2);
     if (h->is_extended_l2 && h->cluster_bits < 14)
         return corrupt(error, "subclusters need clusters of at least 16 KiB");
@@ -120,6 +122,9 @@ static gboolean check_numbers(Qcow2Header *h, guint64 file_size, GError **error)
     if (h->virtual_size > G_MAXINT64 - cluster || h->virtual_size % 512 != 0)
         return corrupt(error, "virtual size %" G_GUINT64_FORMAT " is out of range",
                        h->virtual_size);
+    /* QEMU refuses a bad offset even if there are no snapshots. */
+    if (h->snapshots_offset > G_MAXINT64 || (h->snapshots_offset & (cluster - 1)))
+        return corrupt(error, "the snapshot table is misaligned");
     if (h->n_snapshots > QCOW2_MAX_SNAPSHOTS)
         return corrupt(error, "%u internal snapshots are too many", h->n_snapshots);
     if (h->n_snapshots && !placed(h, h->snapshots_offset, 40ull * h->n_snapshots, file_size))
@@ -204,11 +209,12 @@ static gboolean parse_extensions(const guint8 *data, gsize len, guint64 limit, Q
         }
         guint32 type = be32_at(data + at);
         guint32 ext_len = be32_at(data + at + 4);
-        if (type == QCOW2_EXT_END)
-            return TRUE;
         at += 8;
+        /* Of the end mark, too: QEMU compares its length as well. */
         if (ext_len > limit - at)
             return corrupt(error, "header extension 0x%08x is too long", type);
+        if (type == QCOW2_EXT_END)
+            return TRUE;
         if (at + ext_len > len) {
             *ret_need = limit;
             return FALSE;

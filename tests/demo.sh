@@ -4,11 +4,11 @@
 # demo.sh BUILD_DIR: what imaged is for, shown on real guests (this is `make demo`).
 #
 # One golden template becomes 100 desktops.  One of them is booted and written to, re-imaged, and
-# brought back; each time the guest itself says what it finds on its disk, and the demo fails if that
-# is not what should be there.
+# brought back; each time the guest itself says what it finds on its disk, and the demo fails if
+# that is not what should be there.
 #
-# All it makes is in one scratch folder that is gone at the end, however it ends.  Only the downloaded
-# Debian packages stay, in BUILD_DIR/cache/golden.
+# All it makes is in one scratch folder that is gone at the end, however it ends.  Only the
+# downloaded Debian packages stay, in BUILD_DIR/cache/golden.
 set -euo pipefail
 export LC_ALL=C
 
@@ -150,9 +150,7 @@ prepare() {
     for program in imaged imagectl; do
         [ -x "$build/$program" ] || die "$build/$program is missing: run 'make' first"
     done
-    for program in qemu-system-x86_64 qemu-img; do
-        command -v "$program" >/dev/null || die "'$program' is not installed"
-    done
+    command -v qemu-system-x86_64 >/dev/null || die "'qemu-system-x86_64' is not installed"
 
     trap cleanup EXIT
     trap 'exit 1' HUP INT TERM
@@ -170,13 +168,14 @@ main() {
     prepare "$@"
     begin_ms=$(now_ms)
     golden=$scratch/golden.raw
-    echo "imaged keeps disk images of virtual desktops: one golden template, and a thin diff per desktop."
+    echo "imaged keeps disk images of desktops: one golden template, and a thin diff for each."
     echo "All of this happens in $scratch, which is removed at the end."
 
-    step "Build a golden image: a small Debian system that boots from its own disk." \
+    step "Build a golden image: a small system of Debian packages that boots from its own disk." \
          "(The first time this downloads 27 MB of Debian packages.)"
     show_command tests/guest/make-golden.sh "$golden" "$build/cache/golden"
-    "$here/guest/make-golden.sh" "$golden" "$build/cache/golden" || die "cannot build the golden image"
+    "$here/guest/make-golden.sh" "$golden" "$build/cache/golden" ||
+        die "cannot build the golden image"
     printf '   %s: %d MiB for the guest, %d MiB on this disk\n' "$golden" \
         $(($(stat -c %s "$golden") / 1048576)) $(($(stat -c '%b * %B' "$golden") / 1048576))
 

@@ -36,8 +36,8 @@ readonly DATA_START_MIB=$((BOOT_START_MIB + BOOT_MIB))
 readonly DATA_MIB=$((DISK_MIB - DATA_START_MIB - 1))
 readonly MBR_CODE=/usr/lib/SYSLINUX/mbr.bin
 
-# What /init loads, besides what these stand on.  ext4 wants crc32c without naming it as a dependency.
-# A kernel may have some of them built in.
+# What /init loads, besides what these stand on.  ext4 wants crc32c without naming it as a
+# dependency. A kernel may have some of them built in.
 readonly MODULES=(virtio_pci virtio_blk crc32c_generic ext4)
 
 die() {
@@ -60,14 +60,16 @@ find_package() {
 
 # fetch_package NAME: download one package into the cache with the system's own apt.
 fetch_package() {
-    local partial=$scratch/download
-
     command -v apt-get >/dev/null || die "apt-get is needed to download $1"
-    mkdir -p "$partial"
+    # Inside the cache, so that a package appears there by a rename: never half of one.
+    partial=$(mktemp -d "$cache/.download.XXXXXX")
     # As root, apt wants to download as the user _apt, who cannot write into our folder.
-    (cd "$partial" && apt-get -q -o APT::Sandbox::User=root download "$1") >"$scratch/apt.log" 2>&1 ||
+    (cd "$partial" && apt-get -q -o APT::Sandbox::User=root download "$1") \
+        >"$scratch/apt.log" 2>&1 ||
         die "cannot download $1 (has 'apt-get update' been run?): $(tail -n 1 "$scratch/apt.log")"
     mv "$partial"/*.deb "$cache/"
+    rm -rf "$partial"
+    partial=
 }
 
 # linux-image-cloud-amd64 is an empty package that depends on the kernel of the day.
@@ -103,7 +105,8 @@ unpack_kernel() {
     local wanted=('./boot/vmlinuz-*' './lib/modules/*/modules.builtin')
     local folder
 
-    # Folders, not single modules: tar fails for a name it does not find, and a module may be built in.
+    # Folders, not single modules: tar fails for a name it does not find, and a module may be
+    # built in.
     for folder in drivers/virtio drivers/block crypto lib fs; do
         wanted+=("./lib/modules/*/kernel/$folder/*")
     done
@@ -209,7 +212,7 @@ make_initramfs() {
 # make_data_tree DIR: what the ext4 partition holds before anybody has used the desktop.
 make_data_tree() {
     mkdir -p "$1"
-    echo "A golden image for the tests of imaged. The file 'marker' appears when a guest writes it." \
+    echo "A golden image of imaged's tests. The file 'marker' appears when a guest writes it." \
         >"$1/README"
 }
 
@@ -249,7 +252,8 @@ CONFIG
     make_data_tree "$scratch/data"
     mkfs.ext4 -q -F -L golden-data -d "$scratch/data" \
         -E "offset=$((DATA_START_MIB * 1024 * 1024)),root_owner=0:0" \
-        "$disk" "${DATA_MIB}M" >>"$scratch/mkfs.log" 2>&1 || die "mkfs.ext4: $(cat "$scratch/mkfs.log")"
+        "$disk" "${DATA_MIB}M" >>"$scratch/mkfs.log" 2>&1 ||
+        die "mkfs.ext4: $(cat "$scratch/mkfs.log")"
 }
 
 main() {
@@ -262,7 +266,8 @@ main() {
     local out=$1
     # Beside the result: the rename at the end must stay within one file system.
     scratch=$(mktemp -d "$(dirname "$out")/.golden.XXXXXX")
-    trap 'rm -rf "$scratch"' EXIT
+    partial=
+    trap 'rm -rf "$scratch" ${partial:+"$partial"}' EXIT
     trap 'exit 1' HUP INT TERM
     cache=${2:-$scratch/cache}
     mkdir -p "$cache"

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# run-guest.sh DISK [COMMAND...]: boot a disk made by make-golden.sh, give it commands, power it off.
+# run-guest.sh DISK [COMMAND...]: boot a disk of make-golden.sh, give it commands, power it off.
 #
-# Each COMMAND is one line for the guest ("mark hello", "show"); make-golden.sh says which there are.
-# The guest's "golden:" lines go to standard output.  DISK is qcow2 unless GUEST_FORMAT=raw.
+# Each COMMAND is one line for the guest ("mark hello", "show"); make-golden.sh says which there
+# are. The guest's "golden:" lines go to standard output.  DISK is qcow2 unless GUEST_FORMAT=raw.
 #
 # Exit code 0 means: it came up, answered every command without an error, and powered off by itself.
 # Anything else fails with the reason and the last console lines on standard error.  The time limit
 # (GUEST_TIMEOUT, 120 seconds) is for the whole run.  QEMU never outlives this script.
 #
-# The accelerator is always TCG: a /dev/kvm that exists may still hang for ever, and these guests are
-# small enough not to need it.
+# The accelerator is always TCG: a /dev/kvm that exists may still hang for ever, and these guests
+# are small enough not to need it.
 set -euo pipefail
 export LC_ALL=C
 
@@ -52,22 +52,23 @@ stop_qemu() {
 
 start_qemu() {
     # QEMU splits options at commas; a doubled comma is a comma.
-    local name=${1//,/,,}
+    local file="file.driver=file,file.discard=unmap,file.filename=${1//,/,,}"
 
-    # The driver is said, never probed.  A backing file is followed by the name in the image's header,
-    # which is right only here: the image comes from our own test.
-    # -nodefaults: without floppy, network card and display the BIOS is through at once.
-    # -no-reboot: a kernel that panics ends the run instead of booting again.
+    # The driver is said, never probed.  A backing file is followed by the name in the image's
+    # header, which is right only here: the image comes from our own test. -nodefaults: without
+    # floppy, network card and display the BIOS is through at once. -no-reboot: a kernel that
+    # panics ends the run instead of booting again.
     coproc QEMU {
         exec qemu-system-x86_64 -nodefaults -no-user-config -no-reboot \
             -machine pc -accel tcg -cpu max -smp 1 -m "$MEMORY_MIB" -display none \
-            -blockdev "driver=$FORMAT,node-name=disk,discard=unmap,file.driver=file,file.discard=unmap,file.filename=$name" \
+            -blockdev "driver=$FORMAT,node-name=disk,discard=unmap,$file" \
             -device virtio-blk-pci,drive=disk,bootindex=1 \
             -chardev stdio,id=console,signal=off -serial chardev:console
     }
     # shellcheck disable=SC2153   # set by coproc
     qemu_pid=$QEMU_PID
-    # bash forgets the coprocess's descriptors when it ends; its last lines are still to be read then.
+    # bash forgets the coprocess's descriptors when it ends; its last lines are still to be read
+    # then.
     exec {from_guest}<&"${QEMU[0]}" {to_guest}>&"${QEMU[1]}"
 }
 
@@ -103,10 +104,11 @@ send() {
 
 # The guest is off when QEMU has closed the console and gone.
 wait_for_end() {
-    local line status=0
+    local line left status=0
 
     while :; do
-        IFS= read -r -t $((deadline > SECONDS ? deadline - SECONDS : 1)) -u "$from_guest" line || status=$?
+        left=$((deadline > SECONDS ? deadline - SECONDS : 1))
+        IFS= read -r -t "$left" -u "$from_guest" line || status=$?
         [ "$status" -le 128 ] || die "time-out: the guest did not power off within $TIMEOUT_S s"
         [ "$status" -eq 0 ] || break
         remember "${line//$'\r'/}"

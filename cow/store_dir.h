@@ -1,0 +1,46 @@
+/* store_dir.h: what store_dir.c (the folder as a whole) and store_dir_layers.c (the slots in it)
+ * share.  For those two files alone. */
+#pragma once
+
+#include <sys/stat.h>
+
+#include "cow/store.h"
+
+typedef struct {
+    Store base;
+    int root;                    /* the store's folder, held open */
+    int place[STORE_N_PLACES];   /* its four folders */
+    int owner;                   /* holds the owner lock */
+    dev_t root_dev;              /* what location must still be */
+    ino_t root_ino, marker_ino;
+} DirStore;
+
+#define MARKER_NAME "imaged-store.json"
+#define OWNER_NAME "owner"
+#define JOURNAL_NAME "journal"
+
+StoreStat store_dir_stat_of(const struct stat *st);
+
+/* The slot functions of StoreOps, from store_dir_layers.c. */
+gboolean store_dir_create_overlays(Store *store, const StoreOverlay *overlays, guint n,
+                                   GError **error);
+int store_dir_create_tmp(Store *store, const char *slot, GError **error);
+gboolean store_dir_publish_tmp(Store *store, const char *slot, gboolean is_frozen, GError **error);
+gboolean store_dir_move(Store *store, const char *const *slots, guint n, StorePlace from,
+                        StorePlace to, gboolean durable, GError **errors, GError **error);
+gboolean store_dir_discard(Store *store, StorePlace place, const char *const *slots, guint n,
+                           GError **error);
+gboolean store_dir_reclaim_step(Store *store, StorePlace place, const char *slot,
+                                guint64 *ret_freed, gboolean *ret_gone, GError **error);
+gboolean store_dir_stat(Store *store, StorePlace place, const char *slot, StoreStat *ret_stat,
+                        GError **error);
+gboolean store_dir_list(Store *store, StorePlace place, StoreVisit visit, gpointer user,
+                        GError **error);
+int store_dir_open_slot(Store *store, StorePlace place, const char *slot, gboolean *ret_is_live,
+                        GError **error);
+gboolean store_dir_lock(Store *store, StorePlace place, const char *slot, ImageLock *ret_lock,
+                        GError **error);
+char *store_dir_path(Store *store, const char *slot, GError **error);
+
+/* Visit every entry of the folder dirfd but "." and "..". */
+gboolean store_dir_visit_folder(int dirfd, StoreVisit visit, gpointer user, GError **error);

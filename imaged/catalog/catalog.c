@@ -1,0 +1,540 @@
+/* catalog.c: the writer thread takes all changes that wait, applies each in a savepoint, appends the
+ * facts of those that hold to the stores' journals, and commits.  The order matters:
+ *
+ *   apply (a broken rule fails here, alone) -> journal, flushed -> COMMIT, flushed -> answer
+ *
+ * Stopped before the journal: nothing happened.  Stopped after it: the next start replays. */
+#include "imaged/catalog/catalog.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "imaged/base/durable.h"
+#include "imaged/base/error.h"
+#include "imaged/base/units.h"
+#include "imaged/catalog/record.h"
+#include "imaged/catalog/schema.h"
+
+#define MAX_READERS 4
+#define MAX_GROUP 512
+#define RESERVE (8 * MIB)
+
+typedef gboolean (*WriterTask)(Catalog *catalog, gpointer data, GError **error);
+
+typedef struct {
+    Changes *changes; /* NULL: run task alone, or stop if that is NULL too */
+    WriterTask task;
+    gpointer data;
+    GError *error;
+    gboolean failed, done;
+    GMutex lock;
+    GCond cond;
+} Request;
+
+struct Catalog {
+    char *uri;
+    Db *writer;       /* used by the writer thread once that runs */
+    GThread *thread;
+    GAsyncQueue *queue; /* of Request */
+    gint broken;        /* atomic: no more commits */
+
+    CatalogJournal journal; /* set before the first commit */
+    gpointer journal_user;
+
+    GMutex lock;      /* guards what follows */
+    GCond changed;
+    GQueue readers;   /* idle connections */
+    guint n_readers;
+    guint64 n_commits;
+    gint64 last_event;
+};
+
+static gboolean begin(Db *db, GError **error)
+{
+    return db_run(db, error, "BEGIN IMMEDIATE", "");
+}
+
+static void roll_back(Db *db)
+{
+    if (!sqlite3_get_autocommit(db_handle(db)))
+        db_run(db, NULL, "ROLLBACK", "");
+}
+
+static void fail(Request *r, const GError *error)
+{
+    r->failed = TRUE;
+    if (!r->error)
+        r->error = g_error_copy(error);
+}
+
+/* Apply every request in a savepoint of its own; one that fails is undone and left out. */
+static gboolean apply_group(Catalog *c, GPtrArray *group, GError **error)
+{
+    for (guint i = 0; i < group->len; i++) {
+        Request *r = group->pdata[i];
+        g_autoptr(GError) local = NULL;
+        if (r->failed)
+            continue;
+        if (!db_run(c->writer, error, "SAVEPOINT one", ""))
+            return FALSE;
+        if (changes_apply(r->changes, c->writer, &local)) {
+            if (!db_run(c->writer, error, "RELEASE one", ""))
+                return FALSE;
+            continue;
+        }
+        fail(r, local);
+        if (sqlite3_get_autocommit(db_handle(c->writer))) {
+            g_propagate_error(error, g_steal_pointer(&local)); /* a full disk ends all of it */
+            return FALSE;
+        }
+        if (!db_run(c->writer, error, "ROLLBACK TO one", "") ||
+            !db_run(c->writer, error, "RELEASE one", ""))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean next_seq(Catalog *c, const char *store_id, guint64 *ret_seq, GError **error)
+{
+    Query *q = db_query(c->writer, "SELECT seq FROM store WHERE id = ?1", "t", store_id);
+    gboolean found = query_next(q);
+    guint64 seq = found ? (guint64)query_int(q, "seq") : 0;
+
+    if (!query_end(q, error))
+        return FALSE;
+    if (!found) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "the store is not known");
+        return FALSE;
+    }
+    *ret_seq = MAX(seq, c->journal.last_seq ? c->journal.last_seq(c->journal_user, store_id) : 0) + 1;
+    return TRUE;
+}
+
+static gboolean journal_store(Catalog *c, GPtrArray *group, const char *store_id, GError **error)
+{
+    g_autoptr(GString) put = g_string_new(NULL), del = g_string_new(NULL);
+    guint64 seq;
+
+    for (guint i = 0; i < group->len; i++) {
+        Request *r = group->pdata[i];
+        if (!r->failed)
+            changes_to_json(r->changes, store_id, put, del);
+    }
+    if (!next_seq(c, store_id, &seq, error))
+        return FALSE;
+    if (c->journal.append) {
+        g_autoptr(GString) record = record_make(put->str, del->str, FALSE);
+        if (!c->journal.append(c->journal_user, store_id, seq, record->str, record->len, error))
+            return FALSE;
+    }
+    return db_run(c->writer, error, "UPDATE store SET seq = ?2 WHERE id = ?1", "ti", store_id,
+                  (gint64)seq);
+}
+
+/* Append the group's facts to every journal they belong to.  A store that cannot be written fails
+ * the requests that touch it; *ret_retry says to do the group again without them. */
+static gboolean journal_group(Catalog *c, GPtrArray *group, gboolean *ret_retry, guint *ret_n,
+                              GError **error)
+{
+    g_autoptr(GHashTable) stores = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    GHashTableIter iter;
+    gpointer store_id;
+
+    for (guint i = 0; i < group->len; i++) {
+        Request *r = group->pdata[i];
+        if (!r->failed)
+            changes_add_stores(r->changes, stores);
+    }
+    g_hash_table_iter_init(&iter, stores);
+    while (g_hash_table_iter_next(&iter, &store_id, NULL)) {
+        g_autoptr(GError) local = NULL;
+        if (journal_store(c, group, store_id, &local)) {
+            (*ret_n)++;
+            continue;
+        }
+        for (guint i = 0; i < group->len; i++) {
+            Request *r = group->pdata[i];
+            if (changes_touch_store(r->changes, store_id))
+                fail(r, local);
+        }
+        *ret_retry = TRUE;
+        g_propagate_error(error, g_steal_pointer(&local));
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static void fail_all(GPtrArray *group, const GError *error)
+{
+    for (guint i = 0; i < group->len; i++)
+        fail(group->pdata[i], error);
+}
+
+static gboolean try_group(Catalog *c, GPtrArray *group, gboolean *ret_retry)
+{
+    g_autoptr(GError) error = NULL;
+    guint n_journaled = 0;
+    int fault;
+
+    *ret_retry = FALSE;
+    if (begin(c->writer, &error) && apply_group(c, group, &error) &&
+        journal_group(c, group, ret_retry, &n_journaled, &error)) {
+        if ((fault = durable_fault_point()))
+            imaged_error_set_errno(&error, fault, "cannot commit to the catalog");
+        else if (db_run(c->writer, &error, "COMMIT", ""))
+            return TRUE;
+    }
+    roll_back(c->writer);
+    if (n_journaled > 0) {
+        /* Some journal has what the database will never get: only a new start can mend that. */
+        g_atomic_int_set(&c->broken, 1);
+        *ret_retry = FALSE;
+        if (c->journal.failed)
+            c->journal.failed(c->journal_user, error->message);
+    }
+    if (!*ret_retry)
+        fail_all(group, error);
+    return FALSE;
+}
+
+static gboolean compact_store(Catalog *c, gpointer store_id, GError **error)
+{
+    g_autoptr(GString) record = record_snapshot(c->writer, store_id, error);
+    guint64 seq;
+
+    return record && next_seq(c, store_id, &seq, error) &&
+           c->journal.compact(c->journal_user, store_id, seq, record->str, record->len, error) &&
+           db_run(c->writer, error, "UPDATE store SET seq = ?2 WHERE id = ?1", "ti", store_id,
+                  (gint64)seq);
+}
+
+static void compact_if_wanted(Catalog *c, GPtrArray *group)
+{
+    g_autoptr(GHashTable) stores = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    GHashTableIter iter;
+    gpointer store_id;
+
+    for (guint i = 0; i < group->len; i++)
+        changes_add_stores(((Request *)group->pdata[i])->changes, stores);
+    g_hash_table_iter_init(&iter, stores);
+    while (g_hash_table_iter_next(&iter, &store_id, NULL)) {
+        if (c->journal.wants_compaction && c->journal.wants_compaction(c->journal_user, store_id))
+            compact_store(c, store_id, NULL); /* if it fails, the long journal serves as well */
+    }
+}
+
+static void note_commit(Catalog *c, GPtrArray *group)
+{
+    gboolean has_events = FALSE;
+    gint64 last = 0;
+
+    for (guint i = 0; i < group->len; i++)
+        has_events |= changes_has_events(((Request *)group->pdata[i])->changes);
+    if (has_events) {
+        Query *q = db_query(c->writer, "SELECT coalesce(max(id), 0) AS id FROM event", "");
+        last = query_next(q) ? query_int(q, "id") : 0;
+        query_end(q, NULL);
+    }
+    g_mutex_lock(&c->lock);
+    c->n_commits++;
+    c->last_event = MAX(c->last_event, last);
+    if (has_events)
+        g_cond_broadcast(&c->changed);
+    g_mutex_unlock(&c->lock);
+}
+
+static void finish(Request *r)
+{
+    g_mutex_lock(&r->lock);
+    r->done = TRUE;
+    g_cond_signal(&r->cond);
+    g_mutex_unlock(&r->lock);
+}
+
+static void run_group(Catalog *c, GPtrArray *group)
+{
+    gboolean retry = TRUE, ok = FALSE;
+
+    if (g_atomic_int_get(&c->broken)) {
+        g_autoptr(GError) error = g_error_new(IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
+                                              "the catalog has failed and must be opened anew");
+        fail_all(group, error);
+        retry = FALSE;
+    }
+    while (retry && !ok)
+        ok = try_group(c, group, &retry);
+    if (ok) {
+        compact_if_wanted(c, group);
+        note_commit(c, group);
+    }
+}
+
+static gpointer writer_main(gpointer data)
+{
+    Catalog *c = data;
+
+    for (;;) {
+        g_autoptr(GPtrArray) group = g_ptr_array_new();
+        Request *r = g_async_queue_pop(c->queue), *special = NULL;
+        while (r && !special) {
+            if (!r->changes)
+                special = r;
+            else
+                g_ptr_array_add(group, r);
+            r = !special && group->len < MAX_GROUP ? g_async_queue_try_pop(c->queue) : NULL;
+        }
+        if (group->len)
+            run_group(c, group);
+        for (guint i = 0; i < group->len; i++)
+            finish(group->pdata[i]);
+        if (special) {
+            gboolean stop = !special->task;
+            if (!stop)
+                special->failed = !special->task(c, special->data, &special->error);
+            finish(special);
+            if (stop)
+                return NULL;
+        }
+    }
+}
+
+static gboolean submit(Catalog *c, Request *r, GError **error)
+{
+    g_mutex_init(&r->lock);
+    g_cond_init(&r->cond);
+    g_async_queue_push(c->queue, r);
+    g_mutex_lock(&r->lock);
+    while (!r->done)
+        g_cond_wait(&r->cond, &r->lock);
+    g_mutex_unlock(&r->lock);
+    g_mutex_clear(&r->lock);
+    g_cond_clear(&r->cond);
+    if (r->error)
+        g_propagate_error(error, r->error);
+    return !r->failed;
+}
+
+gboolean catalog_commit(Catalog *c, Changes *changes, GError **error)
+{
+    Request r = { .changes = changes };
+    gboolean ok = submit(c, &r, error);
+
+    changes_free(changes);
+    return ok;
+}
+
+/* Run task in the writer thread, between two groups. */
+static gboolean run_in_writer(Catalog *c, WriterTask task, gpointer data, GError **error)
+{
+    Request r = { .task = task, .data = data };
+
+    return submit(c, &r, error);
+}
+
+gboolean catalog_compact(Catalog *c, const char *store_id, GError **error)
+{
+    return run_in_writer(c, compact_store, (gpointer)store_id, error);
+}
+
+Catalog *catalog_open(const char *uri, GError **error)
+{
+    g_autoptr(Db) db = db_open(uri, TRUE, error);
+
+    if (!db || !schema_migrate(db, error))
+        return NULL;
+    Catalog *c = g_new0(Catalog, 1);
+    c->uri = g_strdup(uri);
+    c->writer = g_steal_pointer(&db);
+    c->queue = g_async_queue_new();
+    g_mutex_init(&c->lock);
+    g_cond_init(&c->changed);
+    g_queue_init(&c->readers);
+    Query *q = db_query(c->writer, "SELECT coalesce(max(id), 0) AS id FROM event", "");
+    c->last_event = query_next(q) ? query_int(q, "id") : 0;
+    query_end(q, NULL);
+    catalog_reserve(c);
+    c->thread = g_thread_new("catalog", writer_main, c);
+    return c;
+}
+
+void catalog_close(Catalog *c)
+{
+    Request stop = { 0 };
+    Db *db;
+
+    if (!c)
+        return;
+    submit(c, &stop, NULL);
+    g_thread_join(c->thread);
+    while ((db = g_queue_pop_head(&c->readers)))
+        db_close(db);
+    db_close(c->writer);
+    g_async_queue_unref(c->queue);
+    g_mutex_clear(&c->lock);
+    g_cond_clear(&c->changed);
+    g_free(c->uri);
+    g_free(c);
+}
+
+void catalog_set_journal(Catalog *c, const CatalogJournal *journal, gpointer user)
+{
+    c->journal = *journal;
+    c->journal_user = user;
+}
+
+Db *catalog_read_begin(Catalog *c)
+{
+    g_mutex_lock(&c->lock);
+    while (g_queue_is_empty(&c->readers) && c->n_readers >= MAX_READERS)
+        g_cond_wait(&c->changed, &c->lock);
+    Db *db = g_queue_pop_head(&c->readers);
+    if (!db)
+        c->n_readers++;
+    g_mutex_unlock(&c->lock);
+    if (!db) {
+        g_autoptr(GError) error = NULL;
+        db = db_open(c->uri, FALSE, &error);
+        if (!db)
+            g_error("cannot open the catalog for reading: %s", error->message);
+    }
+    return db;
+}
+
+void catalog_read_end(Catalog *c, Db *db)
+{
+    g_mutex_lock(&c->lock);
+    g_queue_push_head(&c->readers, db);
+    g_cond_broadcast(&c->changed);
+    g_mutex_unlock(&c->lock);
+}
+
+typedef struct {
+    const char *store_id, *data;
+    guint64 seq;
+    gsize len;
+} Replay;
+
+static gboolean replay(Catalog *c, gpointer data, GError **error)
+{
+    Replay *r = data;
+
+    if (!begin(c->writer, error))
+        return FALSE;
+    if (db_run(c->writer, error, "PRAGMA defer_foreign_keys = ON", "") &&
+        record_apply(c->writer, r->store_id, r->data, r->len, error) &&
+        db_run(c->writer, error, "UPDATE store SET seq = ?2 WHERE id = ?1", "ti", r->store_id,
+               (gint64)r->seq) &&
+        db_run(c->writer, error, "COMMIT", ""))
+        return TRUE;
+    roll_back(c->writer);
+    return FALSE;
+}
+
+gboolean catalog_replay(Catalog *c, const char *store_id, guint64 seq, const char *data, gsize len,
+                        GError **error)
+{
+    Replay r = { store_id, data, seq, len };
+
+    return run_in_writer(c, replay, &r, error);
+}
+
+static gboolean forget_facts(Catalog *c, gpointer unused, GError **error)
+{
+    return db_script(c->writer,
+                     "BEGIN IMMEDIATE; DELETE FROM trash; DELETE FROM desktop; DELETE FROM version;"
+                     "DELETE FROM template; DELETE FROM layer; DELETE FROM layer_counts;"
+                     "UPDATE store SET seq = 0; COMMIT;",
+                     error);
+}
+
+gboolean catalog_forget_facts(Catalog *c, GError **error)
+{
+    return run_in_writer(c, forget_facts, NULL, error);
+}
+
+gboolean catalog_backup(Catalog *c, const char *path, GError **error)
+{
+    Db *db = catalog_read_begin(c);
+    sqlite3 *copy = NULL;
+    int result = SQLITE_ERROR;
+
+    unlink(path);
+    if (sqlite3_open(path, &copy) == SQLITE_OK) {
+        sqlite3_backup *backup = sqlite3_backup_init(copy, "main", db_handle(db), "main");
+        if (backup) {
+            do
+                result = sqlite3_backup_step(backup, 256);
+            while (result == SQLITE_OK || result == SQLITE_BUSY || result == SQLITE_LOCKED);
+            sqlite3_backup_finish(backup);
+        }
+        /* the copy lies alone: without a log beside it */
+        sqlite3_exec(copy, "PRAGMA journal_mode=DELETE", NULL, NULL, NULL);
+    }
+    sqlite3_close(copy);
+    catalog_read_end(c, db);
+    if (result == SQLITE_DONE)
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "cannot back up the catalog: %s",
+                sqlite3_errstr(result));
+    return FALSE;
+}
+
+static void reserve_file(const char *path)
+{
+    auto_fd fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    off_t end = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
+
+    if (end >= 0 && !durable_fault_point() &&
+        fallocate(fd, FALLOC_FL_KEEP_SIZE, end, RESERVE) < 0)
+        g_debug("no reserve behind the catalog's file");
+}
+
+void catalog_reserve(Catalog *c)
+{
+    const char *path = sqlite3_db_filename(db_handle(c->writer), "main");
+
+    if (!path || !*path || !g_str_has_prefix(c->uri, "file:"))
+        return;
+    reserve_file(path);
+    reserve_file(sqlite3_filename_wal(path));
+}
+
+char *catalog_get_meta(Catalog *c, const char *key)
+{
+    Db *db = catalog_read_begin(c);
+    Query *q = db_query(db, "SELECT value FROM meta WHERE key = ?1", "t", key);
+    char *value = query_next(q) ? g_strdup(query_text(q, "value")) : NULL;
+
+    query_end(q, NULL);
+    catalog_read_end(c, db);
+    return value;
+}
+
+void changes_set_meta(Changes *changes, const char *key, const char *value)
+{
+    changes_sql(changes,
+                "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET"
+                " value = ?2",
+                "tt", key, value);
+}
+
+guint64 catalog_n_commits(Catalog *c)
+{
+    g_mutex_lock(&c->lock);
+    guint64 n = c->n_commits;
+    g_mutex_unlock(&c->lock);
+    return n;
+}
+
+gint64 catalog_wait_event(Catalog *c, gint64 after, gint64 ms)
+{
+    gint64 until = g_get_monotonic_time() + ms * 1000;
+
+    g_mutex_lock(&c->lock);
+    while (c->last_event <= after && g_cond_wait_until(&c->changed, &c->lock, until))
+        ;
+    gint64 last = c->last_event;
+    g_mutex_unlock(&c->lock);
+    return last;
+}

@@ -1,0 +1,213 @@
+/* db.c: see db.h. */
+#include "imaged/catalog/db.h"
+
+#include <string.h>
+
+#include "imaged/base/error.h"
+
+struct Db {
+    sqlite3 *handle;
+    GHashTable *statements; /* literal's address -> sqlite3_stmt */
+};
+
+struct Query {
+    Db *db;
+    sqlite3_stmt *stmt; /* NULL if it could not be prepared */
+    int result;
+    int n_columns;
+    gboolean is_own; /* not in the cache: finalized at the end */
+};
+
+static void set_error(sqlite3 *handle, int result, GError **error)
+{
+    ImagedError code;
+    int extended = handle ? sqlite3_extended_errcode(handle) : result;
+
+    switch (result & 0xff) {
+    case SQLITE_CONSTRAINT:
+        code = extended == SQLITE_CONSTRAINT_FOREIGNKEY ? IMAGED_ERROR_INVALID
+                                                        : IMAGED_ERROR_EXISTS;
+        break;
+    case SQLITE_FULL:
+        code = IMAGED_ERROR_NO_SPACE;
+        break;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        code = IMAGED_ERROR_CORRUPT;
+        break;
+    default:
+        code = IMAGED_ERROR_UNAVAILABLE;
+    }
+    g_set_error(error, IMAGED_ERROR, code, "catalog: %s",
+                handle ? sqlite3_errmsg(handle) : sqlite3_errstr(result));
+}
+
+static void finalize(gpointer stmt)
+{
+    sqlite3_finalize(stmt);
+}
+
+Db *db_open(const char *uri, gboolean is_writer, GError **error)
+{
+    g_autoptr(Db) db = g_new0(Db, 1);
+    int flags = SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX |
+                (is_writer ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READWRITE);
+    int result = sqlite3_open_v2(uri, &db->handle, flags, NULL);
+
+    db->statements = g_hash_table_new_full(NULL, NULL, NULL, finalize);
+    if (result != SQLITE_OK) {
+        set_error(db->handle, result, error);
+        return NULL;
+    }
+    sqlite3_busy_timeout(db->handle, 10000);
+    sqlite3_extended_result_codes(db->handle, 1);
+    if (!db_script(db,
+                   "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+                   "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-4096;",
+                   error) ||
+        !db_script(db, is_writer ? "PRAGMA wal_autocheckpoint=2000;" : "PRAGMA query_only=ON;",
+                   error))
+        return NULL;
+    return g_steal_pointer(&db);
+}
+
+void db_close(Db *db)
+{
+    if (!db)
+        return;
+    g_hash_table_unref(db->statements);
+    sqlite3_close(db->handle);
+    g_free(db);
+}
+
+sqlite3 *db_handle(Db *db)
+{
+    return db->handle;
+}
+
+static void bind(Query *q, const char *types, va_list args)
+{
+    for (int i = 1; *types; types++, i++) {
+        if (*types == 't') {
+            const char *text = va_arg(args, const char *);
+            sqlite3_bind_text(q->stmt, i, text, -1, SQLITE_TRANSIENT);
+        } else if (*types == 'i') {
+            sqlite3_bind_int64(q->stmt, i, va_arg(args, gint64));
+        } else {
+            sqlite3_bind_null(q->stmt, i);
+        }
+    }
+}
+
+Query *db_query_va(Db *db, const char *sql, const char *types, va_list args)
+{
+    Query *q = g_new0(Query, 1);
+
+    q->db = db;
+    q->stmt = g_hash_table_lookup(db->statements, sql);
+    if (!q->stmt || sqlite3_stmt_busy(q->stmt)) {
+        q->is_own = q->stmt != NULL; /* the cached one is in use further up */
+        q->stmt = NULL;
+        q->result = sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &q->stmt,
+                                       NULL);
+        if (q->result != SQLITE_OK)
+            return q;
+        if (!q->is_own)
+            g_hash_table_insert(db->statements, (gpointer)sql, q->stmt);
+    }
+    q->n_columns = sqlite3_column_count(q->stmt);
+    bind(q, types, args);
+    return q;
+}
+
+Query *db_query(Db *db, const char *sql, const char *types, ...)
+{
+    va_list args;
+
+    va_start(args, types);
+    Query *q = db_query_va(db, sql, types, args);
+    va_end(args);
+    return q;
+}
+
+gboolean query_next(Query *q)
+{
+    if (!q->stmt || (q->result != SQLITE_OK && q->result != SQLITE_ROW))
+        return FALSE;
+    q->result = sqlite3_step(q->stmt);
+    return q->result == SQLITE_ROW;
+}
+
+static int column_of(Query *q, const char *name)
+{
+    for (int i = 0; i < q->n_columns; i++) {
+        if (strcmp(sqlite3_column_name(q->stmt, i), name) == 0)
+            return i;
+    }
+    g_error("no column '%s' in: %s", name, sqlite3_sql(q->stmt)); /* a programmer's mistake */
+}
+
+const char *query_text(Query *q, const char *column)
+{
+    return (const char *)sqlite3_column_text(q->stmt, column_of(q, column));
+}
+
+gint64 query_int(Query *q, const char *column)
+{
+    return sqlite3_column_int64(q->stmt, column_of(q, column));
+}
+
+gboolean query_is_null(Query *q, const char *column)
+{
+    return sqlite3_column_type(q->stmt, column_of(q, column)) == SQLITE_NULL;
+}
+
+sqlite3_stmt *query_stmt(Query *q)
+{
+    return q->stmt;
+}
+
+gboolean query_end(Query *q, GError **error)
+{
+    int result = q->result;
+    gboolean ok = result == SQLITE_OK || result == SQLITE_ROW || result == SQLITE_DONE;
+
+    if (!ok)
+        set_error(q->db->handle, result, error);
+    if (q->is_own) {
+        sqlite3_finalize(q->stmt);
+    } else if (q->stmt) {
+        sqlite3_reset(q->stmt);
+        sqlite3_clear_bindings(q->stmt);
+    }
+    g_free(q);
+    return ok;
+}
+
+gboolean db_run_va(Db *db, GError **error, const char *sql, const char *types, va_list args)
+{
+    Query *q = db_query_va(db, sql, types, args);
+
+    while (query_next(q))
+        ;
+    return query_end(q, error);
+}
+
+gboolean db_run(Db *db, GError **error, const char *sql, const char *types, ...)
+{
+    va_list args;
+
+    va_start(args, types);
+    gboolean ok = db_run_va(db, error, sql, types, args);
+    va_end(args);
+    return ok;
+}
+
+gboolean db_script(Db *db, const char *sql, GError **error)
+{
+    int result = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
+
+    if (result != SQLITE_OK)
+        set_error(db->handle, result, error);
+    return result == SQLITE_OK;
+}

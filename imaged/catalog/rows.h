@@ -1,0 +1,119 @@
+/* rows.h: the facts that the catalog holds and the stores' journals repeat.
+ *
+ * One struct per table.  A table of columns (rows.c) turns a struct into bound values, into a JSON
+ * object of the journal, and back, so that the two can never differ.  Text fields are owned by the
+ * struct.  Any thread. */
+#pragma once
+
+#include <glib.h>
+#include <jansson.h>
+
+#include "imaged/catalog/db.h"
+
+typedef struct {
+    char *id, *name;
+    gint64 last_version; /* numbers of versions are never used twice */
+    gint64 is_trashed;
+    gint64 created_at, changed_at; /* milliseconds since 1970, here and below */
+} TemplateRow;
+
+typedef struct {
+    char *id, *template_id;
+    gint64 version;
+    char *state; /* draft, published, retired */
+    gint64 is_trashed;
+    char *layer_id; /* in the store where it was made; other stores hold layers with owner_id = id */
+    gint64 cpus, memory_bytes;
+    char *os, *description, *source, *notes; /* notes: lines */
+    gint64 created_at, changed_at;
+} VersionRow;
+
+typedef struct {
+    char *id, *slot, *store_id;
+    char *parent_id;  /* NULL for a base */
+    char *owner_kind; /* template, desktop */
+    char *owner_id;   /* of the version or the desktop */
+    gint64 generation;
+    char *state;      /* active, frozen, trashed, reclaim (being given back), missing */
+    char *place;      /* layers, trash */
+    gint64 virtual_size;
+    char *checksum; /* of a frozen layer's file, or NULL */
+    gint64 created_at;
+} LayerRow;
+
+typedef struct {
+    char *id, *name, *version_id, *owner;
+    gint64 generation;
+    char *layer_id, *store_id, *mac, *uuid;
+    char *state; /* ok, missing */
+    gint64 is_trashed;
+    gint64 created_at, changed_at;
+} DesktopRow;
+
+typedef struct {
+    char *id;
+    char *kind;   /* disk, desktop, template_version */
+    char *reason; /* reset, undo, restore, deleted, moved */
+    char *name;
+    char *desktop_id; /* NULL for a template version */
+    char *version_id, *layer_id, *store_id;
+    gint64 generation, disk_bytes, trashed_at, expires_at;
+} TrashRow;
+
+typedef enum {
+    ROW_TEMPLATE, /* in this order a journal is applied: references point backwards */
+    ROW_VERSION,
+    ROW_LAYER,
+    ROW_DESKTOP,
+    ROW_TRASH,
+    ROW_N_KINDS
+} RowKind;
+
+const char *row_kind_name(RowKind kind);
+gboolean row_kind_parse(const char *name, RowKind *ret_kind);
+gsize row_size(RowKind kind);
+
+/* A copy with texts of its own, and freeing one (the struct too). */
+gpointer row_copy(RowKind kind, gconstpointer row);
+void row_free(RowKind kind, gpointer row);
+/* Free the texts alone. */
+void row_clear(RowKind kind, gpointer row);
+
+const char *row_id(gconstpointer row); /* the first field of each struct */
+
+/* Fill row from the current row of query, which must have the table's columns. */
+void row_read(RowKind kind, Query *query, gpointer ret_row);
+
+/* Insert or replace by id; delete by id (one that is not there is no error). */
+gboolean row_put(Db *db, RowKind kind, gconstpointer row, GError **error);
+gboolean row_delete(Db *db, RowKind kind, const char *id, GError **error);
+
+/* As a JSON object, appended to out; and back (CORRUPT). */
+void row_to_json(RowKind kind, gconstpointer row, GString *out);
+gboolean row_from_json(RowKind kind, const json_t *object, gpointer ret_row, GError **error);
+
+static inline void template_row_clear(TemplateRow *row)
+{
+    row_clear(ROW_TEMPLATE, row);
+}
+static inline void version_row_clear(VersionRow *row)
+{
+    row_clear(ROW_VERSION, row);
+}
+static inline void layer_row_clear(LayerRow *row)
+{
+    row_clear(ROW_LAYER, row);
+}
+static inline void desktop_row_clear(DesktopRow *row)
+{
+    row_clear(ROW_DESKTOP, row);
+}
+static inline void trash_row_clear(TrashRow *row)
+{
+    row_clear(ROW_TRASH, row);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(TemplateRow, template_row_clear)
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VersionRow, version_row_clear)
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LayerRow, layer_row_clear)
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(DesktopRow, desktop_row_clear)
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(TrashRow, trash_row_clear)

@@ -1,0 +1,131 @@
+/* schema.c: migrations are only ever appended.  Each runs in a transaction with the number that it
+ * leads to (PRAGMA user_version), so a stop in between leaves an old but whole catalog. */
+#include "imaged/catalog/schema.h"
+
+#include "imaged/base/error.h"
+
+static const char *const migrations[] = {
+    /* 1: templates, desktops, layers, trash, jobs, events */
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE store (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,"
+    " location TEXT NOT NULL, state TEXT NOT NULL, is_default INTEGER NOT NULL,"
+    " seq INTEGER NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE template (id TEXT PRIMARY KEY, name TEXT NOT NULL, last_version INTEGER NOT NULL,"
+    " is_trashed INTEGER NOT NULL, created_at INTEGER NOT NULL, changed_at INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX template_name ON template(name) WHERE is_trashed = 0;"
+
+    "CREATE TABLE layer (id TEXT PRIMARY KEY, slot TEXT NOT NULL, store_id TEXT NOT NULL,"
+    " parent_id TEXT, owner_kind TEXT NOT NULL, owner_id TEXT NOT NULL, generation INTEGER NOT NULL,"
+    " state TEXT NOT NULL, place TEXT NOT NULL, virtual_size INTEGER NOT NULL, checksum TEXT,"
+    " created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX layer_slot ON layer(store_id, slot);"
+    "CREATE INDEX layer_parent ON layer(parent_id);"
+
+    "CREATE TABLE version (id TEXT PRIMARY KEY, template_id TEXT NOT NULL REFERENCES template(id),"
+    " version INTEGER NOT NULL, state TEXT NOT NULL, is_trashed INTEGER NOT NULL,"
+    " layer_id TEXT NOT NULL, cpus INTEGER NOT NULL, memory_bytes INTEGER NOT NULL,"
+    " os TEXT NOT NULL, description TEXT NOT NULL, source TEXT NOT NULL, notes TEXT NOT NULL,"
+    " created_at INTEGER NOT NULL, changed_at INTEGER NOT NULL, UNIQUE (template_id, version))"
+    " STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE desktop (id TEXT PRIMARY KEY, name TEXT NOT NULL,"
+    " version_id TEXT NOT NULL REFERENCES version(id), owner TEXT NOT NULL,"
+    " generation INTEGER NOT NULL, layer_id TEXT NOT NULL, store_id TEXT NOT NULL,"
+    " mac TEXT NOT NULL, uuid TEXT NOT NULL, state TEXT NOT NULL, is_trashed INTEGER NOT NULL,"
+    " created_at INTEGER NOT NULL, changed_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX desktop_name ON desktop(name) WHERE is_trashed = 0;"
+    "CREATE INDEX desktop_version ON desktop(version_id);"
+    "CREATE INDEX desktop_layer ON desktop(layer_id);"
+
+    "CREATE TABLE trash (id TEXT PRIMARY KEY, kind TEXT NOT NULL, reason TEXT NOT NULL,"
+    " name TEXT NOT NULL, desktop_id TEXT, version_id TEXT NOT NULL, layer_id TEXT NOT NULL,"
+    " store_id TEXT NOT NULL, generation INTEGER NOT NULL, disk_bytes INTEGER NOT NULL,"
+    " trashed_at INTEGER NOT NULL, expires_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX trash_desktop ON trash(desktop_id, trashed_at);"
+    "CREATE INDEX trash_version ON trash(version_id);"
+    "CREATE INDEX trash_time ON trash(trashed_at);"
+    "CREATE INDEX trash_expiry ON trash(expires_at);"
+    "CREATE INDEX trash_layer ON trash(layer_id);"
+
+    "CREATE TABLE layer_counts (layer_id TEXT PRIMARY KEY, inode INTEGER NOT NULL,"
+    " length INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,"
+    " disk_bytes INTEGER NOT NULL, data_bytes INTEGER NOT NULL, zero_bytes INTEGER NOT NULL,"
+    " flattened_bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE job (id TEXT PRIMARY KEY, kind TEXT NOT NULL, tier TEXT NOT NULL,"
+    " state TEXT NOT NULL, owner TEXT NOT NULL, plan TEXT NOT NULL, step INTEGER NOT NULL,"
+    " done INTEGER NOT NULL, total INTEGER NOT NULL, unit TEXT NOT NULL, message TEXT NOT NULL,"
+    " error_code TEXT, error_message TEXT, error_hint TEXT, result TEXT, idem_key TEXT,"
+    " idem_hash TEXT, epoch INTEGER NOT NULL, created_at INTEGER NOT NULL, started_at INTEGER,"
+    " finished_at INTEGER) STRICT;"
+    "CREATE UNIQUE INDEX job_idem ON job(idem_key) WHERE idem_key IS NOT NULL;"
+    "CREATE INDEX job_state ON job(state) WHERE state IN ('queued', 'running');"
+    "CREATE INDEX job_time ON job(created_at);"
+
+    "CREATE TABLE event (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, kind TEXT NOT NULL,"
+    " severity TEXT NOT NULL, object TEXT NOT NULL, who TEXT NOT NULL, message TEXT NOT NULL)"
+    " STRICT;"
+    "CREATE INDEX event_time ON event(time);"
+
+    /* one namespace for what a person can name */
+    "CREATE TRIGGER desktop_takes_name BEFORE INSERT ON desktop WHEN NEW.is_trashed = 0 AND EXISTS"
+    " (SELECT 1 FROM template WHERE name = NEW.name AND is_trashed = 0)"
+    " BEGIN SELECT RAISE(ABORT, 'the name is a template''s'); END;"
+    "CREATE TRIGGER template_takes_name BEFORE INSERT ON template WHEN NEW.is_trashed = 0 AND EXISTS"
+    " (SELECT 1 FROM desktop WHERE name = NEW.name AND is_trashed = 0)"
+    " BEGIN SELECT RAISE(ABORT, 'the name is a desktop''s'); END;"
+    "CREATE TRIGGER desktop_changes_name BEFORE UPDATE OF name, is_trashed ON desktop"
+    " WHEN NEW.is_trashed = 0 AND EXISTS"
+    " (SELECT 1 FROM template WHERE name = NEW.name AND is_trashed = 0)"
+    " BEGIN SELECT RAISE(ABORT, 'the name is a template''s'); END;"
+    "CREATE TRIGGER template_changes_name BEFORE UPDATE OF name, is_trashed ON template"
+    " WHEN NEW.is_trashed = 0 AND EXISTS"
+    " (SELECT 1 FROM desktop WHERE name = NEW.name AND is_trashed = 0)"
+    " BEGIN SELECT RAISE(ABORT, 'the name is a desktop''s'); END;",
+};
+
+int schema_version(void)
+{
+    return G_N_ELEMENTS(migrations);
+}
+
+static gboolean current_version(Db *db, int *ret_version, GError **error)
+{
+    Query *q = db_query(db, "PRAGMA user_version", "");
+
+    *ret_version = query_next(q) ? (int)query_int(q, "user_version") : 0;
+    return query_end(q, error);
+}
+
+gboolean schema_migrate_to(Db *db, int version, GError **error)
+{
+    int now;
+
+    if (!current_version(db, &now, error))
+        return FALSE;
+    if (now > schema_version()) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
+                    "the catalog was made by a newer version of imaged (schema %d, this one knows "
+                    "%d)", now, schema_version());
+        imaged_error_hint(error, "install that version again; nothing was changed");
+        return FALSE;
+    }
+    for (; now < version; now++) {
+        /* user_version takes no bound value; now is ours. */
+        g_autofree char *script = g_strdup_printf("BEGIN IMMEDIATE; %s PRAGMA user_version = %d; "
+                                                  "COMMIT;", migrations[now], now + 1);
+        if (!db_script(db, script, error)) {
+            db_script(db, "ROLLBACK", NULL);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+gboolean schema_migrate(Db *db, GError **error)
+{
+    return schema_migrate_to(db, schema_version(), error);
+}

@@ -1,0 +1,189 @@
+/* import.c: see import.h.  The daemon never opens what a user names: imagectl opens it with the
+ * user's own rights, checks it, and serves its bytes on a private NBD socket for as long as the job
+ * runs. */
+#include "imaged/cli/import.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gio/gio.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "imaged/base/durable.h"
+#include "imaged/base/error.h"
+#include "imaged/base/ident.h"
+#include "imaged/cli/interrupt.h"
+#include "imaged/cli/job.h"
+#include "imaged/cli/nbd_serve.h"
+#include "imaged/cli/source_check.h"
+
+#define NBD_PORT 10809
+
+/* ---- Files ---- */
+
+static int open_file(const char *path, GError **error)
+{
+    /* O_NONBLOCK: a FIFO nobody writes to must not hold us; it is refused a moment later. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+    if (fd < 0)
+        imaged_error_set_errno(error, errno, "cannot open '%s'", path);
+    return fd;
+}
+
+/* The file as QEMU shall open it: the format spelled out, no backing file whatever stands in it. */
+static json_t *file_options(int fd, const char *format)
+{
+    struct stat st;
+    gboolean is_device = fstat(fd, &st) == 0 && S_ISBLK(st.st_mode);
+    json_t *options = json_pack("{s:s, s:{s:s, s:s}}", "driver", format, "file", "driver",
+                                is_device ? "host_device" : "file", "filename", NBD_SERVE_FD_PATH);
+
+    if (!g_str_equal(format, "raw"))
+        json_object_set_new(options, "backing", json_null());
+    return options;
+}
+
+static NbdServe *serve_file(Cli *cli, const char *path, json_t *notes, GError **error)
+{
+    const char *format = args_text(cli->args, "format");
+    g_autoptr(GPtrArray) found = g_ptr_array_new_with_free_func(g_free);
+
+    if (!format) {
+        args_usage_error(cli->args, error, "--format is missing: a file's format is never guessed");
+        return NULL;
+    }
+    auto_fd fd = open_file(path, error);
+    if (fd < 0 || !source_check(fd, format, path, found, error))
+        return NULL;
+    for (guint i = 0; i < found->len; i++) {
+        fprintf(stderr, "note: %s\n", (char *)found->pdata[i]);
+        json_array_append_new(notes, json_string(found->pdata[i]));
+    }
+    json_auto_t *options = file_options(fd, format);
+    return nbd_serve_start(options, fd, client_socket_path(cli->client), error);
+}
+
+/* ---- URIs ---- */
+
+static json_t *server_of(GUri *uri, GError **error)
+{
+    const char *query = g_uri_get_query(uri);
+    int port = g_uri_get_port(uri);
+
+    if (g_str_equal(g_uri_get_scheme(uri), "nbd")) {
+        const char *host = g_uri_get_host(uri);
+        g_autofree char *port_text = g_strdup_printf("%d", port > 0 ? port : NBD_PORT);
+        if (host && *host && !query)
+            return json_pack("{s:s, s:s, s:s}", "type", "inet", "host", host, "port", port_text);
+    } else if (query) {
+        g_autoptr(GHashTable) params = g_uri_parse_params(query, -1, "&", G_URI_PARAMS_NONE, NULL);
+        const char *path = params ? g_hash_table_lookup(params, "socket") : NULL;
+        if (path && *path && g_hash_table_size(params) == 1)
+            return json_pack("{s:s, s:s}", "type", "unix", "path", path);
+    }
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                "the URI does not say where the server is");
+    imaged_error_hint(error,
+                      "write it as nbd://HOST[:PORT]/[EXPORT] or nbd+unix:///[EXPORT]?socket=PATH");
+    return NULL;
+}
+
+static json_t *uri_options(const char *text, GError **error)
+{
+    GError *local = NULL;
+    g_autoptr(GUri) uri = g_uri_parse(text, G_URI_FLAGS_ENCODED_QUERY, &local);
+
+    if (!uri) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "'%s' is not a URI: %s", text,
+                    local->message);
+        g_error_free(local);
+        return NULL;
+    }
+    json_t *server = server_of(uri, error);
+    if (!server)
+        return NULL;
+    const char *path = g_uri_get_path(uri);
+    json_auto_t *node = json_pack("{s:s, s:o}", "driver", "nbd", "server", server);
+    if (*path == '/' && path[1])
+        json_set_text(node, "export", path + 1);
+    return json_pack("{s:s, s:O}", "driver", "raw", "file", node);
+}
+
+static NbdServe *serve_uri(Cli *cli, const char *uri, GError **error)
+{
+    const char *format = args_text(cli->args, "format");
+
+    if (format && !g_str_equal(format, "raw")) {
+        args_usage_error(cli->args, error,
+                         "an NBD export is imported as it reads: --format raw, or none");
+        return NULL;
+    }
+    json_auto_t *options = uri_options(uri, error);
+    return options ? nbd_serve_start(options, -1, client_socket_path(cli->client), error) : NULL;
+}
+
+/* A scheme that is none of ours would else be taken for a file of that name, which is puzzling. */
+static gboolean is_uri(const char *source, gboolean *ret_is_known)
+{
+    const char *colon = strstr(source, "://");
+    static const char scheme[] = G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "+";
+
+    *ret_is_known = g_str_has_prefix(source, "nbd://") || g_str_has_prefix(source, "nbd+unix://");
+    return colon && colon > source && strspn(source, scheme) == (gsize)(colon - source);
+}
+
+static NbdServe *serve_source(Cli *cli, const char *source, json_t *notes, GError **error)
+{
+    gboolean is_known;
+
+    if (!is_uri(source, &is_known))
+        return serve_file(cli, source, notes, error);
+    if (is_known)
+        return serve_uri(cli, source, error);
+    g_autofree char *shown = text_for_message(source, 40);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "cannot import from '%s'", shown);
+    imaged_error_hint(error, "SOURCE is a file, or a URI that begins with nbd:// or nbd+unix://");
+    return NULL;
+}
+
+/* ---- The request ---- */
+
+static json_t *request_body(const Args *args, const char *uri, json_t *notes)
+{
+    g_autofree char *source_name = g_utf8_make_valid(args_word(args, 1), -1);
+    json_t *body = json_pack("{s:s, s:s, s:s}", "name", args_word(args, 0), "source", uri,
+                             "source_name", source_name);
+
+    if (args_has(args, "cpus"))
+        json_object_set_new(body, "cpus", json_integer(args_number(args, "cpus", 0)));
+    if (args_has(args, "memory"))
+        json_object_set_new(body, "memory_bytes", json_integer(args_number(args, "memory", 0)));
+    json_set_text(body, "os", args_text(args, "os"));
+    json_set_text(body, "description", args_text(args, "description"));
+    json_set_text(body, "store", args_text(args, "store"));
+    if (args_has(args, "draft"))
+        json_object_set_new(body, "draft", json_true());
+    if (json_array_size(notes))
+        json_object_set(body, "notes", notes);
+    return body;
+}
+
+json_t *import_run(Cli *cli, GError **error)
+{
+    const char *source = args_word(cli->args, 1);
+    json_auto_t *notes = json_array();
+
+    if (!name_check("template", args_word(cli->args, 0), error))
+        return NULL;
+    /* From here on an interrupt must not leave server or folder behind. */
+    interrupt_catch();
+    g_autoptr(NbdServe) serve = serve_source(cli, source, notes, error);
+    if (!serve)
+        return NULL;
+    json_auto_t *body = request_body(cli->args, nbd_serve_uri(serve), notes);
+    json_auto_t *job =
+        client_request(cli->client, CLIENT_CHANGE, "POST", "/v1/templates/import", body, error);
+    return job ? job_wait_or_cancel(cli, job, error) : NULL;
+}

@@ -1,0 +1,345 @@
+/* verbs_desktop.c: imagectl desktop ...
+ *
+ * Most verbs work on many desktops at once: a selection of names, of a template's desktops, or of
+ * those whose name begins with a prefix; the daemon does it as one job. */
+#include "imaged/cli/commands.h"
+
+#include <stdio.h>
+
+#include "imaged/base/error.h"
+#include "imaged/cli/batch.h"
+#include "imaged/cli/cli.h"
+#include "imaged/cli/confirm.h"
+#include "imaged/cli/job.h"
+#include "imaged/cli/list.h"
+
+static const Column desktop_columns[] = {
+    { "NAME", "name", CELL_TEXT, 0 },
+    { "ID", "id", CELL_TEXT, COLUMN_CSV },
+    { "TEMPLATE", "template", CELL_TEXT, 0 },
+    { "VERSION", "version", CELL_COUNT, 0 },
+    { "OWNER", "owner", CELL_TEXT, 0 },
+    { "GENERATION", "generation", CELL_COUNT, 0 },
+    { "STORE", "store", CELL_TEXT, 0 },
+    { "LAYER", "layer", CELL_TEXT, COLUMN_CSV },
+    { "STATE", "state", CELL_STATE, 0 },
+    { "MAC", "mac", CELL_TEXT, COLUMN_CSV },
+    { "UUID", "uuid", CELL_TEXT, COLUMN_CSV },
+    { "SIZE", "virtual_size", CELL_SIZE, 0 },
+    { "ON DISK", "disk_bytes", CELL_SIZE, COLUMN_SHOW },
+    { "LIVE", "live", CELL_TRUTH, COLUMN_SHOW },
+    { "UNDO", "undo_available", CELL_TRUTH, 0 },
+    { "CREATED", "created_at", CELL_TIME, COLUMN_CSV },
+    { "CHANGED", "changed_at", CELL_TIME, 0 },
+    COLUMN_END,
+};
+
+static const Column path_columns[] = {
+    { "NAME", "name", CELL_TEXT, 0 },
+    { "ID", "id", CELL_TEXT, 0 },
+    { "PATH", "path", CELL_TEXT, 0 },
+    COLUMN_END,
+};
+
+static json_t *names_of(const Args *args)
+{
+    json_t *names = json_array();
+
+    for (guint i = 0; i < args->words->len; i++)
+        json_array_append_new(names, json_string(args->words->pdata[i]));
+    return names;
+}
+
+/* The body that selects desktops, exactly one way.  NULL with INVALID otherwise. */
+static json_t *selection(const Args *args, GError **error)
+{
+    const char *template = args_text(args, "template"), *prefix = args_text(args, "all-of-prefix");
+    guint n_ways = (args->words->len > 0) + (template != NULL) + (prefix != NULL);
+
+    if (n_ways != 1) {
+        args_usage_error(args, error,
+                         n_ways ? "give only one of names, --template and --all-of-prefix"
+                                : "which desktops? give names, --template or "
+                                  "--all-of-prefix");
+        return NULL;
+    }
+    json_t *body = json_object();
+    if (args->words->len)
+        json_object_set_new(body, "names", names_of(args));
+    json_set_text(body, "template", template);
+    json_set_text(body, "prefix", prefix);
+    return body;
+}
+
+/* ---- create ---- */
+
+static json_t *create_body(const Args *args, GError **error)
+{
+    const char *prefix = args_text(args, "prefix");
+    gint64 count = args_number(args, "count", -1);
+
+    if (!args_has(args, "template")) {
+        args_usage_error(args, error, "--template is missing: from which template?");
+        return NULL;
+    }
+    if ((args->words->len > 0) == (prefix || count >= 0) || (prefix != NULL) != (count >= 0)) {
+        args_usage_error(args, error, "give either names, or --prefix and --count");
+        return NULL;
+    }
+    json_t *body = json_object();
+    if (args->words->len)
+        json_object_set_new(body, "names", names_of(args));
+    json_set_text(body, "prefix", prefix);
+    if (count >= 0)
+        json_object_set_new(body, "count", json_integer(count));
+    json_set_text(body, "template", args_text(args, "template"));
+    json_set_text(body, "owner", args_text(args, "owner"));
+    json_set_text(body, "store", args_text(args, "store"));
+    if (args_has(args, "cluster-size"))
+        json_object_set_new(body, "cluster_size",
+                            json_integer(args_number(args, "cluster-size", 0)));
+    if (args_has(args, "no-subclusters"))
+        json_object_set_new(body, "subclusters", json_false());
+    return body;
+}
+
+/* One desktop by name: what a program wants to see is the desktop, not how the batch went. */
+static gboolean print_single(Cli *cli, const json_t *job, const char *name, GError **error)
+{
+    const json_t *result = json_object_get(job, "result");
+
+    if (!batch_tell_failures(cli, result))
+        return TRUE;
+    if (!job_check(job, error))
+        return FALSE;
+    g_autoptr(GString) path = client_path("/v1/desktops", "desktop", name, NULL, error);
+    return path && list_show(cli, path->str, desktop_columns, error);
+}
+
+static gboolean desktop_create(Cli *cli, GError **error)
+{
+    json_auto_t *body = create_body(cli->args, error);
+    json_auto_t *job = NULL;
+
+    if (!body || !job_run(cli, "POST", "/v1/desktops", body, &job, error))
+        return FALSE;
+    if (!job)
+        return TRUE;
+    if (cli->args->words->len == 1 && cli->format != FORMAT_TABLE)
+        return print_single(cli, job, args_word(cli->args, 0), error);
+    return batch_print(cli, job, "created", "desktop", error);
+}
+
+/* ---- Reading ---- */
+
+static gboolean desktop_list(Cli *cli, GError **error)
+{
+    g_autoptr(GString) path = g_string_new("/v1/desktops");
+
+    client_query(path, "template", args_text(cli->args, "template"));
+    client_query(path, "prefix", args_text(cli->args, "prefix"));
+    client_query(path, "search", args_text(cli->args, "search"));
+    return list_print(cli, path->str, "name", 0, desktop_columns, error);
+}
+
+static gboolean desktop_show(Cli *cli, GError **error)
+{
+    g_autoptr(GString) path =
+        client_path("/v1/desktops", "desktop", args_word(cli->args, 0), NULL, error);
+
+    return path && list_show(cli, path->str, desktop_columns, error);
+}
+
+static gboolean desktop_path(Cli *cli, GError **error)
+{
+    g_autoptr(GString) path =
+        client_path("/v1/desktops", "desktop", args_word(cli->args, 0), "path", error);
+    json_auto_t *answer = path ? client_get(cli->client, path->str, error) : NULL;
+
+    if (!answer)
+        return FALSE;
+    /* Only the path, so that it can be used as $(imagectl desktop path NAME). */
+    if (cli->format == FORMAT_TABLE)
+        printf("%s\n", json_text(answer, "path"));
+    else
+        list_print_object(cli, answer, path_columns);
+    return TRUE;
+}
+
+/* ---- Changing ---- */
+
+static gboolean desktop_rename(Cli *cli, GError **error)
+{
+    g_autoptr(GString) path =
+        client_path("/v1/desktops", "desktop", args_word(cli->args, 0), "rename", error);
+    const char *new_name = args_word(cli->args, 1);
+    json_auto_t *body = json_pack("{s:s}", "new_name", new_name);
+
+    if (!path)
+        return FALSE;
+    json_auto_t *desktop =
+        client_request(cli->client, CLIENT_CHANGE, "POST", path->str, body, error);
+    if (!desktop)
+        return FALSE;
+    if (cli->format == FORMAT_TABLE)
+        printf("renamed %s to %s\n", args_word(cli->args, 0), new_name);
+    else
+        list_print_object(cli, desktop, desktop_columns);
+    return TRUE;
+}
+
+/* Ask if need be, run the batch, tell. */
+static gboolean run_destructive(Cli *cli, const char *path, const json_t *body,
+                                const char *question, const char *done, GError **error)
+{
+    ConfirmRequest request = { "POST", path, body, question, "desktop" };
+    json_auto_t *job = NULL;
+
+    ConfirmAnswer answer = confirm(cli, &request, error);
+    if (answer != CONFIRM_GO)
+        return answer == CONFIRM_TOLD;
+    if (!job_run(cli, "POST", path, body, &job, error))
+        return FALSE;
+    return !job || batch_print(cli, job, done, "desktop", error);
+}
+
+static gboolean desktop_delete(Cli *cli, GError **error)
+{
+    json_auto_t *body = selection(cli->args, error);
+
+    return body && run_destructive(cli, "/v1/desktops/delete", body, "delete", "deleted", error);
+}
+
+static gboolean desktop_reset(Cli *cli, GError **error)
+{
+    json_auto_t *body = selection(cli->args, error);
+
+    if (!body)
+        return FALSE;
+    if (args_has(cli->args, "to"))
+        json_object_set_new(body, "to", json_integer(args_number(cli->args, "to", 0)));
+    return run_destructive(cli, "/v1/desktops/reset", body, "reset", "reset", error);
+}
+
+static gboolean desktop_undo_reset(Cli *cli, GError **error)
+{
+    json_auto_t *body = selection(cli->args, error);
+
+    return body &&
+           run_destructive(cli, "/v1/desktops/undo-reset", body, "bring back the former disks of",
+                           "brought back the former disks of", error);
+}
+
+static gboolean desktop_move(Cli *cli, GError **error)
+{
+    json_auto_t *body = selection(cli->args, error);
+    json_auto_t *job = NULL;
+
+    if (!body)
+        return FALSE;
+    if (!args_has(cli->args, "to")) {
+        args_usage_error(cli->args, error, "--to is missing: to which store?");
+        return FALSE;
+    }
+    json_set_text(body, "store", args_text(cli->args, "to"));
+    ConfirmRequest request = { "POST", "/v1/desktops/move", body, "move", "desktop" };
+    ConfirmAnswer answer = confirm_dry_run(cli, &request, error);
+    if (answer != CONFIRM_GO)
+        return answer == CONFIRM_TOLD;
+    if (!job_run(cli, "POST", "/v1/desktops/move", body, &job, error))
+        return FALSE;
+    return !job || batch_print(cli, job, "moved", "desktop", error);
+}
+
+/* ---- The table ---- */
+
+#define SELECT_TEMPLATE                                                                            \
+    {                                                                                              \
+        "template", OPTION_TEXT, "T", "all desktops of this template (or T:VERSION)", "template"   \
+    }
+#define SELECT_PREFIX                                                                              \
+    {                                                                                              \
+        "all-of-prefix", OPTION_TEXT, "P", "all desktops whose name begins with P", NULL           \
+    }
+
+static const Option create_options[] = {
+    { "template", OPTION_TEXT, "T[:VERSION]", "the template to stand on (its newest version)",
+      "template" },
+    { "prefix", OPTION_TEXT, "P", "with --count: make P-1, P-2 and so on", NULL },
+    { "count", OPTION_COUNT, "N", "with --prefix: how many", NULL },
+    { "owner", OPTION_TEXT, "USER", "whose they are", NULL },
+    { "store", OPTION_TEXT, "S", "where their layers live (the default store)", "store" },
+    { "cluster-size", OPTION_SIZE, "SIZE", "the layers' cluster size (as the store has it)", NULL },
+    { "no-subclusters", OPTION_FLAG, NULL, "layers without extended L2 entries", NULL },
+    OPTION_NO_WAIT,
+    OPTION_END,
+};
+static const Option list_options[] = {
+    { "template", OPTION_TEXT, "T", "only desktops of this template (or T:VERSION)", "template" },
+    { "prefix", OPTION_TEXT, "P", "only desktops whose name begins with P", NULL },
+    OPTION_SEARCH,
+    OPTION_END,
+};
+static const Option delete_options[] = {
+    SELECT_TEMPLATE, SELECT_PREFIX, OPTION_YES, OPTION_DRY_RUN, OPTION_NO_WAIT, OPTION_END,
+};
+static const Option reset_options[] = {
+    SELECT_TEMPLATE,
+    SELECT_PREFIX,
+    { "to", OPTION_COUNT, "VERSION", "another version of the template (the one it stands on)",
+      NULL },
+    OPTION_YES,
+    OPTION_DRY_RUN,
+    OPTION_NO_WAIT,
+    OPTION_END,
+};
+static const Option move_options[] = {
+    SELECT_TEMPLATE,
+    SELECT_PREFIX,
+    { "to", OPTION_TEXT, "STORE", "the store to move to", "store" },
+    OPTION_DRY_RUN,
+    OPTION_NO_WAIT,
+    OPTION_END,
+};
+
+static const Command commands[] = {
+    { "create", "(NAME... | --prefix P --count N) --template T[:VERSION]", 0, COMMAND_MANY, NULL,
+      "Create desktops from a template",
+      "Each desktop is one small layer on top of the template. A batch is one job; each desktop of "
+      "it\n"
+      "succeeds or fails by itself, with a reason.",
+      "desktop create alice --template win11\n"
+      "desktop create --prefix lab --count 5000 --template win11:3\n",
+      create_options, desktop_create },
+    { "list", "", 0, 0, NULL, "List desktops", NULL,
+      "desktop list --template win11\ndesktop list --prefix lab -o json\n", list_options,
+      desktop_list },
+    { "show", "NAME", 1, 1, "desktop", "Show one desktop", NULL, "desktop show alice\n", NULL,
+      desktop_show },
+    { "path", "NAME", 1, 1, "desktop", "Print the path of the desktop's active layer", NULL,
+      "desktop path alice\n", NULL, desktop_path },
+    { "rename", "NAME NEW-NAME", 2, 2, "desktop", "Give a desktop another name",
+      "Its id, MAC, UUID and disk stay what they are.", "desktop rename alice alice-old\n", NULL,
+      desktop_rename },
+    { "reset", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
+      "Re-image desktops: back to their template",
+      "Each gets a fresh layer; the former one goes to the trash, from where 'desktop undo-reset'\n"
+      "brings it back.",
+      "desktop reset alice\ndesktop reset --all-of-prefix lab --yes\n"
+      "desktop reset --template win11 --to 4\n",
+      reset_options, desktop_reset },
+    { "undo-reset", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
+      "Bring back the disks that the last reset replaced", NULL, "desktop undo-reset alice\n",
+      delete_options, desktop_undo_reset },
+    { "move", "(NAME... | --template T | --all-of-prefix P) --to STORE", 0, COMMAND_MANY, "desktop",
+      "Move desktops to another store", "What they stand on is copied there once.",
+      "desktop move alice --to fast\n", move_options, desktop_move },
+    { "delete", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
+      "Delete desktops: their disks go to the trash", NULL,
+      "desktop delete alice --dry-run\ndesktop delete --all-of-prefix lab --yes\n", delete_options,
+      desktop_delete },
+    { NULL },
+};
+
+const Noun noun_desktop = { "desktop", "an identity with a disk of its own on top of a template",
+                            commands };

@@ -1,0 +1,191 @@
+/* verbs_job.c: imagectl job ... and imagectl event ... */
+#include "imaged/cli/commands.h"
+
+#include <stdio.h>
+
+#include "imaged/base/error.h"
+#include "imaged/cli/batch.h"
+#include "imaged/cli/cli.h"
+#include "imaged/cli/job.h"
+#include "imaged/cli/list.h"
+
+#define EVENTS_FOR_PEOPLE 100 /* of what may be a million */
+#define EVENTS_BEFORE_FOLLOW 10
+
+static const Column event_columns[] = {
+    { "TIME", "time", CELL_TIME, 0 },          { "ID", "id", CELL_TEXT, COLUMN_CSV },
+    { "SEVERITY", "severity", CELL_STATE, 0 }, { "EVENT", "name", CELL_TEXT, 0 },
+    { "OBJECT", "object", CELL_TEXT, 0 },      { "WHO", "who", CELL_TEXT, 0 },
+    { "MESSAGE", "message", CELL_TEXT, 0 },    COLUMN_END,
+};
+
+static gboolean job_list(Cli *cli, GError **error)
+{
+    g_autoptr(GString) path = g_string_new("/v1/jobs");
+
+    client_query(path, "state", args_text(cli->args, "state"));
+    client_query(path, "search", args_text(cli->args, "search"));
+    return list_print(cli, path->str, "id", 0, job_columns, error);
+}
+
+static json_t *get_job(Cli *cli, const char *suffix, GError **error)
+{
+    g_autoptr(GString) path =
+        client_path("/v1/jobs", "job", args_word(cli->args, 0), suffix, error);
+
+    if (!path)
+        return NULL;
+    return suffix ? client_request(cli->client, CLIENT_CHANGE, "POST", path->str, NULL, error)
+                  : client_get(cli->client, path->str, error);
+}
+
+static gboolean job_show(Cli *cli, GError **error)
+{
+    json_auto_t *job = get_job(cli, NULL, error);
+
+    if (job)
+        job_print(cli, job);
+    return job != NULL;
+}
+
+static gboolean job_cancel(Cli *cli, GError **error)
+{
+    json_auto_t *job = get_job(cli, "cancel", error);
+
+    if (job)
+        job_print(cli, job);
+    return job != NULL;
+}
+
+static gboolean job_wait_verb(Cli *cli, GError **error)
+{
+    json_auto_t *job = get_job(cli, NULL, error);
+    json_auto_t *end = job ? job_wait(cli, job, error) : NULL;
+
+    if (!end)
+        return FALSE;
+    job_print(cli, end);
+    fflush(stdout);
+    batch_tell_failures(cli, json_object_get(end, "result"));
+    return job_check(end, error);
+}
+
+/* ---- Events ---- */
+
+typedef struct {
+    Cli *cli;
+    GHashTable *seen; /* ids that the list gave: the stream may give them again */
+    gint64 limit;
+} Follow;
+
+static void print_event(Follow *follow, const json_t *event)
+{
+    GString *text = g_string_new(NULL);
+
+    if (follow->cli->format == FORMAT_JSON) {
+        json_dumpf(event, stdout, JSON_COMPACT | OUTPUT_JSON);
+        putchar('\n');
+    } else if (follow->cli->format == FORMAT_CSV) {
+        output_csv_row(text, event, event_columns, COLUMN_SHOW);
+    } else {
+        for (const Column *c = event_columns; c->key; c++) {
+            g_autofree char *cell = output_cell_text(event, c, FALSE);
+            if (*cell && !(c->flags & COLUMN_CSV))
+                g_string_append_printf(text, "%s%s", text->len ? "  " : "", cell);
+        }
+        g_strdelimit(text->str, "\r\n\t\033", ' ');
+        g_string_append_c(text, '\n');
+    }
+    output_print(text);
+    fflush(stdout);
+}
+
+/* The stream is open, so nothing is missed between this list and it. */
+static void follow_opened(gpointer data)
+{
+    Follow *follow = data;
+    g_autofree char *path = g_strdup_printf("/v1/events?limit=%" G_GINT64_FORMAT, follow->limit);
+    json_auto_t *events = follow->limit ? client_get(follow->cli->client, path, NULL) : NULL;
+
+    for (gsize i = json_array_size(events); i > 0; i--) {
+        const json_t *event = json_array_get(events, i - 1);
+        g_hash_table_add(follow->seen, g_strdup(json_text(event, "id")));
+        print_event(follow, event);
+    }
+}
+
+static void follow_event(json_t *event, gpointer data)
+{
+    Follow *follow = data;
+
+    if (!g_hash_table_remove(follow->seen, json_text(event, "id")))
+        print_event(follow, event);
+}
+
+static gboolean event_follow(Cli *cli, GError **error)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    gint64 limit = args_number(cli->args, "limit", EVENTS_BEFORE_FOLLOW);
+    Follow follow = { cli, seen, MIN(limit, 1000) };
+
+    if (args_has(cli->args, "search")) {
+        args_usage_error(cli->args, error, "--search and --follow do not go together");
+        return FALSE;
+    }
+    if (cli->format == FORMAT_CSV) {
+        GString *header = g_string_new(NULL);
+        output_csv_header(header, event_columns, COLUMN_SHOW);
+        output_print(header);
+    }
+    return client_stream(cli->client, "/v1/events/stream", follow_opened, follow_event, &follow,
+                         error);
+}
+
+static gboolean event_list(Cli *cli, GError **error)
+{
+    g_autoptr(GString) path = g_string_new("/v1/events");
+    gint64 otherwise = cli->format == FORMAT_TABLE ? EVENTS_FOR_PEOPLE : 0;
+
+    if (args_has(cli->args, "follow"))
+        return event_follow(cli, error);
+    client_query(path, "search", args_text(cli->args, "search"));
+    return list_print(cli, path->str, "id", args_number(cli->args, "limit", otherwise),
+                      event_columns, error);
+}
+
+/* ---- The tables ---- */
+
+static const Option job_list_options[] = {
+    { "state", OPTION_CHOICE, "queued|running|done|failed|cancelled", "only jobs in this state",
+      NULL },
+    OPTION_SEARCH,
+    OPTION_END,
+};
+static const Option event_list_options[] = {
+    { "follow", OPTION_FLAG, NULL, "go on and print events as they happen", NULL },
+    { "limit", OPTION_COUNT, "N", "the newest N (a table: 100; json and csv: all); 0 is all",
+      NULL },
+    OPTION_SEARCH,
+    OPTION_END,
+};
+
+static const Command job_commands[] = {
+    { "list", "", 0, 0, NULL, "List jobs, newest first", NULL, "job list --state running\n",
+      job_list_options, job_list },
+    { "show", "ID", 1, 1, "job", "Show a job with its result", NULL,
+      "job show 5b1d9f0f3c5a4f1e9d2a7c6b8e0f1a2b -o json\n", NULL, job_show },
+    { "wait", "ID", 1, 1, "job", "Wait for a job's end; the exit code tells how it ended", NULL,
+      "job wait 5b1d9f0f3c5a4f1e9d2a7c6b8e0f1a2b\n", NULL, job_wait_verb },
+    { "cancel", "ID", 1, 1, "job", "Stop a job; what it had begun is undone", NULL,
+      "job cancel 5b1d9f0f3c5a4f1e9d2a7c6b8e0f1a2b\n", NULL, job_cancel },
+    { NULL },
+};
+static const Command event_commands[] = {
+    { "list", "", 0, 0, NULL, "List what happened, newest first",
+      "With --follow the oldest of them comes first, and -o json prints one object per line.",
+      "event list --limit 20\nevent list --follow\n", event_list_options, event_list },
+    { NULL },
+};
+
+const Noun noun_job = { "job", "work that takes a while", job_commands };
+const Noun noun_event = { "event", "what happened, and who did it", event_commands };

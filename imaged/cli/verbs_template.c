@@ -1,0 +1,234 @@
+/* verbs_template.c: imagectl template ... ; the import's own work is in import.c. */
+#include "imaged/cli/commands.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "imaged/base/error.h"
+#include "imaged/cli/batch.h"
+#include "imaged/cli/cli.h"
+#include "imaged/cli/confirm.h"
+#include "imaged/cli/import.h"
+#include "imaged/cli/job.h"
+#include "imaged/cli/list.h"
+
+static const Column template_columns[] = {
+    { "NAME", "name", CELL_TEXT, 0 },
+    { "ID", "id", CELL_TEXT, COLUMN_CSV },
+    { "VERSIONS", "n_versions", CELL_COUNT, 0 },
+    { "LATEST", "latest", CELL_COUNT, 0 },
+    { "STATE", "state", CELL_STATE, 0 },
+    { "DESKTOPS", "n_desktops", CELL_COUNT, 0 },
+    { "SIZE", "virtual_size", CELL_SIZE, 0 },
+    { "OS", "os", CELL_TEXT, 0 },
+    { "CREATED", "created_at", CELL_TIME, 0 },
+    { "DESCRIPTION", "description", CELL_TEXT, 0 },
+    COLUMN_END,
+};
+
+static const Column version_columns[] = {
+    { "NAME", "name", CELL_TEXT, 0 },
+    { "ID", "id", CELL_TEXT, COLUMN_CSV },
+    { "TEMPLATE", "template", CELL_TEXT, COLUMN_CSV },
+    { "VERSION", "version", CELL_COUNT, COLUMN_CSV },
+    { "STATE", "state", CELL_STATE, 0 },
+    { "DESKTOPS", "n_desktops", CELL_COUNT, 0 },
+    { "SIZE", "virtual_size", CELL_SIZE, 0 },
+    { "DATA", "data_bytes", CELL_SIZE, 0 },
+    { "ON DISK", "disk_bytes", CELL_SIZE, 0 },
+    { "CPUS", "cpus", CELL_COUNT, 0 },
+    { "MEMORY", "memory_bytes", CELL_SIZE, 0 },
+    { "OS", "os", CELL_TEXT, 0 },
+    { "STORES", "stores", CELL_LIST, 0 },
+    { "LAYER", "layer", CELL_TEXT, COLUMN_CSV },
+    { "CHECKSUM", "checksum", CELL_TEXT, COLUMN_CSV },
+    { "CREATED", "created_at", CELL_TIME, 0 },
+    { "DESCRIPTION", "description", CELL_TEXT, 0 },
+    { "NOTES", "notes", CELL_LIST, COLUMN_CSV },
+    COLUMN_END,
+};
+
+static GString *template_path(const Cli *cli, const char *suffix, GError **error)
+{
+    return client_path("/v1/templates", "template", args_word(cli->args, 0), suffix, error);
+}
+
+/* ---- import ---- */
+
+/* The job's result is the new version; if a daemon tells only its id, look it up. */
+static json_t *new_version(Cli *cli, const json_t *job, GError **error)
+{
+    const json_t *result = json_object_get(job, "result");
+    const char *id = json_text(result, "id");
+
+    if (json_object_get(result, "version") && json_object_get(result, "state"))
+        return json_incref((json_t *)result);
+    g_autoptr(GString) path = template_path(cli, "versions", error);
+    json_auto_t *versions = path ? client_get(cli->client, path->str, error) : NULL;
+    if (!versions)
+        return NULL;
+    for (gsize i = json_array_size(versions); i > 0; i--) {
+        json_t *version = json_array_get(versions, i - 1);
+        if (!*id || g_str_equal(id, json_text(version, "id")))
+            return json_incref(version);
+    }
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "the new version is not in the list");
+    return NULL;
+}
+
+static gboolean template_import(Cli *cli, GError **error)
+{
+    json_auto_t *job = import_run(cli, error);
+    json_auto_t *version = job && job_check(job, error) ? new_version(cli, job, error) : NULL;
+
+    if (!version)
+        return FALSE;
+    if (cli->format == FORMAT_TABLE) {
+        GString *text = g_string_new(NULL);
+        g_string_append_printf(text, "imported %s\n", json_text(version, "name"));
+        output_object_text(text, version, version_columns, output_wants_colour(STDOUT_FILENO));
+        output_print(text);
+    } else {
+        list_print_object(cli, version, version_columns);
+    }
+    return TRUE;
+}
+
+/* ---- Reading ---- */
+
+static gboolean template_list(Cli *cli, GError **error)
+{
+    g_autoptr(GString) path = g_string_new("/v1/templates");
+
+    client_query(path, "search", args_text(cli->args, "search"));
+    return list_print(cli, path->str, "name", 0, template_columns, error);
+}
+
+static gboolean template_show(Cli *cli, GError **error)
+{
+    g_autoptr(GString) path = template_path(cli, NULL, error);
+    json_auto_t *template = path ? client_get(cli->client, path->str, error) : NULL;
+
+    if (!template)
+        return FALSE;
+    /* NAME:VERSION may be answered with that version alone. */
+    gboolean is_version = json_object_get(template, "version") != NULL;
+    list_print_object(cli, template, is_version ? version_columns : template_columns);
+    if (cli->format == FORMAT_TABLE && json_array_size(json_object_get(template, "versions"))) {
+        putchar('\n');
+        list_print_array(cli, json_object_get(template, "versions"), version_columns);
+    }
+    return TRUE;
+}
+
+static gboolean template_versions(Cli *cli, GError **error)
+{
+    g_autoptr(GString) path = template_path(cli, "versions", error);
+
+    return path && list_print(cli, path->str, NULL, 0, version_columns, error);
+}
+
+/* ---- Changing ---- */
+
+static gboolean change_state(Cli *cli, const char *verb, const char *done, GError **error)
+{
+    g_autoptr(GString) path = template_path(cli, verb, error);
+    json_auto_t *version =
+        path ? client_request(cli->client, CLIENT_CHANGE, "POST", path->str, NULL, error) : NULL;
+
+    if (!version)
+        return FALSE;
+    if (cli->format == FORMAT_TABLE)
+        printf("%s %s\n", done, json_text(version, "name"));
+    else
+        list_print_object(cli, version, version_columns);
+    return TRUE;
+}
+
+static gboolean template_publish(Cli *cli, GError **error)
+{
+    return change_state(cli, "publish", "published", error);
+}
+
+static gboolean template_retire(Cli *cli, GError **error)
+{
+    return change_state(cli, "retire", "retired", error);
+}
+
+static gboolean template_rename(Cli *cli, GError **error)
+{
+    g_autoptr(GString) path = template_path(cli, "rename", error);
+    const char *new_name = args_word(cli->args, 1);
+    json_auto_t *body = json_pack("{s:s}", "new_name", new_name);
+    json_auto_t *template =
+        path ? client_request(cli->client, CLIENT_CHANGE, "POST", path->str, body, error) : NULL;
+
+    if (!template)
+        return FALSE;
+    if (cli->format == FORMAT_TABLE)
+        printf("renamed %s to %s\n", args_word(cli->args, 0), new_name);
+    else
+        list_print_object(cli, template, template_columns);
+    return TRUE;
+}
+
+static gboolean template_delete(Cli *cli, GError **error)
+{
+    g_autoptr(GString) path = template_path(cli, NULL, error);
+    json_auto_t *job = NULL;
+
+    if (!path)
+        return FALSE;
+    g_autofree char *question = g_strdup_printf("delete template %s:", args_word(cli->args, 0));
+    ConfirmRequest request = { "DELETE", path->str, NULL, question, "object" };
+    ConfirmAnswer answer = confirm(cli, &request, error);
+    if (answer != CONFIRM_GO)
+        return answer == CONFIRM_TOLD;
+    if (!job_run(cli, "DELETE", path->str, NULL, &job, error))
+        return FALSE;
+    return !job || batch_print(cli, job, "deleted", "template version", error);
+}
+
+/* ---- The table ---- */
+
+static const Option import_options[] = {
+    { "format", OPTION_CHOICE, "raw|qcow2|vmdk|vdi|vhdx", "what the file is; never guessed", NULL },
+    { "cpus", OPTION_COUNT, "N", "processors of its desktops", NULL },
+    { "memory", OPTION_SIZE, "SIZE", "memory of its desktops, like 4G", NULL },
+    { "os", OPTION_TEXT, "TEXT", "what system it is", NULL },
+    { "description", OPTION_TEXT, "TEXT", "what it is for", NULL },
+    { "store", OPTION_TEXT, "S", "where to put it (the default store)", "store" },
+    { "draft", OPTION_FLAG, NULL, "do not publish it yet", NULL },
+    OPTION_END,
+};
+static const Option list_options[] = { OPTION_SEARCH, OPTION_END };
+static const Option delete_options[] = { OPTION_YES, OPTION_DRY_RUN, OPTION_NO_WAIT, OPTION_END };
+
+static const Command commands[] = {
+    { "import", "NAME SOURCE", 2, 2, "file", "Make a template version of an image",
+      "SOURCE is a file, a block device (--format raw), or an nbd:// or nbd+unix:// URI.  It is "
+      "read\n"
+      "with your own rights: imagectl checks it and serves it to the daemon until the import has\n"
+      "ended, so it always waits; Ctrl-C cancels.  An existing NAME gets its next version.",
+      "template import win11 golden.qcow2 --format qcow2 --cpus 2 --memory 4G\n"
+      "template import debian nbd://builder/export --os 'Debian 12' --draft\n",
+      import_options, template_import },
+    { "list", "", 0, 0, NULL, "List templates", NULL, "template list\n", list_options,
+      template_list },
+    { "show", "NAME", 1, 1, "template", "Show a template and its versions", NULL,
+      "template show win11\n", NULL, template_show },
+    { "versions", "NAME", 1, 1, "template", "List the versions of a template", NULL,
+      "template versions win11 -o json\n", NULL, template_versions },
+    { "publish", "NAME[:VERSION]", 1, 1, "template", "Let desktops be created from a version",
+      "Without VERSION, its newest one.", "template publish win11:4\n", NULL, template_publish },
+    { "retire", "NAME[:VERSION]", 1, 1, "template", "Let no new desktops be created from a version",
+      "Those that stand on it stay.", "template retire win11:3\n", NULL, template_retire },
+    { "rename", "NAME NEW-NAME", 2, 2, "template", "Give a template another name", NULL,
+      "template rename win11 win11-office\n", NULL, template_rename },
+    { "delete", "NAME[:VERSION]", 1, 1, "template", "Delete a template, or one version of it",
+      "Refused while desktops stand on it.  Its layers go to the trash.",
+      "template delete win11:2 --dry-run\n", delete_options, template_delete },
+    { NULL },
+};
+
+const Noun noun_template = { "template", "a golden image that desktops stand on", commands };

@@ -1,0 +1,60 @@
+/* batch.h: jobs over many things: each succeeds or fails with a reason of its own, all share flushes.
+ *
+ * The plan has "items" (objects with id and name) and "rejected" (those that failed before the job
+ * began).  They are worked off in chunks; a chunk is prepared (files), committed (facts and the job's
+ * step in one transaction), and completed (what may as well happen later).  Locks on images that a
+ * chunk takes are held until it is complete. */
+#pragma once
+
+#include "cow/image_lock.h"
+#include "imaged/job/world.h"
+
+typedef struct {
+    Job *job;
+    World *world;
+    json_t *plan;
+    json_t *items;    /* of the whole plan */
+    guint first, n;   /* this chunk's */
+    GError **errors;  /* n of them: an item's failure; set by prepare */
+    Changes *changes; /* filled by prepare */
+    GArray *locks;    /* of ImageLock */
+} BatchChunk;
+
+typedef struct {
+    /* Make the effects durable and fill in changes, for items without an error.  FALSE: the whole
+     * chunk failed, and nothing of it is left. */
+    gboolean (*prepare)(BatchChunk *chunk, GError **error);
+    void (*undo)(BatchChunk *chunk);     /* the commit failed; may be NULL */
+    void (*complete)(BatchChunk *chunk); /* after the commit; may be NULL */
+} BatchType;
+
+gboolean batch_run(Job *job, World *world, const BatchType *type, GError **error);
+
+/* Item i of the chunk, and a text in it. */
+json_t *batch_item(const BatchChunk *chunk, guint i);
+const char *batch_text(const BatchChunk *chunk, guint i, const char *key);
+
+/* Take QEMU's writer lock on a layer for the chunk; on failure the item's error is set. */
+gboolean batch_lock(BatchChunk *chunk, guint i, Store *store, const char *slot);
+
+/* ---- Building a plan ---- */
+
+typedef struct {
+    json_t *plan, *items, *rejected, *claims; /* plan owns items and rejected */
+    const JobType *type;
+    World *world;
+} BatchPlan;
+
+void batch_plan_init(BatchPlan *plan, World *world, const JobType *type);
+void batch_plan_clear(BatchPlan *plan); /* releases its claims */
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BatchPlan, batch_plan_clear)
+
+/* Take more claims for the whole plan (keys taken over).  BUSY. */
+gboolean batch_plan_claim(BatchPlan *plan, json_t *keys, GError **error);
+
+/* Add an item with its own claims (both taken over); one that is busy is rejected. */
+void batch_plan_add(BatchPlan *plan, json_t *item, json_t *keys);
+void batch_plan_reject(BatchPlan *plan, const char *name, const GError *error);
+
+/* Hand the plan over as a request to submit. */
+void batch_plan_take(BatchPlan *plan, JobRequest *ret_request);

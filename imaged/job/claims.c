@@ -1,0 +1,109 @@
+/* claims.c: see claims.h. */
+#include "imaged/job/claims.h"
+
+#include <string.h>
+
+#include "imaged/base/error.h"
+
+typedef struct {
+    guint n_shared;
+    gboolean is_exclusive;
+    const char *holder; /* static: a job kind's name */
+} Held;
+
+struct Claims {
+    GMutex lock;
+    GHashTable *held; /* thing -> Held */
+};
+
+Claims *claims_new(void)
+{
+    Claims *claims = g_new0(Claims, 1);
+
+    g_mutex_init(&claims->lock);
+    claims->held = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    return claims;
+}
+
+void claims_free(Claims *claims)
+{
+    if (!claims)
+        return;
+    g_hash_table_unref(claims->held);
+    g_mutex_clear(&claims->lock);
+    g_free(claims);
+}
+
+static gboolean take_one(Claims *c, const char *key, const char *holder, GError **error)
+{
+    const char *thing = key + 2;
+    Held *held = g_hash_table_lookup(c->held, thing);
+
+    if (held && (held->is_exclusive || key[0] == 'x')) {
+        const char *slash = strchr(thing, '/');
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "the %.*s is busy: a job (%s) is at work on it",
+                    (int)(slash ? slash - thing : 0), thing, held->holder);
+        imaged_error_hint(error, "see it with: imagectl job list");
+        return FALSE;
+    }
+    if (!held) {
+        held = g_new0(Held, 1);
+        held->holder = g_intern_string(holder);
+        g_hash_table_insert(c->held, g_strdup(thing), held);
+    }
+    if (key[0] == 'x')
+        held->is_exclusive = TRUE;
+    else
+        held->n_shared++;
+    return TRUE;
+}
+
+static void release_one(Claims *c, const char *key)
+{
+    Held *held = g_hash_table_lookup(c->held, key + 2);
+
+    if (!held)
+        return;
+    if (key[0] == 'x')
+        held->is_exclusive = FALSE;
+    else if (held->n_shared)
+        held->n_shared--;
+    if (!held->is_exclusive && !held->n_shared)
+        g_hash_table_remove(c->held, key + 2);
+}
+
+gboolean claims_take(Claims *c, const json_t *keys, const char *holder, GError **error)
+{
+    size_t n = json_array_size(keys), taken = 0;
+
+    g_mutex_lock(&c->lock);
+    while (taken < n && take_one(c, json_string_value(json_array_get(keys, taken)), holder, error))
+        taken++;
+    for (size_t i = 0; taken < n && i < taken; i++)
+        release_one(c, json_string_value(json_array_get(keys, i)));
+    g_mutex_unlock(&c->lock);
+    return taken == n;
+}
+
+void claims_release(Claims *c, const json_t *keys)
+{
+    g_mutex_lock(&c->lock);
+    for (size_t i = 0; i < json_array_size(keys); i++)
+        release_one(c, json_string_value(json_array_get(keys, i)));
+    g_mutex_unlock(&c->lock);
+}
+
+gboolean claims_has(Claims *c, const char *thing)
+{
+    g_mutex_lock(&c->lock);
+    gboolean has = g_hash_table_contains(c->held, thing);
+    g_mutex_unlock(&c->lock);
+    return has;
+}
+
+void claims_add(json_t *keys, char mode, const char *what, const char *id)
+{
+    g_autofree char *key = g_strdup_printf("%c:%s/%s", mode, what, id);
+
+    json_array_append_new(keys, json_string(key));
+}

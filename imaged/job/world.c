@@ -1,0 +1,43 @@
+/* world.c: see world.h. */
+#include "imaged/job/world.h"
+
+#include "imaged/base/error.h"
+#include "imaged/base/units.h"
+
+#define LOW_INODES 1000
+
+static guint64 watermark(const World *world, const StoreSpace *space)
+{
+    guint64 share = space->total_bytes / 100 * world->settings.low_space_percent;
+
+    /* A small store keeps its share, a big one no more than the fixed figure. */
+    return MIN(world->settings.low_space_bytes, share);
+}
+
+gboolean world_is_low(World *world, Store *store)
+{
+    StoreSpace space;
+
+    return store->ops->space(store, &space, NULL) &&
+           (space.free_bytes < watermark(world, &space) || space.free_inodes < LOW_INODES);
+}
+
+gboolean world_check_space(World *world, Store *store, guint64 wanted_bytes, GError **error)
+{
+    StoreSpace space;
+
+    if (!store->ops->space(store, &space, error))
+        return FALSE;
+    guint64 keep = watermark(world, &space);
+    if (space.free_bytes >= keep && space.free_bytes - keep >= wanted_bytes &&
+        space.free_inodes >= LOW_INODES)
+        return TRUE;
+    g_autofree char *free_text = units_format_size(space.free_bytes);
+    g_autofree char *keep_text = units_format_size(keep);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NO_SPACE,
+                "the store at '%s' is short of space (%s free, %s are kept, %" G_GUINT64_FORMAT
+                " inodes)",
+                store->location, free_text, keep_text, space.free_inodes);
+    imaged_error_hint(error, "give space back with: imagectl trash empty");
+    return FALSE;
+}

@@ -1,0 +1,39 @@
+/* world.h: what the domain modules work with, handed down from the daemon's wiring.
+ *
+ * All of it may be used from any thread.  Settings never change while the daemon runs. */
+#pragma once
+
+#include <glib.h>
+
+#include "cow/store_set.h"
+#include "imaged/catalog/catalog.h"
+#include "imaged/job/claims.h"
+#include "imaged/job/job.h"
+
+typedef struct {
+    gint64 trash_keep_ms;        /* how long the trash keeps what it holds */
+    guint64 low_space_bytes;     /* below this much free space no new work starts */
+    guint low_space_percent;     /* nor below this share of the store */
+    gboolean empty_when_low;     /* then the oldest trash is given back at once */
+    gint64 backup_interval_ms;   /* of the catalog into the stores */
+    gint64 data_check_interval_ms; /* of a read of all frozen layers; 0 = never */
+    StoreLayerFormat layer_format; /* of stores that are made */
+    char *image_group;           /* group of layers, or NULL */
+} Settings;
+
+typedef struct {
+    Catalog *catalog;
+    StoreSet *stores;
+    Claims *claims;
+    JobQueue *jobs;
+    Settings settings;
+    char *manager_id;
+    char *state_dir;
+    char *rescue_reason; /* in rescue mode: why; else NULL */
+    gint64 started_at;
+    gint expiry_held;    /* atomic: the clock has jumped */
+} World;
+
+/* NO_SPACE if a store is below its watermark, so that no new work is begun there. */
+gboolean world_check_space(World *world, Store *store, guint64 wanted_bytes, GError **error);
+gboolean world_is_low(World *world, Store *store);

@@ -1,0 +1,40 @@
+#!/bin/bash
+# run.sh SECONDS: build each fuzz_*.c with libFuzzer, ASan and UBSan, and run it for that long; then
+# the differential fuzzer for about as long.  Corpora and findings stay in BUILD/fuzz.
+set -eu
+cd "$(dirname "$0")/../.."
+seconds=${1:-60} build=${BUILD:-build} status=0
+work=$build/fuzz
+. tests/fuzz/seeds.sh
+
+packages='glib-2.0 gio-unix-2.0 sqlite3 libzstd zlib libxxhash libsodium jansson'
+mkdir -p "$work/obj"
+flags=(-std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DIMAGED_VERSION='"fuzz"' -I. -O1 -g
+    -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+# shellcheck disable=SC2046,SC2086
+flags+=($(pkg-config --cflags $packages))
+rm -f "$work/libfuzzed.a"
+for source in imaged/base/*.c cow/*.c; do
+    object=$work/obj/$(basename "$source" .c).o
+    clang "${flags[@]}" -fsanitize=fuzzer-no-link,address,undefined -c -o "$object" "$source"
+    ar rc "$work/libfuzzed.a" "$object" # an archive: only what the targets reach is linked
+done
+
+seeds=$(mktemp -d)
+trap 'rm -rf "$seeds"' EXIT
+make_seeds "$seeds" 1M
+for source in tests/fuzz/fuzz_*.c; do
+    name=$(basename "$source" .c)
+    # shellcheck disable=SC2046,SC2086
+    clang "${flags[@]}" -fsanitize=fuzzer,address,undefined -o "$work/$name" "$source" \
+        "$work/libfuzzed.a" -Wl,--as-needed $(pkg-config --libs $packages) -lpthread
+    mkdir -p "$work/corpus-$name"
+    echo "== $name: $seconds s"
+    G_SLICE=always-malloc "$work/$name" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 \
+        -max_len=262144 -print_final_stats=0 -verbosity=0 -artifact_prefix="$work/$name-" \
+        "$work/corpus-$name" "$seeds" || status=1
+done
+
+echo "== differential"
+bash tests/fuzz/differential.sh "$build" $((seconds * 25)) || status=1
+exit $status
