@@ -73,20 +73,6 @@ static gboolean collect_names(Db *db, const DesktopSpec *spec, GPtrArray *out, G
     return TRUE;
 }
 
-static gboolean check_new_name(Db *db, const char *name, GError **error)
-{
-    if (!name_check("desktop", name, error))
-        return FALSE;
-    if (lookup_int(db,
-                   "SELECT EXISTS (SELECT 1 FROM desktop WHERE name = ?1 AND is_trashed = 0) OR"
-                   " EXISTS (SELECT 1 FROM template WHERE name = ?1 AND is_trashed = 0)",
-                   "t", name)) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_EXISTS, "the name '%s' is taken", name);
-        return FALSE;
-    }
-    return TRUE;
-}
-
 static gboolean check_geometry(const DesktopSpec *spec, GError **error)
 {
     guint32 size = spec->cluster_size;
@@ -158,7 +144,7 @@ gboolean desktop_plan_create(World *world, const DesktopSpec *spec, BatchPlan *p
                   plan_target(world, db, spec, plan->plan, error);
     for (guint i = 0; ok && i < names->len; i++) {
         g_autoptr(GError) local = NULL;
-        if (check_new_name(db, names->pdata[i], &local)) {
+        if (lookup_check_new_name(db, "desktop", names->pdata[i], &local)) {
             add_item(plan, names->pdata[i]);
         } else if (names->len > 1) {
             batch_plan_reject(plan, names->pdata[i], local);
@@ -210,7 +196,7 @@ gboolean desktop_rename(World *world, const char *name, const char *new_name, co
     g_auto(DesktopRow) row = { 0 };
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = lookup_desktop(db, name, &row, error) &&
-                  (g_str_equal(name, new_name) || check_new_name(db, new_name, error));
+                  (g_str_equal(name, new_name) || lookup_check_new_name(db, "desktop", new_name, error));
 
     catalog_read_end(world->catalog, db);
     if (!ok)

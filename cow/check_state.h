@@ -1,5 +1,6 @@
 /* check_state.h: what the files of the consistency check share.  Private to layer_check.c,
- * check_tables.c, refcounts.c and refcounts_compare.c; everybody else includes cow/layer_check.h. */
+ * check_tables.c, refcounts.c and refcounts_compare.c; everybody else includes cow/layer_check.h.
+ */
 #pragma once
 
 #include <glib.h>
@@ -20,17 +21,17 @@ typedef struct CheckState {
     const Qcow2Header *header;
     LayerCheck *result;
     Refcounts *refcounts;
-    GArray *l2;              /* of L2Use */
-    guint64 cluster;         /* bytes */
-    guint64 n_clusters;      /* of the file, a partial last one included */
-    guint64 n_stale;         /* findings that an unclean end with lazy refcounts explains */
+    GArray *l2;         /* of L2Use */
+    guint64 cluster;    /* bytes */
+    guint64 n_clusters; /* of the file, a partial last one included */
+    guint64 n_stale;    /* findings that an unclean end with lazy refcounts explains */
     const gint *cancel;
     LayerCheckProgress progress;
     gpointer data;
-    guint64 done, total;     /* bytes of metadata */
-    guint64 real_bytes;      /* allocated on the file system, when the check began */
-    guint64 n_read;          /* bytes read so far */
-    guint64 hole_start;      /* the hole found last */
+    guint64 done, total; /* bytes of metadata */
+    guint64 real_bytes;  /* allocated on the file system, when the check began */
+    guint64 n_read;      /* bytes read so far */
+    guint64 hole_start;  /* the hole found last */
     guint64 hole_end;
 } CheckState;
 
@@ -54,10 +55,10 @@ struct Refcounts {
     CheckState *check;
     RefBlock *blocks;
     guint64 n_blocks;
-    guint order;        /* a refcount has 1 << order bits */
-    guint block_shift;  /* a block has 1 << block_shift refcounts, at least 64 */
-    gsize n_words;      /* 64-bit words of one bit array */
-    guint64 budget;     /* bytes that may still be taken */
+    guint order;       /* a refcount has 1 << order bits */
+    guint block_shift; /* a block has 1 << block_shift refcounts, at least 64 */
+    gsize n_words;     /* 64-bit words of one bit array */
+    guint64 budget;    /* bytes that may still be taken */
     gboolean is_full;
     gboolean has_extra; /* the cluster behind the file's last one is in use, by compressed data */
     guint64 highest;    /* cluster with a use or a refcount */
@@ -79,8 +80,8 @@ void check_note(CheckState *c, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* Read part of a table.  *ret_is_hole says that all of it is zeros, and nothing was read.
  * CANCELLED, UNAVAILABLE. */
-gboolean check_read(CheckState *c, guint8 *buffer, gsize len, guint64 offset,
-                    gboolean *ret_is_hole, GError **error);
+gboolean check_read(CheckState *c, guint8 *buffer, gsize len, guint64 offset, gboolean *ret_is_hole,
+                    GError **error);
 
 /* Ask the kernel to have [offset, offset + len) read soon. */
 void check_read_ahead(const CheckState *c, guint64 offset, guint64 len);

@@ -59,7 +59,8 @@ static gboolean check_snapshot_l1(CheckState *c, guint32 number, guint64 offset,
         check_error(c, 1, "the L1 table of snapshot %u is too large", number);
         return TRUE;
     }
-    if (n_l1 == 0 || !refcounts_add_table(c->refcounts, offset, 8ull * n_l1, "L1 table of a snapshot"))
+    if (n_l1 == 0 ||
+        !refcounts_add_table(c->refcounts, offset, 8ull * n_l1, "L1 table of a snapshot"))
         return TRUE;
     return walk_entries(c, offset, n_l1, visit_snapshot_l1, error);
 }
@@ -148,8 +149,8 @@ static gboolean check_bitmap(CheckState *c, const guint8 *entry, GHashTable *nam
 
     if (be32_at(entry + 20) != 0 || (flags & BITMAP_RESERVED_FLAGS) || type != 1 || !is_new ||
         granularity_bits < 9 || granularity_bits > 31 || name_len > MAX_BITMAP_NAME ||
-        n_entries == 0 || (guint64)n_entries * c->cluster > MAX_BITMAP_BYTES ||
-        offset == 0 || (offset & (c->cluster - 1)) ||
+        n_entries == 0 || (guint64)n_entries * c->cluster > MAX_BITMAP_BYTES || offset == 0 ||
+        (offset & (c->cluster - 1)) ||
         (!(flags & BITMAP_IN_USE) && n_entries != bitmap_table_size(c, granularity_bits))) {
         check_error(c, 1, "a dirty bitmap's entry in the bitmap directory is malformed");
         return TRUE;
@@ -167,7 +168,8 @@ static gboolean walk_bitmaps(CheckState *c, const guint8 *directory, guint64 siz
     while (at < size) {
         guint64 len = size - at < BITMAP_HEADER ? BITMAP_HEADER
                                                 : (BITMAP_HEADER + be16_at(directory + at + 18) +
-                                                   (guint64)be32_at(directory + at + 20) + 7) & ~7ull;
+                                                   (guint64)be32_at(directory + at + 20) + 7) &
+                                                      ~7ull;
         if (len > size - at || ++n > c->header->n_bitmaps)
             break;
         if (!check_bitmap(c, directory + at, names, error))

@@ -1,14 +1,15 @@
 /* layer_check.c: the consistency check of one qcow2 file.
  *
- * All metadata is found first: header, L1 tables, snapshot table, bitmaps, refcount table and blocks,
- * then the L2 tables, each once however many L1 entries point at it (so internal snapshots cost
- * nothing, and an L1 table that names one L2 table a million times does not keep us busy).  Then the
- * L2 tables are read in the order of the file, adjacent ones together, and what they reference is
- * added to the use counts; last, the refcount blocks are compared (refcounts_compare.c).
+ * All metadata is found first: header, L1 tables, snapshot table, bitmaps, refcount table and
+ * blocks, then the L2 tables, each once however many L1 entries point at it (so internal snapshots
+ * cost nothing, and an L1 table that names one L2 table a million times does not keep us busy).
+ * Then the L2 tables are read in the order of the file, adjacent ones together, and what they
+ * reference is added to the use counts; last, the refcount blocks are compared
+ * (refcounts_compare.c).
  *
  * The verdicts are those of `qemu-img check`, and stricter where the format says so: metadata that
- * is used for something else as well, offset 0 with the COPIED flag, the zero flag where the version
- * or subclusters forbid it. */
+ * is used for something else as well, offset 0 with the COPIED flag, the zero flag where the
+ * version or subclusters forbid it. */
 #include "cow/layer_check.h"
 
 #include <errno.h>
@@ -80,14 +81,14 @@ static gboolean is_in_hole(CheckState *c, guint64 offset, guint64 len)
     return offset + len <= c->hole_end;
 }
 
-gboolean check_read(CheckState *c, guint8 *buffer, gsize len, guint64 offset,
-                    gboolean *ret_is_hole, GError **error)
+gboolean check_read(CheckState *c, guint8 *buffer, gsize len, guint64 offset, gboolean *ret_is_hole,
+                    GError **error)
 {
     if (c->cancel && g_atomic_int_get(c->cancel)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CANCELLED, "cancelled");
         return FALSE;
     }
-    /* Tables do not overlap, so whoever has read more than the file has allocated reads holes.  Only
+    /* Tables do not overlap, so whoever has read more than the file has allocated reads holes. Only
      * then is it worth to ask where they are: a sparse file must not cost time for its holes. */
     c->n_read += len;
     *ret_is_hole = c->n_read > c->real_bytes && is_in_hole(c, offset, len);

@@ -87,8 +87,9 @@ static void *take_memory(Refcounts *refs, gsize size)
         memory = g_try_malloc0(size);
     if (!memory) {
         refs->is_full = TRUE;
-        check_error(refs->check, 1, "the file is too sparse to be checked: its tables need more "
-                                    "memory than its size on disk allows");
+        check_error(refs->check, 1,
+                    "the file is too sparse to be checked: its tables need more "
+                    "memory than its size on disk allows");
         return NULL;
     }
     refs->budget -= size;
@@ -154,17 +155,18 @@ static void add_clusters(Refcounts *refs, guint64 cluster, guint64 n, guint32 n_
             refs->highest = MAX(refs->highest, cluster - 1);
             check_error(refs->check, here,
                         "the cluster at 0x%" G_GINT64_MODIFIER "x is in use and no refcount block "
-                        "covers it", (cluster - here) * refs->check->cluster);
+                        "covers it",
+                        (cluster - here) * refs->check->cluster);
             continue;
         }
         if (!block->bits)
             block->bits = take_memory(refs, N_BITS * refs->n_words * 8);
         if (!block->bits)
             return;
-        guint64 *flags = flag == USE_DATA ? NULL
-                                          : refblock_bits(refs, block, flag == USE_COPIED
-                                                                        ? BITS_COPIED
-                                                                        : BITS_PLAIN);
+        guint64 *flags =
+            flag == USE_DATA
+                ? NULL
+                : refblock_bits(refs, block, flag == USE_COPIED ? BITS_COPIED : BITS_PLAIN);
         for (gsize end = first + here; first < end;) {
             guint bit = first & 63;
             gsize in_word = MIN(64 - bit, end - first);
@@ -244,7 +246,7 @@ void refcounts_flag_l2(Refcounts *refs, guint64 offset, UseFlag flag)
 
     if (index < refs->n_blocks && refs->blocks[index].bits)
         refblock_bits(refs, &refs->blocks[index],
-                   flag == USE_COPIED ? BITS_COPIED : BITS_PLAIN)[i >> 6] |= 1ull << (i & 63);
+                      flag == USE_COPIED ? BITS_COPIED : BITS_PLAIN)[i >> 6] |= 1ull << (i & 63);
 }
 
 void refcounts_add_data(Refcounts *refs, guint64 cluster, guint64 n, guint32 n_uses, UseFlag flag)
@@ -265,5 +267,6 @@ void refcounts_add_compressed(Refcounts *refs, guint64 offset, guint64 len, guin
         add_range(refs, offset, len, n_uses, FALSE);
     else
         check_error(refs->check, 1,
-                    "compressed data at 0x%" G_GINT64_MODIFIER "x lies outside of the file", offset);
+                    "compressed data at 0x%" G_GINT64_MODIFIER "x lies outside of the file",
+                    offset);
 }

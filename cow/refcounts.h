@@ -1,12 +1,12 @@
 /* refcounts.h: who uses which cluster of a qcow2 file, compared with its refcounts.
  *
- * Part of the consistency check (layer_check.h).  First everything that is in use is added, metadata
- * before data, then the refcount blocks are read once and compared.  Not thread-safe.
+ * Part of the consistency check (layer_check.h).  First everything that is in use is added,
+ * metadata before data, then the refcount blocks are read once and compared.  Not thread-safe.
  *
  * Five bits per cluster, in one piece per refcount block and only for blocks that are in use; a
- * cluster that no refcount block covers is an error at once and takes no memory.  Clusters used more
- * than once get a 32-bit counter, again per block.  All of it stays below 64 MiB plus four times
- * what the file really occupies on disk, so that a sparse file cannot make us take more. */
+ * cluster that no refcount block covers is an error at once and takes no memory.  Clusters used
+ * more than once get a 32-bit counter, again per block.  All of it stays below 64 MiB plus four
+ * times what the file really occupies on disk, so that a sparse file cannot make us take more. */
 #pragma once
 
 #include <glib.h>

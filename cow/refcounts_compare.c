@@ -76,15 +76,21 @@ static void compare_one(Refcounts *refs, const RefBlock *block, gsize i, guint64
 
     if (refcount > uses) {
         c->result->n_leaks++;
-        check_note(c, "the cluster at 0x%" G_GINT64_MODIFIER "x has refcount %" G_GUINT64_FORMAT
-                   " and %" G_GUINT64_FORMAT " uses (leaked space)", offset, refcount, uses);
+        check_note(c,
+                   "the cluster at 0x%" G_GINT64_MODIFIER "x has refcount %" G_GUINT64_FORMAT
+                   " and %" G_GUINT64_FORMAT " uses (leaked space)",
+                   offset, refcount, uses);
     } else if (refcount < uses) {
-        check_count(c, counter, "the cluster at 0x%" G_GINT64_MODIFIER "x has refcount %"
-                    G_GUINT64_FORMAT " and %" G_GUINT64_FORMAT " uses", offset, refcount, uses);
+        check_count(c, counter,
+                    "the cluster at 0x%" G_GINT64_MODIFIER "x has refcount %" G_GUINT64_FORMAT
+                    " and %" G_GUINT64_FORMAT " uses",
+                    offset, refcount, uses);
     }
     if ((refcount == 1 && is_plain) || (refcount != 1 && is_copied))
-        check_count(c, counter, "the COPIED flag for the cluster at 0x%" G_GINT64_MODIFIER
-                    "x does not fit its refcount %" G_GUINT64_FORMAT, offset, refcount);
+        check_count(c, counter,
+                    "the COPIED flag for the cluster at 0x%" G_GINT64_MODIFIER
+                    "x does not fit its refcount %" G_GUINT64_FORMAT,
+                    offset, refcount);
 }
 
 /* Compare the n refcounts of a block; data is NULL if they are all 0. */
@@ -107,8 +113,7 @@ static void compare_block(Refcounts *refs, const RefBlock *block, const guint8 *
         }
         guint64 active = (used | ~zero) & valid;
         if (active)
-            refs->highest = MAX(refs->highest,
-                                base + w * 64 + 63 - (guint)__builtin_clzll(active));
+            refs->highest = MAX(refs->highest, base + w * 64 + 63 - (guint)__builtin_clzll(active));
         guint64 wrong = ~((one & used & ~odd) | (zero & ~used)) & valid;
         for (; wrong; wrong &= wrong - 1) {
             gsize i = w * 64 + (guint)__builtin_ctzll(wrong);

@@ -16,6 +16,17 @@ Id id_new(void)
     return id;
 }
 
+Id id_derive(const char *first, const char *second, const char *third)
+{
+    g_autofree char *text = g_strdup_printf("%s/%s/%s", first, second, third);
+    guint8 bytes[ID_LEN / 2];
+    Id id;
+
+    crypto_generichash(bytes, sizeof bytes, (const guint8 *)text, strlen(text), NULL, 0);
+    sodium_bin2hex(id.s, sizeof id.s, bytes, sizeof bytes);
+    return id;
+}
+
 gboolean id_is_valid(const char *text)
 {
     return text && strlen(text) == ID_LEN && strspn(text, "0123456789abcdef") == ID_LEN;

@@ -13,6 +13,9 @@ typedef struct {
 /* A fresh random id; 128 bits from the kernel's random source, so never used twice. */
 Id id_new(void);
 
+/* An id made from others: the same ones give the same id.  For what a job may have to make again. */
+Id id_derive(const char *first, const char *second, const char *third);
+
 /* TRUE if text is exactly 32 lower-case hexadecimal digits. */
 gboolean id_is_valid(const char *text);
 

@@ -185,3 +185,17 @@ char *lookup_version_name(Db *db, const char *version_id)
     query_end(q, NULL);
     return name;
 }
+
+gboolean lookup_check_new_name(Db *db, const char *what, const char *name, GError **error)
+{
+    if (!name_check(what, name, error))
+        return FALSE;
+    if (lookup_int(db,
+                   "SELECT EXISTS (SELECT 1 FROM desktop WHERE name = ?1 AND is_trashed = 0) OR"
+                   " EXISTS (SELECT 1 FROM template WHERE name = ?1 AND is_trashed = 0)",
+                   "t", name)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_EXISTS, "the name '%s' is taken", name);
+        return FALSE;
+    }
+    return TRUE;
+}

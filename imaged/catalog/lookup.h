@@ -39,6 +39,9 @@ gboolean lookup_rows(Db *db, RowKind kind, LookupRows *ret, GError **error, cons
 void lookup_rows_clear(LookupRows *rows);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LookupRows, lookup_rows_clear)
 
+/* Is name fit for a new template or desktop (what says which), and free?  INVALID, EXISTS. */
+gboolean lookup_check_new_name(Db *db, const char *what, const char *name, GError **error);
+
 /* One integer (0 if there is no row). */
 gint64 lookup_int(Db *db, const char *sql, const char *types, ...);
 

@@ -201,7 +201,7 @@ gboolean args_parse(Args *args, int argc, char **argv, GError **error)
             may_be_option = FALSE;
         } else if (may_be_option && argv[i][0] == '-' && argv[i][1]) {
             if (!args->noun && g_str_equal(argv[i], "--version"))
-                argv[i] = (char *)"version", i--;
+                args->noun = &noun_version, args->command = noun_version.commands;
             else if (!parse_option(args, argv, &i, error))
                 return FALSE;
         } else if (!take_word(args, argv[i], error)) {

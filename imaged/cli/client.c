@@ -15,6 +15,7 @@
 #define CONNECT_TIMEOUT_MS 10000
 #define RETRY_FOR_MS 10000 /* how long a daemon that restarts is waited for */
 #define RETRY_STEP_MS 100
+#define MAX_LOSSES 3            /* a request that kills the daemon is not sent for ever */
 #define SILENCE_LIMIT_S 120     /* a held-back read answers within 60 s */
 #define MAX_ANSWER (512u << 20) /* bytes; a page of a list is far below that */
 
@@ -134,25 +135,29 @@ static void set_unreachable(Client *client, CURL *curl, CURLcode code, GError **
 }
 
 /* TRUE if the daemon may have got the request, or may get it when asked again. */
-static gboolean is_worth_a_retry(CURLcode code)
+static gboolean is_lost(CURLcode code)
 {
     return code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
            code == CURLE_PARTIAL_FILE;
 }
 
-/* The daemon went away in the middle of a request: ask the same again as soon as it is back. */
+/* The daemon went away in the middle of a request: ask the same again as soon as it is back.  One
+ * that is being stopped may still take a connection and reset it, so that is no second answer. */
 static CURLcode perform(Client *client, GString *answer)
 {
     CURLcode code = curl_easy_perform(client->curl);
+    int n_losses = is_lost(code) ? 1 : 0;
 
-    if (!is_worth_a_retry(code))
+    if (!n_losses)
         return code;
-    for (int waited_ms = 0; waited_ms < RETRY_FOR_MS; waited_ms += RETRY_STEP_MS) {
+    for (int waited_ms = 0; waited_ms < RETRY_FOR_MS && n_losses <= MAX_LOSSES && !interrupt_seen();
+         waited_ms += RETRY_STEP_MS) {
+        g_usleep(RETRY_STEP_MS * 1000);
         g_string_truncate(answer, 0);
         code = curl_easy_perform(client->curl);
-        if (code != CURLE_COULDNT_CONNECT)
+        if (code != CURLE_COULDNT_CONNECT && !is_lost(code))
             return code;
-        g_usleep(RETRY_STEP_MS * 1000);
+        n_losses += is_lost(code);
     }
     return code;
 }

@@ -1,7 +1,7 @@
 /* client.h: requests to the daemon, over its unix socket or a URL.
  *
- * One request at a time; answers are JSON.  A change carries an Idempotency-Key, so that the one
- * retry after a lost connection cannot do it twice. */
+ * One request at a time; answers are JSON.  A change carries an Idempotency-Key, so that asking
+ * again after a lost connection cannot do it twice. */
 #pragma once
 
 #include <glib.h>

@@ -25,10 +25,10 @@ static const char head[] =
     "_imagectl_offer()\n"
     "{\n"
     "    case $1 in\n"
-    "        file) COMPREPLY=($(compgen -f -- \"$cur\")); compopt -o filenames ;;\n"
-    "        folder) COMPREPLY=($(compgen -d -- \"$cur\")); compopt -o filenames ;;\n"
+    "        file) mapfile -t COMPREPLY < <(compgen -f -- \"$cur\"); compopt -o filenames ;;\n"
+    "        folder) mapfile -t COMPREPLY < <(compgen -d -- \"$cur\"); compopt -o filenames ;;\n"
     "        '') ;;\n"
-    "        *) COMPREPLY=($(compgen -W \"$(_imagectl_names \"$1\")\" -- \"$cur\")) ;;\n"
+    "        *) mapfile -t COMPREPLY < <(compgen -W \"$(_imagectl_names \"$1\")\" -- \"$cur\") ;;\n"
     "    esac\n"
     "}\n"
     "\n";
@@ -60,13 +60,13 @@ static const char body[] =
     "    done\n"
     "    _imagectl_table \"$noun\" \"$verb\" \"$prev\"\n"
     "    if [ -n \"$choices\" ]; then\n"
-    "        COMPREPLY=($(compgen -W \"$choices\" -- \"$cur\"))\n"
+    "        mapfile -t COMPREPLY < <(compgen -W \"$choices\" -- \"$cur\")\n"
     "    elif [ -n \"$value\" ]; then\n"
     "        _imagectl_offer \"$value\"\n"
     "    elif [[ $cur == -* ]]; then\n"
-    "        COMPREPLY=($(compgen -W \"$options\" -- \"$cur\"))\n"
+    "        mapfile -t COMPREPLY < <(compgen -W \"$options\" -- \"$cur\")\n"
     "    elif [ -z \"$noun\" ] || [ -z \"$verb\" ]; then\n"
-    "        COMPREPLY=($(compgen -W \"$verbs\" -- \"$cur\"))\n"
+    "        mapfile -t COMPREPLY < <(compgen -W \"$verbs\" -- \"$cur\")\n"
     "    elif [ \"$kind\" = file ] && [ $n -eq 0 ]; then\n"
     "        _imagectl_offer template\n"
     "    else\n"
@@ -94,7 +94,7 @@ static void append_values(GString *out, const Option *options, const char *comma
         if (o->kind == OPTION_CHOICE)
             g_string_append_printf(out, "choices='%s' ;;\n", words);
         else
-            g_string_append_printf(out, "value=%s ;;\n", o->completes ? o->completes : "none");
+            g_string_append_printf(out, "value='%s' ;;\n", o->completes ? o->completes : "none");
     }
 }
 

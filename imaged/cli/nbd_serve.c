@@ -41,6 +41,7 @@ static void tie_to_parent(gpointer parent)
         _exit(127);
 }
 
+/* Why it ended, without the parts that repeat what we told it. */
 static char *complaint(const NbdServe *serve)
 {
     char text[MAX_COMPLAINT + 1];
@@ -49,7 +50,11 @@ static char *complaint(const NbdServe *serve)
     text[MAX(got, 0)] = 0;
     g_strstrip(text);
     const char *message = g_str_has_prefix(text, "qemu-nbd: ") ? text + strlen("qemu-nbd: ") : text;
-    return g_strdup(*message ? message : "qemu-nbd gave no reason");
+    const char *name_end = strstr(message, "}': ");
+    if (name_end)
+        message = name_end + strlen("}': ");
+    g_auto(GStrv) lines = g_strsplit(message, "\n", -1);
+    return *message ? g_strjoinv("; ", lines) : g_strdup("qemu-nbd gave no reason");
 }
 
 /* Does it greet as an NBD server does? */
@@ -74,9 +79,7 @@ static gboolean wait_until_ready(NbdServe *serve, GError **error)
     gint64 begin_ms = units_boottime_ms();
 
     while (!greets(serve->socket_path)) {
-        /* GSubprocess forgets the pid once the child has been reaped, so this sees its end. */
-        while (g_main_context_iteration(NULL, FALSE))
-            ;
+        /* GLib's own thread reaps the child and then forgets its pid. */
         if (!g_subprocess_get_identifier(serve->server)) {
             g_autofree char *why = complaint(serve);
             g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "cannot serve the image: %s",
@@ -164,8 +167,6 @@ static void end_server(GSubprocess *server)
             return;
         }
         g_usleep(STEP_MS * 1000);
-        while (g_main_context_iteration(NULL, FALSE))
-            ;
     }
 }
 

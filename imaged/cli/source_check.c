@@ -4,6 +4,7 @@
 #include "imaged/cli/source_check.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <gio/gio.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -17,6 +18,11 @@
 #include "imaged/cli/nbd_serve.h"
 
 #define MAX_FINDINGS 3 /* in a message */
+
+/* QEMU's lock bytes (its block/file-posix.c): whoever may write holds 100 + 1, whoever may resize
+ * 100 + 3. */
+#define QEMU_WRITES 101
+#define QEMU_RESIZES 103
 
 static gboolean check_kind(int fd, const char *format, const char *label, GError **error)
 {
@@ -33,6 +39,25 @@ static gboolean check_kind(int fd, const char *format, const char *label, GError
                 : S_ISBLK(st.st_mode) ? "a block device, which can only be imported as raw"
                                       : "not a regular file");
     return FALSE;
+}
+
+/* A QEMU that writes the image now would give us half of each of two states.  qemu-nbd refuses that
+ * for most formats, but not for raw. */
+static gboolean check_unused(int fd, const char *label, GError **error)
+{
+    static const off_t bytes[] = { QEMU_WRITES, QEMU_RESIZES };
+
+    for (guint i = 0; i < G_N_ELEMENTS(bytes); i++) {
+        struct flock lock = { .l_type = F_WRLCK, .l_start = bytes[i], .l_len = 1 };
+        /* A file system without locks cannot tell; then nobody can. */
+        if (fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK) {
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "'%s' is in use: QEMU writes to it",
+                        label);
+            imaged_error_hint(error, "shut the machine down first");
+            return FALSE;
+        }
+    }
+    return TRUE;
 }
 
 /* ---- qcow2 ---- */
@@ -156,7 +181,7 @@ static gboolean check_other(int fd, const char *format, const char *label, GErro
 gboolean source_check(int fd, const char *format, const char *label, GPtrArray *notes,
                       GError **error)
 {
-    if (!check_kind(fd, format, label, error))
+    if (!check_kind(fd, format, label, error) || !check_unused(fd, label, error))
         return FALSE;
     if (g_str_equal(format, "raw"))
         return TRUE;

@@ -6,6 +6,6 @@
 
 /* Check the image behind fd, which is of this format ("raw", "qcow2", "vmdk", "vdi", "vhdx"); label
  * is its name for messages.  What is odd but no hindrance is appended to notes (char *).  CORRUPT,
- * UNSUPPORTED, INVALID. */
+ * UNSUPPORTED, INVALID, BUSY. */
 gboolean source_check(int fd, const char *format, const char *label, GPtrArray *notes,
                       GError **error);

@@ -265,7 +265,7 @@ static gboolean desktop_move(Cli *cli, GError **error)
 static const Option create_options[] = {
     { "template", OPTION_TEXT, "T[:VERSION]", "the template to stand on (its newest version)",
       "template" },
-    { "prefix", OPTION_TEXT, "P", "with --count: make P-1, P-2 and so on", NULL },
+    { "prefix", OPTION_TEXT, "P", "with --count: the names are P and a number, P-001", NULL },
     { "count", OPTION_COUNT, "N", "with --prefix: how many", NULL },
     { "owner", OPTION_TEXT, "USER", "whose they are", NULL },
     { "store", OPTION_TEXT, "S", "where their layers live (the default store)", "store" },

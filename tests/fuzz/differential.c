@@ -70,7 +70,8 @@ static void find_entries(Victim *v)
     add_entries(v, 0, 112, FALSE);
     add_entries(v, h->l1_offset, MIN(8ull * h->n_l1, 64), FALSE);
     add_entries(v, h->reftable_offset, 32, FALSE);
-    for (guint64 at = h->l1_offset; at < h->l1_offset + 8ull * h->n_l1 && at + 8 <= v->len; at += 8) {
+    for (guint64 at = h->l1_offset; at < h->l1_offset + 8ull * h->n_l1 && at + 8 <= v->len;
+         at += 8) {
         guint64 l2 = be64_at(v->bytes + at) & QCOW2_OFFSET_MASK;
         if (l2) {
             add_entries(v, l2, cluster, TRUE);
@@ -208,7 +209,9 @@ static const char *compare_bytes(Layer *layer, int raw)
 
 static const char *compare_contents(Fuzz *f, Layer *layer)
 {
-    const char *argv[] = { "qemu-img", "convert", "-f", "qcow2", "-O", "raw", f->path, f->raw, NULL };
+    const char *argv[] = {
+        "qemu-img", "convert", "-f", "qcow2", "-O", "raw", f->path, f->raw, NULL
+    };
     int status = run(argv);
     int raw = status == 0 ? open(f->raw, O_RDONLY | O_CLOEXEC) : -1;
     const char *why = compare_bytes(layer, raw);
@@ -276,8 +279,8 @@ static void iterate(Fuzz *f, const Victim *original, const char *name, guint64 i
     g_free(v.bytes);
     const char *why = judge(f, i % 16 == 0);
     if (why) {
-        g_autofree char *kept = g_strdup_printf("%s/failed-%" G_GUINT64_FORMAT "-%" G_GUINT64_FORMAT,
-                                                f->folder, f->seed, i);
+        g_autofree char *kept = g_strdup_printf(
+            "%s/failed-%" G_GUINT64_FORMAT "-%" G_GUINT64_FORMAT, f->folder, f->seed, i);
         g_assert_cmpint(rename(f->path, kept), ==, 0);
         printf("FAILED: %s: %s (from %s)\n", kept, why, name);
         fflush(stdout);
@@ -316,12 +319,13 @@ int main(int argc, char **argv)
     }
     if (n_victims == 0)
         g_error("no images in %s", f.folder);
-    printf("seed %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " images to damage\n", f.seed, n_victims);
+    printf("seed %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " images to damage\n", f.seed,
+           n_victims);
     fflush(stdout);
     for (guint64 i = 0; i < n; i++)
         iterate(&f, &victims[i % n_victims], g_ptr_array_index(names, i % n_victims), i);
     printf("%" G_GUINT64_FORMAT " damaged images: %u accepted, %u compared, stricter than qemu-img "
-           "in %u of a sample of 1/16, %u failed\n", n, f.n_accepted, f.n_compared, f.n_stricter,
-           f.n_failed);
+           "in %u of a sample of 1/16, %u failed\n",
+           n, f.n_accepted, f.n_compared, f.n_stricter, f.n_failed);
     return f.n_failed ? 1 : 0;
 }

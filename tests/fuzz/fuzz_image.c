@@ -1,6 +1,6 @@
 /* fuzz_image.c: libFuzzer target: a whole image.  Everything that reads one runs over it: the
- * extents, the sums, the consistency check and the reader of chains.  The work per input is bounded,
- * since a small file may describe a very large disk. */
+ * extents, the sums, the consistency check and the reader of chains.  The work per input is
+ * bounded, since a small file may describe a very large disk. */
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>

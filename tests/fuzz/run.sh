@@ -30,9 +30,14 @@ for source in tests/fuzz/fuzz_*.c; do
         "$work/libfuzzed.a" -Wl,--as-needed $(pkg-config --libs $packages) -lpthread
     mkdir -p "$work/corpus-$name"
     echo "== $name: $seconds s"
-    G_SLICE=always-malloc "$work/$name" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 \
-        -max_len=262144 -print_final_stats=0 -verbosity=0 -artifact_prefix="$work/$name-" \
-        "$work/corpus-$name" "$seeds" || status=1
+    if G_SLICE=always-malloc "$work/$name" -max_total_time="$seconds" -timeout=20 \
+        -rss_limit_mb=2048 -max_len=262144 -print_final_stats=1 \
+        -artifact_prefix="$work/$name-" "$work/corpus-$name" "$seeds" >"$work/$name.log" 2>&1; then
+        grep number_of_executed_units "$work/$name.log"
+    else
+        status=1
+        grep -v '^#' "$work/$name.log" | tail -n 50
+    fi
 done
 
 echo "== differential"

@@ -25,9 +25,9 @@ typedef struct {
     const char *backing;
     guint64 size, cluster, seed;
     gboolean is_extended;
-    guint64 first, n_mapped;  /* guest clusters */
+    guint64 first, n_mapped; /* guest clusters */
     gboolean is_scattered;
-    guint32 *guest, *host;    /* scattered: sorted guest clusters, and the host's, both from 0 */
+    guint32 *guest, *host; /* scattered: sorted guest clusters, and the host's, both from 0 */
     /* The layout, in clusters. */
     guint64 per_l2, n_l1, n_l2, n_blocks, reftable_clusters, l1_clusters, n_total;
     guint64 l2_start, data_start;

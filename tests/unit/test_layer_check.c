@@ -78,11 +78,14 @@ static Verdict our_verdict(const char *name)
 
 /* ---- Sound images ---- */
 
-#define WRITES "qemu-io -f qcow2 -c 'write -P 17 0 200k' -c 'write -P 34 3M 70k' " \
-               "-c 'write -P 51 7M 128k'"
-#define RAW "{ yes imaged | head -c 700000; head -c 200000 /dev/urandom; } > raw; truncate -s 1M raw; "
+#define WRITES                                                                                     \
+    "qemu-io -f qcow2 -c 'write -P 17 0 200k' -c 'write -P 34 3M 70k' "                            \
+    "-c 'write -P 51 7M 128k'"
+#define RAW                                                                                        \
+    "{ yes imaged | head -c 700000; head -c 200000 /dev/urandom; } > raw; truncate -s 1M raw; "
 #define CONVERT RAW "qemu-img convert -O qcow2 -c -o "
 
+/* clang-format off */
 static const struct {
     const char *name, *make; /* $F is the file */
 } seeds[] = {
@@ -114,6 +117,8 @@ static const struct {
     { "lazy", "qemu-img create -f qcow2 -o lazy_refcounts=on $F 8M && " WRITES " $F" },
     { "empty", "qemu-img create -f qcow2 $F 0" },
 };
+
+/* clang-format on */
 
 static void make_seed(const char *name)
 {
@@ -220,6 +225,8 @@ static void grow(Image *image)
     image->len += qcow2_cluster_size(&image->h);
 }
 
+/* One patch, one line.
+ * clang-format off */
 #define PATCH(name) static void patch_##name(Image *m)
 #define L2(n) l2_entry(m, n)
 #define FLAG(offset, bits) put(m, offset, get(m, offset) ^ (bits))
@@ -263,7 +270,6 @@ PATCH(cut_one) { m->len -= CS; }
 PATCH(marked_dirty) { FLAG(72, QCOW2_INCOMPAT_DIRTY); }
 PATCH(dirty_low) { FLAG(72, QCOW2_INCOMPAT_DIRTY); set_refcount(m, data_at(m, 0), 0); }
 PATCH(dirty_broken) { patch_dirty_low(m); FLAG(L2(1), 512); }
-
 /* Point the first data entry at target, with refcounts that agree. */
 static void redirect(Image *m, guint64 target)
 {
@@ -300,7 +306,6 @@ PATCH(l2_twice_counted)
     }
 }
 PATCH(l2_in_l1) { put(m, L1 + 8, L1); put_be32(at(m, 36), 2); set_refcount(m, L1, 2); }
-
 PATCH(comp_copied) { FLAG(L2(0), QCOW2_OFLAG_COPIED); }
 PATCH(comp_low)
 {
@@ -318,7 +323,6 @@ PATCH(ext_zero_bits) { put(m, l2_table(m) + CS - 8, 1ull << 40); }
 PATCH(ext_zero_flag) { FLAG(L2(0), QCOW2_OFLAG_ZERO); }
 PATCH(ext_allocated_none) { put(m, L2(0) + 8, 0); }
 PATCH(ext_compressed_bits) { put(m, L2(0) + 8, 1); }
-
 PATCH(snap_misaligned) { FLAG(SN, 512); }
 PATCH(snap_outside) { FLAG(SN, 1ull << 40); }
 PATCH(snap_too_large) { put_be32(at(m, SN + 8), 1u << 31); }
@@ -328,7 +332,6 @@ PATCH(snap_incomplete) { put_be32(at(m, SN + 36), 0); }
 PATCH(snap_forgotten) { put_be32(at(m, 60), 1); }
 PATCH(snap_table_outside) { put(m, 64, 1ull << 40); }
 PATCH(snap_low) { set_refcount(m, get(m, SN), 0); }
-
 PATCH(bitmap_type) { at(m, BD)[16] = 2; }
 PATCH(bitmap_granularity) { at(m, BD)[17] = 40; }
 PATCH(bitmap_flags) { at(m, BD)[12] = 1; }
@@ -339,60 +342,112 @@ PATCH(bitmap_extra) { at(m, BD)[23] = 8; }
 PATCH(bitmap_entry) { FLAG(get(m, BD), 1ull << 60); }
 PATCH(bitmap_low) { set_refcount(m, get(m, BD), 0); }
 PATCH(bitmap_dropped) { FLAG(88, QCOW2_AUTOCLEAR_BITMAPS); }
-
-#define ROW(seed, patch, ours, theirs) { #patch, #seed, patch_##patch, ours, theirs }
+#define ROW(seed, patch, ours, theirs)                                                             \
+    {                                                                                              \
+#patch, #seed, patch_##patch, ours, theirs                                                 \
+    }
 static const struct {
     const char *name, *seed;
     void (*patch)(Image *m);
     Verdict ours, theirs;
 } rows[] = {
 #define SAME(seed, patch, verdict) ROW(seed, patch, verdict, verdict)
-    SAME(plain, refcount_0, CORRUPT), SAME(plain, refcount_2, CORRUPT),
-    SAME(v2, refcount_0, CORRUPT), SAME(c512, refcount_0, CORRUPT), SAME(c2m, refcount_0, CORRUPT),
-    SAME(r1, refcount_0, CORRUPT), SAME(r2, refcount_0, CORRUPT), SAME(r4, refcount_0, CORRUPT),
-    SAME(r8, refcount_0, CORRUPT), SAME(r32, refcount_0, CORRUPT), SAME(r64, refcount_0, CORRUPT),
-    SAME(r1, leak, LEAKS), SAME(r4, leak, LEAKS), SAME(r8, leak, LEAKS), SAME(r32, leak, LEAKS),
-    SAME(r8, header_refcount_2, LEAKS), SAME(ext, refcount_0, CORRUPT),
-    SAME(plain, header_refcount_0, CORRUPT), SAME(plain, header_refcount_2, LEAKS),
-    SAME(plain, leak, LEAKS), SAME(plain, forgotten, LEAKS), SAME(plain, behind_end, CLEAN),
-    SAME(plain, l2_copied, CORRUPT), SAME(plain, l1_copied, CORRUPT),
-    SAME(plain, l2_reserved, CORRUPT), SAME(plain, l2_reserved_low, CORRUPT),
-    SAME(plain, l2_reserved_free, CORRUPT), SAME(plain, l1_reserved, CORRUPT),
-    SAME(plain, l1_reserved_low, CORRUPT), SAME(plain, l1_flags_only, CORRUPT),
-    SAME(plain, l1_misaligned, CORRUPT), SAME(plain, l2_misaligned, CORRUPT),
-    SAME(plain, l1_outside, CORRUPT), SAME(plain, l2_outside, CORRUPT),
-    SAME(plain, reftable_misaligned, CORRUPT), SAME(plain, reftable_reserved, CORRUPT),
-    SAME(plain, reftable_outside, CORRUPT), SAME(plain, reftable_outside_unused, CORRUPT),
-    SAME(plain, reftable_empty, CORRUPT), SAME(plain, refblock_twice, CORRUPT),
-    SAME(plain, refblock_twice_counted, CORRUPT), SAME(plain, zero_and_offset, CLEAN),
-    SAME(plain, cut_half, CLEAN), SAME(plain, cut_one, CORRUPT), SAME(plain, data_twice, CORRUPT),
-    SAME(plain, data_twice_counted, CLEAN), SAME(plain, l2_twice, CORRUPT),
-    SAME(plain, l2_twice_counted, CLEAN), SAME(plain, marked_dirty, CLEAN),
-    SAME(lazy, dirty_broken, CORRUPT), SAME(zlib, comp_copied, CORRUPT),
-    SAME(zstd, comp_low, CORRUPT), SAME(zlib512, comp_outside, CORRUPT),
-    SAME(zlib, comp_long, CORRUPT), SAME(snapc, comp_low, CORRUPT),
-    SAME(ext, ext_both, CORRUPT), SAME(ext, ext_no_offset, CORRUPT), SAME(ext, ext_zero_bits, CLEAN),
-    SAME(ext, ext_allocated_none, CLEAN), SAME(extzlib, ext_compressed_bits, CORRUPT),
-    SAME(snap, snap_misaligned, CORRUPT), SAME(snap, snap_outside, CORRUPT),
-    SAME(snap, snap_too_large, CORRUPT), SAME(snap, snap_same_l1, CORRUPT),
-    SAME(snap, snap_extra, CORRUPT), SAME(snap, snap_incomplete, CORRUPT),
-    SAME(snap, snap_forgotten, LEAKS), SAME(snap, snap_table_outside, CORRUPT),
-    SAME(snap, snap_low, CORRUPT), SAME(bitmap, bitmap_type, CORRUPT),
-    SAME(bitmap, bitmap_granularity, CORRUPT), SAME(bitmap, bitmap_flags, CORRUPT),
-    SAME(bitmap, bitmap_misaligned, CORRUPT), SAME(bitmap, bitmap_outside, CORRUPT),
-    SAME(bitmap, bitmap_size, CORRUPT), SAME(bitmap, bitmap_extra, CORRUPT),
-    SAME(bitmap, bitmap_entry, CORRUPT), SAME(bitmap, bitmap_low, CORRUPT),
+    SAME(plain, refcount_0, CORRUPT),
+    SAME(plain, refcount_2, CORRUPT),
+    SAME(v2, refcount_0, CORRUPT),
+    SAME(c512, refcount_0, CORRUPT),
+    SAME(c2m, refcount_0, CORRUPT),
+    SAME(r1, refcount_0, CORRUPT),
+    SAME(r2, refcount_0, CORRUPT),
+    SAME(r4, refcount_0, CORRUPT),
+    SAME(r8, refcount_0, CORRUPT),
+    SAME(r32, refcount_0, CORRUPT),
+    SAME(r64, refcount_0, CORRUPT),
+    SAME(r1, leak, LEAKS),
+    SAME(r4, leak, LEAKS),
+    SAME(r8, leak, LEAKS),
+    SAME(r32, leak, LEAKS),
+    SAME(r8, header_refcount_2, LEAKS),
+    SAME(ext, refcount_0, CORRUPT),
+    SAME(plain, header_refcount_0, CORRUPT),
+    SAME(plain, header_refcount_2, LEAKS),
+    SAME(plain, leak, LEAKS),
+    SAME(plain, forgotten, LEAKS),
+    SAME(plain, behind_end, CLEAN),
+    SAME(plain, l2_copied, CORRUPT),
+    SAME(plain, l1_copied, CORRUPT),
+    SAME(plain, l2_reserved, CORRUPT),
+    SAME(plain, l2_reserved_low, CORRUPT),
+    SAME(plain, l2_reserved_free, CORRUPT),
+    SAME(plain, l1_reserved, CORRUPT),
+    SAME(plain, l1_reserved_low, CORRUPT),
+    SAME(plain, l1_flags_only, CORRUPT),
+    SAME(plain, l1_misaligned, CORRUPT),
+    SAME(plain, l2_misaligned, CORRUPT),
+    SAME(plain, l1_outside, CORRUPT),
+    SAME(plain, l2_outside, CORRUPT),
+    SAME(plain, reftable_misaligned, CORRUPT),
+    SAME(plain, reftable_reserved, CORRUPT),
+    SAME(plain, reftable_outside, CORRUPT),
+    SAME(plain, reftable_outside_unused, CORRUPT),
+    SAME(plain, reftable_empty, CORRUPT),
+    SAME(plain, refblock_twice, CORRUPT),
+    SAME(plain, refblock_twice_counted, CORRUPT),
+    SAME(plain, zero_and_offset, CLEAN),
+    SAME(plain, cut_half, CLEAN),
+    SAME(plain, cut_one, CORRUPT),
+    SAME(plain, data_twice, CORRUPT),
+    SAME(plain, data_twice_counted, CLEAN),
+    SAME(plain, l2_twice, CORRUPT),
+    SAME(plain, l2_twice_counted, CLEAN),
+    SAME(plain, marked_dirty, CLEAN),
+    SAME(lazy, dirty_broken, CORRUPT),
+    SAME(zlib, comp_copied, CORRUPT),
+    SAME(zstd, comp_low, CORRUPT),
+    SAME(zlib512, comp_outside, CORRUPT),
+    SAME(zlib, comp_long, CORRUPT),
+    SAME(snapc, comp_low, CORRUPT),
+    SAME(ext, ext_both, CORRUPT),
+    SAME(ext, ext_no_offset, CORRUPT),
+    SAME(ext, ext_zero_bits, CLEAN),
+    SAME(ext, ext_allocated_none, CLEAN),
+    SAME(extzlib, ext_compressed_bits, CORRUPT),
+    SAME(snap, snap_misaligned, CORRUPT),
+    SAME(snap, snap_outside, CORRUPT),
+    SAME(snap, snap_too_large, CORRUPT),
+    SAME(snap, snap_same_l1, CORRUPT),
+    SAME(snap, snap_extra, CORRUPT),
+    SAME(snap, snap_incomplete, CORRUPT),
+    SAME(snap, snap_forgotten, LEAKS),
+    SAME(snap, snap_table_outside, CORRUPT),
+    SAME(snap, snap_low, CORRUPT),
+    SAME(bitmap, bitmap_type, CORRUPT),
+    SAME(bitmap, bitmap_granularity, CORRUPT),
+    SAME(bitmap, bitmap_flags, CORRUPT),
+    SAME(bitmap, bitmap_misaligned, CORRUPT),
+    SAME(bitmap, bitmap_outside, CORRUPT),
+    SAME(bitmap, bitmap_size, CORRUPT),
+    SAME(bitmap, bitmap_extra, CORRUPT),
+    SAME(bitmap, bitmap_entry, CORRUPT),
+    SAME(bitmap, bitmap_low, CORRUPT),
     SAME(bitmap, bitmap_dropped, LEAKS),
     /* Where we are stricter: metadata that a guest write would destroy, and entries that the format
      * forbids. */
-    ROW(plain, data_in_l1, CORRUPT, CLEAN), ROW(plain, data_in_reftable, CORRUPT, CLEAN),
-    ROW(plain, data_in_refblock, CORRUPT, CORRUPT), ROW(plain, data_in_l2, CORRUPT, CLEAN),
-    ROW(plain, data_in_header, CORRUPT, CORRUPT), ROW(plain, l2_in_l1, CORRUPT, CORRUPT),
-    ROW(plain, copied_no_offset, CORRUPT, CLEAN), ROW(plain, zero_copied_no_offset, CORRUPT, CLEAN),
-    ROW(v2, zero_and_offset, CORRUPT, CLEAN), ROW(ext, ext_zero_flag, CORRUPT, CLEAN),
+    ROW(plain, data_in_l1, CORRUPT, CLEAN),
+    ROW(plain, data_in_reftable, CORRUPT, CLEAN),
+    ROW(plain, data_in_refblock, CORRUPT, CORRUPT),
+    ROW(plain, data_in_l2, CORRUPT, CLEAN),
+    ROW(plain, data_in_header, CORRUPT, CORRUPT),
+    ROW(plain, l2_in_l1, CORRUPT, CORRUPT),
+    ROW(plain, copied_no_offset, CORRUPT, CLEAN),
+    ROW(plain, zero_copied_no_offset, CORRUPT, CLEAN),
+    ROW(v2, zero_and_offset, CORRUPT, CLEAN),
+    ROW(ext, ext_zero_flag, CORRUPT, CLEAN),
     /* Refcounts that lag behind after a crash are what the dirty mark announces. */
     ROW(lazy, dirty_low, LEAKS, CORRUPT),
 };
+
+/* clang-format on */
 
 static void test_patch(gconstpointer data)
 {
@@ -404,8 +459,8 @@ static void test_patch(gconstpointer data)
     make_seed(rows[i].seed);
     seed = path_of(rows[i].seed);
     g_assert_true(g_file_get_contents(seed, &image.bytes, &image.len, NULL));
-    g_assert_true(qcow2_header_parse((guint8 *)image.bytes, image.len, image.len, &image.h, &need,
-                                     &error));
+    g_assert_true(
+        qcow2_header_parse((guint8 *)image.bytes, image.len, image.len, &image.h, &need, &error));
     rows[i].patch(&image);
     g_unlink(path);
     g_assert_true(g_file_set_contents(path, image.bytes, (gssize)image.len, NULL));
@@ -522,7 +577,8 @@ int main(int argc, char **argv)
     g_assert_nonnull(folder);
     g_test_add_func("/layer_check/sound", test_sound);
     for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
-        g_autofree char *name = g_strdup_printf("/layer_check/patch/%s/%s", rows[i].seed, rows[i].name);
+        g_autofree char *name =
+            g_strdup_printf("/layer_check/patch/%s/%s", rows[i].seed, rows[i].name);
         g_test_add_data_func(name, GSIZE_TO_POINTER(i), test_patch);
     }
     g_test_add_func("/layer_check/huge-sparse", test_huge_sparse);

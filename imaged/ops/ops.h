@@ -1,0 +1,65 @@
+/* ops.h: one function per thing a user can ask for.
+ *
+ * Each takes a call with its arguments as one JSON object (path, query and body of a request, merged)
+ * and returns the answer as JSON, or NULL with an error in the user's words.  A call that starts a
+ * job sets job_id and returns NULL without an error; the caller shows the job.  Any thread. */
+#pragma once
+
+#include <glib.h>
+#include <jansson.h>
+
+#include "imaged/job/world.h"
+
+typedef struct {
+    World *world;
+    const char *who;      /* who asks, for events */
+    const char *idem_key; /* idempotency key, or NULL */
+    const char *idem_hash;
+    json_t *args;         /* borrowed */
+    char *job_id;         /* set when a job was started; freed by the caller */
+} OpsCall;
+
+typedef json_t *(*OpsFunction)(OpsCall *call, GError **error);
+
+/* Reading */
+json_t *ops_status(OpsCall *call, GError **error);
+json_t *ops_template_list(OpsCall *call, GError **error);
+json_t *ops_template_show(OpsCall *call, GError **error);
+json_t *ops_template_versions(OpsCall *call, GError **error);
+json_t *ops_desktop_list(OpsCall *call, GError **error);
+json_t *ops_desktop_show(OpsCall *call, GError **error);
+json_t *ops_desktop_path(OpsCall *call, GError **error);
+json_t *ops_trash_list(OpsCall *call, GError **error);
+json_t *ops_store_list(OpsCall *call, GError **error);
+json_t *ops_store_show(OpsCall *call, GError **error);
+json_t *ops_job_list(OpsCall *call, GError **error);
+json_t *ops_job_show(OpsCall *call, GError **error);
+json_t *ops_event_list(OpsCall *call, GError **error);
+json_t *ops_report_savings(OpsCall *call, GError **error);
+char *ops_metrics(World *world);
+
+/* Changing */
+json_t *ops_template_import(OpsCall *call, GError **error);
+json_t *ops_template_publish(OpsCall *call, GError **error);
+json_t *ops_template_retire(OpsCall *call, GError **error);
+json_t *ops_template_rename(OpsCall *call, GError **error);
+json_t *ops_template_delete(OpsCall *call, GError **error);
+json_t *ops_desktop_create(OpsCall *call, GError **error);
+json_t *ops_desktop_delete(OpsCall *call, GError **error);
+json_t *ops_desktop_reset(OpsCall *call, GError **error);
+json_t *ops_desktop_undo_reset(OpsCall *call, GError **error);
+json_t *ops_desktop_move(OpsCall *call, GError **error);
+json_t *ops_desktop_rename(OpsCall *call, GError **error);
+json_t *ops_trash_restore(OpsCall *call, GError **error);
+json_t *ops_trash_empty(OpsCall *call, GError **error);
+json_t *ops_trash_resume_expiry(OpsCall *call, GError **error);
+json_t *ops_store_add(OpsCall *call, GError **error);
+json_t *ops_store_remove(OpsCall *call, GError **error);
+json_t *ops_store_drain(OpsCall *call, GError **error);
+json_t *ops_store_check(OpsCall *call, GError **error);
+json_t *ops_job_cancel(OpsCall *call, GError **error);
+json_t *ops_catalog_rebuild(OpsCall *call, GError **error);
+json_t *ops_catalog_backup(OpsCall *call, GError **error);
+
+/* All job types there are, ending with NULL. */
+extern const JobType *const ops_job_types[];

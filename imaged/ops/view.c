@@ -1,0 +1,104 @@
+/* view.c: see view.h. */
+#include "imaged/ops/view.h"
+
+#include <string.h>
+
+#include "imaged/base/units.h"
+#include "imaged/ops/args.h"
+
+static json_t *lines_of(const char *text)
+{
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    json_t *out = json_array();
+
+    for (guint i = 0; lines[i]; i++) {
+        if (*lines[i])
+            json_array_append_new(out, json_string(lines[i]));
+    }
+    return out;
+}
+
+static json_t *value_of(sqlite3_stmt *stmt, int i, const char *hint)
+{
+    const char *text = (const char *)sqlite3_column_text(stmt, i);
+
+    if (!text)
+        return json_null();
+    if (hint && g_str_equal(hint, "__lines"))
+        return lines_of(text);
+    if (sqlite3_column_type(stmt, i) != SQLITE_INTEGER)
+        return json_string(text);
+    gint64 number = sqlite3_column_int64(stmt, i);
+    if (hint && g_str_equal(hint, "__bool"))
+        return json_boolean(number);
+    if (hint && g_str_equal(hint, "__time")) {
+        g_autofree char *time = units_format_time(number);
+        return json_string(time);
+    }
+    return json_integer(number);
+}
+
+json_t *view_object(Query *query)
+{
+    sqlite3_stmt *stmt = query_stmt(query);
+    json_t *out = json_object();
+
+    for (int i = 0; i < sqlite3_column_count(stmt); i++) {
+        const char *name = sqlite3_column_name(stmt, i), *hint = strstr(name, "__");
+        g_autofree char *key = hint ? g_strndup(name, (gsize)(hint - name)) : g_strdup(name);
+        json_object_set_new(out, key, value_of(stmt, i, hint));
+    }
+    return out;
+}
+
+/* Does every word appear in some text field of object? */
+static gboolean matches(json_t *object, char **words)
+{
+    for (guint i = 0; words && words[i]; i++) {
+        const char *key;
+        json_t *value;
+        gboolean found = !*words[i];
+        json_object_foreach(object, key, value) {
+            g_autofree char *folded = json_is_string(value)
+                                          ? g_utf8_casefold(json_string_value(value), -1)
+                                          : NULL;
+            found |= folded && strstr(folded, words[i]);
+        }
+        if (!found)
+            return FALSE;
+    }
+    return TRUE;
+}
+
+json_t *view_array(Query *query, const char *search, gint64 limit, GError **error)
+{
+    g_autofree char *folded = search ? g_utf8_casefold(search, -1) : NULL;
+    g_auto(GStrv) words = folded ? g_strsplit(folded, " ", 32) : NULL;
+    json_t *out = json_array();
+
+    while ((gint64)json_array_size(out) < limit && query_next(query)) {
+        json_t *object = view_object(query);
+        if (matches(object, words))
+            json_array_append_new(out, object);
+        else
+            json_decref(object);
+    }
+    if (query_end(query, error))
+        return out;
+    json_decref(out);
+    return NULL;
+}
+
+gboolean view_page(OpsCall *call, ViewPage *ret, GError **error)
+{
+    GError *local = NULL;
+
+    ret->search = args_text(call, "search", FALSE, &local);
+    if (!local)
+        ret->after = args_text(call, "after", FALSE, &local);
+    if (local) {
+        g_propagate_error(error, local);
+        return FALSE;
+    }
+    return args_int(call, "limit", 100000, 1, 100000, &ret->limit, error);
+}

@@ -1,0 +1,370 @@
+/* reimage.c: see reimage.h.
+ *
+ * reset:  QEMU's lock on the old layer -> new overlays, durable -> facts -> old file to trash/
+ * undo:   QEMU's lock on the present layer -> old file back to layers/ -> facts -> present one to
+ *         trash/
+ *
+ * The lock is held until the end, so QEMU can't open a disk in the moment of its replacement. */
+#include "snapshot/reimage.h"
+
+#include "cow/identity.h"
+#include "imaged/base/error.h"
+#include "imaged/base/ident.h"
+#include "imaged/base/units.h"
+
+gboolean reimage_plan_reset(World *world, const LookupRows *desktops, gint64 to, BatchPlan *plan,
+                            GError **error)
+{
+    Db *db = catalog_read_begin(world->catalog);
+
+    batch_plan_init(plan, world, &reimage_job);
+    for (guint i = 0; i < desktops->rows->len; i++) {
+        const DesktopRow *row = desktops->rows->pdata[i];
+        Query *q = db_query(db,
+                            "SELECT w.id AS id, w.state AS state FROM version v JOIN version w ON"
+                            " w.template_id = v.template_id WHERE v.id = ?1 AND w.is_trashed = 0"
+                            " AND CASE WHEN ?2 = 0 THEN w.id = v.id ELSE w.version = ?2 END",
+                            "ti", row->version_id, to);
+        Id layer = id_new(), trash = id_new();
+        json_t *keys = json_array();
+        if (query_next(q)) {
+            const char *version_id = query_text(q, "id");
+            claims_add(keys, 'x', "desktop", row->id);
+            claims_add(keys, 's', "version", version_id);
+            claims_add(keys, 'x', "layer", layer.s);
+            batch_plan_add(plan,
+                           json_pack("{s:s,s:s,s:s,s:s,s:s}", "id", row->id, "name", row->name,
+                                     "layer", layer.s, "trash", trash.s, "version", version_id),
+                           keys);
+        } else {
+            g_autoptr(GError) why = g_error_new(IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
+                                                "its template has no version %" G_GINT64_FORMAT, to);
+            json_decref(keys);
+            batch_plan_reject(plan, row->name, why);
+        }
+        query_end(q, NULL);
+    }
+    catalog_read_end(world->catalog, db);
+    return TRUE;
+}
+
+/* What one item of a reset works with. */
+typedef struct {
+    DesktopRow desktop;
+    LayerRow old, base;
+    Store *store;
+    gboolean has_old; /* the old disk's file is there */
+    StoreStat stat;
+} Reset;
+
+static void reset_clear(Reset *r)
+{
+    desktop_row_clear(&r->desktop);
+    layer_row_clear(&r->old);
+    layer_row_clear(&r->base);
+    g_clear_pointer(&r->store, store_unref);
+}
+
+static gboolean reset_load(BatchChunk *chunk, guint i, Db *db, Reset *r, GError **error)
+{
+    GError *local = NULL;
+
+    if (!lookup_desktop_by_id(db, batch_text(chunk, i, "id"), &r->desktop, error) ||
+        !lookup_layer(db, r->desktop.layer_id, &r->old, error))
+        return FALSE;
+    if (r->desktop.is_trashed) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "it was deleted meanwhile");
+        return FALSE;
+    }
+    r->store = store_set_get(chunk->world->stores, r->desktop.store_id, error);
+    if (!r->store || !lookup_version_layer(db, batch_text(chunk, i, "version"),
+                                           r->desktop.store_id, &r->base, error))
+        return FALSE;
+    r->has_old = store_stat_layer(r->store, r->old.slot, &r->stat, &local);
+    if (!r->has_old && !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND)) {
+        g_propagate_error(error, local);
+        return FALSE;
+    }
+    g_clear_error(&local);
+    return !r->has_old || batch_lock(chunk, i, r->store, r->old.slot);
+}
+
+static void trash_layer(LayerRow *layer)
+{
+    g_free(layer->state);
+    g_free(layer->place);
+    layer->state = g_strdup("trashed");
+    layer->place = g_strdup("trash");
+}
+
+/* The facts of replacing desktop's disk: what is replaced goes to the trash, or is forgotten if its
+ * file is missing. */
+static void put_replaced(BatchChunk *chunk, guint i, const DesktopRow *desktop, LayerRow *old,
+                         const StoreStat *stat, const char *trash_id, const char *reason,
+                         gint64 now)
+{
+    if (!stat) {
+        changes_delete(chunk->changes, ROW_LAYER, old->id, old->store_id);
+        return;
+    }
+    TrashRow trash = { .id = (char *)trash_id, .kind = "disk", .reason = (char *)reason,
+                       .name = desktop->name, .desktop_id = desktop->id,
+                       .version_id = desktop->version_id, .layer_id = old->id,
+                       .store_id = old->store_id, .generation = desktop->generation,
+                       .disk_bytes = (gint64)stat->disk_bytes, .trashed_at = now,
+                       .expires_at = now + chunk->world->settings.trash_keep_ms };
+    trash_layer(old);
+    changes_put(chunk->changes, ROW_LAYER, old, old->store_id);
+    changes_put(chunk->changes, ROW_TRASH, &trash, old->store_id);
+    json_object_set_new(batch_item(chunk, i), "moved_slot", json_string(old->slot));
+    json_object_set_new(batch_item(chunk, i), "moved_store", json_string(old->store_id));
+}
+
+static void put_reset(BatchChunk *chunk, guint i, Reset *r, gint64 now)
+{
+    char *layer_id = (char *)batch_text(chunk, i, "layer");
+    LayerRow layer = { .id = layer_id, .slot = layer_id, .store_id = r->desktop.store_id,
+                       .parent_id = r->base.id, .owner_kind = "desktop", .owner_id = r->desktop.id,
+                       .generation = r->desktop.generation + 1, .state = "active",
+                       .place = "layers", .virtual_size = r->base.virtual_size,
+                       .created_at = now };
+    DesktopRow desktop = r->desktop;
+
+    put_replaced(chunk, i, &r->desktop, &r->old, r->has_old ? &r->stat : NULL,
+                 batch_text(chunk, i, "trash"), "reset", now);
+    desktop.layer_id = layer_id;
+    desktop.version_id = (char *)batch_text(chunk, i, "version");
+    desktop.generation++;
+    desktop.state = "ok";
+    desktop.changed_at = now;
+    changes_put(chunk->changes, ROW_LAYER, &layer, r->desktop.store_id);
+    changes_put(chunk->changes, ROW_DESKTOP, &desktop, r->desktop.store_id);
+}
+
+static char *make_identity(BatchChunk *chunk, guint i, const Reset *r, gint64 now)
+{
+    Identity identity = { .id = (char *)batch_text(chunk, i, "layer"), .parent = r->base.id,
+                          .owner_kind = "desktop", .owner_id = r->desktop.id,
+                          .owner_name = r->desktop.name,
+                          .generation = r->desktop.generation + 1, .created_at = now };
+
+    return identity_to_json(&identity);
+}
+
+/* Write the overlays of all items that are fine, store by store. */
+static gboolean write_overlays(BatchChunk *chunk, const Reset *resets, gint64 now, GError **error)
+{
+    g_autofree StoreOverlay *overlays = g_new0(StoreOverlay, chunk->n);
+    g_autofree gboolean *done = g_new0(gboolean, chunk->n);
+    g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free);
+
+    for (guint i = 0; i < chunk->n; i++) {
+        guint n = 0;
+        if (chunk->errors[i] || done[i])
+            continue;
+        for (guint k = i; k < chunk->n; k++) {
+            if (chunk->errors[k] || done[k] || resets[k].store != resets[i].store)
+                continue;
+            done[k] = TRUE;
+            char *text = make_identity(chunk, k, &resets[k], now);
+            g_ptr_array_add(texts, text);
+            overlays[n++] = (StoreOverlay){ batch_text(chunk, k, "layer"), resets[k].base.slot,
+                                            text, (guint64)resets[k].base.virtual_size, 0, FALSE };
+        }
+        if (!resets[i].store->ops->create_overlays(resets[i].store, overlays, n, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static void undo_reset(BatchChunk *chunk)
+{
+    Db *db = catalog_read_begin(chunk->world->catalog);
+
+    for (guint i = 0; i < chunk->n; i++) {
+        g_auto(DesktopRow) desktop = { 0 };
+        const char *slot = batch_text(chunk, i, "layer");
+        if (!lookup_desktop_by_id(db, batch_text(chunk, i, "id"), &desktop, NULL))
+            continue;
+        g_autoptr(Store) store = store_set_peek(chunk->world->stores, desktop.store_id);
+        if (store)
+            store->ops->discard(store, STORE_LAYERS, &slot, 1, NULL);
+    }
+    catalog_read_end(chunk->world->catalog, db);
+}
+
+static gboolean prepare_reset(BatchChunk *chunk, GError **error)
+{
+    Reset *resets = g_new0(Reset, chunk->n);
+    gint64 now = units_now_ms();
+    guint n = 0;
+    Db *db = catalog_read_begin(chunk->world->catalog);
+
+    for (guint i = 0; i < chunk->n; i++)
+        reset_load(chunk, i, db, &resets[i], &chunk->errors[i]);
+    catalog_read_end(chunk->world->catalog, db);
+    gboolean ok = write_overlays(chunk, resets, now, error);
+    for (guint i = 0; ok && i < chunk->n; i++) {
+        if (chunk->errors[i])
+            continue;
+        put_reset(chunk, i, &resets[i], now);
+        n++;
+    }
+    gboolean one = json_array_size(chunk->items) == 1;
+    if (ok && n)
+        changes_event(chunk->changes, "desktop.reset", "info",
+                      one ? batch_text(chunk, 0, "name") : NULL, job_owner(chunk->job),
+                      "re-imaged %u desktop%s", n, one ? "" : "s");
+    if (!ok)
+        undo_reset(chunk);
+    for (guint i = 0; i < chunk->n; i++)
+        reset_clear(&resets[i]);
+    g_free(resets);
+    return ok;
+}
+
+void reimage_complete(BatchChunk *chunk)
+{
+    for (guint i = 0; i < chunk->n; i++) {
+        const char *slot = batch_text(chunk, i, "moved_slot");
+        const char *store_id = batch_text(chunk, i, "moved_store");
+        g_autoptr(Store) store = slot && !chunk->errors[i]
+                                     ? store_set_peek(chunk->world->stores, store_id)
+                                     : NULL;
+        /* If it fails, the sweep at the next start moves it: either place is right. */
+        if (store)
+            store->ops->move(store, &slot, 1, STORE_LAYERS, STORE_TRASH, FALSE, NULL, NULL);
+    }
+}
+
+static gboolean run_reset(Job *job, gpointer world, GError **error)
+{
+    static const BatchType type = { prepare_reset, undo_reset, reimage_complete };
+
+    return batch_run(job, world, &type, error);
+}
+
+const JobType reimage_job = { "desktop.reset", JOB_INTERACTIVE, "desktops", run_reset };
+
+gboolean reimage_plan_undo(World *world, const LookupRows *desktops, BatchPlan *plan,
+                           GError **error)
+{
+    Db *db = catalog_read_begin(world->catalog);
+
+    batch_plan_init(plan, world, &reimage_undo_job);
+    for (guint i = 0; i < desktops->rows->len; i++) {
+        const DesktopRow *row = desktops->rows->pdata[i];
+        g_auto(TrashRow) entry = { 0 };
+        g_autoptr(GError) local = NULL;
+        Id trash = id_new();
+        json_t *keys = json_array();
+        if (!lookup_undo(db, row->id, &entry, &local)) {
+            g_clear_error(&local);
+            g_set_error(&local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
+                        "there is no reset of it to undo");
+            imaged_error_hint(&local, "see what is left with: imagectl trash list");
+            batch_plan_reject(plan, row->name, local);
+            json_decref(keys);
+            continue;
+        }
+        claims_add(keys, 'x', "desktop", row->id);
+        claims_add(keys, 'x', "trash", entry.id);
+        claims_add(keys, 's', "version", entry.version_id);
+        batch_plan_add(plan,
+                       json_pack("{s:s,s:s,s:s,s:s}", "id", row->id, "name", row->name, "entry",
+                                 entry.id, "trash", trash.s),
+                       keys);
+    }
+    catalog_read_end(world->catalog, db);
+    return TRUE;
+}
+
+/* The rows that a swap works with. */
+static gboolean load_swap(Db *db, const TrashRow *entry, DesktopRow *desktop, LayerRow *old,
+                          LayerRow *layer, GError **error)
+{
+    g_auto(VersionRow) version = { 0 };
+
+    if (!lookup_desktop_by_id(db, entry->desktop_id, desktop, error) ||
+        !lookup_layer(db, desktop->layer_id, old, error) ||
+        !lookup_layer(db, entry->layer_id, layer, error) ||
+        !lookup_version_by_id(db, entry->version_id, &version, error))
+        return FALSE;
+    if (desktop->is_trashed || version.is_trashed) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "its %s is in the trash",
+                    desktop->is_trashed ? "desktop" : "template version");
+        imaged_error_hint(error, "restore that first: imagectl trash list");
+        return FALSE;
+    }
+    return TRUE;
+}
+
+gboolean reimage_swap(BatchChunk *chunk, guint i, Db *db, const TrashRow *entry,
+                      const char *new_trash_id, const char *reason, GError **error)
+{
+    g_auto(DesktopRow) desktop = { 0 };
+    g_auto(LayerRow) old = { 0 };
+    g_auto(LayerRow) layer = { 0 };
+    StoreStat stat = { 0 };
+    gint64 now = units_now_ms();
+
+    if (!load_swap(db, entry, &desktop, &old, &layer, error))
+        return FALSE;
+    g_autoptr(Store) store = store_set_get(chunk->world->stores, layer.store_id, error);
+    if (!store)
+        return FALSE;
+    gboolean has_old = store_stat_layer(store, old.slot, &stat, NULL);
+    if (has_old && !batch_lock(chunk, i, store, old.slot))
+        return FALSE;
+    const char *slot = layer.slot;
+    /* No flush: a layer is found in either folder, and the sweep at start puts it right. */
+    if (!store->ops->move(store, &slot, 1, STORE_TRASH, STORE_LAYERS, FALSE, NULL, error))
+        return FALSE;
+
+    put_replaced(chunk, i, &desktop, &old, has_old ? &stat : NULL, new_trash_id, reason, now);
+    g_free(layer.state);
+    g_free(layer.place);
+    layer.state = g_strdup("active");
+    layer.place = g_strdup("layers");
+    DesktopRow changed = desktop;
+    changed.layer_id = layer.id;
+    changed.store_id = layer.store_id;
+    changed.version_id = entry->version_id;
+    changed.generation++;
+    changed.state = "ok";
+    changed.changed_at = now;
+    changes_put(chunk->changes, ROW_LAYER, &layer, layer.store_id);
+    changes_put(chunk->changes, ROW_DESKTOP, &changed, layer.store_id);
+    changes_delete(chunk->changes, ROW_TRASH, entry->id, entry->store_id);
+    return TRUE;
+}
+
+static gboolean prepare_undo(BatchChunk *chunk, GError **error)
+{
+    guint n = 0;
+    Db *db = catalog_read_begin(chunk->world->catalog);
+
+    for (guint i = 0; i < chunk->n; i++) {
+        g_auto(TrashRow) entry = { 0 };
+        n += lookup_trash(db, batch_text(chunk, i, "entry"), &entry, &chunk->errors[i]) &&
+             reimage_swap(chunk, i, db, &entry, batch_text(chunk, i, "trash"), "undo",
+                          &chunk->errors[i]);
+    }
+    catalog_read_end(chunk->world->catalog, db);
+    gboolean one = json_array_size(chunk->items) == 1;
+    if (n)
+        changes_event(chunk->changes, "desktop.undo-reset", "info",
+                      one ? batch_text(chunk, 0, "name") : NULL, job_owner(chunk->job),
+                      "brought back the former disk of %u desktop%s", n, one ? "" : "s");
+    return TRUE;
+}
+
+static gboolean run_undo(Job *job, gpointer world, GError **error)
+{
+    /* Nothing to undo: a disk moved back to layers/ is found there as well as in trash/. */
+    static const BatchType type = { prepare_undo, NULL, reimage_complete };
+
+    return batch_run(job, world, &type, error);
+}
+
+const JobType reimage_undo_job = { "desktop.undo-reset", JOB_INTERACTIVE, "desktops", run_undo };

@@ -1,0 +1,303 @@
+/* trash_empty.c: giving space back.
+ *
+ *   PURGE -> RECLAIM -> FORGET, and again while that freed a template version to go
+ *
+ * Purge commits that entries are gone and their layers are to be reclaimed; reclaim shrinks the
+ * files in steps with pauses (unlinking a big file at once stalls every flush of a file system that
+ * is mounted with discard); forget drops the layers' rows.  A stop anywhere is taken up by the next
+ * run: what is to be reclaimed is a state of the layer, not of the job. */
+#include "snapshot/trash.h"
+
+#include "imaged/base/error.h"
+#include "imaged/base/ident.h"
+#include "imaged/base/units.h"
+
+#define PURGE_CHUNK 1000u
+#define STEP_PAUSE_US 60000
+#define SMALL_FILE (1 * MIB) /* of these, many are deleted between two pauses */
+
+gboolean trash_plan_empty(World *world, const json_t *ids, BatchPlan *plan, GError **error)
+{
+    g_auto(LookupRows) entries = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+    size_t i;
+    json_t *id;
+    gboolean ok = TRUE;
+
+    batch_plan_init(plan, world, &trash_empty_job);
+    if (!ids)
+        ok = lookup_rows(db, ROW_TRASH, &entries, error, "SELECT * FROM trash ORDER BY trashed_at",
+                         "");
+    json_array_foreach((json_t *)ids, i, id) {
+        g_auto(LookupRows) one = { 0 };
+        g_autoptr(GError) why = NULL;
+        const char *text = json_is_string(id) ? json_string_value(id) : "";
+        if (!entries.rows)
+            entries = (LookupRows){ ROW_TRASH, g_ptr_array_new() };
+        lookup_rows(db, ROW_TRASH, &one, NULL, "SELECT * FROM trash WHERE id = ?1", "t", text);
+        if (one.rows->len) {
+            g_ptr_array_add(entries.rows, g_ptr_array_steal_index(one.rows, 0));
+            continue;
+        }
+        g_autofree char *shown = text_for_message(text, 40);
+        g_set_error(&why, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "there is no such trash entry");
+        batch_plan_reject(plan, shown, why);
+    }
+    catalog_read_end(world->catalog, db);
+    for (guint k = 0; ok && entries.rows && k < entries.rows->len; k++) {
+        const TrashRow *row = entries.rows->pdata[k];
+        json_t *keys = json_array();
+        claims_add(keys, 'x', "trash", row->id);
+        batch_plan_add(plan, json_pack("{s:s,s:s}", "id", row->id, "name", row->name), keys);
+    }
+    if (!ok)
+        return FALSE;
+    json_t *keys = json_array();
+    claims_add(keys, 'x', "trash", "reclaim");
+    return batch_plan_claim(plan, keys, error);
+}
+
+static void reclaim_layer(Changes *changes, const LayerRow *layer)
+{
+    LayerRow changed = *layer;
+
+    changed.state = "reclaim";
+    changed.place = "trash";
+    changes_put(changes, ROW_LAYER, &changed, layer->store_id);
+}
+
+/* Give up a version: its layers, and its template with the last of its versions. */
+static gboolean purge_version(Db *db, Changes *changes, const TrashRow *entry, GError **error)
+{
+    g_auto(VersionRow) version = { 0 };
+    g_auto(LookupRows) layers = { 0 };
+
+    if (!lookup_version_by_id(db, entry->version_id, &version, error) ||
+        !lookup_rows(db, ROW_LAYER, &layers, error, "SELECT * FROM layer WHERE owner_id = ?1", "t",
+                     version.id))
+        return FALSE;
+    gboolean is_last = lookup_int(db, "SELECT count(*) FROM version WHERE template_id = ?1", "t",
+                                  version.template_id) == 1;
+    for (guint i = 0; i < layers.rows->len; i++) {
+        const LayerRow *layer = layers.rows->pdata[i];
+        reclaim_layer(changes, layer);
+        changes_delete(changes, ROW_VERSION, version.id, layer->store_id);
+        if (is_last)
+            changes_delete(changes, ROW_TEMPLATE, version.template_id, layer->store_id);
+    }
+    return TRUE;
+}
+
+/* What keeps an entry from going: something that stands on its layers. */
+static gboolean is_stood_on(Db *db, const TrashRow *entry)
+{
+    return g_str_equal(entry->kind, "template_version")
+               ? lookup_int(db,
+                            "SELECT EXISTS (SELECT 1 FROM layer c JOIN layer l ON c.parent_id = l.id"
+                            " WHERE l.owner_id = ?1) OR EXISTS (SELECT 1 FROM desktop WHERE"
+                            " version_id = ?1) OR EXISTS (SELECT 1 FROM trash WHERE version_id = ?1"
+                            " AND kind <> 'template_version')",
+                            "t", entry->version_id)
+               : lookup_int(db, "SELECT EXISTS (SELECT 1 FROM layer WHERE parent_id = ?1)", "t",
+                            entry->layer_id);
+}
+
+/* Purge one entry, with the former disks of a desktop that goes. */
+static gboolean purge(Db *db, Changes *changes, const TrashRow *entry, GError **error)
+{
+    g_auto(LookupRows) layers = { 0 };
+    g_auto(LookupRows) others = { 0 };
+    gboolean is_desktop = g_str_equal(entry->kind, "desktop");
+
+    if (g_str_equal(entry->kind, "template_version")) {
+        if (!purge_version(db, changes, entry, error))
+            return FALSE;
+    } else if (!lookup_rows(db, ROW_LAYER, &layers, error, "SELECT * FROM layer WHERE id = ?1", "t",
+                            entry->layer_id)) {
+        return FALSE;
+    }
+    if (is_desktop &&
+        (!lookup_rows(db, ROW_TRASH, &others, error,
+                      "SELECT * FROM trash WHERE desktop_id = ?1 AND kind = 'disk'", "t",
+                      entry->desktop_id) ||
+         !lookup_rows(db, ROW_LAYER, &layers, error,
+                      "SELECT l.* FROM layer l WHERE l.id = ?2 OR l.id IN (SELECT layer_id FROM trash"
+                      " WHERE desktop_id = ?1 AND kind = 'disk')",
+                      "tt", entry->desktop_id, entry->layer_id)))
+        return FALSE;
+    for (guint i = 0; layers.rows && i < layers.rows->len; i++)
+        reclaim_layer(changes, layers.rows->pdata[i]);
+    for (guint i = 0; others.rows && i < others.rows->len; i++) {
+        const TrashRow *row = others.rows->pdata[i];
+        changes_delete(changes, ROW_TRASH, row->id, row->store_id);
+    }
+    if (is_desktop)
+        changes_delete(changes, ROW_DESKTOP, entry->desktop_id, entry->store_id);
+    changes_delete(changes, ROW_TRASH, entry->id, entry->store_id);
+    return TRUE;
+}
+
+/* Purge what can go of the plan's entries; *ret_n says how many went. */
+static gboolean purge_some(Job *job, World *world, guint *ret_n, GError **error)
+{
+    json_t *items = json_object_get(job_plan(job), "items");
+    size_t i;
+    json_t *item;
+    guint n = 0;
+    gboolean ok = TRUE;
+    Changes *changes = changes_new();
+    Db *db = catalog_read_begin(world->catalog);
+
+    json_array_foreach(items, i, item) {
+        g_auto(TrashRow) entry = { 0 };
+        const char *id = json_string_value(json_object_get(item, "id"));
+        if (!ok || n >= PURGE_CHUNK || !lookup_trash(db, id, &entry, NULL) ||
+            is_stood_on(db, &entry))
+            continue;
+        /* The store's journal must be there; what is on an offline store waits. */
+        g_autoptr(Store) store = store_set_get(world->stores, entry.store_id, NULL);
+        if (store && (ok = purge(db, changes, &entry, error)))
+            n++;
+    }
+    catalog_read_end(world->catalog, db);
+    *ret_n = n;
+    if (!ok || n == 0) {
+        changes_free(changes);
+        return ok;
+    }
+    return job_commit(job, changes, job_step(job) + 1, error);
+}
+
+typedef struct {
+    Job *job;
+    guint64 freed, small;
+} Reclaimed;
+
+/* Shrink and unlink one layer's file, wherever it lies. */
+static gboolean reclaim_file(Reclaimed *sum, Store *store, const char *slot, GError **error)
+{
+    static const StorePlace places[] = { STORE_TRASH, STORE_LAYERS };
+
+    for (guint i = 0; i < G_N_ELEMENTS(places); i++) {
+        gboolean is_gone = FALSE;
+        while (!is_gone) {
+            guint64 freed;
+            if (!job_check(sum->job, error) ||
+                !store->ops->reclaim_step(store, places[i], slot, &freed, &is_gone, error))
+                return FALSE;
+            sum->freed += freed;
+            sum->small += MAX(freed, 4096);
+            if (sum->small >= SMALL_FILE) {
+                g_usleep(STEP_PAUSE_US);
+                sum->small = 0;
+            }
+        }
+    }
+    return TRUE;
+}
+
+/* Give back every layer that is marked for it, and forget it. */
+static gboolean reclaim_all(Job *job, World *world, Reclaimed *sum, GError **error)
+{
+    for (;;) {
+        g_auto(LookupRows) layers = { 0 };
+        Db *db = catalog_read_begin(world->catalog);
+        gboolean ok = lookup_rows(db, ROW_LAYER, &layers, error,
+                                  "SELECT * FROM layer WHERE state = 'reclaim' LIMIT 1000", "");
+        catalog_read_end(world->catalog, db);
+        if (!ok || layers.rows->len == 0)
+            return ok;
+        Changes *changes = changes_new();
+        guint n = 0;
+        for (guint i = 0; ok && i < layers.rows->len; i++) {
+            const LayerRow *layer = layers.rows->pdata[i];
+            g_autoptr(Store) store = store_set_get(world->stores, layer->store_id, NULL);
+            if (!store)
+                continue;
+            if ((ok = reclaim_file(sum, store, layer->slot, error))) {
+                changes_delete(changes, ROW_LAYER, layer->id, layer->store_id);
+                changes_sql(changes, "DELETE FROM layer_counts WHERE layer_id = ?1", "t",
+                            layer->id);
+                n++;
+            }
+        }
+        if (!job_commit(job, changes, job_step(job) + 1, ok ? error : NULL) || !ok)
+            return FALSE;
+        if (n == 0)
+            return TRUE; /* the rest lies on stores that are offline */
+    }
+}
+
+static gboolean run_empty(Job *job, gpointer data, GError **error)
+{
+    World *world = data;
+    Reclaimed sum = { .job = job };
+    guint n_total = (guint)json_array_size(json_object_get(job_plan(job), "items")), n_done = 0, n;
+
+    do {
+        if (!job_check(job, error) || !purge_some(job, world, &n, error))
+            return FALSE;
+        n_done += n;
+        if (!reclaim_all(job, world, &sum, error))
+            return FALSE;
+        job_progress(job, MIN(n_done, n_total), n_total);
+    } while (n > 0);
+    Changes *changes = changes_new();
+    if (n_done)
+        changes_event(changes, "trash.empty", "info", NULL, job_owner(job),
+                      "gave back %u trash entries", n_done);
+    json_t *rejected = json_object_get(job_plan(job), "rejected");
+    json_t *result = json_pack("{s:I,s:I,s:I,s:I,s:O}", "n_done", (json_int_t)n_done, "n_failed",
+                               (json_int_t)json_array_size(rejected), "n_kept",
+                               (json_int_t)(n_total - MIN(n_done, n_total)), "freed_bytes",
+                               (json_int_t)sum.freed, "items", rejected);
+    return job_commit_done(job, changes, result, error);
+}
+
+const JobType trash_empty_job = { "trash.empty", JOB_BULK, "entries", run_empty };
+
+static void add_ids(World *world, json_t *ids, const char *sql, gint64 value)
+{
+    g_auto(LookupRows) rows = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+
+    lookup_rows(db, ROW_TRASH, &rows, NULL, sql, "i", value);
+    catalog_read_end(world->catalog, db);
+    for (guint i = 0; rows.rows && i < rows.rows->len; i++)
+        json_array_append_new(ids, json_string(row_id(rows.rows->pdata[i])));
+}
+
+static gboolean any_store_low(World *world)
+{
+    g_autoptr(GPtrArray) ids = store_set_ids(world->stores);
+
+    for (guint i = 0; i < ids->len; i++) {
+        g_autoptr(Store) store = store_set_peek(world->stores, ids->pdata[i]);
+        if (store && world_is_low(world, store))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+void trash_expire(World *world, gint64 now_ms)
+{
+    json_t *ids = json_array();
+    g_auto(BatchPlan) plan = { 0 };
+    g_autoptr(GError) error = NULL;
+
+    add_ids(world, ids, "SELECT * FROM trash WHERE expires_at <= ?1 ORDER BY expires_at LIMIT 1000",
+            now_ms);
+    if (json_array_size(ids) == 0 && world->settings.empty_when_low && any_store_low(world))
+        add_ids(world, ids, "SELECT * FROM trash ORDER BY trashed_at LIMIT ?1", 100);
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean is_left = lookup_int(db, "SELECT EXISTS (SELECT 1 FROM layer WHERE state = 'reclaim')",
+                                  "");
+    catalog_read_end(world->catalog, db);
+    if ((json_array_size(ids) || is_left) && trash_plan_empty(world, ids, &plan, &error) &&
+        (json_array_size(plan.items) || is_left)) {
+        JobRequest request = { .owner = "imaged" };
+        batch_plan_take(&plan, &request);
+        g_free(job_submit(world->jobs, &request, NULL));
+    }
+    json_decref(ids);
+}

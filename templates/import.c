@@ -1,0 +1,272 @@
+/* import.c: a new version from an NBD source.
+ *
+ *   BUILD (a layer of our own making in tmp/) -> PUBLISH (frozen, into its slot) -> FACTS
+ *
+ * Nothing of the foreign file but its guest data survives.  When it fails or is cancelled, all of
+ * its space is given back; after a stop it begins again, unless the layer was in its slot already. */
+#include "templates/template.h"
+
+#include <string.h>
+
+#include "cow/identity.h"
+#include "imaged/base/durable.h"
+#include "imaged/base/error.h"
+#include "imaged/base/ident.h"
+#include "imaged/base/units.h"
+#include "templates/nbd_source.h"
+
+#define SPACE_CHECK_EVERY (256 * MIB)
+
+static char *join_notes(const json_t *notes, GError **error)
+{
+    g_autoptr(GString) out = g_string_new(NULL);
+    size_t i;
+    json_t *note;
+
+    json_array_foreach((json_t *)notes, i, note) {
+        if (!json_is_string(note) || i >= 100 ||
+            !text_check("note", json_string_value(note), 500, error)) {
+            if (error && !*error)
+                g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the notes are not texts");
+            return NULL;
+        }
+        g_string_append_printf(out, "%s%s", i ? "\n" : "", json_string_value(note));
+    }
+    return g_string_free(g_steal_pointer(&out), FALSE);
+}
+
+static gboolean check_import(const TemplateImport *import, GError **error)
+{
+    if (!name_check("template", import->name, error) ||
+        !text_check("OS", import->os, 256, error) ||
+        !text_check("description", import->description, 2000, error) ||
+        !text_check("source's name", import->source_name, 1000, error))
+        return FALSE;
+    if (!g_str_has_prefix(import->source, "nbd://") &&
+        !g_str_has_prefix(import->source, "nbd+unix://") &&
+        !g_str_has_prefix(import->source, "nbds://")) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the source is not an NBD URI");
+        imaged_error_hint(error, "imagectl template import serves a local file that way");
+        return FALSE;
+    }
+    if (import->cpus < 1 || import->cpus > 1024 || import->memory_bytes < (gint64)MIB ||
+        import->memory_bytes > (gint64)(64 * TIB)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "the hardware defaults are out of range");
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* The template's id and the version's number, for a new or an existing template. */
+static gboolean plan_version(Db *db, const char *name, json_t *plan, GError **error)
+{
+    g_auto(TemplateRow) template = { 0 };
+    g_autoptr(GError) local = NULL;
+    Id fresh = id_new();
+
+    if (lookup_template(db, name, &template, &local)) {
+        json_object_set_new(plan, "template_id", json_string(template.id));
+        json_object_set_new(plan, "number", json_integer(template.last_version + 1));
+        json_object_set_new(plan, "template_created", json_integer(template.created_at));
+        return TRUE;
+    }
+    if (!lookup_check_new_name(db, "template", name, error))
+        return FALSE;
+    json_object_set_new(plan, "template_id", json_string(fresh.s));
+    json_object_set_new(plan, "number", json_integer(1));
+    json_object_set_new(plan, "template_created", json_integer(units_now_ms()));
+    return TRUE;
+}
+
+static json_t *plan_claims(const json_t *plan)
+{
+    static const char *const keys[][2] = {
+        { "name", "name" }, { "template", "template_id" }, { "layer", "layer_id" },
+    };
+    json_t *claims = json_array();
+
+    for (guint i = 0; i < G_N_ELEMENTS(keys); i++)
+        claims_add(claims, 'x', keys[i][0], json_string_value(json_object_get(plan, keys[i][1])));
+    claims_add(claims, 's', "store", json_string_value(json_object_get(plan, "store_id")));
+    return claims;
+}
+
+gboolean template_plan_import(World *world, const TemplateImport *import, JobRequest *ret,
+                              GError **error)
+{
+    g_autofree char *notes = NULL;
+    g_autofree char *store_id = NULL;
+    Id version_id = id_new(), layer_id = id_new();
+
+    if (!check_import(import, error) || !(notes = join_notes(import->notes, error)) ||
+        !(store_id = store_set_find(world->stores, import->store, error)))
+        return FALSE;
+    g_autoptr(Store) store = store_set_get(world->stores, store_id, error);
+    if (!store || !world_check_space(world, store, 0, error))
+        return FALSE;
+    json_t *plan = json_pack(
+        "{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:s,s:s,s:s,s:s}", "name", import->name, "source",
+        import->source, "source_name", import->source_name, "store_id", store_id, "version_id",
+        version_id.s, "layer_id", layer_id.s, "cpus", (json_int_t)import->cpus, "memory_bytes",
+        (json_int_t)import->memory_bytes, "os", import->os, "description", import->description,
+        "notes", notes, "state", import->is_draft ? "draft" : "published");
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = plan_version(db, import->name, plan, error);
+    catalog_read_end(world->catalog, db);
+    json_t *claims = ok ? plan_claims(plan) : json_array();
+    if (!ok || !claims_take(world->claims, claims, template_import_job.kind, error)) {
+        json_decref(plan);
+        json_decref(claims);
+        return FALSE;
+    }
+    *ret = (JobRequest){ .type = &template_import_job, .plan = plan, .claims = claims };
+    return TRUE;
+}
+
+typedef struct {
+    Job *job;
+    World *world;
+    Store *store;
+    LayerWriter *writer;
+    guint64 size, next_check;
+} Import;
+
+static gboolean take_data(guint64 offset, const void *data, guint64 len, gpointer user,
+                          GError **error)
+{
+    Import *import = user;
+
+    return layer_writer_data(import->writer, offset, data, len, error);
+}
+
+static gboolean take_progress(guint64 offset, gpointer user, GError **error)
+{
+    Import *import = user;
+
+    job_progress(import->job, MIN(offset, import->size), import->size);
+    if (offset >= import->next_check) { /* stop before the store is full, not after */
+        import->next_check = offset + SPACE_CHECK_EVERY;
+        if (!world_check_space(import->world, import->store, SPACE_CHECK_EVERY, error))
+            return FALSE;
+    }
+    return job_check(import->job, error);
+}
+
+static const char *plan_text(Job *job, const char *key)
+{
+    return json_string_value(json_object_get(job_plan(job), key));
+}
+
+static gint64 plan_int(Job *job, const char *key)
+{
+    return json_integer_value(json_object_get(job_plan(job), key));
+}
+
+static gboolean build(Import *import, gint64 now, LayerSummary *ret, GError **error)
+{
+    Identity identity = { .id = (char *)plan_text(import->job, "layer_id"),
+                          .owner_kind = "template",
+                          .owner_id = (char *)plan_text(import->job, "version_id"),
+                          .owner_name = (char *)plan_text(import->job, "name"),
+                          .generation = plan_int(import->job, "number"), .created_at = now };
+    g_autofree char *text = identity_to_json(&identity);
+    g_autoptr(NbdSource) source = nbd_source_open(plan_text(import->job, "source"), error);
+    NbdSink sink = { take_data, take_progress, import };
+    BlankSpec spec = { .identity = text };
+
+    if (!source)
+        return FALSE;
+    store_geometry(import->store, &spec.cluster_bits, &spec.has_subclusters);
+    spec.virtual_size = import->size = nbd_source_size(source);
+    int fd = import->store->ops->create_tmp(import->store, identity.id, error);
+    if (fd < 0)
+        return FALSE;
+    import->writer = layer_writer_new(fd, &spec, error);
+    gboolean ok = import->writer && nbd_source_read_all(source, &sink, error) &&
+                  layer_writer_finish(import->writer, ret, error) &&
+                  import->store->ops->publish_tmp(import->store, identity.id, TRUE, error);
+    g_clear_pointer(&import->writer, layer_writer_free);
+    durable_close(&fd);
+    if (!ok)
+        import->store->ops->discard(import->store, STORE_TMP, (const char *const *)&identity.id, 1,
+                                    NULL);
+    return ok;
+}
+
+/* After a stop the layer may be in its slot already, whole: then only its facts are missing. */
+static gboolean find_built(Import *import, LayerSummary *ret, GError **error)
+{
+    g_autoptr(Layer) layer = store_open_layer(import->store, plan_text(import->job, "layer_id"),
+                                              NULL, NULL);
+    Digest digest;
+
+    if (!layer)
+        return FALSE;
+    import->size = layer_virtual_size(layer);
+    if (!digest_file(layer_fd(layer), job_cancel_flag(import->job), NULL, NULL, &digest, error))
+        return FALSE;
+    g_autofree char *text = digest_to_text(&digest);
+    g_strlcpy(ret->digest, text, sizeof ret->digest);
+    return TRUE;
+}
+
+static gboolean put_facts(Import *import, const LayerSummary *summary, gint64 now, GError **error)
+{
+    Job *job = import->job;
+    const char *store_id = plan_text(job, "store_id");
+    char *layer_id = (char *)plan_text(job, "layer_id");
+    gint64 number = plan_int(job, "number");
+    LayerRow layer = { .id = layer_id, .slot = layer_id, .store_id = (char *)store_id,
+                       .owner_kind = "template", .owner_id = (char *)plan_text(job, "version_id"),
+                       .generation = number, .state = "frozen", .place = "layers",
+                       .virtual_size = (gint64)import->size, .checksum = (char *)summary->digest,
+                       .created_at = now };
+    TemplateRow template = { .id = (char *)plan_text(job, "template_id"),
+                             .name = (char *)plan_text(job, "name"), .last_version = number,
+                             .created_at = plan_int(job, "template_created"), .changed_at = now };
+    VersionRow version = { .id = layer.owner_id, .template_id = template.id, .version = number,
+                           .state = (char *)plan_text(job, "state"), .layer_id = layer_id,
+                           .cpus = plan_int(job, "cpus"),
+                           .memory_bytes = plan_int(job, "memory_bytes"),
+                           .os = (char *)plan_text(job, "os"),
+                           .description = (char *)plan_text(job, "description"),
+                           .source = (char *)plan_text(job, "source_name"),
+                           .notes = (char *)plan_text(job, "notes"), .created_at = now,
+                           .changed_at = now };
+    g_autofree char *name = g_strdup_printf("%s:%" G_GINT64_FORMAT, template.name, number);
+    Changes *changes = changes_new();
+
+    changes_put(changes, ROW_TEMPLATE, &template, store_id);
+    changes_put(changes, ROW_LAYER, &layer, store_id);
+    changes_put(changes, ROW_VERSION, &version, store_id);
+    changes_event(changes, "template.import", "info", name, job_owner(job), "imported from %s",
+                  version.source);
+    return job_commit_done(job, changes,
+                           json_pack("{s:s,s:s,s:s,s:I}", "id", version.id, "name", name,
+                                     "template", template.name, "version", (json_int_t)number),
+                           error);
+}
+
+static gboolean run_import(Job *job, gpointer data, GError **error)
+{
+    World *world = data;
+    Import import = { .job = job, .world = world };
+    LayerSummary summary = { 0 };
+    gint64 now = units_now_ms();
+    g_autoptr(Store) store = store_set_get(world->stores, plan_text(job, "store_id"), error);
+    const char *slot = plan_text(job, "layer_id");
+
+    if (!store)
+        return FALSE;
+    import.store = store;
+    if (!find_built(&import, &summary, error) &&
+        ((error && *error) || !build(&import, now, &summary, error)))
+        return FALSE;
+    if (put_facts(&import, &summary, now, error))
+        return TRUE;
+    store->ops->discard(store, STORE_LAYERS, &slot, 1, NULL);
+    return FALSE;
+}
+
+const JobType template_import_job = { "template.import", JOB_BULK, "bytes", run_import };
