@@ -31,11 +31,12 @@ typedef struct CheckState {
     guint64 done, total; /* bytes of metadata */
     guint64 real_bytes;  /* allocated on the file system, when the check began */
     guint64 n_read;      /* bytes read so far */
+    guint64 ahead_end;   /* of what the kernel was asked to read */
     guint64 hole_start;  /* the hole found last */
     guint64 hole_end;
 } CheckState;
 
-/* The bit arrays of one refcount block lie behind one another. */
+/* The words of 64 clusters lie together: adding one cluster touches one cache line. */
 enum {
     BITS_USED,
     BITS_MULTI,  /* used more than once: see counts */
@@ -47,7 +48,7 @@ enum {
 
 typedef struct {
     guint64 offset;  /* of the refcount block; 0 = none, all refcounts are 0 */
-    guint64 *bits;   /* N_BITS arrays of n_words; NULL while no cluster is in use */
+    guint64 *bits;   /* n_words times N_BITS words; NULL while no cluster is in use */
     guint32 *counts; /* uses of the clusters with BITS_MULTI; NULL while there are none */
 } RefBlock;
 
@@ -57,16 +58,17 @@ struct Refcounts {
     guint64 n_blocks;
     guint order;       /* a refcount has 1 << order bits */
     guint block_shift; /* a block has 1 << block_shift refcounts, at least 64 */
-    gsize n_words;     /* 64-bit words of one bit array */
+    gsize n_words;     /* groups of 64 clusters in one block, at most */
     guint64 budget;    /* bytes that may still be taken */
     gboolean is_full;
     gboolean has_extra; /* the cluster behind the file's last one is in use, by compressed data */
     guint64 highest;    /* cluster with a use or a refcount */
 };
 
-static inline guint64 *refblock_bits(const Refcounts *refs, const RefBlock *block, guint kind)
+/* The words of clusters 64 * w to 64 * w + 63 of the block: index them with BITS_... */
+static inline guint64 *refblock_words(const RefBlock *block, gsize w)
 {
-    return block->bits + kind * refs->n_words;
+    return block->bits + w * N_BITS;
 }
 
 /* Count n corruptions and keep one message, if there is room for it. */
@@ -84,7 +86,7 @@ gboolean check_read(CheckState *c, guint8 *buffer, gsize len, guint64 offset, gb
                     GError **error);
 
 /* Ask the kernel to have [offset, offset + len) read soon. */
-void check_read_ahead(const CheckState *c, guint64 offset, guint64 len);
+void check_read_ahead(CheckState *c, guint64 offset, guint64 len);
 
 #define CHECK_READ_BYTES (1u << 20) /* one read of adjacent tables: fits the processor's cache */
 #define CHECK_AHEAD_BYTES (8ull << 20)

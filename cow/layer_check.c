@@ -60,9 +60,12 @@ void check_count(CheckState *c, guint64 *counter, const char *format, ...)
     va_end(args);
 }
 
-void check_read_ahead(const CheckState *c, guint64 offset, guint64 len)
+void check_read_ahead(CheckState *c, guint64 offset, guint64 len)
 {
-    posix_fadvise(layer_fd(c->layer), (off_t)offset, (off_t)len, POSIX_FADV_WILLNEED);
+    /* What is read in sequence the kernel reads ahead by itself, and cheaper. */
+    if (offset != c->ahead_end)
+        posix_fadvise(layer_fd(c->layer), (off_t)offset, (off_t)len, POSIX_FADV_WILLNEED);
+    c->ahead_end = offset + len;
 }
 
 /* TRUE if nothing of [offset, offset + len) is allocated in the file. */
@@ -190,6 +193,11 @@ static void bad_entry(CheckState *c, guint64 entry, const char *why)
     check_error(c, 1, "L2 entry 0x%016" G_GINT64_MODIFIER "x %s", entry, why);
 }
 
+static UseFlag use_flag(const L2Use *use, guint64 entry)
+{
+    return !use->n_active ? USE_DATA : entry & QCOW2_OFLAG_COPIED ? USE_COPIED : USE_NOT_COPIED;
+}
+
 static void walk_compressed(CheckState *c, const L2Use *use, guint64 entry, guint64 bitmap)
 {
     guint64 offset, length;
@@ -235,49 +243,50 @@ static void walk_entry(CheckState *c, const L2Use *use, guint64 entry, guint64 b
     }
     add_allocated(c, use, 1);
     refcounts_add_data(c->refcounts, offset >> c->header->cluster_bits, 1, use->n_uses,
-                       !use->n_active               ? USE_DATA
-                       : entry & QCOW2_OFLAG_COPIED ? USE_COPIED
-                                                    : USE_NOT_COPIED);
+                       use_flag(use, entry));
 }
 
 /* How many of the n entries from p on continue the plain data cluster in entry, itself included:
- * same flags, next host cluster. */
-static gsize count_run(const guint8 *p, gsize n, guint64 entry, guint64 cluster)
+ * same flags, next host cluster.  size is that of an entry: 8, or 16 with a bitmap of subclusters,
+ * of which none may be data and zeros at once.  Called with a constant size. */
+static inline gsize count_run(const guint8 *p, gsize n, guint64 entry, guint64 cluster, gsize size)
 {
     gsize i = 1;
 
-    for (; i + 8 <= n; i += 8) {
-        guint64 differs = 0;
-        for (gsize k = 0; k < 8; k++)
-            differs |= be64_at(p + 8 * (i + k)) ^ (entry + (i + k) * cluster);
-        if (differs)
-            break;
+    for (gsize step = 8; step > 0; step /= 8) {
+        for (; i + step <= n; i += step) {
+            guint64 differs = 0;
+            for (gsize k = i; k < i + step; k++) {
+                differs |= be64_at(p + size * k) ^ (entry + k * cluster);
+                if (size == 16)
+                    differs |= be32_at(p + size * k + 8) & be32_at(p + size * k + 12);
+            }
+            if (differs)
+                break;
+        }
     }
-    while (i < n && be64_at(p + 8 * i) == entry + i * cluster)
-        i++;
     return i;
 }
 
-static void walk_standard(CheckState *c, const L2Use *use, const guint8 *table)
+/* Nearly all entries are plain data clusters in a row: find these rows, and look at the others one
+ * by one. */
+static inline void walk_entries(CheckState *c, const L2Use *use, const guint8 *table, gsize size)
 {
-    gsize n = c->cluster / 8;
-    guint64 mask = ~(QCOW2_OFLAG_COPIED | QCOW2_OFFSET_MASK) | (c->cluster - 1);
+    gsize n = c->cluster / size;
+    guint64 odd = ~(QCOW2_OFLAG_COPIED | QCOW2_OFFSET_MASK) | (c->cluster - 1);
 
     for (gsize i = 0; i < n;) {
-        guint64 entry = be64_at(table + 8 * i);
+        const guint8 *p = table + size * i;
+        guint64 entry = be64_at(p), bitmap = size == 16 ? be64_at(p + 8) : 0;
 
-        if (entry == 0) {
-            i++;
-        } else if ((entry & mask) || !(entry & QCOW2_OFFSET_MASK)) {
-            walk_entry(c, use, entry, 0);
+        if ((entry & odd) || !(entry & QCOW2_OFFSET_MASK) || (bitmap & (bitmap >> 32))) {
+            if (entry | bitmap)
+                walk_entry(c, use, entry, bitmap);
             i++;
         } else {
-            gsize run = count_run(table + 8 * i, n - i, entry, c->cluster);
+            gsize run = count_run(p, n - i, entry, c->cluster, size);
             refcounts_add_data(c->refcounts, (entry & QCOW2_OFFSET_MASK) >> c->header->cluster_bits,
-                               run, use->n_uses,
-                               !use->n_active               ? USE_DATA
-                               : entry & QCOW2_OFLAG_COPIED ? USE_COPIED
-                                                            : USE_NOT_COPIED);
+                               run, use->n_uses, use_flag(use, entry));
             add_allocated(c, use, run);
             i += run;
         }
@@ -286,15 +295,10 @@ static void walk_standard(CheckState *c, const L2Use *use, const guint8 *table)
 
 static void walk_table(CheckState *c, const L2Use *use, const guint8 *table)
 {
-    if (!c->header->is_extended_l2) {
-        walk_standard(c, use, table);
-        return;
-    }
-    for (gsize i = 0; i < c->cluster; i += 16) {
-        guint64 entry = be64_at(table + i), bitmap = be64_at(table + i + 8);
-        if (entry | bitmap)
-            walk_entry(c, use, entry, bitmap);
-    }
+    if (c->header->is_extended_l2)
+        walk_entries(c, use, table, 16);
+    else
+        walk_entries(c, use, table, 8);
 }
 
 /* How many tables from number i on are adjacent in the file, and fit into one read. */

@@ -100,28 +100,22 @@ static void *take_memory(Refcounts *refs, gsize size)
 static void count_uses(Refcounts *refs, RefBlock *block, gsize i, guint32 n_uses)
 {
     guint64 bit = 1ull << (i & 63);
-    guint64 *used = &refblock_bits(refs, block, BITS_USED)[i >> 6];
-    guint64 *multi = &refblock_bits(refs, block, BITS_MULTI)[i >> 6];
+    guint64 *words = refblock_words(block, i >> 6);
 
     if (!block->counts)
         block->counts = take_memory(refs, refs->n_words * 64 * sizeof *block->counts);
     if (!block->counts)
         return;
-    guint64 n = *multi & bit ? block->counts[i] : *used & bit ? 1 : 0;
+    guint64 n = words[BITS_MULTI] & bit ? block->counts[i] : words[BITS_USED] & bit ? 1 : 0;
     block->counts[i] = MIN(n + n_uses, G_MAXUINT32);
-    *multi |= bit;
-    *used |= bit;
+    words[BITS_MULTI] |= bit;
+    words[BITS_USED] |= bit;
 }
 
-/* Add to one word; mask says which clusters.  The caller has set up the bits of the block. */
-static void add_word(Refcounts *refs, RefBlock *block, gsize w, guint64 mask, guint32 n_uses,
-                     gboolean is_meta)
+/* Some of the clusters in mask were in use before. */
+static void add_again(Refcounts *refs, RefBlock *block, gsize w, guint64 mask, guint64 overlap,
+                      guint32 n_uses)
 {
-    guint64 *used = &refblock_bits(refs, block, BITS_USED)[w];
-    guint64 *meta = &refblock_bits(refs, block, BITS_META)[w];
-    guint64 again = *used & mask;
-    guint64 overlap = again & (is_meta ? ~0ull : *meta);
-
     if (overlap) {
         guint64 in_block = w * 64 + (guint)__builtin_ctzll(overlap);
         guint64 cluster = ((guint64)(block - refs->blocks) << refs->block_shift) + in_block;
@@ -129,12 +123,27 @@ static void add_word(Refcounts *refs, RefBlock *block, gsize w, guint64 mask, gu
                     "metadata at 0x%" G_GINT64_MODIFIER "x is used for something else as well",
                     cluster * refs->check->cluster);
     }
-    if (is_meta)
-        *meta |= mask;
+    for (; mask; mask &= mask - 1)
+        count_uses(refs, block, w * 64 + (guint)__builtin_ctzll(mask), n_uses);
+}
+
+/* Add to one word; mask says which clusters.  The caller has set up the bits of the block. */
+static inline void add_word(Refcounts *refs, RefBlock *block, gsize w, guint64 mask, guint32 n_uses,
+                            gboolean is_meta, UseFlag flag)
+{
+    guint64 *words = refblock_words(block, w);
+    guint64 again = words[BITS_USED] & mask;
     guint64 counted = n_uses > 1 ? mask : again;
-    *used |= mask & ~counted;
-    for (; counted; counted &= counted - 1)
-        count_uses(refs, block, w * 64 + (guint)__builtin_ctzll(counted), n_uses);
+
+    if (counted)
+        add_again(refs, block, w, counted, again & (is_meta ? ~0ull : words[BITS_META]), n_uses);
+    words[BITS_USED] |= mask;
+    if (is_meta)
+        words[BITS_META] |= mask;
+    if (flag == USE_COPIED)
+        words[BITS_COPIED] |= mask;
+    else if (flag == USE_NOT_COPIED)
+        words[BITS_PLAIN] |= mask;
 }
 
 /* Add n clusters in a row; all lie within the file (or right behind it). */
@@ -163,18 +172,12 @@ static void add_clusters(Refcounts *refs, guint64 cluster, guint64 n, guint32 n_
             block->bits = take_memory(refs, N_BITS * refs->n_words * 8);
         if (!block->bits)
             return;
-        guint64 *flags =
-            flag == USE_DATA
-                ? NULL
-                : refblock_bits(refs, block, flag == USE_COPIED ? BITS_COPIED : BITS_PLAIN);
         for (gsize end = first + here; first < end;) {
             guint bit = first & 63;
             gsize in_word = MIN(64 - bit, end - first);
             guint64 mask = (~0ull >> (64 - in_word)) << bit;
 
-            add_word(refs, block, first >> 6, mask, n_uses, is_meta);
-            if (flags)
-                flags[first >> 6] |= mask;
+            add_word(refs, block, first >> 6, mask, n_uses, is_meta, flag);
             first += in_word;
         }
     }
@@ -245,8 +248,8 @@ void refcounts_flag_l2(Refcounts *refs, guint64 offset, UseFlag flag)
     gsize i = cluster & ((1ull << refs->block_shift) - 1);
 
     if (index < refs->n_blocks && refs->blocks[index].bits)
-        refblock_bits(refs, &refs->blocks[index],
-                      flag == USE_COPIED ? BITS_COPIED : BITS_PLAIN)[i >> 6] |= 1ull << (i & 63);
+        refblock_words(&refs->blocks[index],
+                       i >> 6)[flag == USE_COPIED ? BITS_COPIED : BITS_PLAIN] |= 1ull << (i & 63);
 }
 
 void refcounts_add_data(Refcounts *refs, guint64 cluster, guint64 n, guint32 n_uses, UseFlag flag)

@@ -62,12 +62,10 @@ static void compare_one(Refcounts *refs, const RefBlock *block, gsize i, guint64
     gboolean is_copied = FALSE, is_plain = FALSE;
 
     if (block->bits) {
-        if (refblock_bits(refs, block, BITS_MULTI)[i >> 6] & bit)
-            uses = block->counts[i];
-        else
-            uses = !!(refblock_bits(refs, block, BITS_USED)[i >> 6] & bit);
-        is_copied = !!(refblock_bits(refs, block, BITS_COPIED)[i >> 6] & bit);
-        is_plain = !!(refblock_bits(refs, block, BITS_PLAIN)[i >> 6] & bit);
+        const guint64 *words = refblock_words(block, i >> 6);
+        uses = words[BITS_MULTI] & bit ? block->counts[i] : !!(words[BITS_USED] & bit);
+        is_copied = !!(words[BITS_COPIED] & bit);
+        is_plain = !!(words[BITS_PLAIN] & bit);
     }
     /* With lazy refcounts and no clean end, refcounts lag behind.  That explains a low one, but
      * not that a cluster is used twice when one user claims it for itself. */
@@ -107,9 +105,9 @@ static void compare_block(Refcounts *refs, const RefBlock *block, const guint8 *
         if (data)
             get_masks(data, refs->order, w * 64, &zero, &one);
         if (block->bits) {
-            used = refblock_bits(refs, block, BITS_USED)[w];
-            odd = refblock_bits(refs, block, BITS_MULTI)[w] |
-                  refblock_bits(refs, block, BITS_PLAIN)[w];
+            const guint64 *words = refblock_words(block, w);
+            used = words[BITS_USED];
+            odd = words[BITS_MULTI] | words[BITS_PLAIN];
         }
         guint64 active = (used | ~zero) & valid;
         if (active)

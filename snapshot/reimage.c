@@ -54,6 +54,7 @@ typedef struct {
     LayerRow old, base;
     Store *store;
     gboolean has_old; /* the old disk's file is there */
+    gboolean is_done;
     StoreStat stat;
 } Reset;
 
@@ -75,6 +76,10 @@ static gboolean reset_load(BatchChunk *chunk, guint i, Db *db, Reset *r, GError 
     if (r->desktop.is_trashed) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "it was deleted meanwhile");
         return FALSE;
+    }
+    if (g_str_equal(r->desktop.layer_id, batch_text(chunk, i, "layer"))) {
+        r->is_done = TRUE; /* committed to the journal just before a stop */
+        return TRUE;
     }
     r->store = store_set_get(chunk->world->stores, r->desktop.store_id, error);
     if (!r->store || !lookup_version_layer(db, batch_text(chunk, i, "version"),
@@ -160,10 +165,11 @@ static gboolean write_overlays(BatchChunk *chunk, const Reset *resets, gint64 no
 
     for (guint i = 0; i < chunk->n; i++) {
         guint n = 0;
-        if (chunk->errors[i] || done[i])
+        if (chunk->errors[i] || done[i] || resets[i].is_done)
             continue;
         for (guint k = i; k < chunk->n; k++) {
-            if (chunk->errors[k] || done[k] || resets[k].store != resets[i].store)
+            if (chunk->errors[k] || done[k] || resets[k].is_done ||
+                resets[k].store != resets[i].store)
                 continue;
             done[k] = TRUE;
             char *text = make_identity(chunk, k, &resets[k], now);
@@ -184,7 +190,8 @@ static void undo_reset(BatchChunk *chunk)
     for (guint i = 0; i < chunk->n; i++) {
         g_auto(DesktopRow) desktop = { 0 };
         const char *slot = batch_text(chunk, i, "layer");
-        if (!lookup_desktop_by_id(db, batch_text(chunk, i, "id"), &desktop, NULL))
+        if (!lookup_desktop_by_id(db, batch_text(chunk, i, "id"), &desktop, NULL) ||
+            g_str_equal(desktop.layer_id, slot))
             continue;
         g_autoptr(Store) store = store_set_peek(chunk->world->stores, desktop.store_id);
         if (store)
@@ -205,7 +212,7 @@ static gboolean prepare_reset(BatchChunk *chunk, GError **error)
     catalog_read_end(chunk->world->catalog, db);
     gboolean ok = write_overlays(chunk, resets, now, error);
     for (guint i = 0; ok && i < chunk->n; i++) {
-        if (chunk->errors[i])
+        if (chunk->errors[i] || resets[i].is_done)
             continue;
         put_reset(chunk, i, &resets[i], now);
         n++;
@@ -346,8 +353,12 @@ static gboolean prepare_undo(BatchChunk *chunk, GError **error)
 
     for (guint i = 0; i < chunk->n; i++) {
         g_auto(TrashRow) entry = { 0 };
-        n += lookup_trash(db, batch_text(chunk, i, "entry"), &entry, &chunk->errors[i]) &&
-             reimage_swap(chunk, i, db, &entry, batch_text(chunk, i, "trash"), "undo",
+        if (!lookup_trash(db, batch_text(chunk, i, "entry"), &entry, &chunk->errors[i])) {
+            if (job_is_resumed(chunk->job)) /* committed to the journal just before a stop */
+                g_clear_error(&chunk->errors[i]);
+            continue;
+        }
+        n += reimage_swap(chunk, i, db, &entry, batch_text(chunk, i, "trash"), "undo",
                           &chunk->errors[i]);
     }
     catalog_read_end(chunk->world->catalog, db);

@@ -145,8 +145,11 @@ static gboolean prepare_restore(BatchChunk *chunk, GError **error)
         g_auto(TrashRow) entry = { 0 };
         GError **why = &chunk->errors[i];
         gboolean ok = lookup_trash(db, batch_text(chunk, i, "id"), &entry, why);
-        if (!ok)
+        if (!ok) {
+            if (job_is_resumed(chunk->job)) /* committed to the journal just before a stop */
+                g_clear_error(why);
             continue;
+        }
         if (g_str_equal(entry.kind, "disk"))
             ok = reimage_swap(chunk, i, db, &entry, batch_text(chunk, i, "trash"), "restore", why);
         else if (g_str_equal(entry.kind, "desktop"))

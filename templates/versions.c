@@ -195,6 +195,8 @@ static gboolean delete_one(BatchChunk *chunk, guint i, Db *db, GHashTable *gone,
         !lookup_rows(db, ROW_LAYER, &layers, error, "SELECT * FROM layer WHERE owner_id = ?1", "t",
                      version.id))
         return FALSE;
+    if (version.is_trashed)
+        return TRUE; /* committed to the journal just before a stop */
     g_hash_table_add(gone, g_strdup(version.id));
     version.is_trashed = TRUE;
     version.changed_at = template.changed_at = now;

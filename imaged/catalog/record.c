@@ -51,7 +51,7 @@ GString *record_snapshot(Db *db, const char *store_id, GError **error)
     return record_make(put->str, "", TRUE);
 }
 
-/* Two stores may both carry a template: the younger statement holds. */
+/* Two stores may both speak of a thing: the younger statement holds. */
 static gboolean is_older(Db *db, RowKind kind, gconstpointer row)
 {
     Query *q;
@@ -63,6 +63,9 @@ static gboolean is_older(Db *db, RowKind kind, gconstpointer row)
     } else if (kind == ROW_VERSION) {
         mine = ((const VersionRow *)row)->changed_at;
         q = db_query(db, "SELECT changed_at FROM version WHERE id = ?1", "t", row_id(row));
+    } else if (kind == ROW_DESKTOP) { /* moved to another store */
+        mine = ((const DesktopRow *)row)->changed_at;
+        q = db_query(db, "SELECT changed_at FROM desktop WHERE id = ?1", "t", row_id(row));
     } else {
         return FALSE;
     }

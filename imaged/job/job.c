@@ -430,6 +430,11 @@ const char *job_owner(const Job *job)
     return job->owner;
 }
 
+const char *job_type_kind(const Job *job)
+{
+    return job->type->kind;
+}
+
 json_t *job_plan(Job *job)
 {
     return job->plan;

@@ -74,6 +74,7 @@ guint job_n_running(JobQueue *queue);
 
 const char *job_id(const Job *job);
 const char *job_owner(const Job *job);
+const char *job_type_kind(const Job *job);
 json_t *job_plan(Job *job);
 gint64 job_step(const Job *job);
 gboolean job_is_resumed(const Job *job);

@@ -29,7 +29,7 @@ typedef struct {
     Settings settings;
     char *manager_id;
     char *state_dir;
-    char *rescue_reason; /* in rescue mode: why; else NULL */
+    const char *rescue_reason; /* in rescue mode: why (static); else NULL */
     gint64 started_at;
     gint expiry_held;    /* atomic: the clock has jumped */
 } World;

@@ -8,7 +8,8 @@ build=$1 n=${2:-2000} seed=${3:-$(date +%s)}
 
 make -s BUILD="$build" "$build/libimaged.a"
 mkdir -p "$build/fuzz"
-packages='glib-2.0 gio-unix-2.0 sqlite3 libmicrohttpd jansson libcurl libzstd zlib libxxhash libsodium libnbd'
+packages='glib-2.0 gio-unix-2.0 sqlite3 libmicrohttpd jansson libcurl libzstd zlib libxxhash'
+packages+=' libsodium libnbd'
 # shellcheck disable=SC2046,SC2086
 ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -I. ${FUZZ_CFLAGS:-} \
     $(pkg-config --cflags $packages) -o "$build/fuzz/differential" tests/fuzz/differential.c \

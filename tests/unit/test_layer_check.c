@@ -99,9 +99,11 @@ static const struct {
     { "r4", "qemu-img create -f qcow2 -o refcount_bits=4 $F 8M && " WRITES " $F" },
     { "r8", "qemu-img create -f qcow2 -o refcount_bits=8 $F 8M && " WRITES " $F" },
     { "r32", "qemu-img create -f qcow2 -o refcount_bits=32 $F 8M && " WRITES " $F" },
-    { "r64", "qemu-img create -f qcow2 -o refcount_bits=64,cluster_size=512 $F 8M && " WRITES " $F" },
+    { "r64", "qemu-img create -f qcow2 -o refcount_bits=64,cluster_size=512 $F 8M && "
+             WRITES " $F" },
     { "ext", "qemu-img create -f qcow2 -o extended_l2=on $F 8M && " WRITES " -c 'write 5M 4k' $F" },
-    { "ext128", "qemu-img create -f qcow2 -o extended_l2=on,cluster_size=128k $F 64M && " WRITES " $F" },
+    { "ext128", "qemu-img create -f qcow2 -o extended_l2=on,cluster_size=128k $F 64M && "
+                WRITES " $F" },
     { "falloc", "qemu-img create -f qcow2 -o preallocation=metadata $F 8M" },
     { "zlib", CONVERT "compression_type=zlib raw $F" },
     { "zstd", CONVERT "compression_type=zstd raw $F" },
@@ -112,9 +114,10 @@ static const struct {
               WRITES " $F && qemu-img snapshot -c two $F" },
     { "snapc", CONVERT "cluster_size=4k raw $F && qemu-img snapshot -c one $F && "
                "qemu-io -f qcow2 -c 'write 64k 100k' $F" },
-    { "bitmap", "qemu-img create -f qcow2 $F 8M && qemu-img bitmap --add $F one && " WRITES " $F && "
-                "qemu-img bitmap --add -g 512 $F two" },
+    { "bitmap", "qemu-img create -f qcow2 $F 8M && qemu-img bitmap --add $F one && "
+                WRITES " $F && qemu-img bitmap --add -g 512 $F two" },
     { "lazy", "qemu-img create -f qcow2 -o lazy_refcounts=on $F 8M && " WRITES " $F" },
+    { "zero", "qemu-img create -f qcow2 $F 8M && qemu-io -f qcow2 -c 'write -z 0 1M' $F" },
     { "empty", "qemu-img create -f qcow2 $F 0" },
 };
 
@@ -225,8 +228,8 @@ static void grow(Image *image)
     image->len += qcow2_cluster_size(&image->h);
 }
 
-/* One patch, one line.
- * clang-format off */
+/* One patch, one line. */
+/* clang-format off */
 #define PATCH(name) static void patch_##name(Image *m)
 #define L2(n) l2_entry(m, n)
 #define FLAG(offset, bits) put(m, offset, get(m, offset) ^ (bits))
@@ -267,9 +270,14 @@ PATCH(copied_no_offset) { put(m, l2_table(m) + CS - 16, QCOW2_OFLAG_COPIED); }
 PATCH(zero_copied_no_offset) { put(m, l2_table(m) + CS - 16, QCOW2_OFLAG_COPIED | 1); }
 PATCH(cut_half) { m->len -= CS / 2; }
 PATCH(cut_one) { m->len -= CS; }
+PATCH(cut_l2) { m->len = l2_table(m) + CS / 2; }
+PATCH(snapshots_misaligned) { put(m, 64, 512); }
+PATCH(raw_data) { FLAG(88, QCOW2_AUTOCLEAR_RAW_DATA); }
+PATCH(end_mark_length) { put(m, m->h.header_length, 0xffffff); }
 PATCH(marked_dirty) { FLAG(72, QCOW2_INCOMPAT_DIRTY); }
 PATCH(dirty_low) { FLAG(72, QCOW2_INCOMPAT_DIRTY); set_refcount(m, data_at(m, 0), 0); }
 PATCH(dirty_broken) { patch_dirty_low(m); FLAG(L2(1), 512); }
+
 /* Point the first data entry at target, with refcounts that agree. */
 static void redirect(Image *m, guint64 target)
 {
@@ -277,6 +285,7 @@ static void redirect(Image *m, guint64 target)
     put(m, L2(0), target);
     set_refcount(m, target, 2);
 }
+
 PATCH(data_in_header) { put(m, L2(0), QCOW2_OFLAG_COPIED | CS); set_refcount(m, CS, 2); }
 PATCH(data_in_l1) { redirect(m, L1); }
 PATCH(data_in_reftable) { redirect(m, RT); }
@@ -306,6 +315,7 @@ PATCH(l2_twice_counted)
     }
 }
 PATCH(l2_in_l1) { put(m, L1 + 8, L1); put_be32(at(m, 36), 2); set_refcount(m, L1, 2); }
+
 PATCH(comp_copied) { FLAG(L2(0), QCOW2_OFLAG_COPIED); }
 PATCH(comp_low)
 {
@@ -317,12 +327,14 @@ PATCH(comp_low)
 }
 PATCH(comp_outside) { FLAG(L2(0), 1ull << 40); }
 PATCH(comp_long) { FLAG(L2(0), 1ull << 61); }
+
 PATCH(ext_both) { FLAG(L2(0) + 8, 1ull << 32); put(m, L2(0) + 8, get(m, L2(0) + 8) | 1); }
 PATCH(ext_no_offset) { put(m, l2_table(m) + CS - 8, 1); }
 PATCH(ext_zero_bits) { put(m, l2_table(m) + CS - 8, 1ull << 40); }
 PATCH(ext_zero_flag) { FLAG(L2(0), QCOW2_OFLAG_ZERO); }
 PATCH(ext_allocated_none) { put(m, L2(0) + 8, 0); }
 PATCH(ext_compressed_bits) { put(m, L2(0) + 8, 1); }
+
 PATCH(snap_misaligned) { FLAG(SN, 512); }
 PATCH(snap_outside) { FLAG(SN, 1ull << 40); }
 PATCH(snap_too_large) { put_be32(at(m, SN + 8), 1u << 31); }
@@ -332,6 +344,7 @@ PATCH(snap_incomplete) { put_be32(at(m, SN + 36), 0); }
 PATCH(snap_forgotten) { put_be32(at(m, 60), 1); }
 PATCH(snap_table_outside) { put(m, 64, 1ull << 40); }
 PATCH(snap_low) { set_refcount(m, get(m, SN), 0); }
+
 PATCH(bitmap_type) { at(m, BD)[16] = 2; }
 PATCH(bitmap_granularity) { at(m, BD)[17] = 40; }
 PATCH(bitmap_flags) { at(m, BD)[12] = 1; }
@@ -342,107 +355,59 @@ PATCH(bitmap_extra) { at(m, BD)[23] = 8; }
 PATCH(bitmap_entry) { FLAG(get(m, BD), 1ull << 60); }
 PATCH(bitmap_low) { set_refcount(m, get(m, BD), 0); }
 PATCH(bitmap_dropped) { FLAG(88, QCOW2_AUTOCLEAR_BITMAPS); }
-#define ROW(seed, patch, ours, theirs)                                                             \
-    {                                                                                              \
-#patch, #seed, patch_##patch, ours, theirs                                                 \
-    }
+
+#define ROW(seed, patch, ours, theirs) { #patch, #seed, patch_##patch, ours, theirs }
 static const struct {
     const char *name, *seed;
     void (*patch)(Image *m);
     Verdict ours, theirs;
 } rows[] = {
 #define SAME(seed, patch, verdict) ROW(seed, patch, verdict, verdict)
-    SAME(plain, refcount_0, CORRUPT),
-    SAME(plain, refcount_2, CORRUPT),
-    SAME(v2, refcount_0, CORRUPT),
-    SAME(c512, refcount_0, CORRUPT),
-    SAME(c2m, refcount_0, CORRUPT),
-    SAME(r1, refcount_0, CORRUPT),
-    SAME(r2, refcount_0, CORRUPT),
-    SAME(r4, refcount_0, CORRUPT),
-    SAME(r8, refcount_0, CORRUPT),
-    SAME(r32, refcount_0, CORRUPT),
-    SAME(r64, refcount_0, CORRUPT),
-    SAME(r1, leak, LEAKS),
-    SAME(r4, leak, LEAKS),
-    SAME(r8, leak, LEAKS),
-    SAME(r32, leak, LEAKS),
-    SAME(r8, header_refcount_2, LEAKS),
-    SAME(ext, refcount_0, CORRUPT),
-    SAME(plain, header_refcount_0, CORRUPT),
-    SAME(plain, header_refcount_2, LEAKS),
-    SAME(plain, leak, LEAKS),
-    SAME(plain, forgotten, LEAKS),
-    SAME(plain, behind_end, CLEAN),
-    SAME(plain, l2_copied, CORRUPT),
-    SAME(plain, l1_copied, CORRUPT),
-    SAME(plain, l2_reserved, CORRUPT),
-    SAME(plain, l2_reserved_low, CORRUPT),
-    SAME(plain, l2_reserved_free, CORRUPT),
-    SAME(plain, l1_reserved, CORRUPT),
-    SAME(plain, l1_reserved_low, CORRUPT),
-    SAME(plain, l1_flags_only, CORRUPT),
-    SAME(plain, l1_misaligned, CORRUPT),
-    SAME(plain, l2_misaligned, CORRUPT),
-    SAME(plain, l1_outside, CORRUPT),
-    SAME(plain, l2_outside, CORRUPT),
-    SAME(plain, reftable_misaligned, CORRUPT),
-    SAME(plain, reftable_reserved, CORRUPT),
-    SAME(plain, reftable_outside, CORRUPT),
-    SAME(plain, reftable_outside_unused, CORRUPT),
-    SAME(plain, reftable_empty, CORRUPT),
-    SAME(plain, refblock_twice, CORRUPT),
-    SAME(plain, refblock_twice_counted, CORRUPT),
-    SAME(plain, zero_and_offset, CLEAN),
-    SAME(plain, cut_half, CLEAN),
-    SAME(plain, cut_one, CORRUPT),
-    SAME(plain, data_twice, CORRUPT),
-    SAME(plain, data_twice_counted, CLEAN),
-    SAME(plain, l2_twice, CORRUPT),
-    SAME(plain, l2_twice_counted, CLEAN),
-    SAME(plain, marked_dirty, CLEAN),
-    SAME(lazy, dirty_broken, CORRUPT),
-    SAME(zlib, comp_copied, CORRUPT),
-    SAME(zstd, comp_low, CORRUPT),
-    SAME(zlib512, comp_outside, CORRUPT),
-    SAME(zlib, comp_long, CORRUPT),
-    SAME(snapc, comp_low, CORRUPT),
-    SAME(ext, ext_both, CORRUPT),
-    SAME(ext, ext_no_offset, CORRUPT),
-    SAME(ext, ext_zero_bits, CLEAN),
-    SAME(ext, ext_allocated_none, CLEAN),
-    SAME(extzlib, ext_compressed_bits, CORRUPT),
-    SAME(snap, snap_misaligned, CORRUPT),
-    SAME(snap, snap_outside, CORRUPT),
-    SAME(snap, snap_too_large, CORRUPT),
-    SAME(snap, snap_same_l1, CORRUPT),
-    SAME(snap, snap_extra, CORRUPT),
-    SAME(snap, snap_incomplete, CORRUPT),
-    SAME(snap, snap_forgotten, LEAKS),
-    SAME(snap, snap_table_outside, CORRUPT),
-    SAME(snap, snap_low, CORRUPT),
-    SAME(bitmap, bitmap_type, CORRUPT),
-    SAME(bitmap, bitmap_granularity, CORRUPT),
-    SAME(bitmap, bitmap_flags, CORRUPT),
-    SAME(bitmap, bitmap_misaligned, CORRUPT),
-    SAME(bitmap, bitmap_outside, CORRUPT),
-    SAME(bitmap, bitmap_size, CORRUPT),
-    SAME(bitmap, bitmap_extra, CORRUPT),
-    SAME(bitmap, bitmap_entry, CORRUPT),
-    SAME(bitmap, bitmap_low, CORRUPT),
-    SAME(bitmap, bitmap_dropped, LEAKS),
+    SAME(plain, refcount_0, CORRUPT), SAME(plain, refcount_2, CORRUPT),
+    SAME(v2, refcount_0, CORRUPT), SAME(c512, refcount_0, CORRUPT), SAME(c2m, refcount_0, CORRUPT),
+    SAME(r1, refcount_0, CORRUPT), SAME(r2, refcount_0, CORRUPT), SAME(r4, refcount_0, CORRUPT),
+    SAME(r8, refcount_0, CORRUPT), SAME(r32, refcount_0, CORRUPT), SAME(r64, refcount_0, CORRUPT),
+    SAME(r1, leak, LEAKS), SAME(r4, leak, LEAKS), SAME(r8, leak, LEAKS), SAME(r32, leak, LEAKS),
+    SAME(r8, header_refcount_2, LEAKS), SAME(ext, refcount_0, CORRUPT),
+    SAME(plain, header_refcount_0, CORRUPT), SAME(plain, header_refcount_2, LEAKS),
+    SAME(plain, leak, LEAKS), SAME(plain, forgotten, LEAKS), SAME(plain, behind_end, CLEAN),
+    SAME(plain, l2_copied, CORRUPT), SAME(plain, l1_copied, CORRUPT),
+    SAME(plain, l2_reserved, CORRUPT), SAME(plain, l2_reserved_low, CORRUPT),
+    SAME(plain, l2_reserved_free, CORRUPT), SAME(plain, l1_reserved, CORRUPT),
+    SAME(plain, l1_reserved_low, CORRUPT), SAME(plain, l1_flags_only, CORRUPT),
+    SAME(plain, l1_misaligned, CORRUPT), SAME(plain, l2_misaligned, CORRUPT),
+    SAME(plain, l1_outside, CORRUPT), SAME(plain, l2_outside, CORRUPT),
+    SAME(plain, reftable_misaligned, CORRUPT), SAME(plain, reftable_reserved, CORRUPT),
+    SAME(plain, reftable_outside, CORRUPT), SAME(plain, reftable_outside_unused, CORRUPT),
+    SAME(plain, reftable_empty, CORRUPT), SAME(plain, refblock_twice, CORRUPT),
+    SAME(plain, refblock_twice_counted, CORRUPT), SAME(plain, zero_and_offset, CLEAN),
+    SAME(plain, cut_half, CLEAN), SAME(plain, cut_one, CORRUPT), SAME(plain, data_twice, CORRUPT),
+    SAME(plain, data_twice_counted, CLEAN), SAME(plain, l2_twice, CORRUPT),
+    SAME(plain, l2_twice_counted, CLEAN), SAME(plain, marked_dirty, CLEAN),
+    SAME(plain, snapshots_misaligned, CORRUPT), SAME(plain, raw_data, CORRUPT),
+    SAME(plain, end_mark_length, CORRUPT), SAME(lazy, dirty_broken, CORRUPT),
+    SAME(zlib, comp_copied, CORRUPT), SAME(zstd, comp_low, CORRUPT),
+    SAME(zlib512, comp_outside, CORRUPT), SAME(zlib, comp_long, CORRUPT),
+    SAME(snapc, comp_low, CORRUPT), SAME(ext, ext_both, CORRUPT), SAME(ext, ext_no_offset, CORRUPT),
+    SAME(ext, ext_zero_bits, CLEAN), SAME(ext, ext_allocated_none, CLEAN),
+    SAME(extzlib, ext_compressed_bits, CORRUPT), SAME(snap, snap_misaligned, CORRUPT),
+    SAME(snap, snap_outside, CORRUPT), SAME(snap, snap_too_large, CORRUPT),
+    SAME(snap, snap_same_l1, CORRUPT), SAME(snap, snap_extra, CORRUPT),
+    SAME(snap, snap_incomplete, CORRUPT), SAME(snap, snap_forgotten, LEAKS),
+    SAME(snap, snap_table_outside, CORRUPT), SAME(snap, snap_low, CORRUPT),
+    SAME(bitmap, bitmap_type, CORRUPT), SAME(bitmap, bitmap_granularity, CORRUPT),
+    SAME(bitmap, bitmap_flags, CORRUPT), SAME(bitmap, bitmap_misaligned, CORRUPT),
+    SAME(bitmap, bitmap_outside, CORRUPT), SAME(bitmap, bitmap_size, CORRUPT),
+    SAME(bitmap, bitmap_extra, CORRUPT), SAME(bitmap, bitmap_entry, CORRUPT),
+    SAME(bitmap, bitmap_low, CORRUPT), SAME(bitmap, bitmap_dropped, LEAKS),
     /* Where we are stricter: metadata that a guest write would destroy, and entries that the format
      * forbids. */
-    ROW(plain, data_in_l1, CORRUPT, CLEAN),
-    ROW(plain, data_in_reftable, CORRUPT, CLEAN),
-    ROW(plain, data_in_refblock, CORRUPT, CORRUPT),
-    ROW(plain, data_in_l2, CORRUPT, CLEAN),
-    ROW(plain, data_in_header, CORRUPT, CORRUPT),
-    ROW(plain, l2_in_l1, CORRUPT, CORRUPT),
-    ROW(plain, copied_no_offset, CORRUPT, CLEAN),
-    ROW(plain, zero_copied_no_offset, CORRUPT, CLEAN),
-    ROW(v2, zero_and_offset, CORRUPT, CLEAN),
-    ROW(ext, ext_zero_flag, CORRUPT, CLEAN),
+    ROW(plain, data_in_l1, CORRUPT, CLEAN), ROW(plain, data_in_reftable, CORRUPT, CLEAN),
+    ROW(plain, data_in_refblock, CORRUPT, CORRUPT), ROW(plain, data_in_l2, CORRUPT, CLEAN),
+    ROW(plain, data_in_header, CORRUPT, CORRUPT), ROW(plain, l2_in_l1, CORRUPT, CORRUPT),
+    ROW(plain, copied_no_offset, CORRUPT, CLEAN), ROW(plain, zero_copied_no_offset, CORRUPT, CLEAN),
+    ROW(v2, zero_and_offset, CORRUPT, CLEAN), ROW(ext, ext_zero_flag, CORRUPT, CLEAN),
+    ROW(zero, cut_l2, CORRUPT, CLEAN),
     /* Refcounts that lag behind after a crash are what the dirty mark announces. */
     ROW(lazy, dirty_low, LEAKS, CORRUPT),
 };

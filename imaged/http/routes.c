@@ -1,0 +1,88 @@
+/* routes.c: see routes.h. */
+#include "imaged/http/routes.h"
+
+#include <string.h>
+
+const Route routes[] = {
+    { "GET", "/v1/status", ops_status, TRUE },
+    { "GET", "/metrics", NULL, TRUE },
+    { "GET", "/v1/templates", ops_template_list, TRUE },
+    { "POST", "/v1/templates/import", ops_template_import, FALSE },
+    { "GET", "/v1/templates/{template}", ops_template_show, TRUE },
+    { "DELETE", "/v1/templates/{template}", ops_template_delete, FALSE },
+    { "GET", "/v1/templates/{template}/versions", ops_template_versions, TRUE },
+    { "POST", "/v1/templates/{template}/publish", ops_template_publish, FALSE },
+    { "POST", "/v1/templates/{template}/retire", ops_template_retire, FALSE },
+    { "POST", "/v1/templates/{template}/rename", ops_template_rename, FALSE },
+    { "GET", "/v1/desktops", ops_desktop_list, TRUE },
+    { "POST", "/v1/desktops", ops_desktop_create, FALSE },
+    { "POST", "/v1/desktops/delete", ops_desktop_delete, FALSE },
+    { "POST", "/v1/desktops/reset", ops_desktop_reset, FALSE },
+    { "POST", "/v1/desktops/undo-reset", ops_desktop_undo_reset, FALSE },
+    { "POST", "/v1/desktops/move", ops_desktop_move, FALSE },
+    { "GET", "/v1/desktops/{desktop}", ops_desktop_show, TRUE },
+    { "GET", "/v1/desktops/{desktop}/path", ops_desktop_path, TRUE },
+    { "POST", "/v1/desktops/{desktop}/rename", ops_desktop_rename, FALSE },
+    { "GET", "/v1/trash", ops_trash_list, TRUE },
+    { "POST", "/v1/trash/restore", ops_trash_restore, FALSE },
+    { "POST", "/v1/trash/empty", ops_trash_empty, FALSE },
+    { "POST", "/v1/trash/resume-expiry", ops_trash_resume_expiry, FALSE },
+    { "GET", "/v1/stores", ops_store_list, TRUE },
+    { "POST", "/v1/stores", ops_store_add, FALSE },
+    { "POST", "/v1/stores/check", ops_store_check, TRUE },
+    { "GET", "/v1/stores/{store}", ops_store_show, TRUE },
+    { "DELETE", "/v1/stores/{store}", ops_store_remove, FALSE },
+    { "POST", "/v1/stores/{store}/drain", ops_store_drain, FALSE },
+    { "GET", "/v1/jobs", ops_job_list, TRUE },
+    { "GET", "/v1/jobs/{job}", ops_job_show, TRUE },
+    { "POST", "/v1/jobs/{job}/cancel", ops_job_cancel, TRUE },
+    { "GET", "/v1/jobs/{job}/stream", NULL, TRUE },
+    { "GET", "/v1/events", ops_event_list, TRUE },
+    { "GET", "/v1/events/stream", NULL, TRUE },
+    { "GET", "/v1/reports/savings", ops_report_savings, TRUE },
+    { "POST", "/v1/catalog/rebuild", ops_catalog_rebuild, TRUE },
+    { "POST", "/v1/catalog/backup", ops_catalog_backup, FALSE },
+    { NULL, NULL, NULL, FALSE },
+};
+
+/* Does path fit pattern?  The parts in braces go into found. */
+static gboolean fits(const char *pattern, const char *path, json_t *found)
+{
+    while (*pattern) {
+        if (*pattern != '{') {
+            if (*pattern++ != *path++)
+                return FALSE;
+            continue;
+        }
+        const char *close = strchr(pattern, '}');
+        gsize len = strcspn(path, "/");
+        g_autofree char *key = g_strndup(pattern + 1, (gsize)(close - pattern - 1));
+        if (len == 0)
+            return FALSE;
+        json_t *value = json_stringn(path, len);
+        if (!value) /* not UTF-8 */
+            return FALSE;
+        json_object_set_new(found, key, value);
+        pattern = close + 1;
+        path += len;
+    }
+    return *path == '\0';
+}
+
+const Route *route_find(const char *method, const char *path, json_t *args,
+                        gboolean *ret_path_exists)
+{
+    *ret_path_exists = FALSE;
+    for (guint i = 0; routes[i].method; i++) {
+        json_t *found = json_object();
+        gboolean matches = fits(routes[i].path, path, found);
+        if (matches && strcmp(routes[i].method, method) == 0) {
+            json_object_update(args, found);
+            json_decref(found);
+            return &routes[i];
+        }
+        json_decref(found);
+        *ret_path_exists |= matches;
+    }
+    return NULL;
+}

@@ -1,0 +1,310 @@
+/* server.c: see server.h.  The request is collected, its path, query and body are merged into one JSON
+ * object, and the route's operation does the rest. */
+#include "imaged/http/server.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <microhttpd.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "imaged/base/durable.h"
+#include "imaged/base/error.h"
+#include "imaged/base/units.h"
+#include "imaged/http/routes.h"
+#include "imaged/http/stream.h"
+
+#define MAX_BODY (8 * MIB)
+#define MAX_CONNECTIONS 256
+#define IDLE_SECONDS 120
+#define MAX_WAIT_S 60
+
+struct Server {
+    World *world;
+    struct MHD_Daemon *mhd;
+    char *path;
+    gint is_stopping; /* atomic */
+};
+
+typedef struct {
+    GByteArray *body;
+    gboolean is_too_long;
+} Request;
+
+static enum MHD_Result answer(struct MHD_Connection *c, unsigned status, const char *type,
+                              char *text)
+{
+    struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), text,
+                                                             MHD_RESPMEM_MUST_FREE);
+
+    MHD_add_response_header(r, "Content-Type", type);
+    enum MHD_Result result = MHD_queue_response(c, status, r);
+    MHD_destroy_response(r);
+    return result;
+}
+
+static enum MHD_Result answer_json(struct MHD_Connection *c, unsigned status, json_t *body)
+{
+    char *text = json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY);
+
+    json_decref(body);
+    return answer(c, status, "application/json", text ? text : strdup("null"));
+}
+
+static unsigned status_of(const GError *error)
+{
+    static const unsigned table[IMAGED_N_ERRORS] = {
+        [IMAGED_ERROR_FAILED] = 500,      [IMAGED_ERROR_INVALID] = 400,
+        [IMAGED_ERROR_NOT_FOUND] = 404,   [IMAGED_ERROR_EXISTS] = 409,
+        [IMAGED_ERROR_BUSY] = 409,        [IMAGED_ERROR_DENIED] = 403,
+        [IMAGED_ERROR_CORRUPT] = 422,     [IMAGED_ERROR_UNSUPPORTED] = 422,
+        [IMAGED_ERROR_NO_SPACE] = 507,    [IMAGED_ERROR_UNAVAILABLE] = 503,
+        [IMAGED_ERROR_CANCELLED] = 409,   [IMAGED_ERROR_RESCUE] = 503,
+    };
+
+    return error->domain == IMAGED_ERROR && error->code < IMAGED_N_ERRORS ? table[error->code] : 500;
+}
+
+static enum MHD_Result answer_error(struct MHD_Connection *c, const GError *error)
+{
+    return answer_json(c, status_of(error), job_error_json(error));
+}
+
+static enum MHD_Result refuse(struct MHD_Connection *c, unsigned status, gint code,
+                              const char *message)
+{
+    g_autoptr(GError) error = g_error_new_literal(IMAGED_ERROR, code, message);
+
+    return answer_json(c, status, job_error_json(error));
+}
+
+static enum MHD_Result take_query(void *args, enum MHD_ValueKind kind, const char *key,
+                                  const char *value)
+{
+    json_t *text = json_string(value ? value : "");
+
+    if (text)
+        json_object_set_new(args, key, text);
+    return MHD_YES;
+}
+
+/* Merge query and body into args. */
+static gboolean merge_args(struct MHD_Connection *c, const Request *request, json_t *args,
+                           GError **error)
+{
+    json_error_t why;
+
+    MHD_get_connection_values(c, MHD_GET_ARGUMENT_KIND, take_query, args);
+    if (request->body->len == 0)
+        return TRUE;
+    json_t *body = json_loadb((const char *)request->body->data, request->body->len,
+                              JSON_REJECT_DUPLICATES, &why);
+    if (!json_is_object(body)) {
+        json_decref(body);
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "the request's body is not a JSON object");
+        return FALSE;
+    }
+    json_object_update_missing(args, body);
+    json_decref(body);
+    return TRUE;
+}
+
+/* "root", or "uid 1000 (alice)".  Caller frees. */
+static char *name_of_peer(struct MHD_Connection *c)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(c,
+                                                                   MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct ucred peer = { .uid = (uid_t)-1 };
+    socklen_t len = sizeof peer;
+    struct passwd entry, *found = NULL;
+    char buffer[4096];
+
+    if (!info || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+        return g_strdup("unknown");
+    getpwuid_r(peer.uid, &entry, buffer, sizeof buffer, &found);
+    return found ? g_strdup(found->pw_name) : g_strdup_printf("uid %u", peer.uid);
+}
+
+/* How long the client wants the answer held back for the job's end, in ms. */
+static gint64 take_wait(json_t *args)
+{
+    const char *text = json_string_value(json_object_get(args, "wait"));
+    gint64 seconds = text ? g_ascii_strtoll(text, NULL, 10) : 0;
+
+    json_object_del(args, "wait");
+    return CLAMP(seconds, 0, MAX_WAIT_S) * 1000;
+}
+
+static enum MHD_Result answer_job(Server *s, struct MHD_Connection *c, const char *id, gint64 wait)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (wait)
+        job_wait(s->world->jobs, id, wait);
+    json_t *job = job_to_json(s->world->jobs, id, TRUE, &error);
+    if (!job)
+        return answer_error(c, error);
+    const char *state = json_string_value(json_object_get(job, "state"));
+    gboolean is_open = g_str_equal(state, "queued") || g_str_equal(state, "running");
+    return answer_json(c, is_open ? 202 : 200, job);
+}
+
+static enum MHD_Result run(Server *s, struct MHD_Connection *c, const Route *route, json_t *args,
+                           const char *hash)
+{
+    g_autofree char *who = name_of_peer(c);
+    g_autoptr(GError) error = NULL;
+    gint64 wait = take_wait(args);
+    const char *key = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Idempotency-Key");
+    OpsCall call = { .world = s->world, .who = who, .idem_key = key, .idem_hash = hash,
+                     .args = args };
+
+    if (key && (strlen(key) > 200 || !*key))
+        return refuse(c, 400, IMAGED_ERROR_INVALID, "the idempotency key is too long or empty");
+    if (wait && route->function == ops_job_show && json_object_get(args, "job"))
+        job_wait(s->world->jobs, json_string_value(json_object_get(args, "job")), wait);
+    json_t *out = route->function(&call, &error);
+    g_autofree char *id = call.job_id;
+    if (error) {
+        json_decref(out);
+        return answer_error(c, error);
+    }
+    return id ? answer_job(s, c, id, wait) : answer_json(c, 200, out ? out : json_null());
+}
+
+static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char *path,
+                                const char *method, const Request *request)
+{
+    g_autoptr(GError) error = NULL;
+    json_t *args = json_object();
+    gboolean path_exists;
+    enum MHD_Result result;
+    const Route *route = route_find(method, path, args, &path_exists);
+    guint64 hash = XXH3_64bits_withSeed(request->body->data, request->body->len,
+                                        XXH3_64bits(path, strlen(path)));
+    g_autofree char *hash_text = g_strdup_printf("%s %" G_GINT64_MODIFIER "x", method, hash);
+
+    if (request->is_too_long)
+        result = refuse(c, 413, IMAGED_ERROR_INVALID, "the request is too large");
+    else if (!route)
+        result = path_exists ? refuse(c, 405, IMAGED_ERROR_INVALID, "not with this method")
+                             : refuse(c, 404, IMAGED_ERROR_NOT_FOUND, "there is no such path");
+    else if (s->world->rescue_reason && !route->in_rescue)
+        result = refuse(c, 503, IMAGED_ERROR_RESCUE,
+                        "imaged is in rescue mode: the catalog is lost, but the store has layers\n"
+                        "make it anew from the store: imagectl catalog rebuild");
+    else if (!merge_args(c, request, args, &error))
+        result = answer_error(c, error);
+    else if (g_str_equal(route->path, "/metrics"))
+        result = answer(c, 200, "text/plain; version=0.0.4", ops_metrics(s->world));
+    else if (!route->function)
+        result = stream_start(s->world, &s->is_stopping, c, args);
+    else
+        result = run(s, c, route, args, hash_text);
+    json_decref(args);
+    return result;
+}
+
+static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const char *path,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *data_len, void **state)
+{
+    Request *request = *state;
+
+    if (!request) {
+        request = *state = g_new0(Request, 1);
+        request->body = g_byte_array_new();
+        return MHD_YES;
+    }
+    if (*data_len) {
+        if (request->body->len + *data_len > MAX_BODY)
+            request->is_too_long = TRUE;
+        else
+            g_byte_array_append(request->body, (const guint8 *)data, (guint)*data_len);
+        *data_len = 0;
+        return MHD_YES;
+    }
+    return dispatch(user, c, path, method, request);
+}
+
+static void on_completed(void *user, struct MHD_Connection *c, void **state,
+                         enum MHD_RequestTerminationCode code)
+{
+    Request *request = *state;
+
+    if (request) {
+        g_byte_array_unref(request->body);
+        g_free(request);
+        *state = NULL;
+    }
+}
+
+static int listen_on(const char *path, const char *group, GError **error)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct group *entry = group && *group ? getgrnam(group) : NULL;
+    auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (strlen(path) >= sizeof address.sun_path) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the socket's path is too long: %s",
+                    path);
+        imaged_error_hint(error, "choose a shorter state folder (a path has at most 107 bytes)");
+        return -1;
+    }
+    if (group && *group && !entry) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "there is no group '%s'", group);
+        return -1;
+    }
+    strcpy(address.sun_path, path);
+    unlink(path);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
+        chmod(path, 0660) < 0 || (entry && chown(path, (uid_t)-1, entry->gr_gid) < 0) ||
+        listen(fd, 128) < 0) {
+        imaged_error_set_errno(error, errno, "cannot listen on '%s'", path);
+        return -1;
+    }
+    int result = fd;
+    fd = -1;
+    return result;
+}
+
+Server *server_start(World *world, const char *path, const char *group, GError **error)
+{
+    int fd = listen_on(path, group, error);
+
+    if (fd < 0)
+        return NULL;
+    Server *s = g_new0(Server, 1);
+    s->world = world;
+    s->path = g_strdup(path);
+    s->mhd = MHD_start_daemon(
+        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
+            MHD_USE_ITC,
+        0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_THREAD_STACK_SIZE,
+        (size_t)(512 * KIB), MHD_OPTION_END);
+    if (!s->mhd) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "cannot serve HTTP");
+        close(fd);
+        g_free(s->path);
+        g_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+void server_stop(Server *s)
+{
+    g_atomic_int_set(&s->is_stopping, 1);
+    MHD_stop_daemon(s->mhd);
+    unlink(s->path);
+    g_free(s->path);
+    g_free(s);
+}

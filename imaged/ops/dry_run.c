@@ -1,0 +1,181 @@
+/* dry_run.c: see dry_run.h. */
+#include "imaged/ops/dry_run.h"
+
+#include <string.h>
+
+#include "imaged/base/durable.h"
+#include "imaged/base/error.h"
+#include "imaged/base/ident.h"
+
+typedef struct {
+    json_t *objects, *breaks;
+    gint64 now, later;
+} DryRun;
+
+static DryRun begin(void)
+{
+    return (DryRun){ json_array(), json_array(), 0, 0 };
+}
+
+static void add(DryRun *d, const char *id, const char *name, gboolean is_ok, gint64 now,
+                gint64 later, const char *breaks)
+{
+    json_t *why = json_array();
+
+    if (breaks) {
+        g_autofree char *line = g_strdup_printf("%s: %s", name, breaks);
+        json_array_append_new(why, json_string(breaks));
+        json_array_append_new(d->breaks, json_string(line));
+    }
+    json_array_append_new(d->objects,
+                          json_pack("{s:s,s:s,s:b,s:I,s:I,s:o}", "id", id, "name", name, "ok",
+                                    is_ok, "freed_now_bytes", (json_int_t)now,
+                                    "freed_later_bytes", (json_int_t)later, "breaks", why));
+    if (is_ok) {
+        d->now += now;
+        d->later += later;
+    }
+}
+
+static void add_missing(DryRun *d, const json_t *missing)
+{
+    size_t i;
+    json_t *name;
+
+    json_array_foreach((json_t *)missing, i, name) {
+        g_autofree char *shown = text_for_message(json_string_value(name), 80);
+        add(d, "", shown, FALSE, 0, 0, "there is no such desktop");
+    }
+}
+
+static json_t *end(DryRun *d)
+{
+    return json_pack("{s:b,s:o,s:I,s:I,s:o}", "dry_run", 1, "objects", d->objects,
+                     "freed_now_bytes", (json_int_t)d->now, "freed_later_bytes",
+                     (json_int_t)d->later, "breaks", d->breaks);
+}
+
+/* Bytes of a layer on disk, and whether QEMU has it open. */
+static gint64 layer_disk_bytes(World *world, Db *db, const char *layer_id, gboolean *ret_is_live)
+{
+    g_auto(LayerRow) layer = { 0 };
+    StoreStat stat = { 0 };
+
+    *ret_is_live = FALSE;
+    if (!lookup_layer(db, layer_id, &layer, NULL))
+        return 0;
+    g_autoptr(Store) store = store_set_peek(world->stores, layer.store_id);
+    if (!store || !store_stat_layer(store, layer.slot, &stat, NULL))
+        return 0;
+    int fd = store->ops->open(store, STORE_LAYERS, layer.slot, ret_is_live, NULL);
+    durable_close(&fd);
+    return (gint64)stat.disk_bytes;
+}
+
+json_t *dry_run_desktops(World *world, const LookupRows *desktops, const json_t *missing,
+                         gboolean is_reset)
+{
+    DryRun d = begin();
+    Db *db = catalog_read_begin(world->catalog);
+
+    for (guint i = 0; i < desktops->rows->len; i++) {
+        const DesktopRow *row = desktops->rows->pdata[i];
+        gboolean is_live;
+        gint64 bytes = layer_disk_bytes(world, db, row->layer_id, &is_live);
+        add(&d, row->id, row->name, !is_live, 0, bytes,
+            is_live    ? "refused: its disk is in use by QEMU"
+            : is_reset ? "its present disk goes to the trash"
+                       : NULL);
+    }
+    catalog_read_end(world->catalog, db);
+    add_missing(&d, missing);
+    return end(&d);
+}
+
+json_t *dry_run_undo(World *world, const LookupRows *desktops, const json_t *missing)
+{
+    DryRun d = begin();
+    Db *db = catalog_read_begin(world->catalog);
+
+    for (guint i = 0; i < desktops->rows->len; i++) {
+        const DesktopRow *row = desktops->rows->pdata[i];
+        g_auto(TrashRow) entry = { 0 };
+        gboolean is_live, has_undo = lookup_undo(db, row->id, &entry, NULL);
+        gint64 bytes = layer_disk_bytes(world, db, row->layer_id, &is_live);
+        add(&d, row->id, row->name, has_undo && !is_live, 0, bytes,
+            !has_undo ? "refused: there is no reset of it to undo"
+            : is_live ? "refused: its disk is in use by QEMU"
+                      : "its present disk goes to the trash");
+    }
+    catalog_read_end(world->catalog, db);
+    add_missing(&d, missing);
+    return end(&d);
+}
+
+json_t *dry_run_template(World *world, const char *ref, GError **error)
+{
+    g_auto(LookupRows) versions = { 0 };
+    g_auto(TemplateRow) template = { 0 };
+    g_auto(VersionRow) one = { 0 };
+    DryRun d = begin();
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = strchr(ref, ':') ? lookup_version(db, ref, FALSE, &one, error) &&
+                                         lookup_rows(db, ROW_VERSION, &versions, error,
+                                                     "SELECT * FROM version WHERE id = ?1", "t",
+                                                     one.id)
+                                   : lookup_template(db, ref, &template, error) &&
+                                         lookup_rows(db, ROW_VERSION, &versions, error,
+                                                     "SELECT * FROM version WHERE template_id = ?1"
+                                                     " AND is_trashed = 0 ORDER BY version",
+                                                     "t", template.id);
+
+    for (guint i = 0; ok && i < versions.rows->len; i++) {
+        const VersionRow *row = versions.rows->pdata[i];
+        g_autofree char *name = lookup_version_name(db, row->id);
+        gboolean is_live;
+        gint64 bytes = layer_disk_bytes(world, db, row->layer_id, &is_live);
+        gint64 n = lookup_int(db, "SELECT count(*) FROM desktop WHERE version_id = ?1 AND"
+                                  " is_trashed = 0", "t", row->id);
+        g_autofree char *why = n ? g_strdup_printf("refused: %" G_GINT64_FORMAT " desktops stand on"
+                                                   " it", n) : NULL;
+        add(&d, row->id, name, n == 0, 0, bytes, why);
+    }
+    catalog_read_end(world->catalog, db);
+    json_t *out = end(&d);
+    if (ok)
+        return out;
+    json_decref(out);
+    return NULL;
+}
+
+json_t *dry_run_trash(World *world, const json_t *ids, GError **error)
+{
+    g_auto(LookupRows) entries = { 0 };
+    DryRun d = begin();
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = lookup_rows(db, ROW_TRASH, &entries, error,
+                              "SELECT * FROM trash ORDER BY trashed_at", "");
+
+    for (guint i = 0; ok && i < entries.rows->len; i++) {
+        const TrashRow *row = entries.rows->pdata[i];
+        gboolean is_named = !ids, is_live;
+        size_t k;
+        json_t *id;
+        json_array_foreach((json_t *)ids, k, id) {
+            is_named |= g_strcmp0(json_string_value(id), row->id) == 0;
+        }
+        if (!is_named)
+            continue;
+        gint64 bytes = layer_disk_bytes(world, db, row->layer_id, &is_live);
+        add(&d, row->id, row->name, TRUE, bytes, 0,
+            g_str_equal(row->kind, "disk")      ? "this former disk can't be brought back"
+            : g_str_equal(row->kind, "desktop") ? "this desktop can't be brought back"
+                                                : "this version can't be brought back");
+    }
+    catalog_read_end(world->catalog, db);
+    json_t *out = end(&d);
+    if (ok)
+        return out;
+    json_decref(out);
+    return NULL;
+}

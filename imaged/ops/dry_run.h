@@ -1,0 +1,18 @@
+/* dry_run.h: what a destructive verb would free and break, without doing it. */
+#pragma once
+
+#include "imaged/catalog/lookup.h"
+#include "imaged/ops/ops.h"
+
+/* Deleting (or resetting, when is_reset is set) these desktops. */
+json_t *dry_run_desktops(World *world, const LookupRows *desktops, const json_t *missing,
+                         gboolean is_reset);
+
+/* Undoing their resets. */
+json_t *dry_run_undo(World *world, const LookupRows *desktops, const json_t *missing);
+
+/* Deleting a template or one of its versions. */
+json_t *dry_run_template(World *world, const char *ref, GError **error);
+
+/* Emptying these entries (NULL: all). */
+json_t *dry_run_trash(World *world, const json_t *ids, GError **error);

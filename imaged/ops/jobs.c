@@ -1,0 +1,98 @@
+/* jobs.c: see jobs.h. */
+#include "imaged/ops/jobs.h"
+
+#include "broker/desktop.h"
+#include "imaged/base/error.h"
+#include "imaged/base/ident.h"
+#include "imaged/ops/move.h"
+#include "imaged/ops/ops.h"
+#include "snapshot/reimage.h"
+#include "snapshot/trash.h"
+#include "templates/template.h"
+
+static const char *plan_text(const json_t *plan, const char *key)
+{
+    return json_string_value(json_object_get(plan, key));
+}
+
+static gboolean run_create_with_copy(Job *job, gpointer world, GError **error)
+{
+    g_auto(LayerRow) layer = { 0 };
+
+    return template_replicate(job, world, plan_text(job_plan(job), "version_id"),
+                              plan_text(job_plan(job), "store_id"), &layer, error) &&
+           desktop_create_job.run(job, world, error);
+}
+
+static const JobType create_with_copy_job = { "desktop.create-with-copy", JOB_BULK, "desktops",
+                                              run_create_with_copy };
+
+static gboolean has_copy(World *world, const char *version_id, const char *store_id)
+{
+    g_auto(LayerRow) layer = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean has = lookup_version_layer(db, version_id, store_id, &layer, NULL);
+
+    catalog_read_end(world->catalog, db);
+    return has;
+}
+
+void jobs_choose_create(World *world, BatchPlan *plan)
+{
+    if (!has_copy(world, plan_text(plan->plan, "version_id"), plan_text(plan->plan, "store_id")))
+        plan->type = &create_with_copy_job;
+}
+
+/* Copy what the items' versions need into the items' stores, then reset. */
+static gboolean run_reset_with_copy(Job *job, gpointer data, GError **error)
+{
+    World *world = data;
+    json_t *item;
+    size_t i;
+
+    json_array_foreach(json_object_get(job_plan(job), "items"), i, item) {
+        g_auto(LayerRow) layer = { 0 };
+        if (!template_replicate(job, world, plan_text(item, "version"), plan_text(item, "store"),
+                                &layer, error))
+            return FALSE;
+    }
+    return reimage_job.run(job, world, error);
+}
+
+static const JobType reset_with_copy_job = { "desktop.reset-with-copy", JOB_BULK, "desktops",
+                                             run_reset_with_copy };
+
+gboolean jobs_check_reset(World *world, BatchPlan *plan, GError **error)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = TRUE, lacks_copy = FALSE;
+    json_t *item;
+    size_t i;
+
+    json_array_foreach(plan->items, i, item) {
+        g_auto(DesktopRow) row = { 0 };
+        if (!ok || !lookup_desktop_by_id(db, plan_text(item, "id"), &row, NULL))
+            continue;
+        json_object_set_new(item, "store", json_string(row.store_id));
+        char *key = g_strdup_printf("%s/%s", row.store_id, plan_text(item, "version"));
+        if (!g_hash_table_add(seen, key))
+            continue;
+        g_auto(LayerRow) layer = { 0 };
+        lacks_copy |= !lookup_version_layer(db, plan_text(item, "version"), row.store_id, &layer,
+                                            NULL);
+        g_autoptr(Store) store = store_set_get(world->stores, row.store_id, error);
+        ok = store && world_check_space(world, store, 0, error);
+    }
+    catalog_read_end(world->catalog, db);
+    if (lacks_copy)
+        plan->type = &reset_with_copy_job;
+    return ok;
+}
+
+const JobType *const ops_job_types[] = {
+    &desktop_create_job, &create_with_copy_job, &desktop_delete_job,  &reimage_job,
+    &reset_with_copy_job, &reimage_undo_job,    &trash_restore_job,   &trash_empty_job,
+    &template_import_job, &template_delete_job, &move_job,            &drain_job,
+    &jobs_check,          NULL,
+};

@@ -1,0 +1,26 @@
+/* jobs.h: jobs that are composed of more than one domain's work, and the list of all types. */
+#pragma once
+
+#include "imaged/catalog/lookup.h"
+#include "imaged/job/batch.h"
+
+/* If the store of this plan has no copy of the template yet, make it the job that copies first. */
+void jobs_choose_create(World *world, BatchPlan *plan);
+
+/* Every store that a reset will write to must be online and have space, and a copy of the target
+ * version; else the job that copies first. */
+gboolean jobs_check_reset(World *world, BatchPlan *plan, GError **error);
+
+/* Plan to move these desktops' disks to the store with this name. */
+gboolean jobs_plan_move(World *world, const LookupRows *desktops, const char *store,
+                        BatchPlan *plan, GError **error);
+
+/* Plan to move everything off a store. */
+gboolean jobs_plan_drain(World *world, const char *from, const char *to, JobRequest *ret_request,
+                         GError **error);
+
+/* Plan a check: store is a name or NULL for all. */
+gboolean jobs_plan_check(World *world, const char *store, gboolean data, gboolean repair,
+                         JobRequest *ret_request, GError **error);
+
+extern const JobType jobs_check;

@@ -1,0 +1,337 @@
+/* read.c: what can be listed and shown.  Each is one statement of the catalog; figures that only the
+ * storage knows are added for a single object. */
+#include <string.h>
+
+#include "imaged/base/durable.h"
+#include "imaged/base/error.h"
+#include "imaged/base/units.h"
+#include "imaged/catalog/lookup.h"
+#include "imaged/ops/args.h"
+#include "imaged/ops/view.h"
+
+#define PAGE_ARGS "search limit after"
+
+#define VERSION_COLUMNS                                                                            \
+    "SELECT v.id, t.name || ':' || v.version AS name, t.name AS template, v.version, v.state,"     \
+    " v.cpus, v.memory_bytes, v.os, v.description, l.virtual_size, l.checksum, v.source,"          \
+    " (SELECT count(*) FROM desktop d WHERE d.version_id = v.id AND d.is_trashed = 0)"             \
+    " AS n_desktops, v.layer_id AS layer,"                                                         \
+    " (SELECT group_concat(s.name, char(10)) FROM layer r JOIN store s ON s.id = r.store_id"       \
+    "  WHERE r.owner_id = v.id) AS stores__lines, v.notes AS notes__lines,"                        \
+    " v.created_at AS created_at__time FROM version v JOIN template t ON t.id = v.template_id"     \
+    " LEFT JOIN layer l ON l.id = v.layer_id WHERE v.is_trashed = 0 AND "
+
+#define TEMPLATE_COLUMNS                                                                           \
+    "SELECT t.id, t.name, count(v.id) AS n_versions,"                                              \
+    " max(CASE v.state WHEN 'published' THEN v.version END) AS latest,"                            \
+    " CASE WHEN sum(v.state = 'published') > 0 THEN 'published' WHEN sum(v.state = 'draft') > 0"   \
+    "  THEN 'draft' ELSE 'retired' END AS state,"                                                  \
+    " (SELECT os FROM version w WHERE w.template_id = t.id AND w.is_trashed = 0 ORDER BY"          \
+    "  w.version DESC LIMIT 1) AS os,"                                                             \
+    " (SELECT description FROM version w WHERE w.template_id = t.id AND w.is_trashed = 0 ORDER BY" \
+    "  w.version DESC LIMIT 1) AS description,"                                                    \
+    " (SELECT l.virtual_size FROM version w JOIN layer l ON l.id = w.layer_id WHERE"               \
+    "  w.template_id = t.id AND w.is_trashed = 0 ORDER BY w.version DESC LIMIT 1) AS virtual_size,"\
+    " (SELECT count(*) FROM desktop d JOIN version w ON w.id = d.version_id WHERE"                 \
+    "  w.template_id = t.id AND d.is_trashed = 0) AS n_desktops,"                                  \
+    " t.created_at AS created_at__time FROM template t LEFT JOIN version v ON"                     \
+    " v.template_id = t.id AND v.is_trashed = 0 WHERE t.is_trashed = 0 AND "
+
+#define DESKTOP_COLUMNS                                                                            \
+    "SELECT d.id, d.name, t.name AS template, v.version, d.owner, d.generation, s.name AS store,"  \
+    " d.layer_id AS layer, d.state, d.mac, d.uuid, l.virtual_size,"                                \
+    " EXISTS (SELECT 1 FROM trash x WHERE x.desktop_id = d.id AND x.kind = 'disk' AND"             \
+    "  x.reason = 'reset') AS undo_available__bool,"                                               \
+    " d.created_at AS created_at__time, d.changed_at AS changed_at__time FROM desktop d"           \
+    " JOIN version v ON v.id = d.version_id JOIN template t ON t.id = v.template_id"               \
+    " LEFT JOIN layer l ON l.id = d.layer_id LEFT JOIN store s ON s.id = d.store_id"               \
+    " WHERE d.is_trashed = 0 AND "
+
+json_t *ops_template_list(OpsCall *call, GError **error)
+{
+    ViewPage page;
+
+    if (!args_check(call, PAGE_ARGS, error) || !view_page(call, &page, error))
+        return NULL;
+    Db *db = catalog_read_begin(call->world->catalog);
+    json_t *out = view_array(db_query(db,
+                                      TEMPLATE_COLUMNS "t.name > coalesce(?1, '')"
+                                                       " GROUP BY t.id ORDER BY t.name",
+                                      "t", page.after),
+                             page.search, page.limit, error);
+    catalog_read_end(call->world->catalog, db);
+    return out;
+}
+
+/* What the storage says of each version's layer. */
+static void add_disk_bytes(World *world, Db *db, json_t *versions)
+{
+    size_t i;
+    json_t *version;
+
+    json_array_foreach(versions, i, version) {
+        g_auto(LayerRow) layer = { 0 };
+        StoreStat stat = { 0 };
+        if (lookup_layer(db, json_string_value(json_object_get(version, "layer")), &layer, NULL)) {
+            g_autoptr(Store) store = store_set_peek(world->stores, layer.store_id);
+            if (store)
+                store_stat_layer(store, layer.slot, &stat, NULL);
+        }
+        json_object_set_new(version, "disk_bytes", json_integer((json_int_t)stat.disk_bytes));
+    }
+}
+
+static json_t *versions_of(World *world, Db *db, const char *template_id, GError **error)
+{
+    json_t *out = view_array(db_query(db, VERSION_COLUMNS "v.template_id = ?1 ORDER BY v.version",
+                                      "t", template_id),
+                             NULL, G_MAXINT64, error);
+
+    if (out)
+        add_disk_bytes(world, db, out);
+    return out;
+}
+
+json_t *ops_template_versions(OpsCall *call, GError **error)
+{
+    g_auto(TemplateRow) row = { 0 };
+    const char *name = args_text(call, "template", TRUE, error);
+    json_t *out = NULL;
+
+    if (!name || !args_check(call, "template", error))
+        return NULL;
+    Db *db = catalog_read_begin(call->world->catalog);
+    if (lookup_template(db, name, &row, error))
+        out = versions_of(call->world, db, row.id, error);
+    catalog_read_end(call->world->catalog, db);
+    return out;
+}
+
+json_t *ops_template_show(OpsCall *call, GError **error)
+{
+    g_auto(TemplateRow) row = { 0 };
+    const char *name = args_text(call, "template", TRUE, error);
+    json_t *out = NULL;
+
+    if (!name || !args_check(call, "template", error))
+        return NULL;
+    Db *db = catalog_read_begin(call->world->catalog);
+    if (lookup_template(db, name, &row, error)) {
+        Query *q = db_query(db, TEMPLATE_COLUMNS "t.id = ?1 GROUP BY t.id", "t", row.id);
+        out = query_next(q) ? view_object(q) : json_object();
+        query_end(q, NULL);
+        json_object_set_new(out, "versions", versions_of(call->world, db, row.id, NULL));
+    }
+    catalog_read_end(call->world->catalog, db);
+    return out;
+}
+
+json_t *ops_desktop_list(OpsCall *call, GError **error)
+{
+    ViewPage page;
+
+    if (!args_check(call, PAGE_ARGS " template prefix", error) || !view_page(call, &page, error))
+        return NULL;
+    const char *template = args_text(call, "template", FALSE, NULL);
+    const char *prefix = args_text(call, "prefix", FALSE, NULL);
+    Db *db = catalog_read_begin(call->world->catalog);
+    json_t *out = view_array(db_query(db,
+                                      DESKTOP_COLUMNS
+                                      "d.name > coalesce(?1, '') AND (?2 IS NULL OR t.name = ?2 OR"
+                                      " t.name || ':' || v.version = ?2) AND (?3 IS NULL OR"
+                                      " substr(d.name, 1, length(?3)) = ?3) ORDER BY d.name",
+                                      "ttt", page.after, template, prefix),
+                             page.search, page.limit, error);
+    catalog_read_end(call->world->catalog, db);
+    return out;
+}
+
+json_t *ops_desktop_show(OpsCall *call, GError **error)
+{
+    g_auto(DesktopRow) row = { 0 };
+    g_auto(LayerRow) layer = { 0 };
+    const char *name = args_text(call, "desktop", TRUE, error);
+    json_t *out = NULL;
+
+    if (!name || !args_check(call, "desktop", error))
+        return NULL;
+    Db *db = catalog_read_begin(call->world->catalog);
+    if (lookup_desktop(db, name, &row, error) && lookup_layer(db, row.layer_id, &layer, error)) {
+        Query *q = db_query(db, DESKTOP_COLUMNS "d.id = ?1", "t", row.id);
+        out = query_next(q) ? view_object(q) : json_object();
+        query_end(q, NULL);
+    }
+    catalog_read_end(call->world->catalog, db);
+    if (!out)
+        return NULL;
+    g_autoptr(Store) store = store_set_peek(call->world->stores, layer.store_id);
+    StoreStat stat = { 0 };
+    gboolean is_live = FALSE;
+    int fd = store ? store->ops->open(store, STORE_LAYERS, layer.slot, &is_live, NULL) : -1;
+    durable_close(&fd);
+    if (store)
+        store_stat_layer(store, layer.slot, &stat, NULL);
+    json_object_set_new(out, "disk_bytes", json_integer((json_int_t)stat.disk_bytes));
+    json_object_set_new(out, "live", json_boolean(is_live));
+    return out;
+}
+
+json_t *ops_desktop_path(OpsCall *call, GError **error)
+{
+    g_auto(DesktopRow) row = { 0 };
+    g_auto(LayerRow) layer = { 0 };
+    const char *name = args_text(call, "desktop", TRUE, error);
+
+    if (!name || !args_check(call, "desktop", error))
+        return NULL;
+    Db *db = catalog_read_begin(call->world->catalog);
+    gboolean ok = lookup_desktop(db, name, &row, error) &&
+                  lookup_layer(db, row.layer_id, &layer, error);
+    catalog_read_end(call->world->catalog, db);
+    g_autoptr(Store) store = ok ? store_set_get(call->world->stores, layer.store_id, error) : NULL;
+    g_autofree char *path = store ? store->ops->path(store, layer.slot, error) : NULL;
+    return path ? json_pack("{s:s,s:s,s:s}", "id", row.id, "name", row.name, "path", path) : NULL;
+}
+
+json_t *ops_trash_list(OpsCall *call, GError **error)
+{
+    ViewPage page;
+
+    if (!args_check(call, PAGE_ARGS, error) || !view_page(call, &page, error))
+        return NULL;
+    Db *db = catalog_read_begin(call->world->catalog);
+    json_t *out = view_array(
+        db_query(db,
+                 "SELECT x.id, x.name, x.kind, x.reason, x.generation, s.name AS store, x.layer_id AS"
+                 " layer, x.disk_bytes, x.trashed_at AS trashed_at__time, x.expires_at AS"
+                 " expires_at__time FROM trash x LEFT JOIN store s ON s.id = x.store_id WHERE"
+                 " ?1 IS NULL OR (x.trashed_at, x.id) < (SELECT trashed_at, id FROM trash WHERE"
+                 " id = ?1) ORDER BY x.trashed_at DESC, x.id DESC",
+                 "t", page.after),
+        page.search, page.limit, error);
+    catalog_read_end(call->world->catalog, db);
+    return out;
+}
+
+json_t *ops_event_list(OpsCall *call, GError **error)
+{
+    ViewPage page;
+
+    if (!args_check(call, PAGE_ARGS, error) || !view_page(call, &page, error))
+        return NULL;
+    gint64 after = page.after ? g_ascii_strtoll(page.after, NULL, 10) : 0;
+    Db *db = catalog_read_begin(call->world->catalog);
+    json_t *out = view_array(
+        db_query(db,
+                 "SELECT CAST(id AS TEXT) AS id, kind AS name, time AS time__time, severity, object,"
+                 " who, message FROM event WHERE ?1 = 0 OR id < ?1 ORDER BY id DESC",
+                 "i", after),
+        page.search, page.limit, error);
+    catalog_read_end(call->world->catalog, db);
+    return out;
+}
+
+json_t *ops_job_list(OpsCall *call, GError **error)
+{
+    ViewPage page;
+
+    if (!args_check(call, PAGE_ARGS " state", error) || !view_page(call, &page, error))
+        return NULL;
+    const char *state = args_text(call, "state", FALSE, NULL);
+    g_autoptr(GPtrArray) ids = g_ptr_array_new_with_free_func(g_free);
+    Db *db = catalog_read_begin(call->world->catalog);
+    Query *q = db_query(db,
+                        "SELECT id FROM job WHERE ?1 IS NULL OR rowid < (SELECT rowid FROM job WHERE"
+                        " id = ?1) ORDER BY rowid DESC LIMIT 10000",
+                        "t", page.after);
+    while (query_next(q))
+        g_ptr_array_add(ids, g_strdup(query_text(q, "id")));
+    query_end(q, NULL);
+    catalog_read_end(call->world->catalog, db);
+    json_t *out = json_array();
+    for (guint i = 0; i < ids->len && (gint64)json_array_size(out) < page.limit; i++) {
+        json_t *job = job_to_json(call->world->jobs, ids->pdata[i], FALSE, NULL);
+        const char *is = json_string_value(json_object_get(job, "state"));
+        const char *kind = json_string_value(json_object_get(job, "kind"));
+        if (job && (!state || g_str_equal(is, state)) && (!page.search || strstr(kind, page.search)))
+            json_array_append(out, job);
+        json_decref(job);
+    }
+    return out;
+}
+
+json_t *ops_job_show(OpsCall *call, GError **error)
+{
+    const char *id = args_text(call, "job", TRUE, error);
+
+    return id && args_check(call, "job", error) ? job_to_json(call->world->jobs, id, TRUE, error)
+                                                : NULL;
+}
+
+json_t *ops_status(OpsCall *call, GError **error)
+{
+    World *world = call->world;
+    g_autofree char *started = units_format_time(world->started_at);
+
+    if (!args_check(call, "", error))
+        return NULL;
+    Db *db = catalog_read_begin(world->catalog);
+    gint64 n_templates = lookup_int(db, "SELECT count(*) FROM template WHERE is_trashed = 0", "");
+    gint64 n_desktops = lookup_int(db, "SELECT count(*) FROM desktop WHERE is_trashed = 0", "");
+    catalog_read_end(world->catalog, db);
+    return json_pack("{s:s,s:s,s:s,s:s,s:s?,s:s,s:I,s:I,s:i,s:s}", "id", world->manager_id, "name",
+                     "imaged", "version", IMAGED_VERSION, "state",
+                     world->rescue_reason ? "rescue" : "ready", "reason", world->rescue_reason,
+                     "started_at", started, "n_templates", (json_int_t)n_templates, "n_desktops",
+                     (json_int_t)n_desktops, "n_jobs_running", (int)job_n_running(world->jobs),
+                     "expiry", g_atomic_int_get(&world->expiry_held) ? "held" : "on");
+}
+
+static void count_stores(World *world, GString *out)
+{
+    g_autoptr(GPtrArray) ids = store_set_ids(world->stores);
+
+    for (guint i = 0; i < ids->len; i++) {
+        g_auto(StoreEntry) e = { 0 };
+        StoreSpace space = { 0 };
+        if (!store_set_describe(world->stores, ids->pdata[i], &e))
+            continue;
+        if (e.store)
+            e.store->ops->space(e.store, &space, NULL);
+        g_string_append_printf(out,
+                               "imaged_store_online{store=\"%s\"} %d\n"
+                               "imaged_store_total_bytes{store=\"%s\"} %" G_GUINT64_FORMAT "\n"
+                               "imaged_store_free_bytes{store=\"%s\"} %" G_GUINT64_FORMAT "\n",
+                               e.name, e.store != NULL, e.name, space.total_bytes, e.name,
+                               space.free_bytes);
+    }
+}
+
+char *ops_metrics(World *world)
+{
+    GString *out = g_string_new(NULL);
+    static const char *const counts[][3] = {
+        { "imaged_templates", "Templates", "SELECT count(*) FROM template WHERE is_trashed = 0" },
+        { "imaged_desktops", "Desktops", "SELECT count(*) FROM desktop WHERE is_trashed = 0" },
+        { "imaged_desktops_missing", "Desktops whose disk is missing",
+          "SELECT count(*) FROM desktop WHERE state = 'missing' AND is_trashed = 0" },
+        { "imaged_layers", "Layers", "SELECT count(*) FROM layer" },
+        { "imaged_trash_entries", "Trash entries", "SELECT count(*) FROM trash" },
+        { "imaged_jobs_failed", "Jobs that failed",
+          "SELECT count(*) FROM job WHERE state = 'failed'" },
+    };
+    Db *db = catalog_read_begin(world->catalog);
+
+    for (guint i = 0; i < G_N_ELEMENTS(counts); i++)
+        g_string_append_printf(out, "# HELP %s %s\n# TYPE %s gauge\n%s %" G_GINT64_FORMAT "\n",
+                               counts[i][0], counts[i][1], counts[i][0], counts[i][0],
+                               lookup_int(db, counts[i][2], ""));
+    catalog_read_end(world->catalog, db);
+    g_string_append_printf(out,
+                           "# HELP imaged_jobs_active Jobs queued or running\n"
+                           "# TYPE imaged_jobs_active gauge\nimaged_jobs_active %u\n"
+                           "# TYPE imaged_expiry_held gauge\nimaged_expiry_held %d\n",
+                           job_n_running(world->jobs), g_atomic_int_get(&world->expiry_held));
+    count_stores(world, out);
+    return g_string_free(out, FALSE);
+}

@@ -1,0 +1,20 @@
+/* submit.h: what all operations that start a job share. */
+#pragma once
+
+#include "imaged/catalog/lookup.h"
+#include "imaged/job/batch.h"
+#include "imaged/ops/ops.h"
+
+/* If the call's idempotency key has a job already, set call->job_id and return TRUE. */
+gboolean submit_is_repeat(OpsCall *call, GError **error);
+
+/* Submit; sets call->job_id.  Always returns NULL. */
+json_t *submit_request(OpsCall *call, JobRequest *request, GError **error);
+json_t *submit_plan(OpsCall *call, BatchPlan *plan, GError **error);
+
+/* The desktops that names, prefix or template select.  With names, unknown ones are rejected into
+ * missing (array of names); nothing selected at all is NOT_FOUND. */
+gboolean submit_select(OpsCall *call, LookupRows *ret, json_t **ret_missing, GError **error);
+
+/* Put the names that were not found into the plan as rejected. */
+void submit_reject_missing(BatchPlan *plan, json_t *missing);
