@@ -1,4 +1,5 @@
 /* main.c: the daemon's command line. */
+#include <malloc.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -35,6 +36,7 @@ int main(int argc, char **argv)
     g_autoptr(GError) error = NULL;
     gboolean is_over = FALSE;
 
+    mallopt(M_ARENA_MAX, 2); /* threads come and go; an arena for each would keep what they freed */
     umask(0007);
     raise_open_files();
     if (sodium_init() < 0) {

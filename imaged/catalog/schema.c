@@ -85,6 +85,9 @@ static const char *const migrations[] = {
     " WHEN NEW.is_trashed = 0 AND EXISTS"
     " (SELECT 1 FROM desktop WHERE name = NEW.name AND is_trashed = 0)"
     " BEGIN SELECT RAISE(ABORT, 'the name is a desktop''s'); END;",
+
+    /* 2: layers by owner: a version's copies, without reading every layer */
+    "CREATE INDEX layer_owner ON layer(owner_id);",
 };
 
 int schema_version(void)

@@ -5,6 +5,8 @@
  * administrator says that it is right. */
 #include "imaged/ops/housekeeping.h"
 
+#include <malloc.h>
+
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/catalog/lookup.h"
@@ -33,7 +35,7 @@ struct Housekeeping {
     gint64 trusted_offset;    /* wall - boot while the clock was trusted */
     gint64 steady_since;      /* boot time since when the clock has run steadily */
     gint64 next_expiry, next_space, next_reserve, next_backup, next_clock_note;
-    guint64 commits_at_backup;
+    guint64 commits_at_backup, commits_at_trim;
     GHashTable *low_stores;   /* ids of stores that were low at the last look */
 };
 
@@ -179,10 +181,22 @@ static void check_data(Housekeeping *h)
     }
 }
 
+/* A batch of thousands leaves much freed memory behind: give it back once it is over. */
+static void give_memory_back(Housekeeping *h)
+{
+    guint64 n = catalog_n_commits(h->world->catalog);
+
+    if (n != h->commits_at_trim && job_n_running(h->world->jobs) == 0) {
+        malloc_trim(0);
+        h->commits_at_trim = n;
+    }
+}
+
 static void tick(Housekeeping *h)
 {
     watch_clock(h);
     watch_stores(h);
+    give_memory_back(h);
     if (h->world->rescue_reason)
         return;
     if (h->boot >= h->next_space) {

@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# run.sh BUILD: all tests, through prove.  `make check` calls it, and `make asan` with SANITIZED=1,
+# which leaves out what a sanitizer has nothing to say about (lint) or makes too slow (crash, fuzz).
+#
+# Unit tests are programs in BUILD/tests, one for each tests/unit/test_*.c; the others are shell
+# scripts *.t.  All speak TAP.  A script with a line "# serial: WHY" runs with nothing beside it.
+# They find the build in $BUILD, an absolute path, and run in the top folder of the tree.
+#
+# run.sh --one FILE: how prove starts one of them.
+set -u
+export LC_ALL=C
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+readonly FUZZ_ROUNDS=${FUZZ_ROUNDS:-1500}
+
+# The differential fuzzer is no TAP program: make it a plan of one.
+run_differential() {
+    local seed=${FUZZ_SEED:-$(date +%s)}
+
+    echo 1..1
+    echo "# $FUZZ_ROUNDS images, seed $seed"
+    if bash tests/fuzz/differential.sh "$BUILD" "$FUZZ_ROUNDS" "$seed" 2>&1 | sed 's/^/# /'
+        [ "${PIPESTATUS[0]}" -eq 0 ]; then
+        echo "ok 1 - our verdicts agree with qemu-img's"
+    else
+        echo "not ok 1 - our verdicts agree with qemu-img's (again: FUZZ_SEED=$seed)"
+        exit 1
+    fi
+}
+
+if [ "${1-}" = --one ]; then
+    case $2 in
+    */differential.sh) run_differential ;;
+    *.t) exec bash "$2" ;;
+    *) exec "$2" --tap ;;
+    esac
+    exit 0
+fi
+
+if [ $# -ne 1 ] || [ ! -d "$1" ]; then
+    echo "usage: tests/run.sh BUILD" >&2
+    exit 2
+fi
+BUILD=$(cd "$1" && pwd)
+export BUILD
+unset MAKEFLAGS MFLAGS MAKELEVEL # a test that calls make is not a part of ours
+unset IMAGED_STATE IMAGED_SOCKET IMAGED_URL IMAGED_FAULT
+shopt -s nullglob
+
+if [ -n "${SANITIZED:-}" ]; then
+    export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:${ASAN_OPTIONS:-}
+    export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:${UBSAN_OPTIONS:-}
+    export G_SLICE=always-malloc
+fi
+
+parallel=() serial=() missing=()
+for source in tests/unit/test_*.c; do
+    program=$BUILD/tests/$(basename "$source" .c)
+    if [ -x "$program" ]; then parallel+=("$program"); else missing+=("$program"); fi
+done
+scripts=(tests/functional/*.t)
+[ -n "${SANITIZED:-}" ] || scripts+=(tests/crash/*.t)
+for script in "${scripts[@]}"; do
+    if grep -q '^# serial:' "$script"; then serial+=("$script"); else parallel+=("$script"); fi
+done
+[ -n "${SANITIZED:-}" ] || parallel+=(tests/fuzz/differential.sh)
+
+failed=()
+[ ${#missing[@]} -eq 0 ] || failed+=("not built: ${missing[*]}")
+[ ${#parallel[@]} -gt 1 ] || failed+=("there were no tests to run")
+
+if [ -z "${SANITIZED:-}" ]; then
+    echo "lint"
+    bash tests/lint/run.sh || failed+=(lint)
+fi
+
+# prove_them JOBS FILE...
+prove_them() {
+    local jobs=$1
+    shift
+    [ $# -gt 0 ] || return 0
+    prove --timer --norc -j "$jobs" -e "bash tests/run.sh --one" "$@" </dev/null
+}
+
+echo "tests side by side: ${#parallel[@]} programs"
+prove_them "${TEST_JOBS:-2}" "${parallel[@]}" || failed+=("tests side by side")
+if [ ${#serial[@]} -gt 0 ]; then
+    echo "tests one by one: ${#serial[@]} programs"
+    prove_them 1 "${serial[@]}" || failed+=("tests one by one")
+fi
+
+n=$((${#parallel[@]} + ${#serial[@]}))
+if [ ${#failed[@]} -gt 0 ]; then
+    printf 'FAILED after %d s: %s\n' "$SECONDS" "${failed[@]}"
+    exit 1
+fi
+printf 'all well: %d test programs%s in %d s\n' "$n" "${SANITIZED:+ under sanitizers}" "$SECONDS"
