@@ -35,15 +35,20 @@ Refcounts *refcounts_new(CheckState *c, GError **error)
     refs->order = h->refcount_order;
     refs->block_shift = h->cluster_bits + 3 - refs->order;
     guint64 per_block = 1ull << refs->block_shift;
-    refs->n_blocks = n_entries;
     /* One more than the file has: a compressed cluster may end behind the last one. */
     refs->n_words = (MIN(per_block, c->n_clusters + 1) + 63) / 64;
     refs->budget = 64 * MIB + 4 * MIN(c->real_bytes, 1ull << 50);
-    refs->blocks = g_new0(RefBlock, n_entries);
     if (!layer_pread(c->layer, table, n_entries * 8, h->reftable_offset, error)) {
         refcounts_free(refs);
         return NULL;
     }
+    /* The table is mostly empty in a small image: what lies behind its last entry in use, and behind
+     * what the file needs, is not worth the memory. */
+    guint64 needed = MIN(n_entries, (c->n_clusters + 1) / per_block + 1);
+    while (n_entries > needed && be64_at(table + 8 * (n_entries - 1)) == 0)
+        n_entries--;
+    refs->n_blocks = n_entries;
+    refs->blocks = g_new0(RefBlock, n_entries);
     for (guint64 i = 0; i < n_entries; i++)
         take_entry(refs, i, be64_at(table + 8 * i));
     return refs;

@@ -18,7 +18,9 @@
 
 #define MAX_READERS 4
 #define MAX_GROUP 512
+#define BIG_SET 64 /* changes; a bigger set is committed alone, since savepoints grow slow with it */
 #define RESERVE (8 * MIB)
+#define CACHE_KEPT (int)(4 * MIB)
 
 typedef gboolean (*WriterTask)(Catalog *catalog, gpointer data, GError **error);
 
@@ -76,6 +78,11 @@ static gboolean apply_group(Catalog *c, GPtrArray *group, GError **error)
         g_autoptr(GError) local = NULL;
         if (r->failed)
             continue;
+        if (group->len == 1) { /* no savepoint needed: the transaction is all its own */
+            if (changes_apply(r->changes, c->writer, error))
+                continue;
+            return FALSE;
+        }
         if (!db_run(c->writer, error, "SAVEPOINT one", ""))
             return FALSE;
         if (changes_apply(r->changes, c->writer, &local)) {
@@ -268,20 +275,33 @@ static void run_group(Catalog *c, GPtrArray *group)
         compact_if_wanted(c, group);
         note_commit(c, group);
     }
+    int used = 0, most = 0;
+    sqlite3_db_status(db_handle(c->writer), SQLITE_DBSTATUS_CACHE_USED, &used, &most, 0);
+    if (used > CACHE_KEPT)
+        sqlite3_db_release_memory(db_handle(c->writer));
 }
 
 static gpointer writer_main(gpointer data)
 {
     Catalog *c = data;
+    Request *next = NULL;
 
     for (;;) {
         g_autoptr(GPtrArray) group = g_ptr_array_new();
-        Request *r = g_async_queue_pop(c->queue), *special = NULL;
+        Request *r = next ? next : g_async_queue_pop(c->queue), *special = NULL;
+        next = NULL;
         while (r && !special) {
-            if (!r->changes)
+            if (!r->changes) {
                 special = r;
-            else
+            } else if (changes_count(r->changes) <= BIG_SET) {
                 g_ptr_array_add(group, r);
+            } else if (group->len) {
+                next = r;
+                break;
+            } else {
+                g_ptr_array_add(group, r);
+                break;
+            }
             r = !special && group->len < MAX_GROUP ? g_async_queue_try_pop(c->queue) : NULL;
         }
         if (group->len)

@@ -176,6 +176,11 @@ gboolean changes_touch_store(const Changes *changes, const char *store_id)
     return FALSE;
 }
 
+guint changes_count(const Changes *changes)
+{
+    return changes->list->len;
+}
+
 gboolean changes_has_events(const Changes *changes)
 {
     return changes->has_events;

@@ -37,4 +37,5 @@ void changes_to_json(const Changes *changes, const char *store_id, GString *put,
 /* The stores that have facts in this set: adds their ids to the set of strings. */
 void changes_add_stores(const Changes *changes, GHashTable *store_ids);
 gboolean changes_touch_store(const Changes *changes, const char *store_id);
+guint changes_count(const Changes *changes);
 gboolean changes_has_events(const Changes *changes);

@@ -65,11 +65,12 @@ Db *db_open(const char *uri, gboolean is_writer, GError **error)
                    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
                    "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-2048;",
                    error) ||
-        !db_script(db, /* without cache_spill a big batch's pages stay in memory until its commit:
-                        * looking for one to write out early took a third of its time */
-                       is_writer ? "PRAGMA wal_autocheckpoint=2000; PRAGMA cache_size=-8192;"
-                                   "PRAGMA cache_spill=OFF;"
-                                 : "PRAGMA query_only=ON;",
+        /* The writer has room for all pages of a big batch: looking for one to write out early took
+         * most of a batch's time.  The catalog gives the memory back afterwards. */
+        !db_script(db,
+                   is_writer ? "PRAGMA wal_autocheckpoint=2000; PRAGMA cache_size=-131072;"
+                               "PRAGMA journal_size_limit=33554432;"
+                             : "PRAGMA query_only=ON;",
                    error))
         return NULL;
     return g_steal_pointer(&db);

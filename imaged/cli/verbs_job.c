@@ -23,7 +23,7 @@ static gboolean job_list(Cli *cli, GError **error)
 {
     g_autoptr(GString) path = g_string_new("/v1/jobs");
 
-    client_query(path, "state", args_text(cli->args, "state"));
+    client_query(path, "state", args_text(cli->args, "in-state"));
     client_query(path, "search", args_text(cli->args, "search"));
     return list_print(cli, path->str, "id", 0, job_columns, error);
 }
@@ -156,7 +156,8 @@ static gboolean event_list(Cli *cli, GError **error)
 /* ---- The tables ---- */
 
 static const Option job_list_options[] = {
-    { "state", OPTION_CHOICE, "queued|running|done|failed|cancelled", "only jobs in this state",
+    /* Not --state: that is the daemon's folder, and may stand after the verb too. */
+    { "in-state", OPTION_CHOICE, "queued|running|done|failed|cancelled", "only jobs in this state",
       NULL },
     OPTION_SEARCH,
     OPTION_END,
@@ -170,7 +171,7 @@ static const Option event_list_options[] = {
 };
 
 static const Command job_commands[] = {
-    { "list", "", 0, 0, NULL, "List jobs, newest first", NULL, "job list --state running\n",
+    { "list", "", 0, 0, NULL, "List jobs, newest first", NULL, "job list --in-state running\n",
       job_list_options, job_list },
     { "show", "ID", 1, 1, "job", "Show a job with its result", NULL,
       "job show 5b1d9f0f3c5a4f1e9d2a7c6b8e0f1a2b -o json\n", NULL, job_show },

@@ -148,9 +148,22 @@ json_t *dry_run_template(World *world, const char *ref, GError **error)
     return NULL;
 }
 
+static gboolean is_listed(const json_t *ids, const char *id)
+{
+    size_t i;
+    json_t *text;
+
+    json_array_foreach((json_t *)ids, i, text) {
+        if (g_strcmp0(json_string_value(text), id) == 0)
+            return TRUE;
+    }
+    return FALSE;
+}
+
 json_t *dry_run_trash(World *world, const json_t *ids, GError **error)
 {
     g_auto(LookupRows) entries = { 0 };
+    g_autoptr(GHashTable) going = g_hash_table_new(g_str_hash, g_str_equal); /* desktops */
     DryRun d = begin();
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = lookup_rows(db, ROW_TRASH, &entries, error,
@@ -158,13 +171,16 @@ json_t *dry_run_trash(World *world, const json_t *ids, GError **error)
 
     for (guint i = 0; ok && i < entries.rows->len; i++) {
         const TrashRow *row = entries.rows->pdata[i];
-        gboolean is_named = !ids, is_live;
-        size_t k;
-        json_t *id;
-        json_array_foreach((json_t *)ids, k, id) {
-            is_named |= g_strcmp0(json_string_value(id), row->id) == 0;
-        }
-        if (!is_named)
+        if (g_str_equal(row->kind, "desktop") && is_listed(ids, row->id))
+            g_hash_table_add(going, row->desktop_id);
+    }
+    for (guint i = 0; ok && i < entries.rows->len; i++) {
+        const TrashRow *row = entries.rows->pdata[i];
+        gboolean is_live;
+        /* A desktop takes its former disks along. */
+        if (ids && !is_listed(ids, row->id) &&
+            !(g_str_equal(row->kind, "disk") && row->desktop_id &&
+              g_hash_table_contains(going, row->desktop_id)))
             continue;
         gint64 bytes = layer_disk_bytes(world, db, row->layer_id, &is_live);
         add(&d, row->id, row->name, TRUE, bytes, 0,

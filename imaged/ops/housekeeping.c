@@ -23,6 +23,7 @@
 #define LONGEST_STOP_MS (45 * 86400000ll)
 #define BIG_CHANGE 200 /* commits after which a backup is due before its time */
 #define EVENTS_KEPT 1000000
+#define JOBS_KEPT 1000
 
 struct Housekeeping {
     World *world;
@@ -82,6 +83,10 @@ static void watch_clock(Housekeeping *h)
         changes_set_meta(changes, "clock", text);
         changes_sql(changes, "DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?1", "i",
                     (gint64)EVENTS_KEPT);
+        changes_sql(changes,
+                    "DELETE FROM job WHERE finished_at IS NOT NULL AND rowid <= (SELECT max(rowid)"
+                    " FROM job) - ?1",
+                    "i", (gint64)JOBS_KEPT);
         catalog_commit(h->world->catalog, changes, NULL);
         h->next_clock_note = boot + 60000;
     }

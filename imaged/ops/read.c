@@ -224,7 +224,7 @@ json_t *ops_event_list(OpsCall *call, GError **error)
     json_t *out = view_array(
         db_query(db,
                  "SELECT CAST(id AS TEXT) AS id, kind AS name, time AS time__time, severity, object,"
-                 " who, message FROM event WHERE ?1 = 0 OR id < ?1 ORDER BY id DESC",
+                 " who, message FROM event e WHERE ?1 = 0 OR e.id < ?1 ORDER BY e.id DESC",
                  "i", after),
         page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
@@ -330,8 +330,12 @@ char *ops_metrics(World *world)
     g_string_append_printf(out,
                            "# HELP imaged_jobs_active Jobs queued or running\n"
                            "# TYPE imaged_jobs_active gauge\nimaged_jobs_active %u\n"
-                           "# TYPE imaged_expiry_held gauge\nimaged_expiry_held %d\n",
-                           job_n_running(world->jobs), g_atomic_int_get(&world->expiry_held));
+                           "# TYPE imaged_expiry_held gauge\nimaged_expiry_held %d\n"
+                           "# HELP imaged_storage_changes_total Writes, flushes, renames... so far\n"
+                           "# TYPE imaged_storage_changes_total counter\n"
+                           "imaged_storage_changes_total %" G_GUINT64_FORMAT "\n",
+                           job_n_running(world->jobs), g_atomic_int_get(&world->expiry_held),
+                           durable_n_changes());
     count_stores(world, out);
     return g_string_free(out, FALSE);
 }

@@ -1,0 +1,347 @@
+# lib.sh: what the crash tests share: TAP, a daemon of their own, and the state as one text.
+#
+# BUILD names the folder with imaged, imagectl and tests/cowtool.  Everything lies in one folder of
+# the test's own, on a memory file system where there is room: these tests kill the process, not the
+# machine, so flushes prove nothing here and only cost time.  CRASH_DIR says otherwise.
+# shellcheck shell=bash
+
+: "${BUILD:?BUILD names the folder with imaged and imagectl}"
+BUILD=$(cd "$BUILD" && pwd)
+n_tests=0
+n_failed=0
+daemon=
+state=
+
+ok() {
+    n_tests=$((n_tests + 1))
+    echo "ok $n_tests - $*"
+}
+
+not_ok() {
+    n_tests=$((n_tests + 1))
+    n_failed=$((n_failed + 1))
+    echo "not ok $n_tests - $*"
+}
+
+# check WHAT COMMAND...: the command's success is the test.
+check() {
+    local what=$1
+    shift
+    if "$@"; then ok "$what"; else not_ok "$what"; fi
+}
+
+diag() {
+    sed 's/^/# /' <<<"$*"
+}
+
+finish() {
+    echo "1..$n_tests"
+    exit $((n_failed > 0))
+}
+
+bail() {
+    echo "Bail out! $*"
+    exit 1
+}
+
+pick_root() {
+    local free
+    if [ -n "${CRASH_DIR:-}" ]; then
+        echo "$CRASH_DIR"
+        return
+    fi
+    free=$(df -P --output=avail /dev/shm 2>/dev/null | tail -1)
+    if [ "${free:-0}" -gt 1500000 ] && [ -w /dev/shm ]; then
+        echo /dev/shm
+    else
+        echo "${TMPDIR:-/tmp}"
+    fi
+}
+
+clean_up() {
+    kill_daemon
+    [ -z "${KEEP:-}" ] && rm -rf "$work"
+}
+
+work=$(mktemp -d "$(pick_root)/imaged-crash.XXXXXX") || bail "no folder to work in"
+state=$work/state
+trap clean_up EXIT
+trap 'exit 1' INT TERM
+
+# ---- the daemon ----
+
+# start_daemon [FAULT]: waits until it serves; fails if it ends before.  More in $daemon_options.
+daemon_options=()
+start_daemon() {
+    local line
+    if [ -n "${1:-}" ]; then
+        exec {daemon_out}< <(IMAGED_FAULT=$1 exec "$BUILD/imaged" --state "$state" \
+            "${daemon_options[@]}" 2>>"$work/log")
+    else
+        exec {daemon_out}< <(exec "$BUILD/imaged" --state "$state" "${daemon_options[@]}" 2>>"$work/log")
+    fi
+    daemon=$!
+    if read -r -t 20 line <&"$daemon_out" && [[ $line == ready* ]]; then
+        return 0
+    fi
+    kill_daemon
+    return 1
+}
+
+reap() {
+    wait "$daemon" 2>/dev/null
+    exec {daemon_out}<&-
+    daemon=
+}
+
+kill_daemon() {
+    if [ -n "$daemon" ]; then
+        kill -KILL "$daemon" 2>/dev/null
+        reap
+    fi
+}
+
+# An orderly stop; a daemon that does not end in time is killed, and that is a failure.
+stop_daemon() {
+    local i
+    [ -n "$daemon" ] || return 1
+    kill -TERM "$daemon" 2>/dev/null
+    for ((i = 0; i < 2000; i++)); do
+        if ! kill -0 "$daemon" 2>/dev/null; then
+            reap
+            return 0
+        fi
+        sleep 0.005
+    done
+    kill_daemon
+    return 1
+}
+
+is_alive() {
+    [ -n "$daemon" ] && kill -0 "$daemon" 2>/dev/null
+}
+
+ctl() {
+    timeout 30 "$BUILD/imagectl" --state "$state" "$@"
+}
+
+# Wait until no job is queued or running.
+wait_idle() {
+    local i n
+    for ((i = 0; i < 500; i++)); do
+        n=$(ctl status -o json 2>/dev/null | jq .n_jobs_running) || return 1
+        [ "$n" = 0 ] && return 0
+        [ -n "$n" ] || return 1
+        sleep 0.02
+    done
+    return 1
+}
+
+# Changes to storage that the daemon has made so far.
+n_changes() {
+    curl -s --unix-socket "$state/imaged.sock" http://imaged/metrics |
+        sed -n 's/^imaged_storage_changes_total //p'
+}
+
+# ---- what is there ----
+
+declare -A seen_layers # a file's checksum -> checksum of what a guest reads in it
+
+# The guest's bytes of a layer file as one word; "corrupt" if qemu-img finds fault with it.
+guest_sum() {
+    local sum
+    sum=$(md5sum <"$1") || return 1
+    sum=${sum%% *}
+    if [ -z "${seen_layers[$sum]:-}" ]; then
+        if ! qemu-img check -q -f qcow2 "$1" >"$work/qemu-check" 2>&1; then
+            answer=corrupt
+            return
+        fi
+        qemu-img convert -f qcow2 -O raw "$1" "$work/guest.raw" || {
+            answer=unreadable
+            return
+        }
+        seen_layers[$sum]=$(md5sum <"$work/guest.raw" | cut -c1-8)
+    fi
+    answer=${seen_layers[$sum]}
+}
+
+# Sums of all layers, as a JSON object {layer: sum} in $sums.
+sum_layers() {
+    local file
+    sums='{'
+    for file in "$state"/*/layers/* "$state"/*/trash/*; do
+        [ -f "$file" ] || continue
+        guest_sum "$file"
+        [ "${#sums}" -gt 1 ] && sums+=,
+        sums+="\"${file##*/}\":\"$answer\""
+    done
+    sums+='}'
+}
+
+# The ids that are known from the start; those made later differ from run to run.
+known_ids='[]'
+
+# All that a user sees, as text: no times, no ids but the known ones, disks by what a guest reads.
+signature() {
+    local templates versions='[]' name
+    sum_layers
+    templates=$(ctl template list -o json) || return 1
+    for name in $(jq -r '.[].name' <<<"$templates"); do
+        versions+=$(ctl template versions "$name" -o json) || return 1
+    done
+    {
+        ctl desktop list -o json && ctl trash list -o json && ctl store list -o json
+    } >"$work/lists" || return 1
+    jq -rn --argjson sums "$sums" --argjson known "$known_ids" \
+        --slurpfile lists "$work/lists" --argjson templates "$templates" \
+        --slurpfile versions <(echo "$versions") '
+        def sum: $sums[.] // "MISSING";
+        def known: if IN($known[]) then . else "new" end;
+        ($templates[] | "template \(.name) \(.state) latest=\(.latest) n=\(.n_versions) \(.description) \(.id | known)"),
+        ($versions | add[]? | "version \(.name) \(.state) cpus=\(.cpus) desktops=\(.n_desktops) stores=\(.stores | sort | join(",")) \(.layer | sum) \(.id | known)"),
+        ($lists[0][] | "desktop \(.name) \(.template):\(.version) \(.state) gen=\(.generation) store=\(.store) owner=\(.owner) undo=\(.undo_available) \(.layer | sum) \(.id | known)"),
+        ($lists[1][] | "trash \(.name) \(.kind) \(.reason) gen=\(.generation) store=\(.store) \(.layer | sum) \(.id | known)"),
+        ($lists[2][] | "store \(.name) \(.state)")' | sort
+}
+
+# Everything as the API lists it, to be the same before and after a rebuild.
+all_lists() {
+    local name
+    {
+        ctl template list -o json && ctl desktop list -o json && ctl trash list -o json
+    } >"$work/all" || return 1
+    for name in $(ctl template list -o json | jq -r '.[].name'); do
+        ctl template versions "$name" -o json
+    done >>"$work/all"
+    jq -S 'sort_by(.id) | map(if .stores then .stores |= sort else . end)' "$work/all"
+}
+
+# store_is_clean: the check finds nothing at all, nothing lies about.
+store_is_clean() {
+    local left
+    if ! ctl store check -o json >"$work/check" 2>"$work/check.err"; then
+        diag "store check: $(cat "$work/check.err") $(jq -c '[.. | .findings? // empty | .[]]' "$work/check")"
+        return 1
+    fi
+    if [ "$(jq '[.. | .findings? // empty | .[] | select(.severity != "note")] | length' "$work/check")" != 0 ]; then
+        diag "findings: $(jq -c '[.. | .findings? // empty | .[]]' "$work/check")"
+        return 1
+    fi
+    left=$(find "$state"/*/tmp "$state"/*/quarantine -type f 2>/dev/null)
+    if [ -n "$left" ]; then
+        diag "left over: $left"
+        return 1
+    fi
+}
+
+# The catalog's own consistency, by a tool that is not ours (with the daemon stopped or idle).
+catalog_is_sound() {
+    local said
+    said=$(sqlite3 "$state/catalog.db" 'PRAGMA integrity_check; PRAGMA foreign_key_check' 2>&1)
+    [ "$said" = ok ] && return 0
+    diag "catalog: $said"
+    return 1
+}
+
+# Lose the catalog, make it anew from the stores, and see that nothing has changed.
+rebuild_is_same() {
+    local before after stores
+    stores=$(ctl store list -o json | jq -r '.[] | select(.is_default | not) | "\(.name) \(.location)"')
+    before=$(all_lists)
+    stop_daemon || diag "it did not stop by itself"
+    rm -f "$state"/catalog.db*
+    start_daemon || {
+        diag "no start without a catalog: $(tail -2 "$work/log")"
+        return 1
+    }
+    ctl catalog rebuild >/dev/null 2>"$work/rebuild.err" || {
+        diag "rebuild: $(cat "$work/rebuild.err")"
+        return 1
+    }
+    while read -r name location; do
+        [ -n "$name" ] || continue
+        ctl store add "$name" "$location" >/dev/null 2>"$work/rebuild.err" || {
+            diag "store add $name: $(cat "$work/rebuild.err")"
+            return 1
+        }
+    done <<<"$stores"
+    wait_idle
+    after=$(all_lists)
+    [ "$before" = "$after" ] && return 0
+    diag "changed by the rebuild:
+$(diff <(echo "$before") <(echo "$after"))"
+    return 1
+}
+
+# ---- the situation that most tests begin with ----
+
+write_disk() {
+    qemu-io -f qcow2 -c "write -q -P $2 $3 $4" "$(ctl desktop path "$1")" >/dev/null || bail "qemu-io"
+}
+
+make_images() {
+    local i
+    for i in 1 2 3 4; do
+        truncate -s 2M "$work/golden$i.raw"
+        qemu-io -f raw -c "write -q -P 0x1$i 0 768k" -c "write -q -P 0x2$i 1216k 64k" \
+            "$work/golden$i.raw" >/dev/null || bail "qemu-io"
+    done
+}
+
+import() {
+    ctl template import "$1" "$work/golden$2.raw" --format raw "${@:3}" >/dev/null || bail "import $1"
+}
+
+# Templates win (2 versions), lin (a draft), gone (in the trash); desktops a (reset once), b, c with
+# data, e without, d (in the trash).
+make_situation() {
+    make_images
+    start_daemon || bail "no start: $(cat "$work/log")"
+    import win 1 --description 'the first one'
+    ctl desktop create a c --template win --owner ann >/dev/null || bail "create"
+    import win 2 --cpus 4
+    ctl desktop create b d e --template win >/dev/null || bail "create"
+    import lin 3 --draft
+    import gone 4
+    write_disk a 0xa1 0 128k
+    write_disk b 0xb1 256k 192k
+    write_disk c 0xc1 640k 256k
+    write_disk d 0xd1 1M 64k
+    ctl desktop reset a --yes >/dev/null || bail "reset"
+    write_disk a 0xa2 64k 64k
+    ctl desktop delete d --yes >/dev/null || bail "delete"
+    ctl template delete gone --yes >/dev/null || bail "template delete"
+}
+
+# Beside the default store: side (holding desktop s on a copy of win) and spare (empty).
+add_stores() {
+    ctl store add side "$state/side" >/dev/null && ctl store add spare "$state/spare" >/dev/null || bail "store add"
+    ctl desktop create s --template win >/dev/null || bail "create"
+    write_disk s 0x51 0 64k
+    ctl desktop move s --to side >/dev/null || bail "move"
+}
+
+note_ids() {
+    known_ids=$({
+        ctl template list -o json
+        ctl desktop list -o json
+        ctl trash list -o json
+    } | jq -s -c 'map(.[].id)')
+}
+
+# The id of a trash entry, by name and kind.
+trash_id() {
+    ctl trash list -o json | jq -r --arg name "$1" --arg kind "$2" \
+        'first(.[] | select(.name == $name and .kind == $kind)) | .id'
+}
+
+save_state() {
+    rm -rf "${work:?}/saved.$1"
+    cp -a --sparse=always "$state" "$work/saved.$1"
+}
+
+load_state() {
+    rm -rf "$state"
+    cp -a --sparse=always --reflink=auto "$work/saved.$1" "$state"
+}
