@@ -11,6 +11,7 @@
 #include "imaged/base/error.h"
 
 #define FIRST_READ 4096u
+#define HOLE_SEARCH_MIN (32u << 10) /* bytes; below, looking for holes costs more than it saves */
 
 struct Layer {
     int fd;
@@ -20,10 +21,10 @@ struct Layer {
     guint64 *l1; /* header.n_l1 entries in host byte order */
 };
 
-gboolean layer_pread(const Layer *layer, void *buffer, gsize len, guint64 offset, GError **error)
+/* Read len bytes; what lies beyond the end of the file is zeros. */
+static gboolean read_range(const Layer *layer, guint8 *at, gsize len, guint64 offset,
+                           GError **error)
 {
-    guint8 *at = buffer;
-
     while (len > 0) {
         gssize got = pread(layer->fd, at, len, (off_t)offset);
         if (got < 0 && errno == EINTR)
@@ -41,6 +42,38 @@ gboolean layer_pread(const Layer *layer, void *buffer, gsize len, guint64 offset
         offset += got;
     }
     return TRUE;
+}
+
+/* The next data at or behind offset, at most end; offset itself where that cannot be told. */
+static guint64 next_data(const Layer *layer, guint64 offset, guint64 end)
+{
+    off_t found = lseek(layer->fd, (off_t)offset, SEEK_DATA);
+
+    if (found < 0)
+        return errno == ENXIO ? end : offset;
+    return MIN((guint64)found, end);
+}
+
+gboolean layer_pread(const Layer *layer, void *buffer, gsize len, guint64 offset, GError **error)
+{
+    guint8 *at = buffer;
+    guint64 end = offset + len;
+
+    /* The tables of a small layer are nearly all holes, and reading a hole would fill the page
+     * cache with zeros. */
+    while (len >= HOLE_SEARCH_MIN && offset < end) {
+        guint64 data = next_data(layer, offset, end);
+        memset(at, 0, data - offset);
+        at += data - offset;
+        offset = data;
+        off_t hole = offset < end ? lseek(layer->fd, (off_t)offset, SEEK_HOLE) : -1;
+        guint64 stop = hole > (off_t)offset ? MIN((guint64)hole, end) : end;
+        if (!read_range(layer, at, stop - offset, offset, error))
+            return FALSE;
+        at += stop - offset;
+        offset = stop;
+    }
+    return len >= HOLE_SEARCH_MIN || read_range(layer, at, len, offset, error);
 }
 
 static gboolean read_header(Layer *layer, GError **error)

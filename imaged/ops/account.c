@@ -1,5 +1,6 @@
-/* account.c: see account.h.  The folders are listed first, then claims are looked at, then the
- * catalog is read: so a layer that a job makes meanwhile is always seen by one of the three. */
+/* account.c: see account.h.  The folders are listed first, then the catalog is read; what it does not
+ * know is looked for among the claims of running jobs and then in the catalog once more, so that a
+ * layer that is made meanwhile is always seen by one of the three. */
 #include "imaged/ops/account.h"
 
 #include "imaged/base/error.h"
@@ -17,12 +18,15 @@ void account_clear(Account *a)
 {
     g_clear_pointer(&a->orphans, g_ptr_array_unref);
     g_clear_pointer(&a->foreign, g_ptr_array_unref);
-    g_clear_pointer(&a->stats, g_hash_table_unref);
+    g_clear_pointer(&a->files, g_hash_table_unref);
 }
 
 static gboolean note(const char *name, const StoreStat *stat, gpointer table, GError **error)
 {
-    g_hash_table_replace(table, g_strdup(name), g_memdup2(stat, sizeof *stat));
+    AccountFile *file = g_new0(AccountFile, 1);
+
+    file->stat = *stat;
+    g_hash_table_replace(table, g_strdup(name), file);
     return TRUE;
 }
 
@@ -50,48 +54,55 @@ static gboolean add_tmp(const char *name, const StoreStat *stat, gpointer user, 
     return TRUE;
 }
 
-static AccountKind kind_of(const LayerRow *layer)
+static AccountKind kind_of(const char *state, const char *owner_kind)
 {
-    if (g_str_equal(layer->state, "trashed") || g_str_equal(layer->state, "reclaim"))
+    if (g_str_equal(state, "trashed") || g_str_equal(state, "reclaim"))
         return ACCOUNT_TRASH;
-    return g_str_equal(layer->owner_kind, "template") ? ACCOUNT_TEMPLATES : ACCOUNT_DESKTOPS;
+    return g_str_equal(owner_kind, "template") ? ACCOUNT_TEMPLATES : ACCOUNT_DESKTOPS;
 }
 
-/* Names that a running job is making. */
-static GHashTable *claimed_names(World *world, GHashTable *stats)
+/* Account for every file that the catalog knows, and mark it. */
+static gboolean add_known(Account *a, Db *db, const char *store_id, GError **error)
 {
-    GHashTable *claimed = g_hash_table_new(g_str_hash, g_str_equal);
-    GHashTableIter iter;
-    gpointer name;
+    Query *q = db_query(db, "SELECT slot, state, owner_kind FROM layer WHERE store_id = ?1", "t",
+                        store_id);
+    sqlite3_stmt *row = query_stmt(q);
 
-    g_hash_table_iter_init(&iter, stats);
-    while (g_hash_table_iter_next(&iter, &name, NULL)) {
-        g_autofree char *thing = g_strconcat("layer/", name, NULL);
-        if (claims_has(world->claims, thing))
-            g_hash_table_add(claimed, name);
+    while (query_next(q)) {
+        AccountFile *file = g_hash_table_lookup(a->files, sqlite3_column_text(row, 0));
+        if (!file)
+            continue;
+        file->is_known = TRUE;
+        add(a, kind_of((const char *)sqlite3_column_text(row, 1),
+                       (const char *)sqlite3_column_text(row, 2)),
+            &file->stat);
     }
-    return claimed;
+    return query_end(q, error);
 }
 
-static void hold_against(Account *a, const LookupRows *layers, GHashTable *claimed)
+/* A job may be making it right now, or have finished since the catalog was read. */
+static gboolean is_being_made(World *world, Db *db, const char *slot)
 {
-    g_autoptr(GHashTable) known = g_hash_table_new(g_str_hash, g_str_equal);
-    GHashTableIter iter;
-    gpointer name, stat;
+    g_autofree char *thing = g_strconcat("layer/", slot, NULL);
 
-    for (guint i = 0; i < layers->rows->len; i++) {
-        LayerRow *layer = layers->rows->pdata[i];
-        g_hash_table_insert(known, layer->slot, layer);
-    }
-    g_hash_table_iter_init(&iter, a->stats);
-    while (g_hash_table_iter_next(&iter, &name, &stat)) {
-        const LayerRow *layer = g_hash_table_lookup(known, name);
-        if (layer) {
-            add(a, kind_of(layer), stat);
-        } else if (g_hash_table_contains(claimed, name)) {
-            add(a, ACCOUNT_METADATA, stat);
+    return claims_has(world->claims, thing) ||
+           lookup_int(db, "SELECT EXISTS (SELECT 1 FROM layer WHERE slot = ?1)", "t", slot);
+}
+
+static void add_unknown(World *world, Account *a, Db *db)
+{
+    GHashTableIter iter;
+    gpointer name, data;
+
+    g_hash_table_iter_init(&iter, a->files);
+    while (g_hash_table_iter_next(&iter, &name, &data)) {
+        AccountFile *file = data;
+        if (file->is_known)
+            continue;
+        if (is_being_made(world, db, name)) {
+            add(a, ACCOUNT_METADATA, &file->stat);
         } else {
-            add(a, ACCOUNT_UNKNOWN, stat);
+            add(a, ACCOUNT_UNKNOWN, &file->stat);
             g_ptr_array_add(a->orphans, g_strdup(name));
         }
     }
@@ -99,27 +110,24 @@ static void hold_against(Account *a, const LookupRows *layers, GHashTable *claim
 
 gboolean account_store(World *world, Store *store, Account *a, GError **error)
 {
-    g_auto(LookupRows) layers = { 0 };
     guint64 bytes;
     guint n_files;
 
     *a = (Account){ .orphans = g_ptr_array_new_with_free_func(g_free),
                     .foreign = g_ptr_array_new_with_free_func(g_free),
-                    .stats = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free) };
-    if (!store->ops->list(store, STORE_LAYERS, note, a->stats, error) ||
-        !store->ops->list(store, STORE_TRASH, note, a->stats, error) ||
+                    .files = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free) };
+    if (!store->ops->list(store, STORE_LAYERS, note, a->files, error) ||
+        !store->ops->list(store, STORE_TRASH, note, a->files, error) ||
         !store->ops->list(store, STORE_QUARANTINE, add_place, a, error) ||
         !store->ops->list(store, STORE_TMP, add_tmp, a, error) ||
         !store->ops->metadata_bytes(store, &bytes, &n_files, note_name, a->foreign, error))
         return FALSE;
     a->bytes[ACCOUNT_METADATA] += bytes;
     a->n_files[ACCOUNT_METADATA] += n_files;
-    g_autoptr(GHashTable) claimed = claimed_names(world, a->stats);
     Db *db = catalog_read_begin(world->catalog);
-    gboolean ok = lookup_rows(db, ROW_LAYER, &layers, error,
-                              "SELECT * FROM layer WHERE store_id = ?1", "t", store->id);
-    catalog_read_end(world->catalog, db);
+    gboolean ok = add_known(a, db, store->id, error);
     if (ok)
-        hold_against(a, &layers, claimed);
+        add_unknown(world, a, db);
+    catalog_read_end(world->catalog, db);
     return ok;
 }

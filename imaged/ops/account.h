@@ -19,11 +19,16 @@ typedef enum {
 const char *account_kind_name(AccountKind kind);
 
 typedef struct {
+    StoreStat stat;
+    gboolean is_known; /* to the catalog */
+} AccountFile;
+
+typedef struct {
     guint64 bytes[ACCOUNT_N_KINDS];
     guint n_files[ACCOUNT_N_KINDS];
     GPtrArray *orphans;     /* slots in layers/ or trash/ that no row names (char *) */
     GPtrArray *foreign;     /* names beside the store's own folders (char *) */
-    GHashTable *stats;      /* slot -> StoreStat, of all that is in layers/ and trash/ */
+    GHashTable *files;      /* slot -> AccountFile, of all that is in layers/ and trash/ */
 } Account;
 
 gboolean account_store(World *world, Store *store, Account *ret_account, GError **error);

@@ -1,4 +1,4 @@
-/* counts.c: first every file is asked for its figures (one system call each), then those that
+/* counts.c: the files' figures come from a listing of the stores; those that
  * changed are read, in parallel, parents before children: what a diff hides of its template is taken
  * from the template's Coverage. */
 #include "imaged/ops/counts.h"
@@ -25,6 +25,7 @@ struct Counts {
     GHashTable *by_id;  /* id -> Entry */
     GPtrArray *entries; /* of Entry, in the order of the catalog */
     GHashTable *stores; /* id -> Store */
+    GHashTable *accounts; /* store id -> Account; borrowed */
 
     GMutex lock; /* guards the coverages while threads run */
     GHashTable *coverages; /* id of a frozen layer -> Coverage */
@@ -125,8 +126,11 @@ static void find_stale(Counts *c)
     c->stale = g_ptr_array_new();
     for (guint i = 0; i < c->entries->len; i++) {
         Entry *e = c->entries->pdata[i];
-        e->figures.is_missing = !e->store ||
-                                !e->store->ops->stat(e->store, STORE_LAYERS, e->slot, &e->now, NULL);
+        const Account *account = e->store ? g_hash_table_lookup(c->accounts, e->store->id) : NULL;
+        const AccountFile *file = account ? g_hash_table_lookup(account->files, e->slot) : NULL;
+        e->figures.is_missing = !file;
+        if (file)
+            e->now = file->stat;
         e->figures.disk_bytes = e->figures.is_missing ? 0 : e->now.disk_bytes;
         if (!e->figures.is_missing && !(e->has_cached && same_file(&e->cached, &e->now))) {
             e->is_stale = TRUE;
@@ -265,11 +269,12 @@ static void unref_coverage(gpointer coverage)
     coverage_unref(coverage);
 }
 
-Counts *counts_refresh(World *world, GError **error)
+Counts *counts_refresh(World *world, GHashTable *accounts, GError **error)
 {
     g_autoptr(Counts) c = g_new0(Counts, 1);
 
     c->world = world;
+    c->accounts = accounts;
     g_mutex_init(&c->lock);
     c->by_id = g_hash_table_new(g_str_hash, g_str_equal);
     c->entries = g_ptr_array_new_with_free_func(free_entry);

@@ -7,6 +7,7 @@
 
 #include "imaged/catalog/lookup.h"
 #include "imaged/job/world.h"
+#include "imaged/ops/account.h"
 
 typedef struct {
     guint64 data_bytes, zero_bytes, flattened_bytes; /* guest bytes; flattened: through the layer */
@@ -16,8 +17,9 @@ typedef struct {
 
 typedef struct Counts Counts;
 
-/* Bring the figures of all active and frozen layers up to date. */
-Counts *counts_refresh(World *world, GError **error);
+/* Bring the figures of all active and frozen layers up to date.  accounts (store id -> Account) has
+ * the files' figures as they were listed just now. */
+Counts *counts_refresh(World *world, GHashTable *accounts, GError **error);
 void counts_free(Counts *counts);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Counts, counts_free)
 

@@ -218,25 +218,23 @@ static void add_sums(Sums *total, const Sums *s)
 }
 
 /* Rows for all that is neither template nor desktop, over all stores that are online. */
-static json_t *other_rows(World *world, guint64 *ret_used, GError **error)
+static json_t *other_rows(GHashTable *accounts, guint64 *ret_used)
 {
     static const AccountKind kinds[] = { ACCOUNT_TRASH, ACCOUNT_QUARANTINE, ACCOUNT_METADATA,
                                          ACCOUNT_UNKNOWN };
-    g_autoptr(GPtrArray) ids = store_set_ids(world->stores);
     guint64 bytes[ACCOUNT_N_KINDS] = { 0 };
     guint n_files[ACCOUNT_N_KINDS] = { 0 };
     json_t *out = json_array();
+    GHashTableIter iter;
+    gpointer account;
 
     *ret_used = 0;
-    for (guint i = 0; i < ids->len; i++) {
-        g_auto(Account) account = { 0 };
-        g_autoptr(Store) store = store_set_get(world->stores, ids->pdata[i], NULL);
-        if (!store || !account_store(world, store, &account, NULL))
-            continue;
+    g_hash_table_iter_init(&iter, accounts);
+    while (g_hash_table_iter_next(&iter, NULL, &account)) {
         for (guint k = 0; k < ACCOUNT_N_KINDS; k++) {
-            bytes[k] += account.bytes[k];
-            n_files[k] += account.n_files[k];
-            *ret_used += account.bytes[k];
+            bytes[k] += ((Account *)account)->bytes[k];
+            n_files[k] += ((Account *)account)->n_files[k];
+            *ret_used += ((Account *)account)->bytes[k];
         }
     }
     json_array_append_new(out, json_pack("{s:s,s:s,s:i,s:i,s:i}", "id", "snapshots", "name",
@@ -251,8 +249,31 @@ static json_t *other_rows(World *world, guint64 *ret_used, GError **error)
     return out;
 }
 
-static json_t *make_report(World *world, GPtrArray *rows, gint64 n_largest, gboolean is_whole,
-                           GError **error)
+static void free_account(gpointer account)
+{
+    account_clear(account);
+    g_free(account);
+}
+
+/* Every online store's files: store id -> Account. */
+static GHashTable *account_stores(World *world)
+{
+    g_autoptr(GPtrArray) ids = store_set_ids(world->stores);
+    GHashTable *accounts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_account);
+
+    for (guint i = 0; i < ids->len; i++) {
+        g_autoptr(Store) store = store_set_get(world->stores, ids->pdata[i], NULL);
+        Account *account = g_new0(Account, 1);
+        if (store && account_store(world, store, account, NULL))
+            g_hash_table_insert(accounts, g_strdup(ids->pdata[i]), account);
+        else
+            free_account(account);
+    }
+    return accounts;
+}
+
+static json_t *make_report(GHashTable *accounts, GPtrArray *rows, gint64 n_largest,
+                           gboolean is_whole)
 {
     g_autofree char *now = units_format_time(units_now_ms());
     json_t *list = json_array(), *totals = json_object();
@@ -268,7 +289,7 @@ static json_t *make_report(World *world, GPtrArray *rows, gint64 n_largest, gboo
     json_t *out = json_pack("{s:s,s:s,s:s,s:o,s:o}", "id", "savings", "name", "savings",
                             "created_at", now, "rows", list, "totals", totals);
     if (is_whole) {
-        json_object_set_new(out, "other", other_rows(world, &used, error));
+        json_object_set_new(out, "other", other_rows(accounts, &used));
         put(out, "store_disk_bytes", used);
     } else {
         json_object_set_new(out, "other", json_array());
@@ -285,7 +306,8 @@ json_t *ops_report_savings(OpsCall *call, GError **error)
     if (!args_check(call, "template largest", error) ||
         !args_int(call, "largest", 0, 0, 100000, &n_largest, error))
         return NULL;
-    g_autoptr(Counts) counts = counts_refresh(call->world, error);
+    g_autoptr(GHashTable) accounts = account_stores(call->world);
+    g_autoptr(Counts) counts = counts_refresh(call->world, accounts, error);
     g_autoptr(GPtrArray) rows = counts ? collect_rows(call->world, counts, template, error) : NULL;
     if (!rows || !collect_desktops(call->world, counts, rows, error))
         return NULL;
@@ -294,5 +316,5 @@ json_t *ops_report_savings(OpsCall *call, GError **error)
                     template);
         return NULL;
     }
-    return make_report(call->world, rows, n_largest, template == NULL, error);
+    return make_report(accounts, rows, n_largest, template == NULL);
 }
