@@ -85,10 +85,8 @@ static gboolean prepare_create(BatchChunk *chunk, GError **error)
         return FALSE;
     for (guint i = 0; i < chunk->n; i++)
         put_facts(chunk, i, &p, &base, now);
-    gboolean one = json_array_size(chunk->items) == 1;
-    changes_event(chunk->changes, "desktop.create", "info",
-                  one ? batch_text(chunk, 0, "name") : p.version_name, job_owner(chunk->job),
-                  "created %u desktop%s from %s", chunk->n, one ? "" : "s", p.version_name);
+    g_autofree char *things = g_strdup_printf("desktops from %s", p.version_name);
+    batch_event(chunk, "desktop.create", "created", things);
     return TRUE;
 }
 
@@ -156,44 +154,24 @@ static gboolean trash_one(BatchChunk *chunk, guint i, Db *db, GError **error)
     changes_put(chunk->changes, ROW_DESKTOP, &desktop, desktop.store_id);
     changes_put(chunk->changes, ROW_LAYER, &layer, layer.store_id);
     changes_put(chunk->changes, ROW_TRASH, &trash, layer.store_id);
-    json_object_set_new(batch_item(chunk, i), "moved_slot", json_string(layer.slot));
-    json_object_set_new(batch_item(chunk, i), "moved_store", json_string(layer.store_id));
+    batch_move_later(chunk, i, layer.store_id, layer.slot);
     return TRUE;
 }
 
 static gboolean prepare_delete(BatchChunk *chunk, GError **error)
 {
-    guint n = 0;
     Db *db = catalog_read_begin(chunk->world->catalog);
 
     for (guint i = 0; i < chunk->n; i++)
-        n += trash_one(chunk, i, db, &chunk->errors[i]);
+        trash_one(chunk, i, db, &chunk->errors[i]);
     catalog_read_end(chunk->world->catalog, db);
-    gboolean one = json_array_size(chunk->items) == 1;
-    if (n)
-        changes_event(chunk->changes, "desktop.delete", "info",
-                      one ? batch_text(chunk, 0, "name") : NULL, job_owner(chunk->job),
-                      "moved %u desktop%s to the trash", n, one ? "" : "s");
+    batch_event(chunk, "desktop.delete", "moved to the trash:", "desktops");
     return TRUE;
-}
-
-static void complete_delete(BatchChunk *chunk)
-{
-    for (guint i = 0; i < chunk->n; i++) {
-        const char *slot = batch_text(chunk, i, "moved_slot");
-        const char *store_id = batch_text(chunk, i, "moved_store");
-        g_autoptr(Store) store = slot && !chunk->errors[i]
-                                     ? store_set_peek(chunk->world->stores, store_id)
-                                     : NULL;
-        /* If it fails, the sweep at the next start moves it. */
-        if (store)
-            store->ops->move(store, &slot, 1, STORE_LAYERS, STORE_TRASH, FALSE, NULL, NULL);
-    }
 }
 
 static gboolean run_delete(Job *job, gpointer world, GError **error)
 {
-    static const BatchType type = { prepare_delete, NULL, complete_delete };
+    static const BatchType type = { prepare_delete, NULL, batch_move_now };
 
     return batch_run(job, world, &type, error);
 }

@@ -121,8 +121,7 @@ static void put_replaced(BatchChunk *chunk, guint i, const DesktopRow *desktop, 
     trash_layer(old);
     changes_put(chunk->changes, ROW_LAYER, old, old->store_id);
     changes_put(chunk->changes, ROW_TRASH, &trash, old->store_id);
-    json_object_set_new(batch_item(chunk, i), "moved_slot", json_string(old->slot));
-    json_object_set_new(batch_item(chunk, i), "moved_store", json_string(old->store_id));
+    batch_move_later(chunk, i, old->store_id, old->slot);
 }
 
 static void put_reset(BatchChunk *chunk, guint i, Reset *r, gint64 now)
@@ -204,7 +203,6 @@ static gboolean prepare_reset(BatchChunk *chunk, GError **error)
 {
     Reset *resets = g_new0(Reset, chunk->n);
     gint64 now = units_now_ms();
-    guint n = 0;
     Db *db = catalog_read_begin(chunk->world->catalog);
 
     for (guint i = 0; i < chunk->n; i++)
@@ -215,13 +213,9 @@ static gboolean prepare_reset(BatchChunk *chunk, GError **error)
         if (chunk->errors[i] || resets[i].is_done)
             continue;
         put_reset(chunk, i, &resets[i], now);
-        n++;
     }
-    gboolean one = json_array_size(chunk->items) == 1;
-    if (ok && n)
-        changes_event(chunk->changes, "desktop.reset", "info",
-                      one ? batch_text(chunk, 0, "name") : NULL, job_owner(chunk->job),
-                      "re-imaged %u desktop%s", n, one ? "" : "s");
+    if (ok)
+        batch_event(chunk, "desktop.reset", "re-imaged", "desktops");
     if (!ok)
         undo_reset(chunk);
     for (guint i = 0; i < chunk->n; i++)
@@ -230,23 +224,9 @@ static gboolean prepare_reset(BatchChunk *chunk, GError **error)
     return ok;
 }
 
-void reimage_complete(BatchChunk *chunk)
-{
-    for (guint i = 0; i < chunk->n; i++) {
-        const char *slot = batch_text(chunk, i, "moved_slot");
-        const char *store_id = batch_text(chunk, i, "moved_store");
-        g_autoptr(Store) store = slot && !chunk->errors[i]
-                                     ? store_set_peek(chunk->world->stores, store_id)
-                                     : NULL;
-        /* If it fails, the sweep at the next start moves it: either place is right. */
-        if (store)
-            store->ops->move(store, &slot, 1, STORE_LAYERS, STORE_TRASH, FALSE, NULL, NULL);
-    }
-}
-
 static gboolean run_reset(Job *job, gpointer world, GError **error)
 {
-    static const BatchType type = { prepare_reset, undo_reset, reimage_complete };
+    static const BatchType type = { prepare_reset, undo_reset, batch_move_now };
 
     return batch_run(job, world, &type, error);
 }
@@ -348,7 +328,6 @@ gboolean reimage_swap(BatchChunk *chunk, guint i, Db *db, const TrashRow *entry,
 
 static gboolean prepare_undo(BatchChunk *chunk, GError **error)
 {
-    guint n = 0;
     Db *db = catalog_read_begin(chunk->world->catalog);
 
     for (guint i = 0; i < chunk->n; i++) {
@@ -358,22 +337,19 @@ static gboolean prepare_undo(BatchChunk *chunk, GError **error)
                 g_clear_error(&chunk->errors[i]);
             continue;
         }
-        n += reimage_swap(chunk, i, db, &entry, batch_text(chunk, i, "trash"), "undo",
+        reimage_swap(chunk, i, db, &entry, batch_text(chunk, i, "trash"), "undo",
                           &chunk->errors[i]);
     }
     catalog_read_end(chunk->world->catalog, db);
-    gboolean one = json_array_size(chunk->items) == 1;
-    if (n)
-        changes_event(chunk->changes, "desktop.undo-reset", "info",
-                      one ? batch_text(chunk, 0, "name") : NULL, job_owner(chunk->job),
-                      "brought back the former disk of %u desktop%s", n, one ? "" : "s");
+    batch_event(chunk, "desktop.undo-reset", "brought back the former disk:",
+                "desktops");
     return TRUE;
 }
 
 static gboolean run_undo(Job *job, gpointer world, GError **error)
 {
     /* Nothing to undo: a disk moved back to layers/ is found there as well as in trash/. */
-    static const BatchType type = { prepare_undo, NULL, reimage_complete };
+    static const BatchType type = { prepare_undo, NULL, batch_move_now };
 
     return batch_run(job, world, &type, error);
 }

@@ -20,10 +20,7 @@ gboolean reimage_plan_undo(World *world, const LookupRows *desktops, BatchPlan *
                            GError **error);
 
 /* For trash.c, which swaps in any disk: lay item i's disk of this entry under its desktop, putting
- * the present disk into the trash as new_trash_id with this reason.  Fills the chunk's changes and
- * sets moved_slot/moved_store on the item for reimage_complete(). */
+ * the present disk into the trash as new_trash_id with this reason.  Fills the chunk's changes, and
+ * its moves for batch_move_now(). */
 gboolean reimage_swap(BatchChunk *chunk, guint i, Db *db, const TrashRow *entry,
                       const char *new_trash_id, const char *reason, GError **error);
-
-/* Move what the chunk's items replaced to the trash folder. */
-void reimage_complete(BatchChunk *chunk);

@@ -14,7 +14,7 @@
 
 #define PURGE_CHUNK 1000u
 #define STEP_PAUSE_US 60000
-#define SMALL_FILE (1 * MIB) /* of these, many are deleted between two pauses */
+#define SMALL_FILE (4 * MIB) /* of these, many are deleted between two pauses */
 
 gboolean trash_plan_empty(World *world, const json_t *ids, BatchPlan *plan, GError **error)
 {
@@ -233,6 +233,7 @@ static gboolean run_empty(Job *job, gpointer data, GError **error)
     World *world = data;
     Reclaimed sum = { .job = job };
     guint n_total = (guint)json_array_size(json_object_get(job_plan(job), "items")), n_done = 0, n;
+    gint64 started = units_now_ms();
 
     do {
         if (!job_check(job, error) || !purge_some(job, world, &n, error))
@@ -247,10 +248,11 @@ static gboolean run_empty(Job *job, gpointer data, GError **error)
         changes_event(changes, "trash.empty", "info", NULL, job_owner(job),
                       "gave back %u trash entries", n_done);
     json_t *rejected = json_object_get(job_plan(job), "rejected");
-    json_t *result = json_pack("{s:I,s:I,s:I,s:I,s:O}", "n_done", (json_int_t)n_done, "n_failed",
+    json_t *result = json_pack("{s:I,s:I,s:I,s:I,s:I,s:O}", "n_done", (json_int_t)n_done, "n_failed",
                                (json_int_t)json_array_size(rejected), "n_kept",
                                (json_int_t)(n_total - MIN(n_done, n_total)), "freed_bytes",
-                               (json_int_t)sum.freed, "items", rejected);
+                               (json_int_t)sum.freed, "elapsed_ms",
+                               (json_int_t)(units_now_ms() - started), "items", rejected);
     return job_commit_done(job, changes, result, error);
 }
 

@@ -166,7 +166,7 @@ static gboolean prepare_restore(BatchChunk *chunk, GError **error)
 
 static gboolean run_restore(Job *job, gpointer world, GError **error)
 {
-    static const BatchType type = { prepare_restore, NULL, reimage_complete };
+    static const BatchType type = { prepare_restore, NULL, batch_move_now };
 
     return batch_run(job, world, &type, error);
 }

@@ -22,7 +22,7 @@ typedef struct {
 gboolean template_plan_import(World *world, const TemplateImport *import, JobRequest *ret_request,
                               GError **error);
 
-/* Plan the deletion of one version (NAME:VERSION) or all of them (NAME).  Refused (INVALID, with
+/* Plan the deletion of one version (NAME:VERSION) or all of them (NAME).  Refused (BUSY, with
  * the list and the way out) while desktops stand on it. */
 gboolean template_plan_delete(World *world, const char *ref, BatchPlan *plan, GError **error);
 

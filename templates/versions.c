@@ -107,12 +107,12 @@ static gboolean check_unused(Db *db, const char *version_id, GError **error)
     if (!n)
         return TRUE;
     g_autofree char *name = lookup_version_name(db, version_id);
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
                 "%" G_GINT64_FORMAT " desktop%s stand%s on %s: %s%s", n, n == 1 ? "" : "s",
                 n == 1 ? "s" : "", name, list->str, n > 10 ? ", ..." : "");
     imaged_error_hint(error, "move them with 'imagectl desktop reset --template %s --to VERSION', or"
-                             " delete them; to keep them but make no new ones: imagectl template"
-                             " retire %s", name, name);
+                             " delete them with 'imagectl desktop delete --template %s'; to keep them but make no new ones: imagectl template"
+                             " retire %s", name, name, name);
     return FALSE;
 }
 
@@ -163,6 +163,8 @@ static void trash_layers(Db *db, BatchChunk *chunk, guint i, LookupRows *layers)
         layer->state = g_strdup("trashed");
         layer->place = g_strdup(has_child ? "layers" : "trash");
         changes_put(chunk->changes, ROW_LAYER, layer, layer->store_id);
+        if (!has_child)
+            batch_move_later(chunk, i, layer->store_id, layer->slot);
     }
 }
 
@@ -230,8 +232,7 @@ static gboolean prepare_delete(BatchChunk *chunk, GError **error)
 
 static gboolean run_delete(Job *job, gpointer world, GError **error)
 {
-    /* The files that leave layers/ are moved by the sweep, when nothing waits for it. */
-    static const BatchType type = { prepare_delete, NULL, NULL };
+    static const BatchType type = { prepare_delete, NULL, batch_move_now };
 
     return batch_run(job, world, &type, error);
 }

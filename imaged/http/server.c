@@ -24,12 +24,23 @@
 #define IDLE_SECONDS 120
 #define MAX_WAIT_S 60
 
+#define ANSWERS_KEPT 256
+
 struct Server {
     World *world;
     struct MHD_Daemon *mhd;
     char *path;
     gint is_stopping; /* atomic */
+
+    GMutex lock;         /* guards the answers kept for requests that come twice */
+    GHashTable *answers; /* idempotency key -> Kept */
+    GQueue keys;         /* of answers, the oldest first */
 };
+
+typedef struct {
+    char *hash; /* of the request */
+    json_t *body;
+} Kept;
 
 typedef struct {
     GByteArray *body;
@@ -155,6 +166,43 @@ static enum MHD_Result answer_job(Server *s, struct MHD_Connection *c, const cha
     return answer_json(c, is_open ? 202 : 200, job);
 }
 
+static void free_kept(gpointer data)
+{
+    Kept *kept = data;
+
+    g_free(kept->hash);
+    json_decref(kept->body);
+    g_free(kept);
+}
+
+/* Jobs remember their keys in the catalog; the answers of short changes are kept here for a while,
+ * so that a client that lost its connection may ask again. */
+static void keep_answer(Server *s, const char *key, const char *hash, json_t *body)
+{
+    Kept *kept = g_new0(Kept, 1);
+    char *copy = g_strdup(key);
+
+    kept->hash = g_strdup(hash);
+    kept->body = json_deep_copy(body);
+    g_mutex_lock(&s->lock);
+    if (!g_hash_table_contains(s->answers, key))
+        g_queue_push_tail(&s->keys, copy);
+    g_hash_table_replace(s->answers, copy, kept);
+    if (s->keys.length > ANSWERS_KEPT)
+        g_hash_table_remove(s->answers, g_queue_pop_head(&s->keys));
+    g_mutex_unlock(&s->lock);
+}
+
+/* TRUE if the key is known: *ret_body is the first answer, or NULL if that was for another request. */
+static gboolean find_answer(Server *s, const char *key, const char *hash, json_t **ret_body)
+{
+    g_mutex_lock(&s->lock);
+    const Kept *kept = g_hash_table_lookup(s->answers, key);
+    *ret_body = kept && g_str_equal(kept->hash, hash) ? json_deep_copy(kept->body) : NULL;
+    g_mutex_unlock(&s->lock);
+    return kept != NULL;
+}
+
 static enum MHD_Result run(Server *s, struct MHD_Connection *c, const Route *route, json_t *args,
                            const char *hash)
 {
@@ -167,6 +215,11 @@ static enum MHD_Result run(Server *s, struct MHD_Connection *c, const Route *rou
 
     if (key && (strlen(key) > 200 || !*key))
         return refuse(c, 400, IMAGED_ERROR_INVALID, "the idempotency key is too long or empty");
+    json_t *before;
+    if (key && find_answer(s, key, hash, &before))
+        return before ? answer_json(c, 200, before)
+                      : refuse(c, 409, IMAGED_ERROR_EXISTS,
+                               "the idempotency key was used for another request");
     if (wait && route->function == ops_job_show && json_object_get(args, "job"))
         job_wait(s->world->jobs, json_string_value(json_object_get(args, "job")), wait);
     json_t *out = route->function(&call, &error);
@@ -175,6 +228,8 @@ static enum MHD_Result run(Server *s, struct MHD_Connection *c, const Route *rou
         json_decref(out);
         return answer_error(c, error);
     }
+    if (key && out && !id)
+        keep_answer(s, key, hash, out);
     return id ? answer_job(s, c, id, wait) : answer_json(c, 200, out ? out : json_null());
 }
 
@@ -274,6 +329,15 @@ static int listen_on(const char *path, const char *group, GError **error)
     return result;
 }
 
+static void free_server(Server *s)
+{
+    g_queue_clear(&s->keys);
+    g_hash_table_unref(s->answers);
+    g_mutex_clear(&s->lock);
+    g_free(s->path);
+    g_free(s);
+}
+
 Server *server_start(World *world, const char *path, const char *group, GError **error)
 {
     int fd = listen_on(path, group, error);
@@ -283,6 +347,9 @@ Server *server_start(World *world, const char *path, const char *group, GError *
     Server *s = g_new0(Server, 1);
     s->world = world;
     s->path = g_strdup(path);
+    s->answers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_kept);
+    g_mutex_init(&s->lock);
+    g_queue_init(&s->keys);
     s->mhd = MHD_start_daemon(
         MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
             MHD_USE_ITC,
@@ -293,8 +360,7 @@ Server *server_start(World *world, const char *path, const char *group, GError *
     if (!s->mhd) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "cannot serve HTTP");
         close(fd);
-        g_free(s->path);
-        g_free(s);
+        free_server(s);
         return NULL;
     }
     return s;
@@ -305,6 +371,5 @@ void server_stop(Server *s)
     g_atomic_int_set(&s->is_stopping, 1);
     MHD_stop_daemon(s->mhd);
     unlink(s->path);
-    g_free(s->path);
-    g_free(s);
+    free_server(s);
 }

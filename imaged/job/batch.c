@@ -26,6 +26,46 @@ gboolean batch_lock(BatchChunk *chunk, guint i, Store *store, const char *slot)
     return TRUE;
 }
 
+void batch_move_later(BatchChunk *chunk, guint i, const char *store_id, const char *slot)
+{
+    json_t *item = batch_item(chunk, i), *list = json_object_get(item, "moves");
+
+    if (!list)
+        json_object_set_new(item, "moves", list = json_array());
+    json_array_append_new(list, json_pack("[s,s]", store_id, slot));
+}
+
+void batch_move_now(BatchChunk *chunk)
+{
+    for (guint i = 0; i < chunk->n; i++) {
+        json_t *list = json_object_get(batch_item(chunk, i), "moves"), *move;
+        size_t k;
+        json_array_foreach(list, k, move) {
+            const char *slot = json_string_value(json_array_get(move, 1));
+            g_autoptr(Store) store = store_set_peek(chunk->world->stores,
+                                                    json_string_value(json_array_get(move, 0)));
+            if (store && !chunk->errors[i])
+                store->ops->move(store, &slot, 1, STORE_LAYERS, STORE_TRASH, FALSE, NULL, NULL);
+        }
+    }
+}
+
+void batch_event(BatchChunk *chunk, const char *kind, const char *verb, const char *things)
+{
+    gsize total = json_array_size(chunk->items), n_failed = chunk->n_failed;
+
+    for (guint i = 0; i < chunk->n; i++)
+        n_failed += chunk->errors[i] != NULL;
+    if (chunk->first + chunk->n < total || n_failed == total)
+        return;
+    if (total == 1)
+        changes_event(chunk->changes, kind, "info", batch_text(chunk, 0, "name"),
+                      job_owner(chunk->job), "%s", verb);
+    else
+        changes_event(chunk->changes, kind, "info", NULL, job_owner(chunk->job), "%s %zu %s", verb,
+                      total - n_failed, things);
+}
+
 static json_t *failed_item(const char *id, const char *name, json_t *error)
 {
     json_t *item = json_object();
@@ -122,7 +162,8 @@ gboolean batch_run(Job *job, World *world, const BatchType *type, GError **error
             break;
         BatchChunk chunk = { .job = job, .world = world, .plan = plan, .items = items, .first = at,
                              .n = MIN(CHUNK, total - at), .changes = changes_new(),
-                             .locks = g_array_new(FALSE, FALSE, sizeof(ImageLock)) };
+                             .locks = g_array_new(FALSE, FALSE, sizeof(ImageLock)),
+                             .n_failed = json_object_size(failed) };
         chunk.errors = g_new0(GError *, chunk.n);
         ok = run_chunk(&chunk, type, failed, started, error);
         at += chunk.n;

@@ -18,6 +18,7 @@ typedef struct {
     GError **errors;  /* n of them: an item's failure; set by prepare */
     Changes *changes; /* filled by prepare */
     GArray *locks;    /* of ImageLock */
+    gsize n_failed;   /* items that failed in the chunks before */
 } BatchChunk;
 
 typedef struct {
@@ -36,6 +37,16 @@ const char *batch_text(const BatchChunk *chunk, guint i, const char *key);
 
 /* Take QEMU's writer lock on a layer for the chunk; on failure the item's error is set. */
 gboolean batch_lock(BatchChunk *chunk, guint i, Store *store, const char *slot);
+
+/* Remember that a slot of a store goes to its trash folder once the chunk's facts are committed, and
+ * do that (the complete function of most types).  What a stop leaves unmoved, the sweep at the next
+ * start moves: either folder is right. */
+void batch_move_later(BatchChunk *chunk, guint i, const char *store_id, const char *slot);
+void batch_move_now(BatchChunk *chunk);
+
+/* With the last chunk: an event for the whole batch, "VERB 12 desktops", or of the one item by its
+ * name.  To be called by prepare, when the items' errors are known. */
+void batch_event(BatchChunk *chunk, const char *kind, const char *verb, const char *things);
 
 /* ---- Building a plan ---- */
 

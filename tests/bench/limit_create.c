@@ -31,8 +31,10 @@ static int open_folder(int dir, const char *name)
 
 static void make_name(char *name, guint64 generation, guint64 i)
 {
-    snprintf(name, NAME_SIZE, "%016" G_GINT64_MODIFIER "x%016" G_GINT64_MODIFIER "x",
-             i * 0x9e3779b97f4a7c15ull, generation << 32 | i); /* spread like our ids */
+    guint64 spread = (i + 1) * 0x9e3779b97f4a7c15u; /* as random as our ids */
+
+    snprintf(name, NAME_SIZE, "%016" G_GINT64_MODIFIER "x%016" G_GINT64_MODIFIER "x", spread,
+             generation << 32 | i);
 }
 
 static void move(int from, int to, guint64 generation, guint64 i)

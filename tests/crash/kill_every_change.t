@@ -20,7 +20,7 @@ run_point() {
     shift
     load_state "$from"
     if start_daemon "kill:$at"; then
-        "$@" >/dev/null 2>&1
+        ctl_until_crash "$@" >/dev/null 2>&1
         acked=$?
         wait_idle
     fi
@@ -48,7 +48,7 @@ $(diff <(echo "$old") <(echo "$new"))"
     store_is_clean || { diag "$where"; return 1; }
     rebuild_is_same || { diag "$where"; return 1; }
     if [ "$now" = "$old" ] && [ "$old" != "$new" ]; then
-        "$@" >/dev/null 2>"$work/again.err" || {
+        ctl "$@" >/dev/null 2>"$work/again.err" || {
             diag "$where: it can't be done any more: $(cat "$work/again.err")"
             return 1
         }
@@ -75,7 +75,7 @@ each_point() {
     wait_idle
     old=$(signature)
     base=$(n_changes)
-    if ! "$@" >/dev/null 2>"$work/first.err"; then
+    if ! ctl "$@" >/dev/null 2>"$work/first.err"; then
         not_ok "$name: fails without a fault: $(cat "$work/first.err")"
         kill_daemon
         return
@@ -117,29 +117,29 @@ note_ids
 stop_daemon
 save_state two
 
-each_point one "template import" ctl template import fresh "$work/golden4.raw" --format raw
-each_point one "template import, next version" ctl template import win "$work/golden4.raw" --format raw
-each_point one "desktop create" ctl desktop create x --template win
-each_point one "desktop create, 3" ctl desktop create x y z --template win:1
-each_point one "desktop reset" ctl desktop reset b --yes
-each_point one "desktop reset, 3" ctl desktop reset a b c --yes
-each_point one "desktop reset --to" ctl desktop reset b --to 1 --yes
-each_point one "desktop undo-reset" ctl desktop undo-reset a --yes
-each_point one "desktop delete" ctl desktop delete b --yes
-each_point one "desktop delete, all" ctl desktop delete --template win --yes
-each_point one "desktop rename" ctl desktop rename b bee
-each_point one "trash restore, disk" ctl trash restore "$disk"
-each_point one "trash restore, desktop" ctl trash restore "$desktop"
-each_point one "trash restore, template" ctl trash restore "$version"
-each_point one "trash empty" ctl trash empty --yes
-each_point one "template publish" ctl template publish lin
-each_point one "template retire" ctl template retire win:2
-each_point one "template rename" ctl template rename win windows
-each_point one "template delete" ctl template delete lin --yes
-each_point one "catalog backup" ctl catalog backup
-each_point one "store add" ctl store add more "$state/more"
-each_point two "store remove" ctl store remove spare --yes
-each_point two "desktop move" ctl desktop move b c --to side
-each_point two "desktop move, back" ctl desktop move s --to default
-each_point two "store drain" ctl store drain side --to default
+each_point one "template import" template import fresh "$work/golden4.raw" --format raw
+each_point one "template import, next version" template import win "$work/golden4.raw" --format raw
+each_point one "desktop create" desktop create x --template win
+each_point one "desktop create, 3" desktop create x y z --template win:1
+each_point one "desktop reset" desktop reset b --yes
+each_point one "desktop reset, 3" desktop reset a b c --yes
+each_point one "desktop reset --to" desktop reset b --to 1 --yes
+each_point one "desktop undo-reset" desktop undo-reset a --yes
+each_point one "desktop delete" desktop delete b --yes
+each_point one "desktop delete, all" desktop delete --template win --yes
+each_point one "desktop rename" desktop rename b bee
+each_point one "trash restore, disk" trash restore "$disk"
+each_point one "trash restore, desktop" trash restore "$desktop"
+each_point one "trash restore, template" trash restore "$version"
+each_point one "trash empty" trash empty --yes
+each_point one "template publish" template publish lin
+each_point one "template retire" template retire win:2
+each_point one "template rename" template rename win windows
+each_point one "template delete" template delete lin --yes
+each_point one "catalog backup" catalog backup
+each_point one "store add" store add more "$state/more"
+each_point two "store remove" store remove spare --yes
+each_point two "desktop move" desktop move b c --to side
+each_point two "desktop move, back" desktop move s --to default
+each_point two "store drain" store drain side --to default
 finish

@@ -125,11 +125,24 @@ ctl() {
     timeout 30 "$BUILD/imagectl" --state "$state" "$@"
 }
 
+# Like ctl, but ends with the daemon: imagectl itself waits some seconds for one that has gone.
+ctl_until_crash() {
+    local pid
+    timeout 30 "$BUILD/imagectl" --state "$state" "$@" &
+    pid=$!
+    while kill -0 $pid 2>/dev/null; do
+        is_alive || kill -TERM $pid 2>/dev/null
+        sleep 0.003
+    done
+    wait $pid
+}
+
 # Wait until no job is queued or running.
 wait_idle() {
     local i n
     for ((i = 0; i < 500; i++)); do
-        n=$(ctl status -o json 2>/dev/null | jq .n_jobs_running) || return 1
+        is_alive || return 1
+        n=$(ctl_until_crash status -o json 2>/dev/null | jq .n_jobs_running) || return 1
         [ "$n" = 0 ] && return 0
         [ -n "$n" ] || return 1
         sleep 0.02
@@ -246,7 +259,7 @@ catalog_is_sound() {
 
 # Lose the catalog, make it anew from the stores, and see that nothing has changed.
 rebuild_is_same() {
-    local before after stores
+    local before after stores name location
     stores=$(ctl store list -o json | jq -r '.[] | select(.is_default | not) | "\(.name) \(.location)"')
     before=$(all_lists)
     stop_daemon || diag "it did not stop by itself"

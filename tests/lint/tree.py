@@ -38,7 +38,7 @@ PACKAGES = {
 PACKAGES_BY_POSITION = {
     "curl": "curl", "jq": "jq", "strace": "strace", "faketime": "faketime", "tmux": "tmux",
     "perl": "perl prove", "cpio": "cpio", "syslinux": "syslinux extlinux", "clang": "clang",
-    "gcc": "gcc", "make": "make", "procps": "ps pgrep pkill free top", "psmisc": "fuser killall",
+    "gcc": "gcc", "make": "make", "procps": "ps pgrep pkill", "psmisc": "fuser killall",
     "iproute2": "ip ss tc", "socat": "socat", "fio": "fio", "xxd": "xxd", "file": "file",
     "openssl": "openssl", "bc": "bc", "gdb": "gdb", "valgrind": "valgrind", "zstd": "zstd",
     "rsync": "rsync", "attr": "setfattr getfattr", "lsof": "lsof", "time": "/usr/bin/time",

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# run.sh BUILD_DIR: how fast and how small imaged is (this is `make bench`).
+#
+# One table of ours, the peer (QEMU's tools, as one would use them without imaged) and the limit (a
+# bare C loop that does the same I/O, limit_*.c), from one run; the same in BUILD_DIR/bench.json.
+# A missed goal is a result, not a failure: the exit code is 0.
+#
+#   BENCH_ONLY=create,reset  only these lines: create reset report check growth chain latency daemon
+#   BENCH_QUICK=1            small counts, to try the benchmark itself
+#   BENCH_ROUNDS=N           rounds of what is repeated; medians are shown (default 3)
+#   BENCH_DIR=DIR            where the scratch folder goes (default TMPDIR); needs 15 GB
+#   KEEP=1                   keep the scratch folder
+#
+# Run it alone on the machine.
+set -u
+export LC_ALL=C
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+[ $# -eq 1 ] || { echo "usage: run.sh BUILD_DIR" >&2; exit 64; }
+build=$(cd "$1" && pwd) || exit 1
+bench=$build/bench cowtool=$build/tests/cowtool mkmeta=$build/tests/mkmeta
+top=$(mktemp -d "${BENCH_DIR:-${TMPDIR:-/tmp}}/imgb.XXXXXX") || exit 1
+trap 'exit 1' INT TERM
+. "$here/lib.sh"
+trap cleanup EXIT
+unset IMAGED_STATE IMAGED_SOCKET IMAGED_URL
+chattr +T "$top" 2>/dev/null || true # only ext4 knows it
+: >"$top/rows"
+
+rounds=${BENCH_ROUNDS:-3}
+if [ "${BENCH_QUICK:-}" ]; then
+    rounds=${BENCH_ROUNDS:-1}
+    n_desktops=500 n_peer=30 n_map=20 big_image=64G n_writes=1000 n_reads=5000 n_layers=32
+    n_resets=100 big_mib=512 n_big=2
+else
+    n_desktops=5000 n_peer=300 n_map=100 big_image=1T n_writes=16000 n_reads=50000 n_layers=32
+    n_resets=500 big_mib=4096 n_big=4
+fi
+n_threads=$(nproc)
+
+. "$here/desktops.sh"
+. "$here/report.sh"
+. "$here/images.sh"
+. "$here/latency.sh"
+
+machine=$(printf '%s cores, %s MiB, Linux %s, %s, %s' "$n_threads" \
+    "$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)" "$(uname -r)" \
+    "$(stat -f -c %T "$top")" "$(qemu-img --version | head -n 1)")
+
+begin=$SECONDS
+selected create reset daemon && bench_desktops
+selected report && bench_report
+selected check && bench_check
+selected growth && bench_growth
+selected chain && bench_chain
+selected latency && bench_latency
+
+echo "$machine"
+[ "${BENCH_QUICK:-}" ] && echo "BENCH_QUICK: counts too small to judge by"
+echo
+print_table
+echo
+echo "Times are medians of $rounds rounds, ours, peer and limit in turn.  Notes:"
+print_notes
+write_json "$machine" >"$build/bench.json"
+missed=$(judge | awk -F '\t' '$8 == "NO" { n++; print "  " $1 } END { exit !n }') &&
+    printf '\nMISSED:\n%s\n' "$missed" || printf '\nall goals met\n'
+echo "($((SECONDS - begin)) s; also in $1/bench.json)"
+exit 0
