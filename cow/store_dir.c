@@ -404,6 +404,13 @@ static gboolean sweep(const char *name, const StoreStat *stat, gpointer user, GE
     return durable_unlink(*(int *)user, name, error);
 }
 
+static gboolean sweep_all(DirStore *s, GError **error)
+{
+    return store_dir_visit_folder(s->place[STORE_TMP], sweep, &s->place[STORE_TMP], error) &&
+           durable_unlink(s->root, "." JOURNAL_NAME ".new", error) &&
+           durable_unlink(s->root, "." MARKER_NAME ".new", error);
+}
+
 Store *store_dir_open(const char *location, const StoreOpenOptions *options, GError **error)
 {
     DirStore *s = g_new0(DirStore, 1);
@@ -417,8 +424,7 @@ Store *store_dir_open(const char *location, const StoreOpenOptions *options, GEr
     if (!g_path_is_absolute(location)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                     "a store's location is an absolute path");
-    } else if (open_store(s, options, error) &&
-               store_dir_visit_folder(s->place[STORE_TMP], sweep, &s->place[STORE_TMP], error)) {
+    } else if (open_store(s, options, error) && sweep_all(s, error)) {
         return &s->base;
     }
     free_store(&s->base);

@@ -196,6 +196,27 @@ static gboolean reclaim_file(Reclaimed *sum, Store *store, const char *slot, GEr
     return TRUE;
 }
 
+/* Copies of templates in stores that are being drained go when nothing stands on them any more. */
+static gboolean drop_drained_copies(Job *job, World *world, GError **error)
+{
+    g_auto(LookupRows) layers = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = lookup_rows(db, ROW_LAYER, &layers, error,
+                              "SELECT l.* FROM layer l JOIN store s ON s.id = l.store_id JOIN version"
+                              " v ON v.id = l.owner_id WHERE s.state = 'draining' AND"
+                              " l.state = 'frozen' AND v.layer_id <> l.id AND NOT EXISTS (SELECT 1"
+                              " FROM layer c WHERE c.parent_id = l.id)",
+                              "");
+
+    catalog_read_end(world->catalog, db);
+    if (!ok || layers.rows->len == 0)
+        return ok;
+    Changes *changes = changes_new();
+    for (guint i = 0; i < layers.rows->len; i++)
+        reclaim_layer(changes, layers.rows->pdata[i]);
+    return job_commit(job, changes, job_step(job) + 1, error);
+}
+
 /* Give back every layer that is marked for it, and forget it. */
 static gboolean reclaim_all(Job *job, World *world, Reclaimed *sum, GError **error)
 {
@@ -239,7 +260,7 @@ static gboolean run_empty(Job *job, gpointer data, GError **error)
         if (!job_check(job, error) || !purge_some(job, world, &n, error))
             return FALSE;
         n_done += n;
-        if (!reclaim_all(job, world, &sum, error))
+        if (!drop_drained_copies(job, world, error) || !reclaim_all(job, world, &sum, error))
             return FALSE;
         job_progress(job, MIN(n_done, n_total), n_total);
     } while (n > 0);

@@ -147,7 +147,9 @@ static gboolean take_progress(guint64 offset, gpointer user, GError **error)
     job_progress(import->job, MIN(offset, import->size), import->size);
     if (offset >= import->next_check) { /* stop before the store is full, not after */
         import->next_check = offset + SPACE_CHECK_EVERY;
-        if (!world_check_space(import->world, import->store, SPACE_CHECK_EVERY, error))
+        if (!world_check_space(import->world, import->store,
+                               MIN(SPACE_CHECK_EVERY, import->size - MIN(offset, import->size)),
+                               error))
             return FALSE;
     }
     return job_check(import->job, error);

@@ -73,6 +73,10 @@ Db *db_open(const char *uri, gboolean is_writer, GError **error)
                              : "PRAGMA query_only=ON;",
                    error))
         return NULL;
+    /* The log stays when we stop: a start on a full file system needs neither space nor inode. */
+    int keep = 1;
+    if (is_writer)
+        sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
     return g_steal_pointer(&db);
 }
 

@@ -185,9 +185,14 @@ static void keep_answer(Server *s, const char *key, const char *hash, json_t *bo
     kept->hash = g_strdup(hash);
     kept->body = json_deep_copy(body);
     g_mutex_lock(&s->lock);
-    if (!g_hash_table_contains(s->answers, key))
-        g_queue_push_tail(&s->keys, copy);
-    g_hash_table_replace(s->answers, copy, kept);
+    if (g_hash_table_contains(s->answers, key)) { /* it came twice at once: the first one stays */
+        g_mutex_unlock(&s->lock);
+        free_kept(kept);
+        g_free(copy);
+        return;
+    }
+    g_queue_push_tail(&s->keys, copy);
+    g_hash_table_insert(s->answers, copy, kept);
     if (s->keys.length > ANSWERS_KEPT)
         g_hash_table_remove(s->answers, g_queue_pop_head(&s->keys));
     g_mutex_unlock(&s->lock);

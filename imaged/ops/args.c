@@ -47,6 +47,19 @@ const char *args_text(const OpsCall *call, const char *key, gboolean needed, GEr
     return NULL;
 }
 
+gboolean args_are_texts(const OpsCall *call, const char *keys, GError **error)
+{
+    g_auto(GStrv) names = g_strsplit(keys, " ", -1);
+    GError *local = NULL;
+
+    for (guint i = 0; names[i] && !local; i++)
+        args_text(call, names[i], FALSE, &local);
+    if (!local)
+        return TRUE;
+    g_propagate_error(error, local);
+    return FALSE;
+}
+
 gboolean args_int(const OpsCall *call, const char *key, gint64 fallback, gint64 min, gint64 max,
                   gint64 *ret, GError **error)
 {

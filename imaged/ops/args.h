@@ -9,6 +9,9 @@ gboolean args_check(const OpsCall *call, const char *allowed, GError **error);
 /* A text; NULL if it is not there (an error if needed is set).  Wrong types: *error and NULL. */
 const char *args_text(const OpsCall *call, const char *key, gboolean needed, GError **error);
 
+/* Is each of these (separated by spaces) absent, null or a text?  INVALID names the one that isn't. */
+gboolean args_are_texts(const OpsCall *call, const char *keys, GError **error);
+
 /* A number (also as text, from a query) between min and max; fallback if it is not there. */
 gboolean args_int(const OpsCall *call, const char *key, gint64 fallback, gint64 min, gint64 max,
                   gint64 *ret, GError **error);

@@ -33,7 +33,9 @@ json_t *ops_template_import(OpsCall *call, GError **error)
         !args_int(call, "memory_bytes", 2 * (gint64)GIB, (gint64)MIB, G_MAXINT64,
                   &import.memory_bytes, error) ||
         !args_bool(call, "draft", &import.is_draft, error) ||
-        !args_texts(call, "notes", &notes, error) || submit_is_repeat(call, error))
+        !args_texts(call, "notes", &notes, error) ||
+        !args_are_texts(call, "source_name os description store", error) ||
+        submit_is_repeat(call, error))
         return NULL;
     import.source_name = text_or(call, "source_name", import.source);
     import.os = text_or(call, "os", "");
@@ -132,9 +134,12 @@ json_t *ops_desktop_create(OpsCall *call, GError **error)
     DesktopSpec spec = { 0 };
     json_t *names = NULL;
     gint64 count, cluster_size;
+    gboolean has_subclusters;
 
     if (!args_check(call, "names prefix count template owner store cluster_size subclusters",
                     error) ||
+        !args_are_texts(call, "prefix owner store", error) ||
+        !args_bool(call, "subclusters", &has_subclusters, error) ||
         !args_texts(call, "names", &names, error) ||
         !args_int(call, "count", 0, 1, DESKTOP_MAX_BATCH, &count, error) ||
         !args_int(call, "cluster_size", 0, 4096, 2 * (gint64)MIB, &cluster_size, error) ||
@@ -152,10 +157,7 @@ json_t *ops_desktop_create(OpsCall *call, GError **error)
     spec.owner = args_text(call, "owner", FALSE, NULL);
     spec.store = args_text(call, "store", FALSE, NULL);
     spec.cluster_size = (guint32)cluster_size;
-    if (json_object_get(call->args, "subclusters"))
-        args_bool(call, "subclusters", &spec.has_subclusters, NULL);
-    else
-        spec.has_subclusters = TRUE;
+    spec.has_subclusters = has_subclusters || !json_object_get(call->args, "subclusters");
     if (!spec.has_subclusters && !spec.cluster_size)
         spec.cluster_size = 64 * KIB;
     if (!desktop_plan_create(call->world, &spec, &plan, error))
@@ -274,7 +276,7 @@ json_t *ops_trash_restore(OpsCall *call, GError **error)
     g_auto(BatchPlan) plan = { 0 };
     json_t *ids = NULL;
 
-    if (!args_check(call, "ids new_name", error) || !args_texts(call, "ids", &ids, error) ||
+    if (!args_check(call, "ids new_name", error) || !args_are_texts(call, "new_name", error) || !args_texts(call, "ids", &ids, error) ||
         submit_is_repeat(call, error) || (error && *error) ||
         !trash_plan_restore(call->world, ids, args_text(call, "new_name", FALSE, NULL), &plan,
                             error))

@@ -38,6 +38,7 @@ struct Housekeeping {
     gint64 next_expiry, next_space, next_reserve, next_backup, next_clock_note;
     guint64 commits_at_backup, commits_at_trim;
     GHashTable *low_stores;   /* ids of stores that were low at the last look */
+    GHashTable *away_stores;  /* ids of stores that were offline at the last look */
 };
 
 static void say(World *world, const char *kind, const char *severity, const char *object,
@@ -111,12 +112,17 @@ static void begin_clock(Housekeeping *h)
 static void watch_stores(Housekeeping *h)
 {
     g_autoptr(GPtrArray) back = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(GPtrArray) away = g_ptr_array_new_with_free_func(g_free);
 
-    store_set_refresh(h->world->stores, back, away);
-    for (guint i = 0; i < away->len; i++) {
+    store_set_refresh(h->world->stores, back, NULL);
+    /* A verb may have found out before us, or the start: so what is said is what has changed. */
+    g_autoptr(GPtrArray) ids = store_set_ids(h->world->stores);
+    for (guint i = 0; i < ids->len; i++) {
         g_auto(StoreEntry) e = { 0 };
-        if (store_set_describe(h->world->stores, away->pdata[i], &e))
+        if (!store_set_describe(h->world->stores, ids->pdata[i], &e))
+            continue;
+        if (e.store)
+            g_hash_table_remove(h->away_stores, e.id);
+        else if (g_hash_table_add(h->away_stores, g_strdup(e.id)))
             say(h->world, "store.offline", "alarm", e.name, e.reason ? e.reason : "it is gone");
     }
     for (guint i = 0; i < back->len; i++) {
@@ -246,6 +252,7 @@ Housekeeping *housekeeping_start(World *world)
 
     h->world = world;
     h->low_stores = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    h->away_stores = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     g_mutex_init(&h->lock);
     g_cond_init(&h->wake);
     h->thread = g_thread_new("housekeeping", keep_house, h);
@@ -260,6 +267,7 @@ void housekeeping_stop(Housekeeping *h)
     g_mutex_unlock(&h->lock);
     g_thread_join(h->thread);
     g_hash_table_unref(h->low_stores);
+    g_hash_table_unref(h->away_stores);
     g_mutex_clear(&h->lock);
     g_cond_clear(&h->wake);
     g_free(h);

@@ -110,6 +110,7 @@ json_t *ops_store_add(OpsCall *call, GError **error)
     const char *kind = args_text(call, "kind", FALSE, NULL);
 
     if (!location || !args_check(call, "name location kind layer_format force", error) ||
+        !args_are_texts(call, "kind layer_format", error) ||
         !name_check("store", name, error) || !args_bool(call, "force", &options.force, error) ||
         (format && !store_layer_format_parse(format, &options.layer_format, error)))
         return NULL;
@@ -203,7 +204,8 @@ json_t *ops_store_check(OpsCall *call, GError **error)
     JobRequest request = { 0 };
     gboolean data, repair;
 
-    if (!args_check(call, "store data repair", error) || !args_bool(call, "data", &data, error) ||
+    if (!args_check(call, "store data repair", error) || !args_are_texts(call, "store", error) ||
+        !args_bool(call, "data", &data, error) ||
         !args_bool(call, "repair", &repair, error) || submit_is_repeat(call, error) ||
         (error && *error) ||
         !jobs_plan_check(call->world, args_text(call, "store", FALSE, NULL), data, repair, &request,

@@ -1,4 +1,7 @@
-# desktops.sh: create, re-image and undo in bulk; the daemon's own weight.  Read by run.sh.
+# desktops.sh: create, re-image and undo in bulk; the daemon's own weight.  Read by run.sh, which
+# sets what is not set here.
+#
+# shellcheck disable=SC2154
 
 # peer_create DIR N: what an admin's script does.
 peer_create()
@@ -72,7 +75,7 @@ desktops_round()
         flush
         peer_reset+=("$(timed peer_reset "$peer" "$n_peer")")
     fi
-    check_images "$(ctl desktop path a-0001 2>/dev/null || ctl desktop path a-001)"
+    check_images "$(ctl desktop path "$(names_of a | head -n 1)")"
     stop_daemon
 }
 

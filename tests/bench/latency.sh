@@ -1,10 +1,7 @@
-# latency.sh: one re-image after the other, while bulk work runs beside.  Read by run.sh.
-
-# The names of the desktops that are re-imaged, one for each sample, each once in a pass.
-reset_names()
-{
-    awk -v n="$n_resets" 'BEGIN { for (i = 1; i <= n; i++) printf "r-%0*d\n", length(n), i }'
-}
+# latency.sh: one re-image after the other, while bulk work runs beside.  Read by run.sh, which sets
+# what is not set here.
+#
+# shellcheck disable=SC2154
 
 # wait_for_job KIND: until such a job runs, or $top/over says that it ran already.
 wait_for_job()
@@ -52,10 +49,10 @@ import_big()
 # Some desktops with really written data, and the big template if there is one, to the trash.
 trash_big()
 {
-    local i
+    local name
     create_desktops big "$n_big"
-    for ((i = 1; i <= n_big; i++)); do
-        ctl desktop path "big-$i"
+    names_of big | while read -r name; do
+        ctl desktop path "$name"
     done | "$bench/fill_overlays" --contiguous $((big_mib * 1048576 / n_big / 131072)) --data ||
         fail "fill_overlays"
     ctl desktop delete --all-of-prefix big --yes >"$top/said" || fail "desktop delete"
@@ -82,7 +79,7 @@ bench_latency()
     start_daemon "$dir"
     import_golden 10G 16
     create_desktops r "$n_resets"
-    reset_names >"$dir/names"
+    names_of r >"$dir/names"
     random_bytes "$big_mib" >"$dir/big.raw"
     flush
 

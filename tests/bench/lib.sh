@@ -5,7 +5,8 @@
 # pages that another left dirty.  So nothing is deleted before the end, each piece of work has a
 # fresh folder that ext4 puts elsewhere (chattr +T), and flush goes before each clock.
 #
-# shellcheck disable=SC2034
+# shellcheck disable=SC2034,SC2154
+
 
 daemon=
 kept_pids=()
@@ -15,10 +16,12 @@ say()
     printf 'bench: %s\n' "$*" >&2
 }
 
+# Ends the whole run, also from within $(...).
 fail()
 {
     say "$*"
     [ -s "$top/imaged.log" ] && tail -n 5 "$top/imaged.log" >&2
+    kill -TERM $$
     exit 1
 }
 
@@ -147,6 +150,12 @@ create_desktops()
         fail "cannot create desktops: $(tail -n 2 "$top/said")"
 }
 
+# names_of PREFIX: the names of these desktops, as the daemon made them.
+names_of()
+{
+    ctl -o json desktop list --prefix "$1-" | jq -r '.[].name'
+}
+
 # Files of all desktops by name, for a daemon that is stopped.
 layer_paths()
 {
@@ -192,6 +201,7 @@ judge()
     awk -F '\t' '
     function shown(v, unit) {
         if (v == "-") return "-"
+        v += 0
         if (unit == "ms" && v >= 1000) return sprintf("%.2f s", v / 1000)
         return sprintf(v < 10 ? "%.2f %s" : v < 100 ? "%.1f %s" : "%.0f %s", v, unit)
     }

@@ -1,4 +1,7 @@
-# report.sh: the savings report over thousands of diffs with data in them.  Read by run.sh.
+# report.sh: the savings report over thousands of diffs with data in them.  Read by run.sh, which
+# sets what is not set here.
+#
+# shellcheck disable=SC2154
 
 readonly n_clusters=500          # of 128 KiB, in each diff
 readonly n_template_clusters=60000

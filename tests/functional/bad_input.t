@@ -11,7 +11,7 @@ patch()
 
 be64() # FILE OFFSET
 {
-    printf '%d\n' "0x$(od -An -tx1 -j "$2" -N 8 "$1" | tr -d ' \n')"
+    echo $((16#$(od -An -tx1 -j "$2" -N 8 "$1" | tr -d ' \n')))
 }
 
 make_raw "$top/good.raw" 8M 0 0x11 1M 4M 0x22 1M
@@ -116,11 +116,11 @@ qemu-img create -q -f vmdk -b "$top/base.vmdk" -F vmdk "$top/c7"
 ln -s "$top/canary" "$top/c8"
 refused 'an absolute backing file' 'backing' "$top/c1" qcow2
 refused 'a json: backing file' 'backing' "$top/c2" qcow2
-refused 'a raw data file' 'data file' "$top/c3" qcow2
+refused 'a raw data file' 'data in another file' "$top/c3" qcow2
 refused 'a backing file in /etc' 'backing' "$top/c5" qcow2
 refused 'a VMDK that points to another file' 'other files|one file' "$top/c6" vmdk
 refused 'a VMDK with a parent' 'backing' "$top/c7" vmdk
-fails_with '[12]' 'canary|json|URI|begins with|no such|No such' 'a json: source is a name, not a command' \
+fails_with '[123]' 'canary|json|URI|begins with|no such|No such' 'a json: source is a name, not a command' \
     ctl template import bad "json:{\"driver\":\"raw\",\"file\":{\"driver\":\"file\",\"filename\":\"$top/canary\"}}" --format raw
 ok 'what is a raw image to its owner may name whatever it likes' ctl template import named "$top/c1" --format raw
 like "$(qemu-img info --output=json -U "$(template_path named)" | jq -r '."backing-filename" // "none"')" '^none$' \
@@ -182,7 +182,7 @@ nothing_happened names
 
 serve() # NAME [OPTIONS]: sets server
 {
-    /usr/bin/python3 "$here/nbd_server.py" "$top/$1.sock" "${@:2}" 2>/dev/null &
+    /usr/bin/python3 "$here/nbd_server.py" "$top/$1.sock" "${@:2}" &
     server=$!
     keep_pid $server
     wait_for 10 test -S "$top/$1.sock"
@@ -190,7 +190,7 @@ serve() # NAME [OPTIONS]: sets server
 uri() { echo "nbd+unix:///?socket=$top/$1.sock"; }
 tmp_is_empty() { [ -z "$(find "$store/tmp" -type f)" ]; }
 
-serve good --size 2097152 --byte 0x5a
+serve good --size 2097152 --byte 90
 ok 'an import over NBD works' ctl template import nbd "$(uri good)"
 ok '... and gives the bytes' qemu-io -r -f qcow2 -c 'read -P 0x5a 0 2M' "$(template_path nbd)"
 ok '... also asked of the daemon itself' eval 'post "/v1/templates/import?wait=20" "{\"name\":\"nbd\",\"source\":\"$(uri good)\"}" | jq -e ".state == \"done\""'
@@ -224,7 +224,7 @@ random_file "$top/big.raw" 400 7
 import_runs() { job=$(ctlj job list --in-state running | jq -er 'map(select(.kind == "template.import" and .done > 0))[0].id // empty'); }
 job_ended() { [[ $(field .state job show "$job") == @(failed|cancelled|done) ]]; }
 serve slow --size 1073741824 --per-second 67108864
-ctl template import bad "$(uri slow)" >"$top/out" 2>&1 &
+"$BUILD/imagectl" --state "$state" template import bad "$(uri slow)" >"$top/out" 2>&1 &
 importer=$!
 keep_pid $importer
 ok 'a slow import is under way' wait_for 20 import_runs
@@ -238,7 +238,7 @@ is "$(field .state job show "$job")" failed '... it says failed'
 ok 'the space is given back' wait_for 10 tmp_is_empty
 
 serve slow2 --size 1073741824 --per-second 67108864
-ctl template import bad "$(uri slow2)" >"$top/out" 2>&1 &
+"$BUILD/imagectl" --state "$state" template import bad "$(uri slow2)" >"$top/out" 2>&1 &
 importer=$!
 ok 'another one is under way' wait_for 20 import_runs
 kill -9 $importer
@@ -248,7 +248,7 @@ is "$(field .state job show "$job")" failed '... as failed'
 ok 'the space is given back' wait_for 10 tmp_is_empty
 
 serve slow3 --size 1073741824 --per-second 67108864
-ctl template import bad "$(uri slow3)" >"$top/out" 2>&1 &
+"$BUILD/imagectl" --state "$state" template import bad "$(uri slow3)" >"$top/out" 2>&1 &
 importer=$!
 ok 'a third one is under way' wait_for 20 import_runs
 kill -INT $importer
@@ -353,7 +353,7 @@ verbs_fail() # WHY
     fails_with 1 'offline' "$1: reset fails" ctl desktop reset one --yes
     fails_with 1 'offline' "$1: delete fails" ctl desktop delete one --yes
     fails_with 1 'offline' "$1: import fails" ctl template import win "$top/good.raw" --format raw
-    fails_with 1 'offline|wrong' "$1: a check fails" ctl store check
+    json_ok "$1: a check fails" "$(ctlj store check)" '.ok == false and .stores[0].findings[0].kind == "offline"'
     json_ok "$1: the store says so" "$(ctlj store show)" '.state == "offline" and (.reason | length > 10)'
     json_ok "$1: what is known can still be read" "$(ctlj desktop show one)" '.name == "one" and .state == "ok"'
     json_ok "$1: nothing is called lost" "$(ctlj desktop list --search missing)" 'length == 0'
@@ -403,7 +403,7 @@ mv "$top/away" "$store"
 ok 'the right one is back' wait_for 10 back_online
 json_ok 'events tell of both' "$(ctlj event list)" 'any(.[]; .name == "store.offline" and .severity == "alarm") and any(.[]; .name == "store.online")'
 fails_with '[12]' 'empty' 'a folder with other things in it becomes no store' ctl store add odd "$here"
-fails_with 2 'absolute' 'nor does a relative path over HTTP' ctl store add odd relative/path
+like "$(post /v1/stores '{"name":"odd","location":"relative/path"}')" 'absolute' 'nor does a relative path over HTTP'
 ok 'check' check_is_clean
 
 # ---- copies and forgeries in the store ----
@@ -434,7 +434,8 @@ is $? 1 'a forged layer: the check exits 1'
 json_ok '... names the desktop' "$said" '[.stores[0].findings[] | select(.kind == "forged")] | length == 1 and .[0].name == "one" and .[0].affects == ["one"]'
 json_ok '... and only that' "$said" '[.stores[0].findings[] | select(.severity == "error")] | length == 1'
 ok 'the desktop can be re-imaged out of it' ctl desktop reset one --yes
-fails_with 1 forged 'the forged disk in the trash is still reported' ctl store check
+json_ok 'the forged disk in the trash is still reported' "$(ctlj store check)" \
+    '.ok == false and .stores[0].findings[0].kind == "forged"'
 ok 'once the trash is empty' ctl trash empty --yes
 ok '... all is well' wait_for 10 check_is_clean
 
@@ -474,5 +475,6 @@ if [ "$preload" ]; then
 else
     skip 'a clock that jumps: faketime is not installed'
 fi
-ok 'a last check' check_is_clean
+# The daemon's own yearly check of the data may be at work.
+ok 'a last check' wait_for 20 check_is_clean
 done_testing
