@@ -93,7 +93,8 @@ fi
 
 n=$((${#parallel[@]} + ${#serial[@]}))
 if [ ${#failed[@]} -gt 0 ]; then
-    printf 'FAILED after %d s: %s\n' "$SECONDS" "${failed[@]}"
+    printf 'FAILED: %s\n' "${failed[@]}"
+    echo "failed after $SECONDS s"
     exit 1
 fi
 printf 'all well: %d test programs%s in %d s\n' "$n" "${SANITIZED:+ under sanitizers}" "$SECONDS"

@@ -22,6 +22,7 @@
 #define STEADY_MS 86400000ll
 #define LONGEST_STOP_MS (45 * 86400000ll)
 #define BIG_CHANGE 200 /* commits after which a backup is due before its time */
+#define BIG_BACKUP_MS 60000 /* but no more often than this */
 #define EVENTS_KEPT 1000000
 #define JOBS_KEPT 1000
 
@@ -35,7 +36,7 @@ struct Housekeeping {
     gint64 wall, boot;        /* the last tick's, in ms */
     gint64 trusted_offset;    /* wall - boot while the clock was trusted */
     gint64 steady_since;      /* boot time since when the clock has run steadily */
-    gint64 next_expiry, next_space, next_reserve, next_backup, next_clock_note;
+    gint64 next_expiry, next_space, next_reserve, next_backup, next_big_backup, next_clock_note;
     guint64 commits_at_backup, commits_at_trim;
     GHashTable *low_stores;   /* ids of stores that were low at the last look */
     GHashTable *away_stores;  /* ids of stores that were offline at the last look */
@@ -164,11 +165,13 @@ static void back_up(Housekeeping *h)
     gboolean is_due = h->boot >= h->next_backup && n != h->commits_at_backup;
     g_autoptr(GError) error = NULL;
 
-    if (!is_due && n < h->commits_at_backup + BIG_CHANGE)
+    gboolean is_big = n >= h->commits_at_backup + BIG_CHANGE && h->boot >= h->next_big_backup;
+    if (!is_due && !is_big)
         return;
     if (!recover_backup(h->world, &bytes, &error))
         say(h->world, "catalog.backup", "warning", NULL, error->message);
     h->next_backup = h->boot + h->world->settings.backup_interval_ms;
+    h->next_big_backup = h->boot + BIG_BACKUP_MS;
     h->commits_at_backup = catalog_n_commits(h->world->catalog);
 }
 

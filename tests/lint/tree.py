@@ -197,6 +197,9 @@ def check_config_page():
         yield f"docs/man/imaged.conf.5: key {key} is missing"
     for key in sorted(set(described) - set(keys)):
         yield f"docs/man/imaged.conf.5: there is no key {key}"
+    example = re.findall(r"^#?(\w+) =", TEXTS.get("imaged/imaged.conf", ""), re.M)
+    for key in sorted(set(keys) ^ set(example)):
+        yield f"imaged/imaged.conf: key {key} is missing there, or in imaged/config.c"
     words = plain(TEXTS.get("docs/man/imaged.8", ""))
     for option in re.findall(r'^        \{ "([a-z-]+)", 0, 0, G_OPTION', TEXTS["imaged/config.c"],
                              re.M):
