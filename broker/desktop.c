@@ -31,9 +31,9 @@ static guint64 highest_number(Db *db, const char *prefix)
 {
     g_autofree char *stem = stem_of(prefix);
     g_autofree char *end = g_strconcat(stem, ":", NULL); /* ':' follows '9' */
-    Query *q = db_query(db,
-                        "SELECT name FROM desktop WHERE is_trashed = 0 AND name >= ?1 AND name < ?2",
-                        "tt", stem, end);
+    Query *q =
+        db_query(db, "SELECT name FROM desktop WHERE is_trashed = 0 AND name >= ?1 AND name < ?2",
+                 "tt", stem, end);
     guint64 highest = 0;
 
     while (query_next(q)) {
@@ -195,8 +195,9 @@ gboolean desktop_rename(World *world, const char *name, const char *new_name, co
 {
     g_auto(DesktopRow) row = { 0 };
     Db *db = catalog_read_begin(world->catalog);
-    gboolean ok = lookup_desktop(db, name, &row, error) &&
-                  (g_str_equal(name, new_name) || lookup_check_new_name(db, "desktop", new_name, error));
+    gboolean ok =
+        lookup_desktop(db, name, &row, error) &&
+        (g_str_equal(name, new_name) || lookup_check_new_name(db, "desktop", new_name, error));
 
     catalog_read_end(world->catalog, db);
     if (!ok)

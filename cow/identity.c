@@ -1,5 +1,5 @@
-/* identity.c: see identity.h.  Written by hand rather than through a JSON tree: ids and names are of
- * known alphabets that need no escapes, and a batch makes thousands of them. */
+/* identity.c: see identity.h.  Written by hand rather than through a JSON tree: ids and names are
+ * of known alphabets that need no escapes, and a batch makes thousands of them. */
 #include "cow/identity.h"
 
 #include <jansson.h>

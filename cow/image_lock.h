@@ -1,8 +1,8 @@
 /* image_lock.h: QEMU's image locks, so that QEMU and we see each other.
  *
- * QEMU takes shared open-file-description locks on single bytes of an image: 100+n "I use permission
- * n", 200+n "I do not share permission n".  We take the same bytes: a writer's before a layer is
- * replaced, deleted or frozen.  The lock lives as long as the ImageLock.  Any thread.
+ * QEMU takes shared open-file-description locks on single bytes of an image: 100+n "I use
+ * permission n", 200+n "I do not share permission n".  We take the same bytes: a writer's before a
+ * layer is replaced, deleted or frozen.  The lock lives as long as the ImageLock.  Any thread.
  *
  * Source: block/file-posix.c of QEMU (RAW_LOCK_PERM_BASE, RAW_LOCK_SHARED_BASE). */
 #pragma once
@@ -26,5 +26,5 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ImageLock, image_lock_release)
 /* TRUE if somebody else has the image open for writing.  fd stays the caller's. */
 gboolean image_lock_has_writer(int fd);
 
-/* Do such locks work on this file?  Uses two descriptors of a scratch file, both open read-write. */
+/* Do such locks work here?  Uses two descriptors of a scratch file, both open read-write. */
 gboolean image_lock_probe(int fd, int other_fd);

@@ -12,21 +12,22 @@
 typedef struct Journal Journal;
 
 /* Open the journal name below dirfd (borrowed, must stay open), making an empty one if create is
- * set.  NOT_FOUND, CORRUPT (damage before the end; *ret_damage_at may be asked for), UNAVAILABLE. */
+ * set.  NOT_FOUND, CORRUPT (damage before the end), UNAVAILABLE. */
 Journal *journal_open(int dirfd, const char *name, gboolean create, GError **error);
 void journal_free(Journal *journal);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Journal, journal_free)
 
 guint64 journal_last_seq(const Journal *journal);  /* 0 for an empty one */
 guint64 journal_size(const Journal *journal);      /* bytes of records */
-guint64 journal_base_size(const Journal *journal); /* bytes of the first record: the last snapshot */
+guint64 journal_base_size(const Journal *journal); /* of the first record: the last snapshot */
 
 /* Append one record and make it durable.  seq must be above the last one.  After a failed flush the
- * journal refuses everything until it is opened anew: UNAVAILABLE.  NO_SPACE leaves it as it was. */
+ * journal refuses everything until it is opened anew: UNAVAILABLE.  NO_SPACE leaves it as is. */
 gboolean journal_append(Journal *journal, guint64 seq, const void *data, gsize len, GError **error);
 
 /* Replace the whole journal by one record (a snapshot of the state up to seq). */
-gboolean journal_compact(Journal *journal, guint64 seq, const void *data, gsize len, GError **error);
+gboolean journal_compact(Journal *journal, guint64 seq, const void *data, gsize len,
+                         GError **error);
 
 /* Hand every record with a sequence number above after to visit, in order; if the first record is
  * itself above after, it is a snapshot that stands for all before it.  visit returning FALSE (with

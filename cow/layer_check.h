@@ -2,8 +2,8 @@
  *
  * Mapping against refcounts, overlaps, leaks, offsets outside of the file, reserved bits.  It never
  * writes.  Work and memory are bounded by the real length of the file, never by what its header
- * claims: two bits per cluster of the file, and a table of the clusters that are used more than once.
- * Any thread may call it; a file that somebody writes meanwhile gives nonsense. */
+ * claims: five bits per cluster of the file, and counters for clusters that are used more than
+ * once.  Any thread may call it; a file that somebody writes meanwhile gives nonsense. */
 #pragma once
 
 #include <glib.h>
@@ -22,8 +22,8 @@ typedef struct {
 } LayerCheck;
 
 /* Check layer.  FALSE only if it could not be checked (UNAVAILABLE, CANCELLED); what it found
- * wrong stands in *ret_check, which the caller clears. cancel may be NULL (a flag, read atomically);
- * progress may be NULL, and gets bytes of metadata done and to do. */
+ * wrong stands in *ret_check, which the caller clears. cancel may be NULL (a flag, read
+ * atomically); progress may be NULL, and gets bytes of metadata done and to do. */
 typedef void (*LayerCheckProgress)(guint64 done, guint64 total, gpointer data);
 gboolean layer_check(const Layer *layer, const gint *cancel, LayerCheckProgress progress,
                      gpointer data, LayerCheck *ret_check, GError **error);

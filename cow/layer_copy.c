@@ -166,7 +166,8 @@ gboolean layer_copy(const LayerCopy *c, char ret_checksum[33], GError **error)
 
     if (fstat(c->from, &st) < 0)
         return failed(error, "read");
-    /* The store opens new files with O_DIRECT, which takes aligned buffers; we flush step by step. */
+    /* The store opens new files with O_DIRECT, which takes aligned buffers; we flush step by step.
+     */
     int flags = fcntl(c->to, F_GETFL);
     if (flags < 0 || ((flags & O_DIRECT) && fcntl(c->to, F_SETFL, flags & ~O_DIRECT) < 0))
         return failed(error, "write");

@@ -42,8 +42,8 @@ Refcounts *refcounts_new(CheckState *c, GError **error)
         refcounts_free(refs);
         return NULL;
     }
-    /* The table is mostly empty in a small image: what lies behind its last entry in use, and behind
-     * what the file needs, is not worth the memory. */
+    /* The table is mostly empty in a small image: what lies behind its last entry in use, and
+     * behind what the file needs, is not worth the memory. */
     guint64 needed = MIN(n_entries, (c->n_clusters + 1) / per_block + 1);
     while (n_entries > needed && be64_at(table + 8 * (n_entries - 1)) == 0)
         n_entries--;

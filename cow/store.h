@@ -8,7 +8,7 @@
  * called lost then.
  *
  * Batches share flushes.  All functions may be called from any thread, except that the journal has
- * one writer (the catalog's).  Functions that change something return when the change is durable. */
+ * one writer (the catalog's).  What changes something returns when the change is durable. */
 #pragma once
 
 #include <glib.h>
@@ -79,8 +79,9 @@ typedef struct {
     /* Freeze it (read-only) and move it to its slot in STORE_LAYERS. */
     gboolean (*publish_tmp)(Store *store, const char *slot, gboolean is_frozen, GError **error);
 
-    /* Move slots between places (flushed if durable is set); one that is there already counts as moved, one that is in neither
-     * place gets NOT_FOUND in errors[i] (may be NULL).  Returns FALSE if nothing could be done. */
+    /* Move slots between places (flushed if durable is set); one that is there already counts as
+     * moved, one that is in neither place gets NOT_FOUND in errors[i] (may be NULL).  Returns FALSE
+     * if nothing could be done. */
     gboolean (*move)(Store *store, const char *const *slots, guint n, StorePlace from,
                      StorePlace to, gboolean durable, GError **errors, GError **error);
     /* Unlink for good, at once: only for what was never acknowledged. Missing ones are no error. */

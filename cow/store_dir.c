@@ -85,15 +85,8 @@ static gboolean parse_marker(DirStore *s, const char *text, GError **error)
     return ok;
 }
 
-static gboolean visit_anything(const char *name, const StoreStat *stat, gpointer user,
-                               GError **error)
-{
-    gboolean *found = user;
-
-    *found |= !g_str_equal(name, "lost+found");
-    return TRUE;
-}
-
+/* Is there anything in the folder that a store cannot be made over?  What a stopped making of a
+ * store left (empty folders, the owner file) is no hindrance. */
 static gboolean open_root(DirStore *s, const StoreOpenOptions *options, GError **error)
 {
     struct stat st;
@@ -156,10 +149,24 @@ static gboolean probe_with(DirStore *s, int a, int b)
     return f->has_rename;
 }
 
+static void remove_probes(DirStore *s)
+{
+    durable_unlink(s->place[STORE_TMP], "probe-a", NULL);
+    durable_unlink(s->place[STORE_LAYERS], "probe-a", NULL);
+    durable_unlink(s->place[STORE_TMP], "probe-b", NULL);
+}
+
 /* What the file system under the store can do: tried, not guessed. */
 static gboolean probe(DirStore *s, gboolean force, GError **error)
 {
     int tmp = s->place[STORE_TMP];
+
+    remove_probes(s); /* of a stopped try */
+
+    /* of a making that was stopped */
+    if (!durable_unlink(tmp, "probe-a", error) || !durable_unlink(tmp, "probe-b", error) ||
+        !durable_unlink(s->place[STORE_LAYERS], "probe-a", error))
+        return FALSE;
     auto_fd a = durable_create(tmp, "probe-a", 0, 0600, error);
     if (a < 0)
         return FALSE;
@@ -169,9 +176,7 @@ static gboolean probe(DirStore *s, gboolean force, GError **error)
     if (ok)
         s->base.features.has_reflink =
             durable_write(a, "x", 1, 0, NULL) && ioctl(b, FICLONE, a) == 0;
-    durable_unlink(tmp, "probe-a", NULL);
-    durable_unlink(s->place[STORE_LAYERS], "probe-a", NULL);
-    durable_unlink(tmp, "probe-b", NULL);
+    remove_probes(s);
     if (!ok || (!s->base.features.has_locks && !force)) {
         g_clear_error(error);
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
@@ -200,13 +205,55 @@ static gboolean take_owner_lock(DirStore *s, GError **error)
     return TRUE; /* no locks there: accepted when the store was added by force */
 }
 
-/* A new store goes only into an empty folder. */
+/* What a stop in the middle of create_store() may have left: the marker comes last. */
+static gboolean is_half_made(const char *name)
+{
+    if (g_str_equal(name, OWNER_NAME) || g_str_equal(name, "." MARKER_NAME ".new") ||
+        g_str_equal(name, "lost+found"))
+        return TRUE;
+    for (int i = 0; i < STORE_N_PLACES; i++) {
+        if (g_str_equal(name, store_place_name(i)))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static gboolean visit_root(const char *name, const StoreStat *stat, gpointer user, GError **error)
+{
+    *(gboolean *)user |= !is_half_made(name);
+    return TRUE;
+}
+
+static gboolean visit_place(const char *name, const StoreStat *stat, gpointer user, GError **error)
+{
+    *(gboolean *)user |= !g_str_has_prefix(name, "probe-");
+    return TRUE;
+}
+
+/* Is there anything that is not ours, or a layer? */
+static gboolean look_for_content(DirStore *s, gboolean *ret_is_used, GError **error)
+{
+    *ret_is_used = FALSE;
+    if (!store_dir_visit_folder(s->root, visit_root, ret_is_used, error))
+        return FALSE;
+    for (int i = 0; i < STORE_N_PLACES && !*ret_is_used; i++) {
+        auto_fd place = openat(s->root, store_place_name(i),
+                               O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (place < 0 && errno != ENOENT)
+            *ret_is_used = TRUE;
+        else if (place >= 0 && !store_dir_visit_folder(place, visit_place, ret_is_used, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+/* A new store goes only into an empty folder (or one where a stop left a new store half made). */
 static gboolean create_store(DirStore *s, const StoreOpenOptions *options, GError **error)
 {
     Id id = id_new();
-    gboolean is_used = FALSE;
+    gboolean is_used;
 
-    if (!store_dir_visit_folder(s->root, visit_anything, &is_used, error))
+    if (!look_for_content(s, &is_used, error))
         return FALSE;
     if (is_used)
         return offline(s->base.location, error,
@@ -259,7 +306,8 @@ static gboolean open_store(DirStore *s, const StoreOpenOptions *options, GError 
     if (fstatat(s->root, MARKER_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return offline(s->base.location, error, "%s", g_strerror(errno));
     s->marker_ino = st.st_ino;
-    s->base.journal = journal_open(s->root, JOURNAL_NAME, options->create || options->force, error);
+    /* A journal that is lost is begun anew; the catalog notices that by the sequence number. */
+    s->base.journal = journal_open(s->root, JOURNAL_NAME, TRUE, error);
     return s->base.journal != NULL;
 }
 

@@ -100,8 +100,9 @@ gboolean store_set_describe(StoreSet *set, const char *id, StoreEntry *ret)
     g_mutex_lock(&set->lock);
     StoreEntry *e = entry_of(set, id);
     if (e)
-        *ret = (StoreEntry){ g_strdup(e->id),   g_strdup(e->name), g_strdup(e->location),
-                             e->is_default,     e->is_draining,    e->store ? store_ref(e->store) : NULL,
+        *ret = (StoreEntry){ g_strdup(e->id),       g_strdup(e->name),
+                             g_strdup(e->location), e->is_default,
+                             e->is_draining,        e->store ? store_ref(e->store) : NULL,
                              g_strdup(e->reason) };
     g_mutex_unlock(&set->lock);
     return e != NULL;

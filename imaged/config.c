@@ -174,14 +174,16 @@ gboolean config_load(int *argc, char ***argv, Config *config, gboolean *ret_exit
         { "socket", 0, 0, G_OPTION_ARG_FILENAME, &socket, "Socket of the API", "PATH" },
         { "layer-format", 0, 0, G_OPTION_ARG_STRING, &format,
           "For stores that are made: extended (QEMU 5.2 and later) or compatible", "FORMAT" },
-        { "check-config", 0, 0, G_OPTION_ARG_NONE, &check, "Read the configuration and exit", NULL },
+        { "check-config", 0, 0, G_OPTION_ARG_NONE, &check, "Read the configuration and exit",
+          NULL },
         { "version", 0, 0, G_OPTION_ARG_NONE, &version, "Print the version and exit", NULL },
         { NULL },
     };
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);
 
-    g_option_context_set_summary(context, "imaged keeps the disk images of virtual desktops: golden "
-                                          "templates, thin diffs, instant re-imaging.");
+    g_option_context_set_summary(context,
+                                 "imaged keeps the disk images of virtual desktops: golden "
+                                 "templates, thin diffs, instant re-imaging.");
     g_option_context_set_description(context, "imaged --state DIR is enough to try it; imagectl "
                                               "talks to it. See imaged(8), imaged.conf(5).");
     g_option_context_add_main_entries(context, entries, NULL);

@@ -108,8 +108,8 @@ static gboolean note_file(const char *name, const StoreStat *stat, gpointer foun
 }
 
 /* Does the default store hold something, though there is no catalog?  Then whose is it? */
-static gboolean look_for_lost_store(Daemon *d, char **ret_owner, char **ret_id, gboolean *ret_in_use,
-                                    GError **error)
+static gboolean look_for_lost_store(Daemon *d, char **ret_owner, char **ret_id,
+                                    gboolean *ret_in_use, GError **error)
 {
     g_autofree char *marker = g_build_filename(d->config->store, "imaged-store.json", NULL);
     StoreOpenOptions options = { 0 };
@@ -137,7 +137,7 @@ static gboolean insert_store(Daemon *d, Catalog *catalog, const char *id, GError
 
     changes_sql(changes,
                 "INSERT INTO store (id, name, kind, location, state, is_default, seq, created_at)"
-                " VALUES (?1, 'default', 'dir', ?2, 'active', 1, 0, ?3)",
+                " VALUES (?1, 'default', 'dir', ?2, 'active', 1, 0, ?3) ON CONFLICT DO NOTHING",
                 "tti", id, d->config->store, units_now_ms());
     return catalog_commit(catalog, changes, error);
 }

@@ -37,8 +37,9 @@ gboolean reimage_plan_reset(World *world, const LookupRows *desktops, gint64 to,
                                      "layer", layer.s, "trash", trash.s, "version", version_id),
                            keys);
         } else {
-            g_autoptr(GError) why = g_error_new(IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
-                                                "its template has no version %" G_GINT64_FORMAT, to);
+            g_autoptr(GError) why =
+                g_error_new(IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
+                            "its template has no version %" G_GINT64_FORMAT, to);
             json_decref(keys);
             batch_plan_reject(plan, row->name, why);
         }

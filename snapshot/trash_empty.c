@@ -92,12 +92,13 @@ static gboolean purge_version(Db *db, Changes *changes, const TrashRow *entry, G
 static gboolean is_stood_on(Db *db, const TrashRow *entry)
 {
     return g_str_equal(entry->kind, "template_version")
-               ? lookup_int(db,
-                            "SELECT EXISTS (SELECT 1 FROM layer c JOIN layer l ON c.parent_id = l.id"
-                            " WHERE l.owner_id = ?1) OR EXISTS (SELECT 1 FROM desktop WHERE"
-                            " version_id = ?1) OR EXISTS (SELECT 1 FROM trash WHERE version_id = ?1"
-                            " AND kind <> 'template_version')",
-                            "t", entry->version_id)
+               ? lookup_int(
+                     db,
+                     "SELECT EXISTS (SELECT 1 FROM layer c JOIN layer l ON c.parent_id = l.id"
+                     " WHERE l.owner_id = ?1) OR EXISTS (SELECT 1 FROM desktop WHERE"
+                     " version_id = ?1) OR EXISTS (SELECT 1 FROM trash WHERE version_id = ?1"
+                     " AND kind <> 'template_version')",
+                     "t", entry->version_id)
                : lookup_int(db, "SELECT EXISTS (SELECT 1 FROM layer WHERE parent_id = ?1)", "t",
                             entry->layer_id);
 }
@@ -120,10 +121,11 @@ static gboolean purge(Db *db, Changes *changes, const TrashRow *entry, GError **
         (!lookup_rows(db, ROW_TRASH, &others, error,
                       "SELECT * FROM trash WHERE desktop_id = ?1 AND kind = 'disk'", "t",
                       entry->desktop_id) ||
-         !lookup_rows(db, ROW_LAYER, &layers, error,
-                      "SELECT l.* FROM layer l WHERE l.id = ?2 OR l.id IN (SELECT layer_id FROM trash"
-                      " WHERE desktop_id = ?1 AND kind = 'disk')",
-                      "tt", entry->desktop_id, entry->layer_id)))
+         !lookup_rows(
+             db, ROW_LAYER, &layers, error,
+             "SELECT l.* FROM layer l WHERE l.id = ?2 OR l.id IN (SELECT layer_id FROM trash"
+             " WHERE desktop_id = ?1 AND kind = 'disk')",
+             "tt", entry->desktop_id, entry->layer_id)))
         return FALSE;
     for (guint i = 0; layers.rows && i < layers.rows->len; i++)
         reclaim_layer(changes, layers.rows->pdata[i]);
@@ -201,12 +203,13 @@ static gboolean drop_drained_copies(Job *job, World *world, GError **error)
 {
     g_auto(LookupRows) layers = { 0 };
     Db *db = catalog_read_begin(world->catalog);
-    gboolean ok = lookup_rows(db, ROW_LAYER, &layers, error,
-                              "SELECT l.* FROM layer l JOIN store s ON s.id = l.store_id JOIN version"
-                              " v ON v.id = l.owner_id WHERE s.state = 'draining' AND"
-                              " l.state = 'frozen' AND v.layer_id <> l.id AND NOT EXISTS (SELECT 1"
-                              " FROM layer c WHERE c.parent_id = l.id)",
-                              "");
+    gboolean ok =
+        lookup_rows(db, ROW_LAYER, &layers, error,
+                    "SELECT l.* FROM layer l JOIN store s ON s.id = l.store_id JOIN version"
+                    " v ON v.id = l.owner_id WHERE s.state = 'draining' AND"
+                    " l.state = 'frozen' AND v.layer_id <> l.id AND NOT EXISTS (SELECT 1"
+                    " FROM layer c WHERE c.parent_id = l.id)",
+                    "");
 
     catalog_read_end(world->catalog, db);
     if (!ok || layers.rows->len == 0)
@@ -269,8 +272,8 @@ static gboolean run_empty(Job *job, gpointer data, GError **error)
         changes_event(changes, "trash.empty", "info", NULL, job_owner(job),
                       "gave back %u trash entries", n_done);
     json_t *rejected = json_object_get(job_plan(job), "rejected");
-    json_t *result = json_pack("{s:I,s:I,s:I,s:I,s:I,s:O}", "n_done", (json_int_t)n_done, "n_failed",
-                               (json_int_t)json_array_size(rejected), "n_kept",
+    json_t *result = json_pack("{s:I,s:I,s:I,s:I,s:I,s:O}", "n_done", (json_int_t)n_done,
+                               "n_failed", (json_int_t)json_array_size(rejected), "n_kept",
                                (json_int_t)(n_total - MIN(n_done, n_total)), "freed_bytes",
                                (json_int_t)sum.freed, "elapsed_ms",
                                (json_int_t)(units_now_ms() - started), "items", rejected);

@@ -82,6 +82,48 @@ static gboolean mark_desktops(World *world, const char *store_id, Sweep *s, GErr
     return ok;
 }
 
+/* A move is written into two journals.  After a stop between them the desktop stands in its new
+ * store, and its former disk here is still called active: it goes to the trash. */
+static gboolean put_away_moved(World *world, const char *store_id, GError **error)
+{
+    g_auto(LookupRows) layers = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = lookup_rows(db, ROW_LAYER, &layers, error,
+                              "SELECT l.* FROM layer l JOIN desktop d ON d.id = l.owner_id WHERE"
+                              " l.store_id = ?1 AND l.state = 'active' AND d.layer_id <> l.id AND"
+                              " d.store_id <> ?1 AND d.generation > l.generation",
+                              "t", store_id);
+    Changes *changes = changes_new();
+
+    for (guint i = 0; ok && i < layers.rows->len; i++) {
+        LayerRow *layer = layers.rows->pdata[i];
+        g_auto(DesktopRow) desktop = { 0 };
+        g_autoptr(Store) store = store_set_get(world->stores, store_id, error);
+        Id id = id_derive("moved", layer->id, store_id);
+        StoreStat stat = { 0 };
+        gint64 now = units_now_ms();
+        if (!(ok = store && lookup_desktop_by_id(db, layer->owner_id, &desktop, error)))
+            break;
+        store_stat_layer(store, layer->slot, &stat, NULL);
+        LayerRow changed = *layer;
+        changed.state = "trashed";
+        changed.place = "trash";
+        TrashRow trash = { .id = id.s, .kind = "disk", .reason = "moved", .name = desktop.name,
+                           .desktop_id = desktop.id, .version_id = desktop.version_id,
+                           .layer_id = layer->id, .store_id = layer->store_id,
+                           .generation = desktop.generation - 1,
+                           .disk_bytes = (gint64)stat.disk_bytes, .trashed_at = now,
+                           .expires_at = now + world->settings.trash_keep_ms };
+        changes_put(changes, ROW_LAYER, &changed, store_id);
+        changes_put(changes, ROW_TRASH, &trash, store_id);
+    }
+    catalog_read_end(world->catalog, db);
+    if (ok && layers.rows->len)
+        return catalog_commit(world->catalog, changes, error);
+    changes_free(changes);
+    return ok;
+}
+
 gboolean trash_sweep(World *world, const char *store_id, GError **error)
 {
     g_autoptr(Store) store = store_set_get(world->stores, store_id, error);
@@ -91,7 +133,8 @@ gboolean trash_sweep(World *world, const char *store_id, GError **error)
                 .missing = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
                 .to_trash = g_ptr_array_new_with_free_func(g_free),
                 .to_layers = g_ptr_array_new_with_free_func(g_free) };
-    gboolean ok = store && store->ops->list(store, STORE_LAYERS, add_name, s.in_layers, error) &&
+    gboolean ok = store && put_away_moved(world, store_id, error) &&
+                  store->ops->list(store, STORE_LAYERS, add_name, s.in_layers, error) &&
                   store->ops->list(store, STORE_TRASH, add_name, s.in_trash, error) &&
                   compare(world, store_id, &s, error);
 

@@ -3,7 +3,8 @@
  *   BUILD (a layer of our own making in tmp/) -> PUBLISH (frozen, into its slot) -> FACTS
  *
  * Nothing of the foreign file but its guest data survives.  When it fails or is cancelled, all of
- * its space is given back; after a stop it begins again, unless the layer was in its slot already. */
+ * its space is given back; after a stop it begins again, unless the layer was in its slot already.
+ */
 #include "templates/template.h"
 
 #include <string.h>

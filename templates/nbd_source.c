@@ -68,7 +68,8 @@ NbdSource *nbd_source_open(const char *uri, GError **error)
     }
     if (size < 512 || (guint64)size > MAX_SIZE) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
-                    "the image's size of %" G_GINT64_FORMAT " bytes is out of range (512 B to 64 TiB)",
+                    "the image's size of %" G_GINT64_FORMAT
+                    " bytes is out of range (512 B to 64 TiB)",
                     size);
         return NULL;
     }

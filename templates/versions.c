@@ -94,8 +94,9 @@ gboolean template_rename(World *world, const char *name, const char *new_name, c
 static gboolean check_unused(Db *db, const char *version_id, GError **error)
 {
     g_autoptr(GString) list = g_string_new(NULL);
-    gint64 n = lookup_int(db, "SELECT count(*) FROM desktop WHERE version_id = ?1 AND is_trashed = 0",
-                          "t", version_id);
+    gint64 n =
+        lookup_int(db, "SELECT count(*) FROM desktop WHERE version_id = ?1 AND is_trashed = 0", "t",
+                   version_id);
     Query *q = db_query(db,
                         "SELECT name FROM desktop WHERE version_id = ?1 AND is_trashed = 0"
                         " ORDER BY name LIMIT 10",
@@ -110,9 +111,12 @@ static gboolean check_unused(Db *db, const char *version_id, GError **error)
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
                 "%" G_GINT64_FORMAT " desktop%s stand%s on %s: %s%s", n, n == 1 ? "" : "s",
                 n == 1 ? "s" : "", name, list->str, n > 10 ? ", ..." : "");
-    imaged_error_hint(error, "move them with 'imagectl desktop reset --template %s --to VERSION', or"
-                             " delete them with 'imagectl desktop delete --template %s'; to keep them but make no new ones: imagectl template"
-                             " retire %s", name, name, name);
+    imaged_error_hint(error,
+                      "move them with 'imagectl desktop reset --template %s --to VERSION', or"
+                      " delete them with 'imagectl desktop delete --template %s'; to keep them but "
+                      "make no new ones: imagectl template"
+                      " retire %s",
+                      name, name, name);
     return FALSE;
 }
 
@@ -156,8 +160,8 @@ static void trash_layers(Db *db, BatchChunk *chunk, guint i, LookupRows *layers)
 {
     for (guint k = 0; k < layers->rows->len; k++) {
         LayerRow *layer = layers->rows->pdata[k];
-        gboolean has_child = lookup_int(db, "SELECT EXISTS (SELECT 1 FROM layer WHERE parent_id = ?1)",
-                                        "t", layer->id);
+        gboolean has_child = lookup_int(
+            db, "SELECT EXISTS (SELECT 1 FROM layer WHERE parent_id = ?1)", "t", layer->id);
         g_free(layer->state);
         g_free(layer->place);
         layer->state = g_strdup("trashed");

@@ -13,7 +13,7 @@ typedef struct {
 /* A fresh random id; 128 bits from the kernel's random source, so never used twice. */
 Id id_new(void);
 
-/* An id made from others: the same ones give the same id.  For what a job may have to make again. */
+/* An id made from others: the same ones give the same id.  For what a job may have to remake. */
 Id id_derive(const char *first, const char *second, const char *third);
 
 /* TRUE if text is exactly 32 lower-case hexadecimal digits. */
@@ -33,5 +33,5 @@ gboolean name_check(const char *what, const char *name, GError **error);
  * are replaced.  Caller frees. */
 char *text_for_message(const char *text, gsize max);
 
-/* Check free text (owner, description, OS): valid UTF-8, no control characters, at most max bytes. */
+/* Check free text (owner, description, OS): valid UTF-8, no control characters, max bytes. */
 gboolean text_check(const char *what, const char *text, gsize max, GError **error);

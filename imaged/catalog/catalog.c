@@ -1,5 +1,5 @@
-/* catalog.c: the writer thread takes all changes that wait, applies each in a savepoint, appends the
- * facts of those that hold to the stores' journals, and commits.  The order matters:
+/* catalog.c: the writer thread takes all changes that wait, applies each in a savepoint, appends
+ * the facts of those that hold to the stores' journals, and commits.  The order matters:
  *
  *   apply (a broken rule fails here, alone) -> journal, flushed -> COMMIT, flushed -> answer
  *
@@ -18,7 +18,7 @@
 
 #define MAX_READERS 4
 #define MAX_GROUP 512
-#define BIG_SET 64 /* changes; a bigger set is committed alone, since savepoints grow slow with it */
+#define BIG_SET 64 /* changes; a bigger set is committed alone: savepoints grow slow with it */
 #define RESERVE (8 * MIB)
 #define CACHE_KEPT (int)(4 * MIB)
 
@@ -114,7 +114,8 @@ static gboolean next_seq(Catalog *c, const char *store_id, guint64 *ret_seq, GEr
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "the store is not known");
         return FALSE;
     }
-    *ret_seq = MAX(seq, c->journal.last_seq ? c->journal.last_seq(c->journal_user, store_id) : 0) + 1;
+    *ret_seq =
+        MAX(seq, c->journal.last_seq ? c->journal.last_seq(c->journal_user, store_id) : 0) + 1;
     return TRUE;
 }
 

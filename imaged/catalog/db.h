@@ -22,7 +22,7 @@ Query *db_query(Db *db, const char *sql, const char *types, ...);
 Query *db_query_va(Db *db, const char *sql, const char *types, va_list args);
 
 gboolean query_next(Query *query); /* FALSE at the end or on an error */
-const char *query_text(Query *query, const char *column); /* NULL for NULL; valid until the next row */
+const char *query_text(Query *query, const char *column); /* NULL for NULL; till the next row */
 gint64 query_int(Query *query, const char *column);       /* 0 for NULL */
 gboolean query_is_null(Query *query, const char *column);
 sqlite3_stmt *query_stmt(Query *query);

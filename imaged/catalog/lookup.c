@@ -72,16 +72,17 @@ gboolean lookup_version(Db *db, const char *ref, gboolean published, VersionRow 
                             " is_trashed = 0",
                             "ti", template.id, number),
                    ROW_VERSION, ret, "template version", ref, error);
-    Query *q = published ? db_query(db,
-                                    "SELECT * FROM version WHERE template_id = ?1 AND is_trashed = 0"
-                                    " AND state = 'published' ORDER BY version DESC LIMIT 1",
-                                    "t", template.id)
-                         : db_query(db,
-                                    "SELECT * FROM version WHERE template_id = ?1 AND is_trashed = 0"
-                                    " ORDER BY version DESC LIMIT 1",
-                                    "t", template.id);
-    if (one(q, ROW_VERSION, ret, published ? "published version of template" : "version of template",
-            name, error))
+    Query *q = published
+                   ? db_query(db,
+                              "SELECT * FROM version WHERE template_id = ?1 AND is_trashed = 0"
+                              " AND state = 'published' ORDER BY version DESC LIMIT 1",
+                              "t", template.id)
+                   : db_query(db,
+                              "SELECT * FROM version WHERE template_id = ?1 AND is_trashed = 0"
+                              " ORDER BY version DESC LIMIT 1",
+                              "t", template.id);
+    if (one(q, ROW_VERSION, ret,
+            published ? "published version of template" : "version of template", name, error))
         return TRUE;
     imaged_error_hint(error, "see them with: imagectl template versions %s", name);
     return FALSE;

@@ -22,7 +22,7 @@ gboolean lookup_desktop_by_id(Db *db, const char *id, DesktopRow *ret, GError **
 gboolean lookup_layer(Db *db, const char *id, LayerRow *ret, GError **error);
 gboolean lookup_trash(Db *db, const char *id, TrashRow *ret, GError **error);
 
-/* The layer of this template version that lies in this store (frozen); NOT_FOUND if there is none. */
+/* The layer of this template version that lies in this store (frozen), or NOT_FOUND. */
 gboolean lookup_version_layer(Db *db, const char *version_id, const char *store_id, LayerRow *ret,
                               GError **error);
 

@@ -22,7 +22,7 @@ typedef struct {
     gint64 version;
     char *state; /* draft, published, retired */
     gint64 is_trashed;
-    char *layer_id; /* in the store where it was made; other stores hold layers with owner_id = id */
+    char *layer_id; /* where it was made; other stores hold layers with owner_id = id */
     gint64 cpus, memory_bytes;
     char *os, *description, *source, *notes; /* notes: lines */
     gint64 created_at, changed_at;

@@ -1,5 +1,5 @@
-/* server.c: see server.h.  The request is collected, its path, query and body are merged into one JSON
- * object, and the route's operation does the rest. */
+/* server.c: see server.h.  The request is collected, its path, query and body are merged into one
+ * JSON object, and the route's operation does the rest. */
 #include "imaged/http/server.h"
 
 #include <errno.h>
@@ -78,7 +78,8 @@ static unsigned status_of(const GError *error)
         [IMAGED_ERROR_CANCELLED] = 409,   [IMAGED_ERROR_RESCUE] = 503,
     };
 
-    return error->domain == IMAGED_ERROR && error->code < IMAGED_N_ERRORS ? table[error->code] : 500;
+    return error->domain == IMAGED_ERROR && error->code < IMAGED_N_ERRORS ? table[error->code]
+                                                                          : 500;
 }
 
 static enum MHD_Result answer_error(struct MHD_Connection *c, const GError *error)
@@ -129,8 +130,8 @@ static gboolean merge_args(struct MHD_Connection *c, const Request *request, jso
 /* "root", or "uid 1000 (alice)".  Caller frees. */
 static char *name_of_peer(struct MHD_Connection *c)
 {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(c,
-                                                                   MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct ucred peer = { .uid = (uid_t)-1 };
     socklen_t len = sizeof peer;
     struct passwd entry, *found = NULL;
@@ -198,7 +199,8 @@ static void keep_answer(Server *s, const char *key, const char *hash, json_t *bo
     g_mutex_unlock(&s->lock);
 }
 
-/* TRUE if the key is known: *ret_body is the first answer, or NULL if that was for another request. */
+/* TRUE if the key is known: *ret_body is the first answer, or NULL if that was for another request.
+ */
 static gboolean find_answer(Server *s, const char *key, const char *hash, json_t **ret_body)
 {
     g_mutex_lock(&s->lock);

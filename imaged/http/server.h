@@ -1,5 +1,5 @@
-/* server.h: HTTP in, JSON out, on a unix socket.  A thread per connection, so that handlers may block;
- * bodies and connections are bounded. */
+/* server.h: HTTP in, JSON out, on a unix socket.  A thread per connection, so that handlers may
+ * block; bodies and connections are bounded. */
 #pragma once
 
 #include "imaged/ops/ops.h"

@@ -1,9 +1,9 @@
-/* batch.h: jobs over many things: each succeeds or fails with a reason of its own, all share flushes.
+/* batch.h: jobs over many things: each succeeds or fails with its own reason, all share flushes.
  *
  * The plan has "items" (objects with id and name) and "rejected" (those that failed before the job
- * began).  They are worked off in chunks; a chunk is prepared (files), committed (facts and the job's
- * step in one transaction), and completed (what may as well happen later).  Locks on images that a
- * chunk takes are held until it is complete. */
+ * began).  They are worked off in chunks; a chunk is prepared (files), committed (facts and the
+ * job's step in one transaction), and completed (what may as well happen later).  Locks on images
+ * that a chunk takes are held until it is complete. */
 #pragma once
 
 #include "cow/image_lock.h"
@@ -38,9 +38,9 @@ const char *batch_text(const BatchChunk *chunk, guint i, const char *key);
 /* Take QEMU's writer lock on a layer for the chunk; on failure the item's error is set. */
 gboolean batch_lock(BatchChunk *chunk, guint i, Store *store, const char *slot);
 
-/* Remember that a slot of a store goes to its trash folder once the chunk's facts are committed, and
- * do that (the complete function of most types).  What a stop leaves unmoved, the sweep at the next
- * start moves: either folder is right. */
+/* Remember that a slot of a store goes to its trash folder once the chunk's facts are committed,
+ * and do that (the complete function of most types).  What a stop leaves unmoved, the sweep at the
+ * next start moves: either folder is right. */
 void batch_move_later(BatchChunk *chunk, guint i, const char *store_id, const char *slot);
 void batch_move_now(BatchChunk *chunk);
 

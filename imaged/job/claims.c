@@ -41,7 +41,8 @@ static gboolean take_one(Claims *c, const char *key, const char *holder, GError 
 
     if (held && (held->is_exclusive || key[0] == 'x')) {
         const char *slash = strchr(thing, '/');
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "the %.*s is busy: a job (%s) is at work on it",
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
+                    "the %.*s is busy: a job (%s) is at work on it",
                     (int)(slash ? slash - thing : 0), thing, held->holder);
         imaged_error_hint(error, "see it with: imagectl job list");
         return FALSE;

@@ -223,13 +223,15 @@ static gboolean insert_row(JobQueue *q, Job *job, const JobRequest *r, GError **
     char *plan = json_dumps(job->plan, JSON_COMPACT);
     Changes *changes = changes_new();
 
-    changes_sql(changes,
-                "INSERT INTO job (id, kind, tier, state, owner, plan, step, done, total, unit,"
-                " message, idem_key, idem_hash, epoch, created_at) VALUES (?1, ?2, ?3, 'queued', ?4,"
-                " ?5, 0, 0, ?6, ?7, '', ?8, ?9, ?10, ?11)",
-                "tttttittt" "ii", job->id, job->type->kind, tier_names[job->type->tier],
-                job->owner, plan, (gint64)job->total, job->type->unit, r->idem_key, r->idem_hash,
-                q->epoch, job->created_at);
+    changes_sql(
+        changes,
+        "INSERT INTO job (id, kind, tier, state, owner, plan, step, done, total, unit,"
+        " message, idem_key, idem_hash, epoch, created_at) VALUES (?1, ?2, ?3, 'queued', ?4,"
+        " ?5, 0, 0, ?6, ?7, '', ?8, ?9, ?10, ?11)",
+        "tttttittt"
+        "ii",
+        job->id, job->type->kind, tier_names[job->type->tier], job->owner, plan, (gint64)job->total,
+        job->type->unit, r->idem_key, r->idem_hash, q->epoch, job->created_at);
     free(plan);
     return catalog_commit(q->catalog, changes, error);
 }
@@ -295,7 +297,8 @@ gboolean job_queue_resume(JobQueue *q, GError **error)
     for (guint i = 0; i < jobs->len; i++) {
         Job *job = jobs->pdata[i];
         g_autoptr(GError) local = NULL;
-        if (job->type && job->plan && claims_take(q->claims, job->claims, job->type->kind, &local)) {
+        if (job->type && job->plan &&
+            claims_take(q->claims, job->claims, job->type->kind, &local)) {
             enqueue(q, job);
             continue;
         }
@@ -315,7 +318,9 @@ gboolean job_queue_resume(JobQueue *q, GError **error)
 static json_t *row_to_object(Query *row, gboolean with_result)
 {
     static const char *const times[] = { "created_at", "started_at", "finished_at" };
-    static const char *const texts[] = { "id", "kind", "state", "tier", "unit", "message", "owner" };
+    static const char *const texts[] = {
+        "id", "kind", "state", "tier", "unit", "message", "owner"
+    };
     json_t *out = json_object();
 
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++)

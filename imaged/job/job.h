@@ -7,7 +7,7 @@
  *
  *   QUEUED -> RUNNING -> DONE | FAILED | CANCELLED
  *
- * Any thread may call the functions of the queue; those on a Job are for the thread that runs it. */
+ * Any thread may call the functions of the queue; those on a Job only the thread that runs it. */
 #pragma once
 
 #include <glib.h>
@@ -95,7 +95,7 @@ void job_message(Job *job, const char *format, ...) G_GNUC_PRINTF(2, 3);
 /* CANCELLED if somebody cancelled it or the daemon stops; to be asked between steps. */
 gboolean job_check(Job *job, GError **error);
 const gint *job_cancel_flag(const Job *job);
-gboolean job_is_stopping(const Job *job); /* the daemon stops: undo nothing, go on at the next start */
+gboolean job_is_stopping(const Job *job); /* the daemon stops: undo nothing, go on later */
 
 /* An error as the API shows it: {code, message, hint}. */
 json_t *job_error_json(const GError *error);

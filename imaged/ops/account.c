@@ -1,6 +1,6 @@
-/* account.c: see account.h.  The folders are listed first, then the catalog is read; what it does not
- * know is looked for among the claims of running jobs and then in the catalog once more, so that a
- * layer that is made meanwhile is always seen by one of the three. */
+/* account.c: see account.h.  The folders are listed first, then the catalog is read; what it does
+ * not know is looked for among the claims of running jobs and then in the catalog once more, so
+ * that a layer that is made meanwhile is always seen by one of the three. */
 #include "imaged/ops/account.h"
 
 #include "imaged/base/error.h"

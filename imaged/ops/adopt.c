@@ -36,7 +36,8 @@ static void free_found(gpointer data)
 static gboolean look_at(const char *name, const StoreStat *stat, gpointer user, GError **error)
 {
     Adopt *a = user;
-    g_autoptr(Layer) layer = id_is_valid(name) ? store_open_layer(a->store, name, NULL, NULL) : NULL;
+    g_autoptr(Layer) layer =
+        id_is_valid(name) ? store_open_layer(a->store, name, NULL, NULL) : NULL;
     const char *text = layer ? layer_header(layer)->identity : NULL;
     Identity identity = { 0 };
 

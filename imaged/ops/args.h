@@ -9,7 +9,7 @@ gboolean args_check(const OpsCall *call, const char *allowed, GError **error);
 /* A text; NULL if it is not there (an error if needed is set).  Wrong types: *error and NULL. */
 const char *args_text(const OpsCall *call, const char *key, gboolean needed, GError **error);
 
-/* Is each of these (separated by spaces) absent, null or a text?  INVALID names the one that isn't. */
+/* Is each of these (separated by spaces) absent, null or a text?  INVALID names another. */
 gboolean args_are_texts(const OpsCall *call, const char *keys, GError **error);
 
 /* A number (also as text, from a query) between min and max; fallback if it is not there. */

@@ -25,7 +25,8 @@ json_t *ops_template_import(OpsCall *call, GError **error)
     TemplateImport import = { 0 };
     json_t *notes = NULL;
 
-    if (!args_check(call, "name source source_name cpus memory_bytes os description store draft notes",
+    if (!args_check(call,
+                    "name source source_name cpus memory_bytes os description store draft notes",
                     error) ||
         !(import.name = args_text(call, "name", TRUE, error)) ||
         !(import.source = args_text(call, "source", TRUE, error)) ||
@@ -182,8 +183,8 @@ static json_t *dry_run_reset(World *world, const LookupRows *desktops, const jso
 typedef gboolean (*PlanFunction)(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
                                  GError **error);
 
-static json_t *on_desktops(OpsCall *call, const char *allowed, DryRunFunction dry, PlanFunction make,
-                           GError **error)
+static json_t *on_desktops(OpsCall *call, const char *allowed, DryRunFunction dry,
+                           PlanFunction make, GError **error)
 {
     g_auto(BatchPlan) plan = { 0 };
     g_auto(LookupRows) desktops = { 0 };
@@ -257,7 +258,8 @@ static gboolean make_move(OpsCall *call, const LookupRows *desktops, BatchPlan *
 
 json_t *ops_desktop_move(OpsCall *call, GError **error)
 {
-    return on_desktops(call, "names prefix template store dry_run", dry_run_reset, make_move, error);
+    return on_desktops(call, "names prefix template store dry_run", dry_run_reset, make_move,
+                       error);
 }
 
 json_t *ops_desktop_rename(OpsCall *call, GError **error)
@@ -276,8 +278,9 @@ json_t *ops_trash_restore(OpsCall *call, GError **error)
     g_auto(BatchPlan) plan = { 0 };
     json_t *ids = NULL;
 
-    if (!args_check(call, "ids new_name", error) || !args_are_texts(call, "new_name", error) || !args_texts(call, "ids", &ids, error) ||
-        submit_is_repeat(call, error) || (error && *error) ||
+    if (!args_check(call, "ids new_name", error) || !args_are_texts(call, "new_name", error) ||
+        !args_texts(call, "ids", &ids, error) || submit_is_repeat(call, error) ||
+        (error && *error) ||
         !trash_plan_restore(call->world, ids, args_text(call, "new_name", FALSE, NULL), &plan,
                             error))
         return NULL;

@@ -1,6 +1,6 @@
 /* counts.c: the files' figures come from a listing of the stores; those that
- * changed are read, in parallel, parents before children: what a diff hides of its template is taken
- * from the template's Coverage. */
+ * changed are read, in parallel, parents before children: what a diff hides of its template is
+ * taken from the template's Coverage. */
 #include "imaged/ops/counts.h"
 
 #include <string.h>
@@ -97,12 +97,13 @@ static Entry *read_entry(Counts *c, sqlite3_stmt *row)
 static gboolean load(Counts *c, GError **error)
 {
     Db *db = catalog_read_begin(c->world->catalog);
-    Query *q = db_query(db,
-                        "SELECT l.id, l.slot, l.store_id, l.parent_id, n.inode, n.length, n.mtime_ns,"
-                        " n.ctime_ns, n.disk_bytes, n.data_bytes, n.zero_bytes, n.flattened_bytes"
-                        " FROM layer l LEFT JOIN layer_counts n ON n.layer_id = l.id WHERE l.state IN"
-                        " ('active', 'frozen')",
-                        "");
+    Query *q =
+        db_query(db,
+                 "SELECT l.id, l.slot, l.store_id, l.parent_id, n.inode, n.length, n.mtime_ns,"
+                 " n.ctime_ns, n.disk_bytes, n.data_bytes, n.zero_bytes, n.flattened_bytes"
+                 " FROM layer l LEFT JOIN layer_counts n ON n.layer_id = l.id WHERE l.state IN"
+                 " ('active', 'frozen')",
+                 "");
 
     while (query_next(q)) {
         Entry *e = read_entry(c, query_stmt(q));
@@ -187,8 +188,8 @@ static void count_entry(Counts *c, Entry *e)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(Coverage) below = parent_coverage(c, e, 0, &error);
-    g_autoptr(Layer) layer = error ? NULL
-                                   : store_open_layer(e->store, e->slot, &e->figures.is_live, &error);
+    g_autoptr(Layer) layer =
+        error ? NULL : store_open_layer(e->store, e->slot, &e->figures.is_live, &error);
     DiffCounts counts = { 0 };
 
     if (!layer || (!e->figures.is_live && !coverage_count_diff(layer, below, &counts, &error))) {

@@ -17,7 +17,8 @@ gboolean jobs_plan_drain(World *world, const char *from, const char *to, JobRequ
     if (!to_id)
         return FALSE;
     if (g_str_equal(from_id, to_id)) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "a store can't be drained to itself");
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "a store can't be drained to itself");
         return FALSE;
     }
     json_t *keys = json_array();
@@ -83,10 +84,11 @@ static gboolean move_versions(Job *job, World *world, const char *from, const ch
 {
     g_auto(LookupRows) versions = { 0 };
     Db *db = catalog_read_begin(world->catalog);
-    gboolean ok = lookup_rows(db, ROW_VERSION, &versions, error,
-                              "SELECT * FROM version WHERE is_trashed = 0 AND id IN (SELECT owner_id"
-                              " FROM layer WHERE store_id = ?1 AND state = 'frozen')",
-                              "t", from);
+    gboolean ok =
+        lookup_rows(db, ROW_VERSION, &versions, error,
+                    "SELECT * FROM version WHERE is_trashed = 0 AND id IN (SELECT owner_id"
+                    " FROM layer WHERE store_id = ?1 AND state = 'frozen')",
+                    "t", from);
 
     catalog_read_end(world->catalog, db);
     for (guint i = 0; ok && i < versions.rows->len; i++)

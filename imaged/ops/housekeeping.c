@@ -1,8 +1,8 @@
 /* housekeeping.c: one tick every few seconds; each duty has its own pace.
  *
  * The clock is trusted while it runs as CLOCK_BOOTTIME does.  When it has jumped (or leaps ahead of
- * what it was before a stop), nothing expires until it is back, or has run steadily for a day, or an
- * administrator says that it is right. */
+ * what it was before a stop), nothing expires until it is back, or has run steadily for a day, or
+ * an administrator says that it is right. */
 #include "imaged/ops/housekeeping.h"
 
 #include <malloc.h>
@@ -68,8 +68,9 @@ static void watch_clock(Housekeeping *h)
     h->wall = wall;
     h->boot = boot;
     if (ABS(drift) > JUMP_MS)
-        hold_expiry(h, "the wall clock has jumped; nothing expires until it is back, has run "
-                       "steadily for a day, or 'imagectl trash resume-expiry' says that it is right");
+        hold_expiry(h,
+                    "the wall clock has jumped; nothing expires until it is back, has run "
+                    "steadily for a day, or 'imagectl trash resume-expiry' says that it is right");
     gboolean is_back = ABS((wall - boot) - h->trusted_offset) < JUMP_MS;
     if (was_held && g_atomic_int_get(&h->world->expiry_held) &&
         (is_back || boot - h->steady_since > STEADY_MS)) {
@@ -104,9 +105,10 @@ static void begin_clock(Housekeeping *h)
     h->trusted_offset = h->wall - h->boot;
     if (before && (h->wall < before - JUMP_MS || h->wall > before + LONGEST_STOP_MS)) {
         h->trusted_offset = G_MININT64 / 2; /* nothing to come back to */
-        hold_expiry(h, "the wall clock is far from where it was before the stop; nothing expires "
-                       "until it has run steadily for a day, or 'imagectl trash resume-expiry' says "
-                       "that it is right");
+        hold_expiry(h,
+                    "the wall clock is far from where it was before the stop; nothing expires "
+                    "until it has run steadily for a day, or 'imagectl trash resume-expiry' says "
+                    "that it is right");
     }
 }
 

@@ -1,6 +1,6 @@
-/* move.c: a desktop's disk is copied to another store under a new identity, on a copy of its template
- * version there; then the desktop is switched and the former disk goes to the trash, from where it
- * can be brought back.  One desktop is one step: each is durable by itself. */
+/* move.c: a desktop's disk is copied to another store under a new identity, on a copy of its
+ * template version there; then the desktop is switched and the former disk goes to the trash, from
+ * where it can be brought back.  One desktop is one step: each is durable by itself. */
 #include "imaged/ops/move.h"
 
 #include "cow/identity.h"
@@ -143,7 +143,9 @@ static gboolean commit_move(Move *m, const json_t *item, gint64 step, GError **e
 static gboolean move_one(Job *job, World *world, const json_t *item, const char *store_id,
                          gint64 step, GError **error)
 {
-    Move m = { .job = job, .world = world, .id = id_derive(job_id(job), plan_text(item, "id"), "") };
+    Move m = { .job = job,
+               .world = world,
+               .id = id_derive(job_id(job), plan_text(item, "id"), "") };
     g_auto(ImageLock) lock = IMAGE_LOCK_INIT;
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = lookup_desktop_by_id(db, plan_text(item, "id"), &m.desktop, error) &&

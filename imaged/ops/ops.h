@@ -1,8 +1,9 @@
 /* ops.h: one function per thing a user can ask for.
  *
- * Each takes a call with its arguments as one JSON object (path, query and body of a request, merged)
- * and returns the answer as JSON, or NULL with an error in the user's words.  A call that starts a
- * job sets job_id and returns NULL without an error; the caller shows the job.  Any thread. */
+ * Each takes a call with its arguments as one JSON object (path, query and body of a request,
+ * merged) and returns the answer as JSON, or NULL with an error in the user's words.  A call that
+ * starts a job sets job_id and returns NULL without an error; the caller shows the job.  Any
+ * thread. */
 #pragma once
 
 #include <glib.h>

@@ -1,5 +1,5 @@
-/* read.c: what can be listed and shown.  Each is one statement of the catalog; figures that only the
- * storage knows are added for a single object. */
+/* read.c: what can be listed and shown.  Each is one statement of the catalog; figures that only
+ * the storage knows are added for a single object. */
 #include <string.h>
 
 #include "imaged/base/durable.h"
@@ -201,13 +201,14 @@ json_t *ops_trash_list(OpsCall *call, GError **error)
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
     json_t *out = view_array(
-        db_query(db,
-                 "SELECT x.id, x.name, x.kind, x.reason, x.generation, s.name AS store, x.layer_id AS"
-                 " layer, x.disk_bytes, x.trashed_at AS trashed_at__time, x.expires_at AS"
-                 " expires_at__time FROM trash x LEFT JOIN store s ON s.id = x.store_id WHERE"
-                 " ?1 IS NULL OR (x.trashed_at, x.id) < (SELECT trashed_at, id FROM trash WHERE"
-                 " id = ?1) ORDER BY x.trashed_at DESC, x.id DESC",
-                 "t", page.after),
+        db_query(
+            db,
+            "SELECT x.id, x.name, x.kind, x.reason, x.generation, s.name AS store, x.layer_id AS"
+            " layer, x.disk_bytes, x.trashed_at AS trashed_at__time, x.expires_at AS"
+            " expires_at__time FROM trash x LEFT JOIN store s ON s.id = x.store_id WHERE"
+            " ?1 IS NULL OR (x.trashed_at, x.id) < (SELECT trashed_at, id FROM trash WHERE"
+            " id = ?1) ORDER BY x.trashed_at DESC, x.id DESC",
+            "t", page.after),
         page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
     return out;
@@ -222,10 +223,11 @@ json_t *ops_event_list(OpsCall *call, GError **error)
     gint64 after = page.after ? g_ascii_strtoll(page.after, NULL, 10) : 0;
     Db *db = catalog_read_begin(call->world->catalog);
     json_t *out = view_array(
-        db_query(db,
-                 "SELECT CAST(id AS TEXT) AS id, kind AS name, time AS time__time, severity, object,"
-                 " who, message FROM event e WHERE ?1 = 0 OR e.id < ?1 ORDER BY e.id DESC",
-                 "i", after),
+        db_query(
+            db,
+            "SELECT CAST(id AS TEXT) AS id, kind AS name, time AS time__time, severity, object,"
+            " who, message FROM event e WHERE ?1 = 0 OR e.id < ?1 ORDER BY e.id DESC",
+            "i", after),
         page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
     return out;
@@ -240,10 +242,11 @@ json_t *ops_job_list(OpsCall *call, GError **error)
     const char *state = args_text(call, "state", FALSE, NULL);
     g_autoptr(GPtrArray) ids = g_ptr_array_new_with_free_func(g_free);
     Db *db = catalog_read_begin(call->world->catalog);
-    Query *q = db_query(db,
-                        "SELECT id FROM job WHERE ?1 IS NULL OR rowid < (SELECT rowid FROM job WHERE"
-                        " id = ?1) ORDER BY rowid DESC LIMIT 10000",
-                        "t", page.after);
+    Query *q =
+        db_query(db,
+                 "SELECT id FROM job WHERE ?1 IS NULL OR rowid < (SELECT rowid FROM job WHERE"
+                 " id = ?1) ORDER BY rowid DESC LIMIT 10000",
+                 "t", page.after);
     while (query_next(q))
         g_ptr_array_add(ids, g_strdup(query_text(q, "id")));
     query_end(q, NULL);
@@ -253,7 +256,8 @@ json_t *ops_job_list(OpsCall *call, GError **error)
         json_t *job = job_to_json(call->world->jobs, ids->pdata[i], FALSE, NULL);
         const char *is = json_string_value(json_object_get(job, "state"));
         const char *kind = json_string_value(json_object_get(job, "kind"));
-        if (job && (!state || g_str_equal(is, state)) && (!page.search || strstr(kind, page.search)))
+        if (job && (!state || g_str_equal(is, state)) &&
+            (!page.search || strstr(kind, page.search)))
             json_array_append(out, job);
         json_decref(job);
     }
@@ -327,15 +331,15 @@ char *ops_metrics(World *world)
                                counts[i][0], counts[i][1], counts[i][0], counts[i][0],
                                lookup_int(db, counts[i][2], ""));
     catalog_read_end(world->catalog, db);
-    g_string_append_printf(out,
-                           "# HELP imaged_jobs_active Jobs queued or running\n"
-                           "# TYPE imaged_jobs_active gauge\nimaged_jobs_active %u\n"
-                           "# TYPE imaged_expiry_held gauge\nimaged_expiry_held %d\n"
-                           "# HELP imaged_storage_changes_total Writes, flushes, renames... so far\n"
-                           "# TYPE imaged_storage_changes_total counter\n"
-                           "imaged_storage_changes_total %" G_GUINT64_FORMAT "\n",
-                           job_n_running(world->jobs), g_atomic_int_get(&world->expiry_held),
-                           durable_n_changes());
+    g_string_append_printf(
+        out,
+        "# HELP imaged_jobs_active Jobs queued or running\n"
+        "# TYPE imaged_jobs_active gauge\nimaged_jobs_active %u\n"
+        "# TYPE imaged_expiry_held gauge\nimaged_expiry_held %d\n"
+        "# HELP imaged_storage_changes_total Writes, flushes, renames... so far\n"
+        "# TYPE imaged_storage_changes_total counter\n"
+        "imaged_storage_changes_total %" G_GUINT64_FORMAT "\n",
+        job_n_running(world->jobs), g_atomic_int_get(&world->expiry_held), durable_n_changes());
     count_stores(world, out);
     return g_string_free(out, FALSE);
 }

@@ -38,11 +38,12 @@ static void drop_jobs(World *world, GError **error)
 {
     Changes *changes = changes_new();
 
-    changes_sql(changes,
-                "UPDATE job SET state = 'failed', error_code = 'failed', error_message ="
-                " 'the catalog was an old copy when imaged started', finished_at = ?1 WHERE state IN"
-                " ('queued', 'running')",
-                "i", units_now_ms());
+    changes_sql(
+        changes,
+        "UPDATE job SET state = 'failed', error_code = 'failed', error_message ="
+        " 'the catalog was an old copy when imaged started', finished_at = ?1 WHERE state IN"
+        " ('queued', 'running')",
+        "i", units_now_ms());
     catalog_commit(world->catalog, changes, error);
 }
 

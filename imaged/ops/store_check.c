@@ -27,11 +27,12 @@ typedef struct {
 static json_t *affected(Check *c, const char *layer_id)
 {
     Db *db = catalog_read_begin(c->world->catalog);
-    Query *q = db_query(db,
-                        "WITH RECURSIVE above(id) AS (SELECT ?1 UNION SELECT l.id FROM layer l JOIN"
-                        " above a ON l.parent_id = a.id) SELECT d.name FROM desktop d JOIN above a ON"
-                        " d.layer_id = a.id WHERE d.is_trashed = 0 ORDER BY d.name LIMIT 20",
-                        "t", layer_id);
+    Query *q =
+        db_query(db,
+                 "WITH RECURSIVE above(id) AS (SELECT ?1 UNION SELECT l.id FROM layer l JOIN"
+                 " above a ON l.parent_id = a.id) SELECT d.name FROM desktop d JOIN above a ON"
+                 " d.layer_id = a.id WHERE d.is_trashed = 0 ORDER BY d.name LIMIT 20",
+                 "t", layer_id);
     json_t *out = json_array();
 
     while (query_next(q))
@@ -144,7 +145,8 @@ static gboolean check_data(Check *c, const LayerRow *row, const Layer *layer, GE
     g_autofree char *found = digest_to_text(&digest);
     if (!g_str_equal(found, row->checksum))
         find(c, "error", "data", row->slot, row, FALSE,
-             "its bytes do not match its checksum: the storage has damaged it, or somebody wrote it");
+             "its bytes do not match its checksum: the storage has damaged it, or somebody wrote "
+             "it");
     return TRUE;
 }
 
@@ -353,7 +355,8 @@ static gboolean run_check(Job *job, gpointer data, GError **error)
     Changes *changes = changes_new();
     if (n_bad)
         changes_event(changes, "store.check", "alarm", NULL, job_owner(job),
-                      "the check found something wrong in %zu store%s", n_bad, n_bad == 1 ? "" : "s");
+                      "the check found something wrong in %zu store%s", n_bad,
+                      n_bad == 1 ? "" : "s");
     return job_commit_done(job, changes, json_pack("{s:b,s:o}", "ok", n_bad == 0, "stores", stores),
                            error);
 }

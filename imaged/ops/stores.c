@@ -121,7 +121,8 @@ json_t *ops_store_add(OpsCall *call, GError **error)
     }
     g_autofree char *taken = store_set_find(world->stores, name, NULL);
     if (taken) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_EXISTS, "there is a store '%s' already", name);
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_EXISTS, "there is a store '%s' already",
+                    name);
         return NULL;
     }
     g_autoptr(Store) store = store_dir_open(location, &options, error);
@@ -131,8 +132,8 @@ json_t *ops_store_add(OpsCall *call, GError **error)
 
 static json_t *dry_run_remove(const char *id, const char *name, gint64 n_layers)
 {
-    g_autofree char *why = g_strdup_printf("%s: refused: it holds %" G_GINT64_FORMAT " layers", name,
-                                           n_layers);
+    g_autofree char *why =
+        g_strdup_printf("%s: refused: it holds %" G_GINT64_FORMAT " layers", name, n_layers);
     json_t *breaks = json_array();
 
     if (n_layers)
@@ -164,9 +165,12 @@ json_t *ops_store_remove(OpsCall *call, GError **error)
     if (n || e.is_default) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                     e.is_default ? "the default store can't be removed"
-                                 : "the store '%s' still holds %" G_GINT64_FORMAT " layers", name, n);
-        imaged_error_hint(error, "empty it first: imagectl store drain %s --to OTHER; imagectl trash"
-                                 " empty", name);
+                                 : "the store '%s' still holds %" G_GINT64_FORMAT " layers",
+                    name, n);
+        imaged_error_hint(error,
+                          "empty it first: imagectl store drain %s --to OTHER; imagectl trash"
+                          " empty",
+                          name);
         return NULL;
     }
     json_t *keys = json_array(), *out = NULL;

@@ -26,7 +26,8 @@ json_t *submit_request(OpsCall *call, JobRequest *request, GError **error)
 static gboolean fail_single(BatchPlan *plan, GError **error)
 {
     json_t *why = json_object_get(json_array_get(plan->rejected, 0), "error");
-    const char *name = json_string_value(json_object_get(json_array_get(plan->rejected, 0), "name"));
+    const char *name =
+        json_string_value(json_object_get(json_array_get(plan->rejected, 0), "name"));
     const char *hint = json_string_value(json_object_get(why, "hint"));
 
     if (json_array_size(plan->items) != 0 || json_array_size(plan->rejected) != 1)
@@ -86,16 +87,17 @@ gboolean submit_select(OpsCall *call, LookupRows *ret, json_t **ret_missing, GEr
     *ret_missing = json_array();
     Db *db = catalog_read_begin(call->world->catalog);
     gboolean ok =
-        names    ? select_names(db, names, ret, *ret_missing, error)
-        : prefix ? lookup_rows(db, ROW_DESKTOP, ret, error,
-                               "SELECT * FROM desktop WHERE is_trashed = 0 AND"
-                               " substr(name, 1, length(?1)) = ?1 ORDER BY name",
-                               "t", prefix)
-                 : lookup_rows(db, ROW_DESKTOP, ret, error,
-                               "SELECT d.* FROM desktop d JOIN version v ON v.id = d.version_id JOIN"
-                               " template t ON t.id = v.template_id WHERE d.is_trashed = 0 AND"
-                               " (t.name = ?1 OR t.name || ':' || v.version = ?1) ORDER BY d.name",
-                               "t", template);
+        names ? select_names(db, names, ret, *ret_missing, error)
+        : prefix
+            ? lookup_rows(db, ROW_DESKTOP, ret, error,
+                          "SELECT * FROM desktop WHERE is_trashed = 0 AND"
+                          " substr(name, 1, length(?1)) = ?1 ORDER BY name",
+                          "t", prefix)
+            : lookup_rows(db, ROW_DESKTOP, ret, error,
+                          "SELECT d.* FROM desktop d JOIN version v ON v.id = d.version_id JOIN"
+                          " template t ON t.id = v.template_id WHERE d.is_trashed = 0 AND"
+                          " (t.name = ?1 OR t.name || ':' || v.version = ?1) ORDER BY d.name",
+                          "t", template);
     catalog_read_end(call->world->catalog, db);
     if (ok && ret->rows->len == 0 && json_array_size(*ret_missing) == 0) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "no desktop is selected");

@@ -11,7 +11,7 @@ cd "$(dirname "$0")" || exit 1
 
 SEED=${SEED:-$RANDOM}
 RANDOM=$SEED
-POINTS=${POINTS:-6} # of each verb
+POINTS=${POINTS:-4} # of each verb
 diag "SEED=$SEED, ${FULL:+all}${FULL:-$POINTS} points of each verb"
 
 # run_point N VERB...: one crash; the situation is $from, its states before and after $old and $new.
@@ -46,7 +46,9 @@ $(diff <(echo "$old") <(echo "$new"))"
         return 1
     fi
     store_is_clean || { diag "$where"; return 1; }
-    rebuild_is_same || { diag "$where"; return 1; }
+    if [ -n "${FULL:-}" ] || ((RANDOM % 2)); then
+        rebuild_is_same || { diag "$where"; return 1; }
+    fi
     if [ "$now" = "$old" ] && [ "$old" != "$new" ]; then
         ctl "$@" >/dev/null 2>"$work/again.err" || {
             diag "$where: it can't be done any more: $(cat "$work/again.err")"
@@ -66,7 +68,7 @@ $(diff <(echo "$old") <(echo "$new"))"
 
 # each_point SITUATION NAME COMMAND...: a verb; its points are found in a first run without a fault.
 each_point() {
-    local from=$1 name=$2 base end point step n=0 bad=0 survived started
+    local base=${base:-} from=$1 name=$2 end point step n=0 bad=0 survived started
     shift 2
     [ -n "${ONLY:-}" ] && [[ ! $name =~ $ONLY ]] && return
     started=$(date +%s%N)
@@ -74,7 +76,7 @@ each_point() {
     start_daemon || bail "no start: $(cat "$work/log")"
     wait_idle
     old=$(signature)
-    base=$(n_changes)
+    [ -n "$base" ] || base=$(n_changes)
     if ! ctl "$@" >/dev/null 2>"$work/first.err"; then
         not_ok "$name: fails without a fault: $(cat "$work/first.err")"
         kill_daemon
@@ -101,6 +103,10 @@ each_point() {
     what="$name: killed at $n of $((end - base)) changes ($((($(date +%s%N) - started) / 1000000)) ms)"
     if [ $bad = 0 ]; then ok "$what"; else not_ok "$what: $bad wrong"; fi
 }
+
+# The very first start, which makes catalog and store.
+mkdir "$work/saved.empty"
+base=0 each_point empty "first start" status
 
 make_situation
 wait_idle
@@ -141,5 +147,7 @@ each_point one "store add" store add more "$state/more"
 each_point two "store remove" store remove spare --yes
 each_point two "desktop move" desktop move b c --to side
 each_point two "desktop move, back" desktop move s --to default
+each_point two "template retire, two stores" template retire win:2
+each_point two "template rename, two stores" template rename win windows
 each_point two "store drain" store drain side --to default
 finish

@@ -11,16 +11,16 @@ status=0
 # By its full path: it is Debian's python3 that has python3-yaml.
 /usr/bin/python3 tests/lint/tree.py || status=1
 
-# SC1090, SC1091: what is sourced is checked by itself.  Variables cross between a test (*.t) and the
-# library that it sources: to be assigned elsewhere (SC2154) or used elsewhere (SC2034), and
-# functions get their arguments there (SC2120).  `set -u` finds what really is not assigned.
+# SC1090, SC1091: what is sourced is checked by itself.  Between scripts that source each other,
+# variables are assigned (SC2154) and used (SC2034) elsewhere, and functions get their arguments
+# there (SC2120); `set -u` finds what really is not assigned.
 while read -r script; do
     options=(-S warning -f gcc -e "SC1090,SC1091")
-    case $script in
-    *.t) options=(-S warning -f gcc -e "SC1090,SC1091,SC2034,SC2154") ;;
-    *) head -c 2 "$script" | grep -q '#!' ||
-        options=(-s bash -S warning -f gcc -e "SC1090,SC1091,SC2034,SC2120,SC2154") ;;
-    esac
+    if ! head -c 2 "$script" | grep -q '#!'; then
+        options=(-s bash -S warning -f gcc -e "SC1090,SC1091,SC2034,SC2120,SC2154")
+    elif grep -qE '^(\.|source) ' "$script"; then
+        options=(-S warning -f gcc -e "SC1090,SC1091,SC2034,SC2154")
+    fi
     shellcheck "${options[@]}" "$script" || status=1
 done < <(find tests .ci -type f \( -name '*.sh' -o -name '*.t' -o -path .ci/run \) | sort)
 

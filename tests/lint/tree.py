@@ -240,12 +240,30 @@ def check_events():
             continue
         for second in re.findall(r"\bchanges_event\(\s*[^,]+,\s*([^,]+),", text):
             kinds.update(re.findall(r'"([a-z]+\.[a-z.-]+)"', second))
-        kinds.update(re.findall(r'\bsay\([^,]+,\s*"([a-z]+\.[a-z.-]+)"', text))
+        kinds.update(re.findall(r'\b(?:say|batch_event)\([^,]+,\s*"([a-z]+\.[a-z.-]+)"', text))
     described = set(re.findall(r"^\| `([a-z.-]+)` \|", TEXTS.get("docs/events.md", ""), re.M))
     for kind in sorted(kinds - described):
         yield f"docs/events.md: {kind} is missing"
     for kind in sorted(described - kinds):
         yield f"docs/events.md: nothing writes {kind}"
+
+
+def check_docs():
+    code = "\n".join(text for _, text in sources())
+    for name, text in TEXTS.items():
+        if not name.endswith(".md"):
+            continue
+        for n, line in lines(text):
+            for target in re.findall(r"\]\(([^)#:]+)", line):
+                if not os.path.exists(os.path.join(os.path.dirname(name), target)):
+                    yield f"{name}:{n}: there is no {target}"
+            for path in re.findall(r"`((?:cow|imaged|templates|snapshot|broker|tests|docs)/[\w./-]+)`",
+                                   line):
+                if not os.path.exists(path):
+                    yield f"{name}:{n}: there is no {path}"
+            for function in re.findall(r"`([a-z]\w+)\(\)`", line):
+                if f"{function}(" not in code and "ext4" not in line:
+                    yield f"{name}:{n}: there is no {function}()"
 
 
 def check_packages():
@@ -282,7 +300,8 @@ def check_packages():
 
 
 for check in (check_includes, check_layout, check_lengths, check_opening_comments, check_strangers,
-              check_api, check_config_page, check_imagectl_page, check_events, check_packages):
+              check_api, check_config_page, check_imagectl_page, check_events, check_docs,
+              check_packages):
     for problem in check():
         errors += not problem.startswith("note:")
         print(problem)

@@ -318,7 +318,8 @@ static void test_short_file(void)
     check_refused("bad.qcow2", FALSE);
 }
 
-/* A running desktop's layer grows behind our back: what lies beyond the size that we saw is fine. */
+/* A running desktop's layer grows behind our back: what lies beyond the size that we saw is fine.
+ */
 static void test_growing_file(void)
 {
     LayerCounts counts;
