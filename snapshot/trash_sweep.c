@@ -4,6 +4,7 @@
 #include "snapshot/trash.h"
 
 #include "imaged/base/error.h"
+#include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 
 static gboolean add_name(const char *name, const StoreStat *stat, gpointer names, GError **error)

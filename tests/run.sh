@@ -67,9 +67,15 @@ for script in "${scripts[@]}"; do
 done
 [ -n "${SANITIZED:-}" ] || parallel+=(tests/fuzz/differential.sh)
 
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "FAILED: not built (make test-binaries): ${missing[*]}"
+    exit 1
+fi
+if [ ${#parallel[@]} -eq 0 ]; then
+    echo "FAILED: there are no tests"
+    exit 1
+fi
 failed=()
-[ ${#missing[@]} -eq 0 ] || failed+=("not built: ${missing[*]}")
-[ ${#parallel[@]} -gt 1 ] || failed+=("there were no tests to run")
 
 if [ -z "${SANITIZED:-}" ]; then
     echo "lint"

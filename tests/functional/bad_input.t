@@ -223,7 +223,7 @@ nothing_happened sources
 random_file "$top/big.raw" 400 7
 import_runs() { job=$(ctlj job list --in-state running | jq -er 'map(select(.kind == "template.import" and .done > 0))[0].id // empty'); }
 job_ended() { [[ $(field .state job show "$job") == @(failed|cancelled|done) ]]; }
-serve slow --size 1073741824 --per-second 67108864
+serve slow --size 268435456 --per-second 67108864
 "$BUILD/imagectl" --state "$state" template import bad "$(uri slow)" >"$top/out" 2>&1 &
 importer=$!
 keep_pid $importer
@@ -237,7 +237,7 @@ ok '... so does the job' wait_for 20 job_ended
 is "$(field .state job show "$job")" failed '... it says failed'
 ok 'the space is given back' wait_for 10 tmp_is_empty
 
-serve slow2 --size 1073741824 --per-second 67108864
+serve slow2 --size 268435456 --per-second 67108864
 "$BUILD/imagectl" --state "$state" template import bad "$(uri slow2)" >"$top/out" 2>&1 &
 importer=$!
 ok 'another one is under way' wait_for 20 import_runs
@@ -247,8 +247,8 @@ ok 'kill -9 imagectl: the job ends' wait_for 20 job_ended
 is "$(field .state job show "$job")" failed '... as failed'
 ok 'the space is given back' wait_for 10 tmp_is_empty
 
-serve slow3 --size 1073741824 --per-second 67108864
-"$BUILD/imagectl" --state "$state" template import bad "$(uri slow3)" >"$top/out" 2>&1 &
+serve slow3 --size 268435456 --per-second 67108864
+env --default-signal=INT "$BUILD/imagectl" --state "$state" template import bad "$(uri slow3)" >"$top/out" 2>&1 &
 importer=$!
 ok 'a third one is under way' wait_for 20 import_runs
 kill -INT $importer

@@ -236,13 +236,14 @@ field()
     ctlj "$@" | jq -r "$filter"
 }
 
-# http METHOD PATH [CURL ARGS...]: the body goes to standard output, the code to $top/http.
+# http METHOD PATH [CURL ARGS...]: the body goes to standard output, the code to $top/http;
+# curl's exit code is returned.
 http()
 {
     local method=$1 path=$2
     shift 2
     curl -sS --unix-socket "$state/imaged.sock" -X "$method" -o "$top/body" -w '%{http_code}' \
-        "$@" "http://localhost$path" >"$top/http"
+        "$@" "http://localhost$path" >"$top/http" || return
     cat "$top/body"
 }
 
