@@ -261,8 +261,12 @@ static gboolean create_store(DirStore *s, const StoreOpenOptions *options, GErro
     s->base.id = g_strdup(id.s);
     s->base.owner_id = g_strdup(options->owner_id);
     s->base.layer_format = options->layer_format;
-    return take_owner_lock(s, error) && open_places(s, options, error) &&
-           probe(s, options->force, error) && write_marker(s, error);
+    if (fchmod(s->root, 02770) < 0) {
+        imaged_error_set_errno(error, errno, "cannot set the store's rights");
+        return FALSE;
+    }
+    return set_group(s->root, options->group, error) && take_owner_lock(s, error) &&
+           open_places(s, options, error) && probe(s, options->force, error) && write_marker(s, error);
 }
 
 static gboolean check_owner(DirStore *s, const StoreOpenOptions *options, GError **error)

@@ -87,7 +87,9 @@ static gboolean open_state(Daemon *d, GError **error)
     const char *dir = d->config->state_dir;
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
-    if (g_mkdir_with_parents(dir, 0750) < 0 ||
+    /* 0751: QEMU, which runs as another user, passes through to the layers */
+    gboolean is_new = access(dir, F_OK) < 0;
+    if (g_mkdir_with_parents(dir, 0751) < 0 || (is_new && chmod(dir, 0751) < 0) ||
         (d->state_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 ||
         (d->lock_fd = openat(d->state_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0640)) < 0) {
         imaged_error_set_errno(error, errno, "cannot open the state folder '%s'", dir);

@@ -17,6 +17,7 @@ typedef struct {
     Store *store; /* borrowed from the table of stores; NULL if offline */
     LayerFigures figures;
     StoreStat cached, now;
+    gboolean is_active;                    /* QEMU may have it open for writing */
     gboolean has_cached, is_stale, is_new; /* new: computed in this run, to be kept */
 } Entry;
 
@@ -29,8 +30,7 @@ struct Counts {
 
     GMutex lock; /* guards the coverages while threads run */
     GHashTable *coverages; /* id of a frozen layer -> Coverage */
-    GPtrArray *stale;
-    gint next; /* atomic */
+    gint next; /* atomic: the entry that a thread takes */
 };
 
 static void free_entry(gpointer data)
@@ -51,7 +51,6 @@ void counts_free(Counts *c)
     g_ptr_array_unref(c->entries);
     g_hash_table_unref(c->stores);
     g_hash_table_unref(c->coverages);
-    g_clear_pointer(&c->stale, g_ptr_array_unref);
     g_mutex_clear(&c->lock);
     g_free(c);
 }
@@ -91,6 +90,7 @@ static Entry *read_entry(Counts *c, sqlite3_stmt *row)
     e->figures.data_bytes = (guint64)sqlite3_column_int64(row, 9);
     e->figures.zero_bytes = (guint64)sqlite3_column_int64(row, 10);
     e->figures.flattened_bytes = (guint64)sqlite3_column_int64(row, 11);
+    e->is_active = g_strcmp0((const char *)sqlite3_column_text(row, 12), "active") == 0;
     return e;
 }
 
@@ -100,7 +100,7 @@ static gboolean load(Counts *c, GError **error)
     Query *q =
         db_query(db,
                  "SELECT l.id, l.slot, l.store_id, l.parent_id, n.inode, n.length, n.mtime_ns,"
-                 " n.ctime_ns, n.disk_bytes, n.data_bytes, n.zero_bytes, n.flattened_bytes"
+                 " n.ctime_ns, n.disk_bytes, n.data_bytes, n.zero_bytes, n.flattened_bytes, l.state"
                  " FROM layer l LEFT JOIN layer_counts n ON n.layer_id = l.id WHERE l.state IN"
                  " ('active', 'frozen')",
                  "");
@@ -124,7 +124,6 @@ static gboolean same_file(const StoreStat *a, const StoreStat *b)
 /* Ask each file for its figures; collect those that are not as they were counted. */
 static void find_stale(Counts *c)
 {
-    c->stale = g_ptr_array_new();
     for (guint i = 0; i < c->entries->len; i++) {
         Entry *e = c->entries->pdata[i];
         const Account *account = e->store ? g_hash_table_lookup(c->accounts, e->store->id) : NULL;
@@ -133,10 +132,8 @@ static void find_stale(Counts *c)
         if (file)
             e->now = file->stat;
         e->figures.disk_bytes = e->figures.is_missing ? 0 : e->now.disk_bytes;
-        if (!e->figures.is_missing && !(e->has_cached && same_file(&e->cached, &e->now))) {
-            e->is_stale = TRUE;
-            g_ptr_array_add(c->stale, e);
-        }
+        e->is_stale = !e->figures.is_missing &&
+                      !(e->has_cached && same_file(&e->cached, &e->now));
     }
 }
 
@@ -184,26 +181,50 @@ static Coverage *build_coverage(Counts *c, Entry *e, guint depth, GError **error
     return made;
 }
 
-static void count_entry(Counts *c, Entry *e)
+/* Its tables on disk are stale: its blocks are the best estimate there is. */
+static void count_live(Counts *c, Entry *e)
+{
+    g_autoptr(Coverage) below = parent_coverage(c, e, 0, NULL);
+
+    e->figures.is_live = TRUE;
+    e->figures.data_bytes = e->now.disk_bytes;
+    e->figures.zero_bytes = 0;
+    e->figures.flattened_bytes = MAX(below ? coverage_total(below) : 0, e->now.disk_bytes);
+}
+
+static void count_tables(Counts *c, Entry *e, int fd)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(Coverage) below = parent_coverage(c, e, 0, &error);
-    g_autoptr(Layer) layer =
-        error ? NULL : store_open_layer(e->store, e->slot, &e->figures.is_live, &error);
+    g_autoptr(Layer) layer = layer_open_fd(fd, e->slot, error ? NULL : &error);
     DiffCounts counts = { 0 };
 
-    if (!layer || (!e->figures.is_live && !coverage_count_diff(layer, below, &counts, &error))) {
+    if (error || !layer || !coverage_count_diff(layer, below, &counts, &error)) {
         e->figures.is_missing = TRUE; /* not countable: the check says why */
         return;
-    }
-    if (e->figures.is_live) { /* its blocks are the best estimate there is */
-        counts.own.data_bytes = e->now.disk_bytes;
-        counts.flattened_bytes = MAX(below ? coverage_total(below) : 0, e->now.disk_bytes);
     }
     e->figures.data_bytes = counts.own.data_bytes;
     e->figures.zero_bytes = counts.own.zero_bytes;
     e->figures.flattened_bytes = counts.flattened_bytes;
-    e->is_new = !e->figures.is_live;
+    e->is_new = TRUE;
+}
+
+/* Whether QEMU has it open is asked each time; its tables are read only when the file changed. */
+static void count_entry(Counts *c, Entry *e)
+{
+    if (e->figures.is_missing || !(e->is_stale || e->is_active))
+        return;
+    int fd = e->store->ops->open(e->store, STORE_LAYERS, e->slot, &e->figures.is_live, NULL);
+    if (fd < 0) {
+        e->figures.is_missing = TRUE;
+    } else if (e->is_active && e->figures.is_live) {
+        durable_close(&fd);
+        count_live(c, e);
+    } else if (e->is_stale) {
+        count_tables(c, e, fd);
+    } else {
+        durable_close(&fd);
+    }
 }
 
 static gpointer count_some(gpointer data)
@@ -212,16 +233,16 @@ static gpointer count_some(gpointer data)
 
     for (;;) {
         guint i = (guint)g_atomic_int_add(&c->next, 1);
-        if (i >= c->stale->len)
+        if (i >= c->entries->len)
             return NULL;
-        count_entry(c, c->stale->pdata[i]);
+        count_entry(c, c->entries->pdata[i]);
     }
 }
 
-static void count_stale(Counts *c)
+static void count_all(Counts *c)
 {
     GThread *threads[MAX_THREADS];
-    guint n = MIN(MIN(g_get_num_processors(), MAX_THREADS), c->stale->len / 8);
+    guint n = MIN(MIN(g_get_num_processors(), MAX_THREADS), c->entries->len / 64);
 
     for (guint i = 0; i + 1 < n; i++)
         threads[i] = g_thread_new("count", count_some, c);
@@ -236,8 +257,8 @@ static void keep(Counts *c)
     Changes *changes = changes_new();
     guint n = 0;
 
-    for (guint i = 0; i < c->stale->len; i++) {
-        const Entry *e = c->stale->pdata[i];
+    for (guint i = 0; i < c->entries->len; i++) {
+        const Entry *e = c->entries->pdata[i];
         StoreStat after;
         if (!e->is_new || !e->store->ops->stat(e->store, STORE_LAYERS, e->slot, &after, NULL) ||
             !same_file(&after, &e->now))
@@ -284,7 +305,7 @@ Counts *counts_refresh(World *world, GHashTable *accounts, GError **error)
     if (!load(c, error))
         return NULL;
     find_stale(c);
-    count_stale(c);
+    count_all(c);
     keep(c);
     return g_steal_pointer(&c);
 }

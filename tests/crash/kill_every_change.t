@@ -46,7 +46,7 @@ $(diff <(echo "$old") <(echo "$new"))"
         return 1
     fi
     store_is_clean || { diag "$where"; return 1; }
-    if [ -n "${FULL:-}" ] || ((RANDOM % 2)); then
+    if ((base > 0)) && { [ -n "${FULL:-}" ] || ((RANDOM % 2)); }; then
         rebuild_is_same || { diag "$where"; return 1; }
     fi
     if [ "$now" = "$old" ] && [ "$old" != "$new" ]; then

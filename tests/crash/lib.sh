@@ -30,6 +30,10 @@ check() {
     if "$@"; then ok "$what"; else not_ok "$what"; fi
 }
 
+quiet() {
+    "$@" >/dev/null
+}
+
 diag() {
     sed 's/^/# /' <<<"$*"
 }
@@ -50,7 +54,7 @@ pick_root() {
         echo "$CRASH_DIR"
         return
     fi
-    free=$(df -P --output=avail /dev/shm 2>/dev/null | tail -1)
+    free=$(df -k --output=avail /dev/shm 2>/dev/null | tail -1)
     if [ "${free:-0}" -gt 1500000 ] && [ -w /dev/shm ]; then
         echo /dev/shm
     else
@@ -219,7 +223,7 @@ signature() {
 }
 
 # Everything as the API lists it, to be the same before and after a rebuild.  (The blocks of a
-# template are what they are just now; a memory file system may change them by reading.)
+# template are what they are just now: a copy that is not written back yet has others.)
 all_lists() {
     local name
     {

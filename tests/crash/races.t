@@ -151,13 +151,13 @@ refused move desktop move a --to side
 refused "restore of a former disk" trash restore "$disk"
 check "a batch does the others" [ "$(ctl desktop reset a b --yes -o json 2>/dev/null | jq -c '[.n_done, .n_failed]')" = '[1,1]' ]
 check "the path is still the same" [ "$(ctl desktop path a)" = "$path" ]
-check "store check takes the live layer as it is" ctl store check
+check "store check takes the live layer as it is" quiet ctl store check
 check "and says so" [ "$(ctl store check -o json | jq '[.stores[].n_live] | add')" = 1 ]
-check "rename needs no disk" ctl desktop rename a anna >/dev/null
+check "rename needs no disk" quiet ctl desktop rename a anna
 release_disk
 check "it is not live any more" [ "$(ctl desktop show anna -o json | jq .live)" = false ]
 check "what QEMU wrote is there" qemu-io -r -f qcow2 -c 'read -q -P 0x77 0 4k' "$path"
-check "then it is reset" ctl desktop reset anna --yes >/dev/null
+check "then it is reset" quiet ctl desktop reset anna --yes
 check "the store is clean" store_is_clean
 
 # The other way round: while a verb holds the disk, QEMU does not get it; here only the outcome can
