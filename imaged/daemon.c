@@ -263,7 +263,6 @@ static gboolean start_jobs(Daemon *d, GError **error)
                   d->world.rescue_reason ? d->world.rescue_reason : "");
     if (!catalog_commit(d->world.catalog, changes, error))
         return FALSE;
-    d->world.claims = claims_new();
     d->world.jobs = job_queue_new(d->world.catalog, d->world.claims, ops_job_types, &d->world,
                                   d->config->interactive_workers, d->config->bulk_workers);
     return d->world.rescue_reason || job_queue_resume(d->world.jobs, error);
@@ -337,6 +336,7 @@ gboolean daemon_run(const Config *config, GError **error)
     d.world.settings = config->settings;
     d.world.state_dir = config->state_dir;
     d.world.started_at = units_now_ms();
+    d.world.claims = claims_new();
     gboolean ok = open_state(&d, error) && open_catalog(&d, error) && open_stores(&d, error) &&
                   recover(&d, error) && start_jobs(&d, error) &&
                   (d.server = server_start(&d.world, config->socket, config->socket_group, error));

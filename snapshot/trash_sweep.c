@@ -14,11 +14,64 @@ static gboolean add_name(const char *name, const StoreStat *stat, gpointer names
 }
 
 typedef struct {
+    World *world;
     Store *store;
     GHashTable *in_layers, *in_trash; /* sets of names */
-    GPtrArray *to_trash, *to_layers;  /* slots to move */
+    GHashTable *parents;              /* id of a layer -> id of the one below */
     GHashTable *missing;              /* ids of layers */
 } Sweep;
+
+/* Where a layer's file is now: asked twice for layers/, since it may be on its way back. */
+static void find_file(const Sweep *s, const char *slot, gboolean *ret_layers, gboolean *ret_trash)
+{
+    StoreStat stat;
+
+    *ret_layers = s->store->ops->stat(s->store, STORE_LAYERS, slot, &stat, NULL);
+    *ret_trash = s->store->ops->stat(s->store, STORE_TRASH, slot, &stat, NULL);
+    if (!*ret_layers && !*ret_trash)
+        *ret_layers = s->store->ops->stat(s->store, STORE_LAYERS, slot, &stat, NULL);
+}
+
+/* Jobs may run meanwhile: what they are at work on they leave in order themselves. */
+static json_t *claim(const Sweep *s, const char *kind, const char *id)
+{
+    json_t *keys = json_array();
+
+    claims_add(keys, 'x', g_str_equal(kind, "template") ? "version" : "desktop", id);
+    if (claims_take(s->world->claims, keys, "store.sweep", NULL))
+        return keys;
+    json_decref(keys);
+    return NULL;
+}
+
+static void release(const Sweep *s, json_t *keys)
+{
+    claims_release(s->world->claims, keys);
+    json_decref(keys);
+}
+
+/* Put one layer into the folder where it belongs, by what the catalog says now. */
+static void settle(const Sweep *s, const LayerRow *seen)
+{
+    g_auto(LayerRow) layer = { 0 };
+    gboolean in_layers, in_trash;
+    json_t *keys = claim(s, seen->owner_kind, seen->owner_id);
+
+    if (!keys)
+        return;
+    Db *db = catalog_read_begin(s->world->catalog);
+    gboolean found = lookup_layer(db, seen->id, &layer, NULL);
+    catalog_read_end(s->world->catalog, db);
+    if (found) {
+        gboolean wants_trash = g_str_equal(layer.place, "trash");
+        const char *slot = layer.slot;
+        find_file(s, slot, &in_layers, &in_trash);
+        if (wants_trash ? in_layers && !in_trash : in_trash && !in_layers)
+            s->store->ops->move(s->store, &slot, 1, wants_trash ? STORE_LAYERS : STORE_TRASH,
+                                wants_trash ? STORE_TRASH : STORE_LAYERS, FALSE, NULL, NULL);
+    }
+    release(s, keys);
+}
 
 static void look_at(Sweep *s, const LayerRow *layer)
 {
@@ -26,60 +79,85 @@ static void look_at(Sweep *s, const LayerRow *layer)
     gboolean in_trash = g_hash_table_contains(s->in_trash, layer->slot);
     gboolean wants_trash = g_str_equal(layer->place, "trash");
 
-    if (!in_layers && !in_trash && !g_str_equal(layer->state, "reclaim"))
-        g_hash_table_add(s->missing, g_strdup(layer->id));
-    else if (wants_trash && in_layers && !in_trash)
-        g_ptr_array_add(s->to_trash, g_strdup(layer->slot));
-    else if (!wants_trash && in_trash && !in_layers)
-        g_ptr_array_add(s->to_layers, g_strdup(layer->slot));
+    if (layer->parent_id)
+        g_hash_table_insert(s->parents, g_strdup(layer->id), g_strdup(layer->parent_id));
+    if (!in_layers && !in_trash && !g_str_equal(layer->state, "reclaim")) {
+        find_file(s, layer->slot, &in_layers, &in_trash); /* moved while we listed? */
+        if (!in_layers && !in_trash)
+            g_hash_table_add(s->missing, g_strdup(layer->id));
+    } else if (wants_trash ? in_layers && !in_trash : in_trash && !in_layers) {
+        settle(s, layer);
+    }
 }
 
-static gboolean compare(World *world, const char *store_id, Sweep *s, GError **error)
+static gboolean compare(Sweep *s, const char *store_id, GError **error)
 {
     g_auto(LookupRows) layers = { 0 };
-    Db *db = catalog_read_begin(world->catalog);
+    Db *db = catalog_read_begin(s->world->catalog);
     gboolean ok = lookup_rows(db, ROW_LAYER, &layers, error,
                               "SELECT * FROM layer WHERE store_id = ?1", "t", store_id);
 
-    catalog_read_end(world->catalog, db);
+    catalog_read_end(s->world->catalog, db);
     for (guint i = 0; ok && i < layers.rows->len; i++)
         look_at(s, layers.rows->pdata[i]);
     return ok;
 }
 
-/* Tell the catalog which desktops have lost their disk (their own layer or one below), and which
- * have it again. */
-static gboolean mark_desktops(World *world, const char *store_id, Sweep *s, GError **error)
+/* Is this layer, or one that it stands on, missing? */
+static gboolean is_broken(const Sweep *s, const char *layer_id)
+{
+    for (guint depth = 0; layer_id && depth < 1000; depth++) {
+        if (g_hash_table_contains(s->missing, layer_id))
+            return TRUE;
+        layer_id = g_hash_table_lookup(s->parents, layer_id);
+    }
+    return FALSE;
+}
+
+/* Record that a desktop has lost its disk, or has it again. */
+static gboolean mark(const Sweep *s, const DesktopRow *seen, GError **error)
+{
+    g_auto(DesktopRow) row = { 0 };
+    json_t *keys = claim(s, "desktop", seen->id);
+    gboolean ok = TRUE;
+
+    if (!keys)
+        return TRUE;
+    Db *db = catalog_read_begin(s->world->catalog);
+    gboolean is_same = lookup_desktop_by_id(db, seen->id, &row, NULL) && !row.is_trashed &&
+                       g_str_equal(row.layer_id, seen->layer_id);
+    catalog_read_end(s->world->catalog, db);
+    if (is_same) {
+        gboolean is_missing = is_broken(s, row.layer_id);
+        Changes *changes = changes_new();
+        g_free(row.state);
+        row.state = g_strdup(is_missing ? "missing" : "ok");
+        row.changed_at = units_now_ms();
+        changes_put(changes, ROW_DESKTOP, &row, row.store_id);
+        changes_event(changes, is_missing ? "desktop.missing" : "desktop.found",
+                      is_missing ? "alarm" : "info", row.name, NULL,
+                      is_missing ? "a file of its disk is not in the store"
+                                 : "the files of its disk are back");
+        ok = catalog_commit(s->world->catalog, changes, error);
+    }
+    release(s, keys);
+    return ok;
+}
+
+static gboolean mark_desktops(const Sweep *s, const char *store_id, GError **error)
 {
     g_auto(LookupRows) desktops = { 0 };
-    Changes *changes = changes_new();
-    guint n_missing = 0, n_back = 0;
-    Db *db = catalog_read_begin(world->catalog);
+    Db *db = catalog_read_begin(s->world->catalog);
     gboolean ok = lookup_rows(db, ROW_DESKTOP, &desktops, error,
                               "SELECT * FROM desktop WHERE store_id = ?1 AND is_trashed = 0", "t",
                               store_id);
 
+    catalog_read_end(s->world->catalog, db);
     for (guint i = 0; ok && i < desktops.rows->len; i++) {
-        DesktopRow *row = desktops.rows->pdata[i];
-        gboolean is_missing = g_hash_table_contains(s->missing, row->layer_id);
-        gboolean was_missing = g_str_equal(row->state, "missing");
-        if (is_missing == was_missing)
-            continue;
-        DesktopRow changed = *row;
-        changed.state = is_missing ? "missing" : "ok";
-        changed.changed_at = units_now_ms();
-        changes_put(changes, ROW_DESKTOP, &changed, store_id);
-        changes_event(changes, is_missing ? "desktop.missing" : "desktop.found",
-                      is_missing ? "alarm" : "info", row->name, NULL,
-                      is_missing ? "its disk's file is not in the store"
-                                 : "its disk's file is back");
-        n_missing += is_missing;
-        n_back += !is_missing;
+        const DesktopRow *row = desktops.rows->pdata[i];
+        if (is_broken(s, row->layer_id) != g_str_equal(row->state, "missing"))
+            ok = mark(s, row, error);
     }
-    catalog_read_end(world->catalog, db);
-    if (ok && (n_missing || n_back))
-        return catalog_commit(world->catalog, changes, error);
-    changes_free(changes);
     return ok;
 }
 
@@ -128,28 +206,20 @@ static gboolean put_away_moved(World *world, const char *store_id, GError **erro
 gboolean trash_sweep(World *world, const char *store_id, GError **error)
 {
     g_autoptr(Store) store = store_set_get(world->stores, store_id, error);
-    Sweep s = { .store = store,
+    Sweep s = { .world = world,
+                .store = store,
                 .in_layers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
                 .in_trash = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
-                .missing = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
-                .to_trash = g_ptr_array_new_with_free_func(g_free),
-                .to_layers = g_ptr_array_new_with_free_func(g_free) };
+                .parents = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free),
+                .missing = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL) };
     gboolean ok = store && put_away_moved(world, store_id, error) &&
                   store->ops->list(store, STORE_LAYERS, add_name, s.in_layers, error) &&
                   store->ops->list(store, STORE_TRASH, add_name, s.in_trash, error) &&
-                  compare(world, store_id, &s, error);
+                  compare(&s, store_id, error) && mark_desktops(&s, store_id, error);
 
-    if (ok && s.to_trash->len)
-        ok = store->ops->move(store, (const char *const *)s.to_trash->pdata, s.to_trash->len,
-                              STORE_LAYERS, STORE_TRASH, FALSE, NULL, error);
-    if (ok && s.to_layers->len)
-        ok = store->ops->move(store, (const char *const *)s.to_layers->pdata, s.to_layers->len,
-                              STORE_TRASH, STORE_LAYERS, FALSE, NULL, error);
-    ok = ok && mark_desktops(world, store_id, &s, error);
     g_hash_table_unref(s.in_layers);
     g_hash_table_unref(s.in_trash);
+    g_hash_table_unref(s.parents);
     g_hash_table_unref(s.missing);
-    g_ptr_array_unref(s.to_trash);
-    g_ptr_array_unref(s.to_layers);
     return ok;
 }

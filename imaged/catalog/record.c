@@ -118,17 +118,30 @@ static gboolean apply_deletes(Db *db, json_t *del, GError **error)
     return TRUE;
 }
 
+/* Deleted for good before the snapshot, which can't say so; an old copy of the catalog has them. */
+static gboolean drop_ghosts(Db *db, GError **error)
+{
+    return db_run(db, error,
+                  "DELETE FROM version WHERE id NOT IN (SELECT owner_id FROM layer) AND id NOT IN"
+                  " (SELECT version_id FROM desktop)",
+                  "") &&
+           db_run(db, error,
+                  "DELETE FROM template WHERE id NOT IN (SELECT template_id FROM version)", "");
+}
+
 gboolean record_apply(Db *db, const char *store_id, const char *data, gsize len, GError **error)
 {
     json_t *root = json_loadb(data, len, 0, NULL);
     json_t *put = json_object_get(root, "put"), *del = json_object_get(root, "del");
     gboolean ok = json_is_array(put) && json_is_array(del) ? TRUE : corrupt(error);
+    gboolean is_snapshot = json_is_true(json_object_get(root, "snapshot"));
 
-    if (ok && json_is_true(json_object_get(root, "snapshot")))
+    if (ok && is_snapshot)
         ok = db_run(db, error, "DELETE FROM trash WHERE store_id = ?1", "t", store_id) &&
              db_run(db, error, "DELETE FROM desktop WHERE store_id = ?1", "t", store_id) &&
              db_run(db, error, "DELETE FROM layer WHERE store_id = ?1", "t", store_id);
-    ok = ok && apply_deletes(db, del, error) && apply_puts(db, put, error);
+    ok = ok && apply_deletes(db, del, error) && apply_puts(db, put, error) &&
+         (!is_snapshot || drop_ghosts(db, error));
     json_decref(root);
     return ok;
 }

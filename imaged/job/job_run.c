@@ -29,13 +29,15 @@ void job_add_end(Changes *changes, const Job *job, const char *state, const GErr
                  const json_t *result)
 {
     g_autofree char *message = error ? imaged_error_message(error) : NULL;
+    gint number = error && error->domain == IMAGED_ERROR ? error->code : IMAGED_ERROR_FAILED;
+    const char *code = error ? imaged_error_name(number) : NULL;
     char *text = result ? json_dumps(result, JSON_COMPACT) : NULL;
 
     changes_sql(changes,
                 "UPDATE job SET state = ?2, error_code = ?3, error_message = ?4, error_hint = ?5,"
                 " result = ?6, finished_at = ?7, done = ?8, total = ?9, message = ?10, plan = '{}',"
                 " started_at = ?11 WHERE id = ?1",
-                "ttttttiiiti", job->id, state, error ? imaged_error_name(error->code) : NULL,
+                "ttttttiiiti", job->id, state, code,
                 message, error ? imaged_error_get_hint(error) : NULL, text, units_now_ms(),
                 (gint64)job->done, (gint64)job->total, job->message ? job->message : "",
                 job->started_at);

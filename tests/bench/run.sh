@@ -13,7 +13,8 @@
 #   BENCH_DIR=DIR            where the scratch folder goes (default TMPDIR); needs 15 GB
 #   KEEP=1                   keep the scratch folder
 #
-# Run it alone on the machine.
+# Run it alone on the machine, and not within five minutes of the run before: what that one deleted
+# at its end slows new files down on ext4 (see lib.sh).
 set -u
 export LC_ALL=C
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

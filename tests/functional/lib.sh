@@ -296,6 +296,20 @@ path_of()
     ctl desktop path "$1"
 }
 
+# mark DESKTOP BYTE: QEMU writes 64 KiB of it into the desktop's disk, at 4 MiB.
+mark()
+{
+    qio "$(path_of "$1")" "write -q -P $2 4M 64k" >/dev/null
+}
+
+# has DESKTOP BYTE: QEMU reads just that there.
+has()
+{
+    local said
+    said=$(qio "$(path_of "$1")" "read -P $2 4M 64k" 2>&1)
+    [[ $said == "read 65536/65536 bytes"* && $said != *failed* ]]
+}
+
 template_path()
 {
     echo "$store/layers/$(field '.versions[-1].layer' template show "$1")"

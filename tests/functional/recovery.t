@@ -3,8 +3,6 @@
 # several stores: adding, copying, moving, draining, removing.
 . "$(dirname "$0")/lib.sh"
 
-mark() { qio "$(path_of "$1")" "write -q -P $2 4M 64k" >/dev/null; }
-has() { ! qio "$(path_of "$1")" "read -P $2 4M 64k" | grep -q -e failed -e error; }
 # What a person knows the world by, without what only the running daemon knows.
 world()
 {

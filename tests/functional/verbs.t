@@ -105,8 +105,6 @@ fails_with 2 name 'rename to a name that is none' ctl desktop rename david a/b
 
 # ---- reset and undo ----
 
-mark() { qio "$(path_of "$1")" "write -q -P $2 4M 64k" >/dev/null; }
-has() { qio "$(path_of "$1")" "read -P $2 4M 64k" | grep -q '^read 65536' && ! qio "$(path_of "$1")" "read -P $2 4M 64k" | grep -q failed; }
 id=$(field .id desktop show alice)
 mark alice 0x41
 fails_with 2 '--yes' 'reset without a terminal is refused and names --yes' ctl desktop reset alice
