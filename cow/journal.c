@@ -254,8 +254,8 @@ gboolean journal_compact(Journal *j, guint64 seq, const void *data, gsize len, G
 {
     gsize record_len;
 
-    if (j->is_broken)
-        return check_writable(j, seq, len, error);
+    if (!check_writable(j, seq, len, error))
+        return FALSE;
     g_autofree guint8 *record = make_record(seq, data, len, &record_len);
     if (!durable_replace(j->dirfd, j->name, record, record_len, 0640, error))
         return FALSE;

@@ -117,21 +117,45 @@ static gboolean exists(int dirfd, const char *name)
     return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static gboolean write_batch(Store *store, const StoreOverlay *overlays, guint n, int *fds,
-                            gboolean may_exist, GError **error)
+/* A new file in tmp/; one that a stopped try left there is thrown away. */
+static int create_fresh(int tmp, const char *slot, GError **error)
 {
-    int tmp = place_fd(store, STORE_TMP);
+    g_autoptr(GError) local = NULL;
+    int fd = durable_create(tmp, slot, 0, 0660, &local);
 
+    if (fd < 0 && g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_EXISTS)) {
+        g_clear_error(&local);
+        if (durable_unlink(tmp, slot, &local))
+            fd = durable_create(tmp, slot, 0, 0660, &local);
+    }
+    if (local)
+        g_propagate_error(error, g_steal_pointer(&local));
+    return fd;
+}
+
+static gboolean write_batch(Store *store, const StoreOverlay *overlays, guint n, int *fds,
+                            GError **error)
+{
     for (guint i = 0; i < n; i++) {
-        if (may_exist && exists(place_fd(store, STORE_LAYERS), overlays[i].slot))
-            continue; /* renamed before a crash: was durable then */
-        if (may_exist && !durable_unlink(tmp, overlays[i].slot, error))
-            return FALSE;
-        fds[i] = durable_create(tmp, overlays[i].slot, 0, 0660, error);
+        fds[i] = create_fresh(place_fd(store, STORE_TMP), overlays[i].slot, error);
         if (fds[i] < 0 || !write_overlay(store, fds[i], &overlays[i], error))
             return FALSE;
     }
     return TRUE;
+}
+
+/* Rename into layers/.  One that is there already was renamed before a stop, and was whole then. */
+static gboolean publish_overlay(Store *store, const char *slot, GError **error)
+{
+    int tmp = place_fd(store, STORE_TMP);
+    g_autoptr(GError) local = NULL;
+
+    if (durable_rename(tmp, slot, place_fd(store, STORE_LAYERS), slot, FALSE, &local))
+        return TRUE;
+    if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_EXISTS))
+        return durable_unlink(tmp, slot, error);
+    g_propagate_error(error, g_steal_pointer(&local));
+    return FALSE;
 }
 
 gboolean store_dir_create_overlays(Store *store, const StoreOverlay *overlays, guint n,
@@ -143,12 +167,10 @@ gboolean store_dir_create_overlays(Store *store, const StoreOverlay *overlays, g
 
     for (guint i = 0; i < n; i++)
         fds[i] = -1;
-    gboolean ok = write_batch(store, overlays, n, fds, TRUE, error) &&
-                  sync_files(store, fds, n, error);
-    for (; ok && n_renamed < n; n_renamed++) {
-        if (fds[n_renamed] >= 0)
-            ok = durable_rename(tmp, overlays[n_renamed].slot, layers, overlays[n_renamed].slot,
-                                FALSE, error);
+    gboolean ok = write_batch(store, overlays, n, fds, error) && sync_files(store, fds, n, error);
+    while (ok && n_renamed < n) {
+        ok = publish_overlay(store, overlays[n_renamed].slot, error);
+        n_renamed += ok;
     }
     /* tmp/ needs no flush: what a stop leaves there is swept at the next start */
     ok = ok && durable_sync_dir(layers, error);

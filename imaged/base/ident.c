@@ -8,11 +8,17 @@
 
 Id id_new(void)
 {
-    guint8 bytes[ID_LEN / 2];
+    /* A batch needs thousands: random bytes are fetched for 256 ids at a time. */
+    static __thread guint8 pool[256][ID_LEN / 2];
+    static __thread guint n_left;
     Id id;
 
-    randombytes_buf(bytes, sizeof bytes);
-    sodium_bin2hex(id.s, sizeof id.s, bytes, sizeof bytes);
+    if (n_left == 0) {
+        randombytes_buf(pool, sizeof pool);
+        n_left = G_N_ELEMENTS(pool);
+    }
+    n_left--;
+    sodium_bin2hex(id.s, sizeof id.s, pool[n_left], sizeof pool[n_left]);
     return id;
 }
 

@@ -72,11 +72,13 @@ Db *catalog_read_begin(Catalog *c)
         if (!db)
             g_error("cannot open the catalog for reading: %s", error->message);
     }
+    db_run(db, NULL, "BEGIN", ""); /* one transaction for all that is read: one state, one lock */
     return db;
 }
 
 void catalog_read_end(Catalog *c, Db *db)
 {
+    db_run(db, NULL, "COMMIT", "");
     g_mutex_lock(&c->lock);
     g_queue_push_head(&c->readers, db);
     g_cond_broadcast(&c->changed);

@@ -4,7 +4,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 
-#define CHUNK 2048u
+#define CHUNK 1024u
 
 json_t *batch_item(const BatchChunk *chunk, guint i)
 {
@@ -116,66 +116,139 @@ static void note_failures(const BatchChunk *chunk, json_t *failed)
     }
 }
 
-static gboolean run_chunk(BatchChunk *chunk, const BatchType *type, json_t *failed, gint64 started,
-                          GError **error)
+static void free_chunk(BatchChunk *chunk)
 {
-    gsize end = chunk->first + chunk->n;
-    gboolean is_last = end == json_array_size(chunk->items);
+    for (guint i = 0; i < chunk->locks->len; i++)
+        image_lock_release(&g_array_index(chunk->locks, ImageLock, i));
+    g_array_unref(chunk->locks);
+    for (guint i = 0; i < chunk->n; i++)
+        g_clear_error(&chunk->errors[i]);
+    g_free(chunk->errors);
+    changes_free(chunk->changes);
+    g_free(chunk);
+}
 
-    if (!type->prepare(chunk, error))
-        return FALSE;
-    note_failures(chunk, failed);
-    json_t *partial = json_pack("{s:O}", "failed", failed);
-    job_set_partial(chunk->job, partial);
-    job_progress(chunk->job, end, json_array_size(chunk->items));
+/* A batch as it runs: while one chunk's facts are committed by a thread, the next one's files are
+ * written. */
+typedef struct {
+    Job *job;
+    World *world;
+    const BatchType *type;
+    json_t *plan, *items;
+    json_t *failed;       /* an item's number -> its error */
+    gint64 started;
+
+    BatchChunk *committing; /* in the thread, or NULL */
+    GThread *thread;
+    gboolean committed;     /* what became of it, once the thread has ended */
+    GError *error;
+} Batch;
+
+/* Commit a chunk and finish or undo it; result (or NULL) ends the job with it. */
+static gboolean commit_chunk(Batch *b, BatchChunk *chunk, json_t *result, GError **error)
+{
     Changes *changes = g_steal_pointer(&chunk->changes);
-    gboolean ok = is_last ? job_commit_done(chunk->job, changes,
-                                            make_result(chunk->plan, failed, end, started), error)
-                          : job_commit(chunk->job, changes, (gint64)end, error);
-    if (ok && type->complete)
-        type->complete(chunk);
-    else if (!ok && type->undo)
-        type->undo(chunk);
+    gboolean ok = result ? job_commit_done(b->job, changes, result, error)
+                         : job_commit(b->job, changes, (gint64)(chunk->first + chunk->n), error);
+
+    if (ok && b->type->complete)
+        b->type->complete(chunk);
+    else if (!ok && b->type->undo)
+        b->type->undo(chunk);
     return ok;
 }
 
-static void release_locks(GArray *locks)
+static gpointer commit_in_thread(gpointer data)
 {
-    for (guint i = 0; i < locks->len; i++)
-        image_lock_release(&g_array_index(locks, ImageLock, i));
-    g_array_unref(locks);
+    Batch *b = data;
+
+    b->committed = commit_chunk(b, b->committing, NULL, &b->error);
+    return NULL;
+}
+
+/* Wait for the chunk that is being committed, if there is one. */
+static gboolean join_commit(Batch *b, GError **error)
+{
+    if (!b->thread)
+        return TRUE;
+    g_thread_join(b->thread);
+    b->thread = NULL;
+    g_clear_pointer(&b->committing, free_chunk);
+    if (b->error)
+        g_propagate_error(error, g_steal_pointer(&b->error));
+    return b->committed;
+}
+
+static BatchChunk *new_chunk(const Batch *b, guint at)
+{
+    BatchChunk *chunk = g_new0(BatchChunk, 1);
+
+    *chunk = (BatchChunk){ .job = b->job, .world = b->world, .plan = b->plan, .items = b->items,
+                           .first = at, .n = MIN(CHUNK, (guint)json_array_size(b->items) - at),
+                           .changes = changes_new(),
+                           .locks = g_array_new(FALSE, FALSE, sizeof(ImageLock)),
+                           .n_failed = json_object_size(b->failed) };
+    chunk->errors = g_new0(GError *, chunk->n);
+    return chunk;
+}
+
+/* Prepare the chunk at item at while the one before it is committed, then commit it in turn. */
+static gboolean run_chunk(Batch *b, guint at, GError **error)
+{
+    BatchChunk *chunk = new_chunk(b, at);
+    gsize end = chunk->first + chunk->n, total = json_array_size(b->items);
+    GError *before = NULL;
+    gboolean ok = b->type->prepare(chunk, error);
+
+    if (!join_commit(b, &before)) {
+        if (ok && b->type->undo)
+            b->type->undo(chunk);
+        g_clear_error(error);
+        g_propagate_error(error, before);
+        ok = FALSE;
+    }
+    if (!ok) {
+        free_chunk(chunk);
+        return FALSE;
+    }
+    note_failures(chunk, b->failed);
+    job_set_partial(b->job, json_pack("{s:O}", "failed", b->failed));
+    job_progress(b->job, end, total);
+    if (end < total) {
+        b->committing = chunk;
+        b->thread = g_thread_new("commit", commit_in_thread, b);
+        return TRUE;
+    }
+    ok = commit_chunk(b, chunk, make_result(b->plan, b->failed, end, b->started), error);
+    free_chunk(chunk);
+    return ok;
 }
 
 gboolean batch_run(Job *job, World *world, const BatchType *type, GError **error)
 {
     json_t *plan = job_plan(job), *items = json_object_get(plan, "items");
-    gint64 started = units_now_ms();
-    guint total = (guint)json_array_size(items), at = (guint)job_step(job);
     json_t *before = json_object_get(job_partial(job), "failed");
-    json_t *failed = before ? json_incref(before) : json_object();
+    Batch b = { .job = job, .world = world, .type = type, .plan = plan, .items = items,
+                .failed = before ? json_incref(before) : json_object(),
+                .started = units_now_ms() };
+    guint total = (guint)json_array_size(items), at = (guint)job_step(job);
     gboolean ok = TRUE;
 
     if (total == 0)
-        ok = job_commit_done(job, changes_new(), make_result(plan, failed, 0, started), error);
-    while (ok && at < total) {
-        if (!(ok = job_check(job, error)))
-            break;
-        BatchChunk chunk = { .job = job, .world = world, .plan = plan, .items = items, .first = at,
-                             .n = MIN(CHUNK, total - at), .changes = changes_new(),
-                             .locks = g_array_new(FALSE, FALSE, sizeof(ImageLock)),
-                             .n_failed = json_object_size(failed) };
-        chunk.errors = g_new0(GError *, chunk.n);
-        ok = run_chunk(&chunk, type, failed, started, error);
-        at += chunk.n;
-        release_locks(chunk.locks);
-        for (guint i = 0; i < chunk.n; i++)
-            g_clear_error(&chunk.errors[i]);
-        g_free(chunk.errors);
-        changes_free(chunk.changes);
+        ok = job_commit_done(job, changes_new(), make_result(plan, b.failed, 0, b.started), error);
+    for (; ok && at < total; at += CHUNK)
+        ok = job_check(job, error) && run_chunk(&b, at, error);
+    GError *late = NULL;
+    if (!join_commit(&b, &late)) { /* the loop was left while a commit was under way */
+        if (ok)
+            g_propagate_error(error, late);
+        else
+            g_clear_error(&late);
+        ok = FALSE;
     }
     if (!ok && !job_is_stopping(job)) /* what was done before stands; say so */
-        job_set_partial(job, make_result(plan, failed, (gsize)job_step(job), started));
-    json_decref(failed);
+        job_set_partial(job, make_result(plan, b.failed, (gsize)job_step(job), b.started));
+    json_decref(b.failed);
     return ok;
 }
 

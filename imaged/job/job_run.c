@@ -37,8 +37,8 @@ void job_add_end(Changes *changes, const Job *job, const char *state, const GErr
                 "UPDATE job SET state = ?2, error_code = ?3, error_message = ?4, error_hint = ?5,"
                 " result = ?6, finished_at = ?7, done = ?8, total = ?9, message = ?10, plan = '{}',"
                 " started_at = ?11 WHERE id = ?1",
-                "ttttttiiiti", job->id, state, code,
-                message, error ? imaged_error_get_hint(error) : NULL, text, units_now_ms(),
+                "ttttttiiiti", job->id, state, code, message,
+                error ? imaged_error_get_hint(error) : NULL, text, units_now_ms(),
                 (gint64)job->done, (gint64)job->total, job->message ? job->message : "",
                 job->started_at);
     free(text);

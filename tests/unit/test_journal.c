@@ -16,7 +16,7 @@
 #define HEAD 24u /* bytes in front of a record's payload */
 
 static char *folder, *self;
-static int dirfd = -1;
+static int folder_fd = -1;
 
 static gboolean collect(guint64 seq, const char *data, gsize len, gpointer user, GError **error)
 {
@@ -48,7 +48,7 @@ static void check_contents(Journal *j, guint64 after, const char *want)
 static Journal *open_journal(void)
 {
     g_autoptr(GError) error = NULL;
-    Journal *j = journal_open(dirfd, NAME, TRUE, &error);
+    Journal *j = journal_open(folder_fd, NAME, TRUE, &error);
 
     g_assert_no_error(error);
     return j;
@@ -76,8 +76,8 @@ static void test_append(void)
     g_autoptr(GError) error = NULL;
     Journal *j;
 
-    unlinkat(dirfd, NAME, 0);
-    g_assert_null(journal_open(dirfd, NAME, FALSE, &error));
+    unlinkat(folder_fd, NAME, 0);
+    g_assert_null(journal_open(folder_fd, NAME, FALSE, &error));
     g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND);
     j = open_journal();
     g_assert_cmpuint(journal_last_seq(j), ==, 0);
@@ -112,7 +112,7 @@ static void test_compact(void)
     Journal *j;
     g_autoptr(GError) error = NULL;
 
-    unlinkat(dirfd, NAME, 0);
+    unlinkat(folder_fd, NAME, 0);
     j = open_journal();
     for (guint i = 1; i <= 20; i++)
         append(j, i, "a record");
@@ -145,7 +145,7 @@ static char *read_file(gsize *ret_len)
 {
     char *data;
 
-    g_assert_true(durable_read(dirfd, NAME, MIB, &data, ret_len, NULL));
+    g_assert_true(durable_read(folder_fd, NAME, MIB, &data, ret_len, NULL));
     return data;
 }
 
@@ -154,7 +154,7 @@ static void test_torn(void)
 {
     gsize len;
 
-    unlinkat(dirfd, NAME, 0);
+    unlinkat(folder_fd, NAME, 0);
     Journal *j = open_journal();
     append(j, 1, "first record");
     gsize first = journal_size(j);
@@ -194,7 +194,7 @@ static void test_damage(void)
 {
     gsize len;
 
-    unlinkat(dirfd, NAME, 0);
+    unlinkat(folder_fd, NAME, 0);
     Journal *j = open_journal();
     append(j, 1, "first record");
     append(j, 2, "the second one");
@@ -212,7 +212,7 @@ static void test_damage(void)
         if (in >= HEAD + (at < 40 ? strlen("first record") : strlen("the second one")))
             continue; /* padding says nothing */
         write_file(bad, len);
-        g_assert_null(journal_open(dirfd, NAME, TRUE, &error));
+        g_assert_null(journal_open(folder_fd, NAME, TRUE, &error));
         g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT);
         g_autofree char *still = read_file(&after);
         g_assert_cmpmem(still, after, bad, len);
@@ -223,7 +223,7 @@ static void test_damage(void)
     memcpy(twice + len, data, len);
     write_file(twice, 2 * len);
     g_autoptr(GError) error = NULL;
-    g_assert_null(journal_open(dirfd, NAME, FALSE, &error));
+    g_assert_null(journal_open(folder_fd, NAME, FALSE, &error));
     g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT);
 }
 
@@ -237,7 +237,7 @@ static void test_noise(void)
         for (gsize i = 0; i < len; i++)
             data[i] = i < 8 && round % 2 ? "IMJ1\x40\0\0\0"[i] : g_rand_int_range(rand, 0, 256);
         write_file((char *)data, len);
-        g_autoptr(Journal) j = journal_open(dirfd, NAME, FALSE, NULL);
+        g_autoptr(Journal) j = journal_open(folder_fd, NAME, FALSE, NULL);
         g_assert_nonnull(j); /* nothing sound in it: as if it was torn */
         g_assert_cmpuint(journal_last_seq(j), ==, 0);
     }
@@ -253,7 +253,7 @@ static void test_visitor_stops(void)
 {
     g_autoptr(GError) error = NULL;
 
-    unlinkat(dirfd, NAME, 0);
+    unlinkat(folder_fd, NAME, 0);
     Journal *j = open_journal();
     append(j, 1, "one");
     append(j, 2, "two");
@@ -270,7 +270,7 @@ static void test_short_write(void)
     g_autofree char *big = g_strnfill(5000, 'x');
     struct rlimit before, limit;
 
-    unlinkat(dirfd, NAME, 0);
+    unlinkat(folder_fd, NAME, 0);
     Journal *j = open_journal();
     append(j, 1, "one");
     signal(SIGXFSZ, SIG_IGN);
@@ -293,8 +293,8 @@ static void test_short_write(void)
 /* In the child: print what was acknowledged, on standard output. */
 static int work(const char *at)
 {
-    dirfd = open(at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    g_autoptr(Journal) j = journal_open(dirfd, NAME, TRUE, NULL);
+    folder_fd = open(at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    g_autoptr(Journal) j = journal_open(folder_fd, NAME, TRUE, NULL);
     const char *words[] = { "a", "b", "c", "d", "e" };
 
     for (guint i = 0; j && i < G_N_ELEMENTS(words); i++) {
@@ -316,7 +316,7 @@ static char *run_child(const char *fault)
     g_autoptr(GError) error = NULL;
     char *out = NULL;
 
-    unlinkat(dirfd, NAME, 0);
+    unlinkat(folder_fd, NAME, 0);
     g_spawn_sync(NULL, (char **)argv, env, 0, NULL, NULL, &out, NULL, NULL, &error);
     g_assert_no_error(error);
     return out;
@@ -332,7 +332,7 @@ static void test_faults(gconstpointer how)
         g_autofree char *fault = g_strdup_printf("%s:%u", (const char *)how, i);
         g_autofree char *said = run_child(fault);
         g_autoptr(GError) error = NULL;
-        g_autoptr(Journal) j = journal_open(dirfd, NAME, TRUE, &error);
+        g_autoptr(Journal) j = journal_open(folder_fd, NAME, TRUE, &error);
         g_assert_no_error(error);
         g_autofree char *text = contents(j, 0);
         for (const char *p = said; *p && *p != '!'; p++) {
@@ -351,7 +351,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     self = g_file_read_link("/proc/self/exe", NULL);
     folder = g_dir_make_tmp("imaged-unit-XXXXXX", NULL);
-    dirfd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     g_test_add_func("/journal/append", test_append);
     g_test_add_func("/journal/compact", test_compact);
     g_test_add_func("/journal/torn", test_torn);
@@ -363,9 +363,9 @@ int main(int argc, char **argv)
     g_test_add_data_func("/journal/fault/eio", "eio", test_faults);
     g_test_add_data_func("/journal/fault/enospc", "enospc", test_faults);
     int ret = g_test_run();
-    unlinkat(dirfd, NAME, 0);
-    unlinkat(dirfd, "." NAME ".new", 0);
-    close(dirfd);
+    unlinkat(folder_fd, NAME, 0);
+    unlinkat(folder_fd, "." NAME ".new", 0);
+    close(folder_fd);
     g_rmdir(folder);
     g_free(folder);
     g_free(self);
