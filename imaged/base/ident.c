@@ -5,11 +5,14 @@
 #include <string.h>
 
 #include "imaged/base/error.h"
+#include "imaged/base/units.h"
+
+#define RANDOM_BYTES 10
 
 Id id_new(void)
 {
     /* A batch needs thousands: random bytes are fetched for 256 ids at a time. */
-    static __thread guint8 pool[256][ID_LEN / 2];
+    static __thread guint8 pool[256][RANDOM_BYTES];
     static __thread guint n_left;
     Id id;
 
@@ -18,7 +21,9 @@ Id id_new(void)
         n_left = G_N_ELEMENTS(pool);
     }
     n_left--;
-    sodium_bin2hex(id.s, sizeof id.s, pool[n_left], sizeof pool[n_left]);
+    g_snprintf(id.s, sizeof id.s, "%012" G_GINT64_MODIFIER "x",
+               (guint64)units_now_ms() & 0xffffffffffffull);
+    sodium_bin2hex(id.s + 12, sizeof id.s - 12, pool[n_left], RANDOM_BYTES);
     return id;
 }
 
@@ -45,7 +50,9 @@ char *id_to_uuid(const char *id)
 
 char *id_to_mac(const char *id)
 {
-    return g_strdup_printf("52:54:00:%.2s:%.2s:%.2s", id, id + 2, id + 4);
+    const char *r = id + ID_LEN - 10; /* the last 40 bits, which are random */
+
+    return g_strdup_printf("56:%.2s:%.2s:%.2s:%.2s:%.2s", r, r + 2, r + 4, r + 6, r + 8);
 }
 
 char *text_for_message(const char *text, gsize max)

@@ -10,7 +10,8 @@ typedef struct {
     char s[ID_LEN + 1];
 } Id;
 
-/* A fresh random id; 128 bits from the kernel's random source, so never used twice. */
+/* A fresh id, never used twice: 48 bits of time (so that new ones lie together in the catalog's
+ * indexes) and 80 bits from the kernel's random source. */
 Id id_new(void);
 
 /* An id made from others: the same ones give the same id.  For what a job may have to remake. */
@@ -22,7 +23,8 @@ gboolean id_is_valid(const char *text);
 /* The id in the form of a UUID (8-4-4-4-12).  Caller frees. */
 char *id_to_uuid(const char *id);
 
-/* A locally administered MAC address 52:54:00:xx:xx:xx made from an id.  Caller frees. */
+/* A locally administered MAC address, 56: and the id's last 40 bits (QEMU's own prefix would leave 24,
+ * of which ten thousand desktops would share some).  Caller frees. */
 char *id_to_mac(const char *id);
 
 /* Check a name against [A-Za-z0-9][A-Za-z0-9._-]{0,62}; what ("template") is for the message.

@@ -4,7 +4,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 
-#define CHUNK 1024u
+
 
 json_t *batch_item(const BatchChunk *chunk, guint i)
 {
@@ -184,7 +184,7 @@ static BatchChunk *new_chunk(const Batch *b, guint at)
     BatchChunk *chunk = g_new0(BatchChunk, 1);
 
     *chunk = (BatchChunk){ .job = b->job, .world = b->world, .plan = b->plan, .items = b->items,
-                           .first = at, .n = MIN(CHUNK, (guint)json_array_size(b->items) - at),
+                           .first = at, .n = MIN(BATCH_CHUNK, (guint)json_array_size(b->items) - at),
                            .changes = changes_new(),
                            .locks = g_array_new(FALSE, FALSE, sizeof(ImageLock)),
                            .n_failed = json_object_size(b->failed) };
@@ -236,7 +236,7 @@ gboolean batch_run(Job *job, World *world, const BatchType *type, GError **error
 
     if (total == 0)
         ok = job_commit_done(job, changes_new(), make_result(plan, b.failed, 0, b.started), error);
-    for (; ok && at < total; at += CHUNK)
+    for (; ok && at < total; at += BATCH_CHUNK)
         ok = job_check(job, error) && run_chunk(&b, at, error);
     GError *late = NULL;
     if (!join_commit(&b, &late)) { /* the loop was left while a commit was under way */

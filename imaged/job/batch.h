@@ -29,6 +29,7 @@ typedef struct {
     void (*complete)(BatchChunk *chunk); /* after the commit; may be NULL */
 } BatchType;
 
+#define BATCH_CHUNK 1024u /* items that share flushes and a transaction */
 gboolean batch_run(Job *job, World *world, const BatchType *type, GError **error);
 
 /* Item i of the chunk, and a text in it. */
