@@ -22,7 +22,7 @@ Id id_new(void)
     }
     n_left--;
     g_snprintf(id.s, sizeof id.s, "%012" G_GINT64_MODIFIER "x",
-               (guint64)units_now_ms() & 0xffffffffffffull);
+               (guint64)(units_now_ms() & 0xffffffffffff));
     sodium_bin2hex(id.s + 12, sizeof id.s - 12, pool[n_left], RANDOM_BYTES);
     return id;
 }
