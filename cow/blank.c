@@ -61,13 +61,14 @@ guint64 blank_n_l1(const BlankSpec *spec)
 {
     guint64 span = 1ull << (2 * spec->cluster_bits - (spec->has_subclusters ? 4 : 3));
 
-    return (spec->virtual_size + span - 1) / span;
+    /* an empty disk has one too: QEMU takes the cluster of an L1 table of no entries for a leak */
+    return MAX(1, (spec->virtual_size + span - 1) / span);
 }
 
 gboolean blank_build(const BlankSpec *spec, Blank *ret, GError **error)
 {
     guint32 min_bits = spec->has_subclusters ? 14 : QCOW2_MIN_CLUSTER_BITS;
-    guint64 cluster = 1ull << spec->cluster_bits;
+    guint64 cluster = 1ull << MIN(spec->cluster_bits, QCOW2_MAX_CLUSTER_BITS);
     gsize texts = (spec->backing_name ? strlen(spec->backing_name) + 24 : 0) +
                   (spec->identity ? strlen(spec->identity) + 16 : 0) + HEADER_LENGTH + 8;
 
@@ -84,8 +85,7 @@ gboolean blank_build(const BlankSpec *spec, Blank *ret, GError **error)
                     spec->virtual_size);
         return FALSE;
     }
-    guint64 n_l1_clusters = MAX(1, (n_l1 * 8 + cluster - 1) / cluster);
-    guint64 n_clusters = 3 + n_l1_clusters;
+    guint64 n_clusters = 3 + (n_l1 * 8 + cluster - 1) / cluster;
     if (n_clusters * 2 > cluster) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                     "clusters of %" G_GUINT64_FORMAT " bytes are too small for this disk", cluster);

@@ -250,6 +250,17 @@ gboolean journal_append(Journal *j, guint64 seq, const void *data, gsize len, GE
     return TRUE;
 }
 
+/* Is our file still the one with the journal's name?  A replacing that failed at its last flush may
+ * have left a new one there, and what we append to ours would be found by nobody. */
+static gboolean is_in_place(const Journal *j)
+{
+    struct stat ours, named;
+
+    return fstat(j->fd, &ours) == 0 &&
+           fstatat(j->dirfd, j->name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+           ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
+}
+
 gboolean journal_compact(Journal *j, guint64 seq, const void *data, gsize len, GError **error)
 {
     gsize record_len;
@@ -257,8 +268,10 @@ gboolean journal_compact(Journal *j, guint64 seq, const void *data, gsize len, G
     if (!check_writable(j, seq, len, error))
         return FALSE;
     g_autofree guint8 *record = make_record(seq, data, len, &record_len);
-    if (!durable_replace(j->dirfd, j->name, record, record_len, 0640, error))
+    if (!durable_replace(j->dirfd, j->name, record, record_len, 0640, error)) {
+        j->is_broken = !is_in_place(j);
         return FALSE;
+    }
     int fd = openat(j->dirfd, j->name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
         imaged_error_set_errno(error, errno, "cannot open the journal");

@@ -266,7 +266,8 @@ static gboolean create_store(DirStore *s, const StoreOpenOptions *options, GErro
         return FALSE;
     }
     return set_group(s->root, options->group, error) && take_owner_lock(s, error) &&
-           open_places(s, options, error) && probe(s, options->force, error) && write_marker(s, error);
+           open_places(s, options, error) && probe(s, options->force, error) &&
+           write_marker(s, error);
 }
 
 static gboolean check_owner(DirStore *s, const StoreOpenOptions *options, GError **error)

@@ -299,10 +299,13 @@ gboolean reimage_swap(BatchChunk *chunk, guint i, Db *db, const TrashRow *entry,
     if (!load_swap(db, entry, &desktop, &old, &layer, error))
         return FALSE;
     g_autoptr(Store) store = store_set_get(chunk->world->stores, layer.store_id, error);
-    if (!store)
+    /* The present disk may lie in another store: the desktop was moved since. */
+    g_autoptr(Store) old_store =
+        store ? store_set_get(chunk->world->stores, old.store_id, error) : NULL;
+    if (!old_store)
         return FALSE;
-    gboolean has_old = store_stat_layer(store, old.slot, &stat, NULL);
-    if (has_old && !batch_lock(chunk, i, store, old.slot))
+    gboolean has_old = store_stat_layer(old_store, old.slot, &stat, NULL);
+    if (has_old && !batch_lock(chunk, i, old_store, old.slot))
         return FALSE;
     const char *slot = layer.slot;
     /* No flush: a layer is found in either folder, and the sweep at start puts it right. */

@@ -162,27 +162,34 @@ static gboolean mark_desktops(const Sweep *s, const char *store_id, GError **err
 }
 
 /* A move is written into two journals.  After a stop between them the desktop stands in its new
- * store, and its former disk here is still called active: it goes to the trash. */
-static gboolean put_away_moved(World *world, const char *store_id, GError **error)
+ * store, and its former disk is still called active: it goes to the trash.  In all stores, because
+ * only the journal that is replayed last may tell that the desktop has moved. */
+static gboolean put_away_moved(World *world, GError **error)
 {
     g_auto(LookupRows) layers = { 0 };
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = lookup_rows(db, ROW_LAYER, &layers, error,
                               "SELECT l.* FROM layer l JOIN desktop d ON d.id = l.owner_id WHERE"
-                              " l.store_id = ?1 AND l.state = 'active' AND d.layer_id <> l.id AND"
-                              " d.store_id <> ?1 AND d.generation > l.generation",
-                              "t", store_id);
+                              " l.state = 'active' AND d.layer_id <> l.id AND d.store_id <>"
+                              " l.store_id AND d.generation > l.generation",
+                              "");
     Changes *changes = changes_new();
+    guint n = 0;
 
     for (guint i = 0; ok && i < layers.rows->len; i++) {
         LayerRow *layer = layers.rows->pdata[i];
         g_auto(DesktopRow) desktop = { 0 };
-        g_autoptr(Store) store = store_set_get(world->stores, store_id, error);
-        Id id = id_derive("moved", layer->id, store_id);
+        g_autoptr(Store) store = store_set_get(world->stores, layer->store_id, NULL);
+        Id id = id_derive("moved", layer->id, layer->store_id);
         StoreStat stat = { 0 };
         gint64 now = units_now_ms();
-        if (!(ok = store && lookup_desktop_by_id(db, layer->owner_id, &desktop, error)))
+        guint64 known = (guint64)lookup_int(db, "SELECT seq FROM store WHERE id = ?1", "t",
+                                            layer->store_id);
+        if (!store || journal_last_seq(store->journal) != known)
+            continue; /* when it is back, and its journal has been replayed */
+        if (!(ok = lookup_desktop_by_id(db, layer->owner_id, &desktop, error)))
             break;
+        n++;
         store_stat_layer(store, layer->slot, &stat, NULL);
         LayerRow changed = *layer;
         changed.state = "trashed";
@@ -193,11 +200,11 @@ static gboolean put_away_moved(World *world, const char *store_id, GError **erro
                            .generation = desktop.generation - 1,
                            .disk_bytes = (gint64)stat.disk_bytes, .trashed_at = now,
                            .expires_at = now + world->settings.trash_keep_ms };
-        changes_put(changes, ROW_LAYER, &changed, store_id);
-        changes_put(changes, ROW_TRASH, &trash, store_id);
+        changes_put(changes, ROW_LAYER, &changed, layer->store_id);
+        changes_put(changes, ROW_TRASH, &trash, layer->store_id);
     }
     catalog_read_end(world->catalog, db);
-    if (ok && layers.rows->len)
+    if (ok && n)
         return catalog_commit(world->catalog, changes, error);
     changes_free(changes);
     return ok;
@@ -212,7 +219,7 @@ gboolean trash_sweep(World *world, const char *store_id, GError **error)
                 .in_trash = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
                 .parents = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free),
                 .missing = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL) };
-    gboolean ok = store && put_away_moved(world, store_id, error) &&
+    gboolean ok = store && put_away_moved(world, error) &&
                   store->ops->list(store, STORE_LAYERS, add_name, s.in_layers, error) &&
                   store->ops->list(store, STORE_TRASH, add_name, s.in_trash, error) &&
                   compare(&s, store_id, error) && mark_desktops(&s, store_id, error);

@@ -17,7 +17,7 @@ readonly FUZZ_ROUNDS=${FUZZ_ROUNDS:-1500}
 
 # The differential fuzzer is no TAP program: make it a plan of one.
 run_differential() {
-    local seed=${FUZZ_SEED:-$(date +%s)}
+    local seed=${FUZZ_SEED:-1}
 
     echo 1..1
     echo "# $FUZZ_ROUNDS images, seed $seed"

@@ -35,7 +35,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Catalog, catalog_close)
 
 void catalog_set_journal(Catalog *catalog, const CatalogJournal *journal, gpointer user);
 
-/* Borrow a reading connection, in a transaction: it sees one state of the catalog, that of its first
+/* Borrow a reading connection, in a transaction: it sees one state of the catalog, of its first
  * question.  Give it back soon. */
 Db *catalog_read_begin(Catalog *catalog);
 void catalog_read_end(Catalog *catalog, Db *db);

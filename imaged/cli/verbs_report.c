@@ -111,7 +111,7 @@ static void print_tables(const json_t *report)
         g_string_append_c(out, '\n');
         output_table_text(out, other, other_columns, colour);
     }
-    if (json_object_get(report, "store_disk_bytes")) {
+    if (json_is_integer(json_object_get(report, "store_disk_bytes"))) { /* null: not the whole */
         gint64 used = json_number(report, "store_disk_bytes");
         g_autofree char *text = units_format_size((guint64)MAX(used, 0));
         g_string_append_printf(out, "\nThe stores use %s (%" G_GINT64_FORMAT " bytes) in all.\n",

@@ -184,7 +184,8 @@ static BatchChunk *new_chunk(const Batch *b, guint at)
     BatchChunk *chunk = g_new0(BatchChunk, 1);
 
     *chunk = (BatchChunk){ .job = b->job, .world = b->world, .plan = b->plan, .items = b->items,
-                           .first = at, .n = MIN(BATCH_CHUNK, (guint)json_array_size(b->items) - at),
+                           .first = at,
+                           .n = MIN(BATCH_CHUNK, (guint)json_array_size(b->items) - at),
                            .changes = changes_new(),
                            .locks = g_array_new(FALSE, FALSE, sizeof(ImageLock)),
                            .n_failed = json_object_size(b->failed) };

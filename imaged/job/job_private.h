@@ -1,4 +1,4 @@
-/* job_private.h: what job.c (the queue) and job_run.c (a job as its run function and the API see it)
+/* job_private.h: what job.c (the queue) and job_run.c (a job as its run function sees it)
  * share.  For those two files alone. */
 #pragma once
 

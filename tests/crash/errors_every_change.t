@@ -9,7 +9,7 @@ cd "$(dirname "$0")" || exit 1
 SEED=${SEED:-$RANDOM}
 RANDOM=$SEED
 POINTS=${POINTS:-4}
-diag "SEED=$SEED, ${FULL:+all}${FULL:-$POINTS} points of each verb and error"
+diag "SEED=$SEED, $([ -n "${FULL:-}" ] && echo all || echo "$POINTS") points of each verb and error"
 
 # run_point ERROR N VERB...
 run_point() {

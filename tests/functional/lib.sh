@@ -26,6 +26,8 @@ top=$(mktemp -d "${TMPDIR:-/tmp}/imgd.XXXXXX")
 state=$top/s
 store=$state/store
 log=$top/imaged.log
+mkdir "$top/tmp"
+export TMPDIR=$top/tmp # imagectl's private folders are looked for there
 daemon=
 kept_pids=()
 
@@ -33,6 +35,8 @@ cleanup()
 {
     local pid
     trap - EXIT INT TERM
+    # A subshell that bash ends after a bad expansion runs this too.
+    [ "$BASHPID" = $$ ] || return
     for pid in "${kept_pids[@]}" $daemon; do
         kill -9 "$pid" 2>/dev/null
         wait "$pid" 2>/dev/null
@@ -210,6 +214,7 @@ stop_daemon()
 
 # Settings of the daemon: lines of [imaged].  The tests' own defaults must not depend on how full
 # this machine is.
+# shellcheck disable=SC2120 # the arguments come from the tests
 configure()
 {
     { printf '%s\n' '[imaged]' 'low_space_bytes = 16M' 'low_space_percent = 0'; printf '%s\n' "$@"; } \

@@ -164,20 +164,29 @@ PY
 
 ctl desktop delete --all-of-prefix o- --yes >/dev/null
 ctl desktop delete --all-of-prefix b- --yes >/dev/null
-"$mkmeta" --size 12G --map-range 0 10G "$top/ten.qcow2"
-ok 'the made image is sound' qemu-img check -q "$top/ten.qcow2"
-for kind in in out; do
-    # The data of a hole is zeros, so the import would drop it: a byte in each cluster keeps it.
-    ctl template import "ref-$kind" "$top/gold.raw" --format raw >/dev/null
-done
-reference() # KIND START: the template maps 10 GiB; each diff 1 GiB from START on
+make_raw "$top/seed.raw" 12G 0 1 64k
+reference() # KIND START: a template of 10 GiB; 100 diffs of 1 GiB, which begin at START
 {
     local kind=$1 start=$2 i
-    "$mkmeta" --size 12G --map-range 0 10G "$top/base.qcow2"
-    ctl template import "big-$kind" "nbd+unix:///?socket=$top/$kind.sock" >"$top/import.out" 2>&1 || return
+    ctl template import "big-$kind" "$top/seed.raw" --format raw >/dev/null || return
     ctl desktop create --prefix "$kind" --count 100 --template "big-$kind" >/dev/null || return
-    for i in $(seq -f %03g 100); do
-        "$mkmeta" --into "$(path_of "$kind-$i")" --map-range "$start" 1G || return
+    chmod u+w "$(template_path "big-$kind")"
+    "$mkmeta" --into --map-range 0 10G "$(template_path "big-$kind")" || return
+    chmod u-w "$(template_path "big-$kind")"
+    for i in $(ctlj desktop list --prefix "$kind-" | jq -r '.[].layer'); do
+        "$mkmeta" --into --map-range "$start" 1G "$store/layers/$i" || return
     done
 }
+ok 'make 100 desktops whose diffs overwrite the template' reference in 3G
+ok 'make 100 desktops whose diffs lie beside it' reference out 10G
+ok 'what was made is sound' eval 'qemu-img check -q "$(path_of in-050)" && qemu-img check -q "$(path_of out-100)" && qemu-img check -q "$(template_path big-in)"'
+is "$(qemu-img map --output=json "$(path_of in-007)" | jq 'map(select(.data and .depth == 0).length) | add')" $G 'QEMU too finds 1 GiB in a diff'
+is "$(qemu-img map --output=json "$(path_of out-007)" | jq 'map(select(.data).length) | add')" $((11 * G)) '... and 11 GiB in a chain'
+report=$(ctlj report savings --template big-in)
+same '1 TB as full copies, 110 GB stored, 89 % saved' "$(row big-in:1)" 100 $((10 * G)) $G $((1000 * G))
+json_ok '... 89 %' "$(row big-in:1)" ".stored_bytes == 110 * $G and .saved_bytes == 890 * $G and .saved_ratio == 0.89"
+report=$(ctlj report savings --template big-out)
+same '1.1 TB as full copies, 110 GB stored, 90 % saved' "$(row big-out:1)" 100 $((10 * G)) $G $((1100 * G))
+json_ok '... 90 %' "$(row big-out:1)" ".stored_bytes == 110 * $G and .saved_bytes == 990 * $G and .saved_ratio == 0.9"
+like "$(ctl report savings --template big-in)" '^big-in:1 +100 +10.0 GiB +100.0 GiB +110.0 GiB +1000.0 GiB +890.0 GiB +89.0 %' 'as people read it'
 done_testing

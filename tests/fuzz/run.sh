@@ -11,7 +11,7 @@ packages='glib-2.0 gio-unix-2.0 sqlite3 libzstd zlib libxxhash libsodium jansson
 mkdir -p "$work/obj"
 flags=(-std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DIMAGED_VERSION='"fuzz"' -I. -O1 -g
     -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-# shellcheck disable=SC2046,SC2086
+# shellcheck disable=SC2046,SC2086,SC2207
 flags+=($(pkg-config --cflags $packages))
 rm -f "$work/libfuzzed.a"
 for source in imaged/base/*.c cow/*.c; do
@@ -25,7 +25,7 @@ trap 'rm -rf "$seeds"' EXIT
 make_seeds "$seeds" 1M
 for source in tests/fuzz/fuzz_*.c; do
     name=$(basename "$source" .c)
-    # shellcheck disable=SC2046,SC2086
+    # shellcheck disable=SC2046,SC2086,SC2207
     clang "${flags[@]}" -fsanitize=fuzzer,address,undefined -o "$work/$name" "$source" \
         "$work/libfuzzed.a" -Wl,--as-needed $(pkg-config --libs $packages) -lpthread
     mkdir -p "$work/corpus-$name"

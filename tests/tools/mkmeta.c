@@ -2,6 +2,10 @@
  *
  *   mkmeta --size 1T [--cluster 65536] [--extended] [--backing NAME]
  *          [--map-contiguous N | --map-scattered N [--seed S] | --map-range START LENGTH] FILE
+ *   mkmeta --into [--map-...] FILE
+ *
+ * With --into FILE is an image that exists: its header (size, geometry, backing file, extensions)
+ * stays, and what it mapped is replaced.
  *
  * The image is consistent (qemu-img check finds nothing); the data clusters are holes.  Without a
  * --map option every guest cluster is mapped.  --map-scattered takes N guest clusters at random and
@@ -23,6 +27,8 @@
 typedef struct {
     const char *file;
     const char *backing;
+    gboolean is_into;
+    guint8 *header; /* into: the first cluster of the file that exists */
     guint64 size, cluster, seed;
     gboolean is_extended;
     guint64 first, n_mapped; /* guest clusters */
@@ -65,6 +71,26 @@ static guint64 div_up(guint64 a, guint64 b)
     return a / b + (a % b != 0);
 }
 
+/* Take size and geometry from the file that exists. */
+static void open_existing(Maker *m)
+{
+    guint8 first[104];
+
+    m->fd = open(m->file, O_RDWR | O_CLOEXEC);
+    if (m->fd < 0 || pread(m->fd, first, sizeof first, 0) != sizeof first ||
+        be32_at(first) != QCOW2_MAGIC || be32_at(first + 4) != 3)
+        die("'%s' is not a qcow2 file of version 3", m->file);
+    guint32 bits = be32_at(first + 20);
+    if (bits < 9 || bits > 21)
+        die("'%s' has clusters of a strange size", m->file);
+    m->cluster = 1ull << bits;
+    m->size = be64_at(first + 24);
+    m->is_extended = (be64_at(first + 72) & QCOW2_INCOMPAT_EXTENDED_L2) != 0;
+    m->header = g_malloc0(m->cluster);
+    if (pread(m->fd, m->header, m->cluster, 0) <= 0 || ftruncate(m->fd, 0) < 0)
+        die("cannot read '%s': %s", m->file, g_strerror(errno));
+}
+
 static void parse_arguments(Maker *m, int argc, char **argv)
 {
     guint64 range_start = 0, range_length = G_MAXUINT64, n = G_MAXUINT64;
@@ -75,6 +101,9 @@ static void parse_arguments(Maker *m, int argc, char **argv)
 
         if (!strcmp(option, "--extended")) {
             m->is_extended = TRUE;
+            continue;
+        } else if (!strcmp(option, "--into")) {
+            m->is_into = TRUE;
             continue;
         } else if (option[0] != '-') {
             m->file = option;
@@ -99,6 +128,8 @@ static void parse_arguments(Maker *m, int argc, char **argv)
             die("unknown option '%s'", option);
         }
     }
+    if (m->is_into && m->file)
+        open_existing(m);
     if (!m->file || m->size == 0 || m->size % 512 || m->size > 1ull << 50 || m->cluster < 512 ||
         m->cluster > 2 * MIB || (m->cluster & (m->cluster - 1)) ||
         (m->is_extended && m->cluster < 16384) ||
@@ -205,8 +236,16 @@ static void write_at(const Maker *m, const void *data, gsize len, guint64 offset
 
 static void write_header(const Maker *m)
 {
-    g_autofree guint8 *h = g_malloc0(m->cluster);
+    g_autofree guint8 *h = m->header ? g_memdup2(m->header, m->cluster) : g_malloc0(m->cluster);
 
+    if (m->header) {
+        put_be32(h + 36, (guint32)m->n_l1);
+        put_be64(h + 40, (1 + m->reftable_clusters + m->n_blocks) * m->cluster);
+        put_be64(h + 48, m->cluster);
+        put_be32(h + 56, (guint32)m->reftable_clusters);
+        write_at(m, h, m->cluster, 0);
+        return;
+    }
     put_be32(h, QCOW2_MAGIC);
     put_be32(h + 4, 3);
     put_be32(h + 20, m->cluster_bits);
@@ -281,7 +320,8 @@ int main(int argc, char **argv)
     Maker m = { 0 };
 
     parse_arguments(&m, argc, argv);
-    m.fd = open(m.file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (!m.is_into)
+        m.fd = open(m.file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (m.fd < 0)
         die("cannot create '%s': %s", m.file, g_strerror(errno));
     if (m.is_scattered)
@@ -295,5 +335,6 @@ int main(int argc, char **argv)
     close(m.fd);
     g_free(m.guest);
     g_free(m.host);
+    g_free(m.header);
     return 0;
 }
