@@ -68,7 +68,7 @@ static void check_copy(const char *from, const char *backing, int flags)
     g_free(run("qemu-img compare -q %s copy.qcow2", from));
     g_autoptr(Layer) layer = open_image("copy.qcow2", &error);
     g_assert_no_error(error);
-    g_assert_cmpstr(layer_backing_name(layer), ==, backing);
+    g_assert_cmpstr(layer_header(layer)->backing_name, ==, backing);
     g_assert_cmpstr(layer_header(layer)->identity, ==, IDENTITY);
     g_autofree char *info = run("qemu-img info copy.qcow2");
     g_assert_true(!backing || strstr(info, "backing file format: qcow2"));
