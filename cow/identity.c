@@ -30,13 +30,12 @@ void identity_clear(Identity *i)
 gboolean identity_parse(const char *text, Identity *ret, GError **error)
 {
     const char *id, *parent = NULL, *owner_kind, *owner_id, *owner_name;
-    json_int_t generation, created;
-    int v;
+    json_int_t v, generation, created;
     json_t *root = strlen(text) <= IDENTITY_MAX ? json_loads(text, 0, NULL) : NULL;
     json_t *above = NULL;
 
     gboolean ok = root &&
-                  json_unpack_ex(root, NULL, JSON_STRICT, "{s:i,s:s,s:o,s:s,s:s,s:s,s:I,s:I}", "v",
+                  json_unpack_ex(root, NULL, JSON_STRICT, "{s:I,s:s,s:o,s:s,s:s,s:s,s:I,s:I}", "v",
                                  &v, "id", &id, "parent", &above, "owner_kind", &owner_kind,
                                  "owner", &owner_id, "name", &owner_name, "generation",
                                  &generation, "created", &created) == 0 &&

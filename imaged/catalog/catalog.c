@@ -21,6 +21,7 @@ Catalog *catalog_open(const char *uri, GError **error)
         return NULL;
     Catalog *c = g_new0(Catalog, 1);
     c->uri = g_strdup(uri);
+    c->reserve_fd = -1;
     c->writer = g_steal_pointer(&db);
     c->queue = g_async_queue_new();
     g_mutex_init(&c->lock);
@@ -44,6 +45,7 @@ void catalog_close(Catalog *c)
     while ((db = g_queue_pop_head(&c->readers)))
         db_close(db);
     db_close(c->writer);
+    durable_close(&c->reserve_fd);
     g_async_queue_unref(c->queue);
     g_mutex_clear(&c->lock);
     g_cond_clear(&c->changed);
@@ -114,9 +116,8 @@ gboolean catalog_backup(Catalog *c, const char *path, GError **error)
     return FALSE;
 }
 
-static void reserve_file(const char *path)
+static void reserve_behind(int fd)
 {
-    auto_fd fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
     off_t end = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
 
     if (end >= 0 && !durable_fault_point() &&
@@ -130,8 +131,14 @@ void catalog_reserve(Catalog *c)
 
     if (!path || !*path || !g_str_has_prefix(c->uri, "file:"))
         return;
-    reserve_file(path);
-    reserve_file(sqlite3_filename_wal(path));
+    /* Closing any descriptor of the database's file would drop SQLite's own (POSIX) locks on it, and
+     * another program could then take away the log under us: so this one stays open until the end.
+     * The log itself is never locked. */
+    if (c->reserve_fd < 0)
+        c->reserve_fd = open(path, O_RDWR | O_CLOEXEC);
+    auto_fd wal = open(sqlite3_filename_wal(path), O_RDWR | O_CLOEXEC);
+    reserve_behind(c->reserve_fd);
+    reserve_behind(wal);
 }
 
 char *catalog_get_meta(Catalog *c, const char *key)

@@ -19,6 +19,7 @@ typedef struct {
 struct Catalog {
     char *uri;
     Db *writer;       /* used by the writer thread once that runs */
+    int reserve_fd;   /* the database's file; see catalog_reserve() */
     GThread *thread;
     GAsyncQueue *queue; /* of Request */
     gint broken;        /* atomic: no more commits */
