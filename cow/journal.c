@@ -188,6 +188,11 @@ guint64 journal_last_seq(const Journal *j)
     return j->last_seq;
 }
 
+gboolean journal_is_broken(const Journal *j)
+{
+    return j->is_broken;
+}
+
 guint64 journal_size(const Journal *j)
 {
     return j->end;
@@ -239,7 +244,11 @@ gboolean journal_append(Journal *j, guint64 seq, const void *data, gsize len, GE
         return FALSE;
     }
     if (!durable_sync(j->fd, error)) {
-        j->is_broken = TRUE;
+        /* Nobody knows whether the record will be there after a power failure.  Take it back; if even
+         * that cannot be made sure of, only a new start can tell (journal_is_broken). */
+        if (!durable_truncate(j->fd, j->end, NULL) || !durable_sync(j->fd, NULL))
+            j->is_broken = TRUE;
+        j->allocated = 0;
         return FALSE;
     }
     j->end += record_len;

@@ -18,11 +18,13 @@ void journal_free(Journal *journal);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Journal, journal_free)
 
 guint64 journal_last_seq(const Journal *journal);  /* 0 for an empty one */
+gboolean journal_is_broken(const Journal *journal); /* what is on disk is not known any more */
 guint64 journal_size(const Journal *journal);      /* bytes of records */
 guint64 journal_base_size(const Journal *journal); /* of the first record: the last snapshot */
 
-/* Append one record and make it durable.  seq must be above the last one.  After a failed flush the
- * journal refuses everything until it is opened anew: UNAVAILABLE.  NO_SPACE leaves it as is. */
+/* Append one record and make it durable.  seq must be above the last one.  When it fails the record
+ * is not there, and will not be after a power failure either; unless the journal is broken then
+ * (journal_is_broken): it may be there, and everything is refused until it is opened anew. */
 gboolean journal_append(Journal *journal, guint64 seq, const void *data, gsize len, GError **error);
 
 /* Replace the whole journal by one record (a snapshot of the state up to seq). */

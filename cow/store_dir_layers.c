@@ -202,9 +202,13 @@ gboolean store_dir_publish_tmp(Store *store, const char *slot, gboolean is_froze
         imaged_error_set_errno(error, errno, "cannot open the new layer");
         return FALSE;
     }
-    return (!is_frozen || durable_chmod(fd, 0440, error)) && durable_sync(fd, error) &&
-           durable_rename(tmp, slot, layers, slot, FALSE, error) &&
-           durable_sync_dir(layers, error) && durable_sync_dir(tmp, error);
+    if ((is_frozen && !durable_chmod(fd, 0440, error)) || !durable_sync(fd, error) ||
+        !durable_rename(tmp, slot, layers, slot, FALSE, error))
+        return FALSE;
+    if (durable_sync_dir(layers, error))
+        return TRUE;
+    durable_unlink(layers, slot, NULL); /* nobody has heard of it */
+    return FALSE;
 }
 
 gboolean store_dir_move(Store *store, const char *const *slots, guint n, StorePlace from,

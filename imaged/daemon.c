@@ -29,7 +29,6 @@ typedef struct {
     Server *server;
     Housekeeping *housekeeping;
     GMainLoop *loop;
-    char *fatal; /* why the process must end */
 } Daemon;
 
 /* ---- the catalog's journal lies in the stores ---- */
@@ -47,6 +46,13 @@ static gboolean journal_write(gpointer user, const char *store_id, guint64 seq, 
     g_autoptr(Store) store = store_set_get(((Daemon *)user)->world.stores, store_id, error);
 
     return store && journal_append(store->journal, seq, data, len, error);
+}
+
+static gboolean journal_is_unknown(gpointer user, const char *store_id)
+{
+    g_autoptr(Store) store = store_set_peek(((Daemon *)user)->world.stores, store_id);
+
+    return store && journal_is_broken(store->journal);
 }
 
 static gboolean journal_is_long(gpointer user, const char *store_id)
@@ -71,12 +77,12 @@ static gboolean quit(gpointer user)
     return G_SOURCE_REMOVE;
 }
 
+/* At once, and without undoing anything: what holds is decided by the next start, from the journals. */
 static void catalog_failed(gpointer user, const char *why)
 {
-    Daemon *d = user;
-
-    d->fatal = g_strdup(why);
-    g_idle_add(quit, d);
+    fprintf(stderr, "imaged: the catalog must be opened anew: %s\n"
+                    "hint: start imaged again; it brings itself up to date\n", why);
+    _exit(1);
 }
 
 /* ---- opening ---- */
@@ -174,8 +180,8 @@ static gboolean begin_catalog(Daemon *d, GError **error)
 
 static gboolean open_catalog(Daemon *d, GError **error)
 {
-    static const CatalogJournal journal = { journal_seq,     journal_write,  journal_is_long,
-                                            journal_shorten, catalog_failed };
+    static const CatalogJournal journal = { journal_seq,     journal_write,   journal_is_unknown,
+                                            journal_is_long, journal_shorten, catalog_failed };
     g_autofree char *path = g_build_filename(d->config->state_dir, CATALOG_NAME, NULL);
     g_autofree char *escaped = g_uri_escape_string(path, "/", FALSE);
     g_autofree char *uri = g_strconcat("file:", escaped, NULL);
@@ -345,9 +351,5 @@ gboolean daemon_run(const Config *config, GError **error)
         serve(&d);
     }
     shut_down(&d);
-    if (ok && d.fatal)
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
-                    "the catalog failed and must be opened anew: %s", d.fatal);
-    g_free(d.fatal);
-    return ok && !(error && *error);
+    return ok;
 }

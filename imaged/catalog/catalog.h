@@ -20,6 +20,8 @@ typedef struct {
     guint64 (*last_seq)(gpointer user, const char *store_id);
     gboolean (*append)(gpointer user, const char *store_id, guint64 seq, const char *data,
                        gsize len, GError **error);
+    /* After a failed append: may the record be there all the same?  Then failed() is called. */
+    gboolean (*is_unknown)(gpointer user, const char *store_id);
     gboolean (*wants_compaction)(gpointer user, const char *store_id);
     gboolean (*compact)(gpointer user, const char *store_id, guint64 seq, const char *data,
                         gsize len, GError **error);

@@ -157,12 +157,13 @@ void changes_to_json(const Changes *changes, const char *store_id, GString *put,
     }
 }
 
-void changes_add_stores(const Changes *changes, GHashTable *store_ids)
+void changes_add_stores(const Changes *changes, GPtrArray *store_ids)
 {
     for (guint i = 0; i < changes->list->len; i++) {
         const Change *c = &g_array_index(changes->list, Change, i);
-        if (c->what != LOCAL && !g_hash_table_contains(store_ids, c->store_id))
-            g_hash_table_add(store_ids, g_strdup(c->store_id));
+        if (c->what != LOCAL &&
+            !g_ptr_array_find_with_equal_func(store_ids, c->store_id, g_str_equal, NULL))
+            g_ptr_array_add(store_ids, g_strdup(c->store_id));
     }
 }
 

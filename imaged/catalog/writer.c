@@ -138,23 +138,30 @@ static gboolean fail_store(GPtrArray *group, const char *store_id, GHashTable *j
 
 /* Append the group's facts to every journal they belong to.  A store that cannot be written fails
  * the requests that touch it; *ret_retry says to do the group again without them. */
+static void break_down(Catalog *c, const char *why)
+{
+    g_atomic_int_set(&c->broken, 1);
+    if (c->journal.failed)
+        c->journal.failed(c->journal_user, why);
+}
+
 static gboolean journal_group(Catalog *c, GPtrArray *group, GHashTable *journaled,
                               gboolean *ret_retry, GError **error)
 {
-    g_autoptr(GHashTable) stores = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    GHashTableIter iter;
-    gpointer store_id;
+    g_autoptr(GPtrArray) stores = g_ptr_array_new_with_free_func(g_free);
 
     for (guint i = 0; i < group->len; i++) {
         Request *r = group->pdata[i];
         if (!r->failed)
             changes_add_stores(r->changes, stores);
     }
-    g_hash_table_iter_init(&iter, stores);
-    while (g_hash_table_iter_next(&iter, &store_id, NULL)) {
+    for (guint i = 0; i < stores->len; i++) {
+        const char *store_id = stores->pdata[i];
         g_autoptr(GError) local = NULL;
         if (journal_store(c, group, store_id, journaled, &local))
             continue;
+        if (c->journal.is_unknown && c->journal.is_unknown(c->journal_user, store_id))
+            break_down(c, local->message);
         *ret_retry = fail_store(group, store_id, journaled, local);
         g_propagate_error(error, g_steal_pointer(&local));
         return FALSE;
@@ -185,9 +192,7 @@ static gboolean try_group(Catalog *c, GPtrArray *group, GHashTable *journaled, g
     roll_back(c->writer);
     if (!*ret_retry && g_hash_table_size(journaled) > 0) {
         /* Some journal has what the database will never get: only a new start can mend that. */
-        g_atomic_int_set(&c->broken, 1);
-        if (c->journal.failed)
-            c->journal.failed(c->journal_user, error->message);
+        break_down(c, error->message);
     }
     if (!*ret_retry)
         fail_all(group, error);
@@ -206,16 +211,14 @@ static gboolean compact_store(Catalog *c, gpointer store_id, GError **error)
 
 static void compact_if_wanted(Catalog *c, GPtrArray *group)
 {
-    g_autoptr(GHashTable) stores = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    GHashTableIter iter;
-    gpointer store_id;
+    g_autoptr(GPtrArray) stores = g_ptr_array_new_with_free_func(g_free);
 
     for (guint i = 0; i < group->len; i++)
         changes_add_stores(((Request *)group->pdata[i])->changes, stores);
-    g_hash_table_iter_init(&iter, stores);
-    while (g_hash_table_iter_next(&iter, &store_id, NULL)) {
-        if (c->journal.wants_compaction && c->journal.wants_compaction(c->journal_user, store_id))
-            compact_store(c, store_id, NULL); /* if it fails, the long journal serves as well */
+    for (guint i = 0; i < stores->len; i++) {
+        char *id = stores->pdata[i];
+        if (c->journal.wants_compaction && c->journal.wants_compaction(c->journal_user, id))
+            compact_store(c, id, NULL); /* if it fails, the long journal serves as well */
     }
 }
 

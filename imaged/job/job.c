@@ -145,11 +145,11 @@ char *job_find_idempotent(JobQueue *q, const char *key, const char *hash, GError
     return id;
 }
 
-static gboolean insert_row(JobQueue *q, Job *job, const JobRequest *r, GError **error)
+static gboolean insert_row(JobQueue *q, Job *job, JobRequest *r, GError **error)
 {
     json_object_set(job->plan, "claims", job->claims);
     char *plan = json_dumps(job->plan, JSON_COMPACT);
-    Changes *changes = changes_new();
+    Changes *changes = r->changes ? g_steal_pointer(&r->changes) : changes_new();
 
     changes_sql(
         changes,

@@ -49,6 +49,7 @@ typedef struct {
     const char *owner;    /* who asks */
     const char *idem_key; /* idempotency key, or NULL */
     const char *idem_hash; /* of the request */
+    Changes *changes;     /* to be committed with the intent (taken over), or NULL */
 } JobRequest;
 
 /* Write the intent and queue the job.  The same idempotency key with the same hash gives the first

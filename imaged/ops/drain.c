@@ -30,13 +30,7 @@ gboolean jobs_plan_drain(World *world, const char *from, const char *to, JobRequ
     Changes *changes = changes_new();
     changes_sql(changes, "UPDATE store SET state = 'draining' WHERE id = ?1", "t", from_id);
     changes_event(changes, "store.drain", "info", from, NULL, "no new layers go there");
-    if (!catalog_commit(world->catalog, changes, error)) {
-        claims_release(world->claims, keys);
-        json_decref(keys);
-        return FALSE;
-    }
-    store_set_mark_draining(world->stores, from_id, TRUE);
-    *ret = (JobRequest){ .type = &drain_job, .claims = keys,
+    *ret = (JobRequest){ .type = &drain_job, .claims = keys, .changes = changes,
                          .plan = json_pack("{s:s,s:s}", "from", from_id, "store_id", to_id) };
     return TRUE;
 }
@@ -99,22 +93,34 @@ static gboolean move_versions(Job *job, World *world, const char *from, const ch
 
 /* The desktops' moves are planned when the job runs, so that a resumed drain sees what is left. */
 static gboolean move_desktops(Job *job, World *world, const char *from, const char *to,
-                              guint *ret_n_failed, GError **error)
+                              GError **error)
 {
     g_auto(LookupRows) desktops = { 0 };
+    g_autoptr(GError) first = NULL;
+    guint n_failed = 0;
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = lookup_rows(db, ROW_DESKTOP, &desktops, error,
                               "SELECT * FROM desktop WHERE store_id = ?1 AND is_trashed = 0", "t",
                               from);
 
     catalog_read_end(world->catalog, db);
-    *ret_n_failed = 0;
     for (guint i = 0; ok && i < desktops.rows->len; i++) {
+        const DesktopRow *row = desktops.rows->pdata[i];
         g_autoptr(GError) why = NULL;
         ok = job_check(job, error);
-        if (ok && !move_desktop(job, world, desktops.rows->pdata[i], to, &why))
-            (*ret_n_failed)++;
+        if (ok && !move_desktop(job, world, row, to, &why)) {
+            n_failed++;
+            g_prefix_error(&why, "'%s': ", row->name);
+            if (!first)
+                first = g_steal_pointer(&why);
+        }
         job_progress(job, i + 1, desktops.rows->len);
+    }
+    if (ok && n_failed) {
+        g_propagate_prefixed_error(error, g_steal_pointer(&first),
+                                   "%u of %u desktops could not be moved; the first: ", n_failed,
+                                   desktops.rows->len);
+        ok = FALSE;
     }
     return ok;
 }
@@ -124,9 +130,9 @@ static gboolean run_drain(Job *job, gpointer data, GError **error)
     World *world = data;
     const char *from = json_string_value(json_object_get(job_plan(job), "from"));
     const char *to = json_string_value(json_object_get(job_plan(job), "store_id"));
-    guint n_failed;
 
-    if (!move_desktops(job, world, from, to, &n_failed, error) ||
+    store_set_mark_draining(world->stores, from, TRUE);
+    if (!move_desktops(job, world, from, to, error) ||
         !move_versions(job, world, from, to, error))
         return FALSE;
     Db *db = catalog_read_begin(world->catalog);
@@ -134,8 +140,7 @@ static gboolean run_drain(Job *job, gpointer data, GError **error)
                                    " 'reclaim'", "t", from);
     catalog_read_end(world->catalog, db);
     return job_commit_done(job, changes_new(),
-                           json_pack("{s:i,s:I}", "n_failed", (int)n_failed, "n_layers_left",
-                                     (json_int_t)n_left),
+                           json_pack("{s:I}", "n_layers_left", (json_int_t)n_left),
                            error);
 }
 

@@ -322,7 +322,9 @@ fails_with '[12]' default 'the default store cannot be removed' ctl store remove
 json_ok 'catalog backup' "$(ctlj catalog backup)" '.bytes > 0 and .id != null and .name != null'
 is "$(sqlite3 "$store/catalog.backup" 'pragma integrity_check')" ok 'the backup is a sound database'
 fails_with 2 'force' 'catalog rebuild is refused where there is a catalog' ctl catalog rebuild
+inode=$(stat -c %i "$state/catalog.db-wal")
 is "$(sqlite3 "$state/catalog.db" 'pragma integrity_check')" ok 'the catalog is sound'
+is "$(stat -c %i "$state/catalog.db-wal")" "$inode" 'another program that reads it does not take the log away: our locks hold'
 
 # ---- HTTP ----
 

@@ -181,8 +181,9 @@ static inline void fake_failed(gpointer user, const char *why)
     ((FakeJournal *)user)->n_failed++;
 }
 
-static const CatalogJournal fake_ops = { fake_last_seq, fake_append, fake_wants, fake_compact,
-                                         fake_failed };
+static const CatalogJournal fake_ops = { .last_seq = fake_last_seq, .append = fake_append,
+                                         .wants_compaction = fake_wants, .compact = fake_compact,
+                                         .failed = fake_failed };
 
 static inline void fake_journal_init(FakeJournal *j)
 {
