@@ -6,7 +6,7 @@ set -u
 cd "$(dirname "$0")" || exit 1
 . ./lib.sh
 
-SEED=${SEED:-$RANDOM}
+SEED=${SEED:-1} # SEED=$RANDOM tries others
 RANDOM=$SEED
 POINTS=${POINTS:-4}
 diag "SEED=$SEED, $([ -n "${FULL:-}" ] && echo all || echo "$POINTS") points of each verb and error"

@@ -4,12 +4,12 @@
 # done, any other was done or not at all, and can be done then; nothing leaks; and the stores alone
 # give the same catalog again.
 #
-# By default a few points of each verb, other ones each time (SEED repeats a run); FULL=1 tries all.
+# By default a few points of each verb, the same ones each time (SEED=N chooses others); FULL=1 tries all.
 set -u
 cd "$(dirname "$0")" || exit 1
 . ./lib.sh
 
-SEED=${SEED:-$RANDOM}
+SEED=${SEED:-1} # SEED=$RANDOM tries others
 RANDOM=$SEED
 POINTS=${POINTS:-4} # of each verb
 diag "SEED=$SEED, $([ -n "${FULL:-}" ] && echo all || echo "$POINTS") points of each verb"

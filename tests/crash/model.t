@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")" || exit 1
 . ./lib.sh
 
-SEED=${SEED:-$RANDOM}
+SEED=${SEED:-1} # SEED=$RANDOM tries others
 diag "SEED=$SEED"
 check "random operations, the model agrees (SEED=$SEED)" \
     /usr/bin/python3 model.py "$BUILD" "$work" "$SEED" "${MODEL_SECONDS:-45}"
