@@ -244,8 +244,8 @@ gboolean journal_append(Journal *j, guint64 seq, const void *data, gsize len, GE
         return FALSE;
     }
     if (!durable_sync(j->fd, error)) {
-        /* Nobody knows whether the record will be there after a power failure.  Take it back; if even
-         * that cannot be made sure of, only a new start can tell (journal_is_broken). */
+        /* Nobody knows whether the record will be there after a power failure.  Take it back; if
+         * even that cannot be made sure of, only a new start can tell (journal_is_broken). */
         if (!durable_truncate(j->fd, j->end, NULL) || !durable_sync(j->fd, NULL))
             j->is_broken = TRUE;
         j->allocated = 0;

@@ -77,7 +77,8 @@ static gboolean quit(gpointer user)
     return G_SOURCE_REMOVE;
 }
 
-/* At once, and without undoing anything: what holds is decided by the next start, from the journals. */
+/* At once, and without undoing anything: what holds is decided by the next start, from the
+ * journals. */
 static void catalog_failed(gpointer user, const char *why)
 {
     fprintf(stderr, "imaged: the catalog must be opened anew: %s\n"

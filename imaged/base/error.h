@@ -40,5 +40,6 @@ char *imaged_error_message(const GError *error);
 const char *imaged_error_get_hint(const GError *error);
 
 /* Set *error from errno: ENOSPC/EDQUOT become NO_SPACE, ENOENT NOT_FOUND, EEXIST EXISTS,
- * EACCES/EPERM DENIED, everything else UNAVAILABLE.  The message gets ": strerror". */
+ * EACCES/EPERM DENIED, EBUSY/EAGAIN BUSY, everything else UNAVAILABLE.  The message gets
+ * ": strerror". */
 void imaged_error_set_errno(GError **error, int err, const char *format, ...) G_GNUC_PRINTF(3, 4);

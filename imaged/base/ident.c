@@ -90,15 +90,15 @@ gboolean text_check(const char *what, const char *text, gsize max, GError **erro
     const char *why = NULL;
 
     if (strlen(text) > max)
-        why = "too long";
+        why = "is too long";
     else if (!g_utf8_validate(text, -1, NULL))
-        why = "not valid UTF-8";
+        why = "is not valid UTF-8";
     for (const guchar *p = (const guchar *)text; !why && *p; p++) {
         if (*p < 0x20 || *p == 0x7f)
             why = "contains control characters";
     }
     if (!why)
         return TRUE;
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the %s is %s", what, why);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the %s %s", what, why);
     return FALSE;
 }

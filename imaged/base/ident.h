@@ -23,8 +23,8 @@ gboolean id_is_valid(const char *text);
 /* The id in the form of a UUID (8-4-4-4-12).  Caller frees. */
 char *id_to_uuid(const char *id);
 
-/* A locally administered MAC address, 56: and the id's last 40 bits (QEMU's own prefix would leave 24,
- * of which ten thousand desktops would share some).  Caller frees. */
+/* A locally administered MAC address, 56: and the id's last 40 bits (QEMU's own prefix would leave
+ * 24, of which ten thousand desktops would share some).  Caller frees. */
 char *id_to_mac(const char *id);
 
 /* Check a name against [A-Za-z0-9][A-Za-z0-9._-]{0,62}; what ("template") is for the message.

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "imaged/base/error.h"
+#include "imaged/base/ident.h"
 
 gboolean units_parse_size(const char *text, guint64 *ret_bytes, GError **error)
 {
@@ -14,7 +15,8 @@ gboolean units_parse_size(const char *text, guint64 *ret_bytes, GError **error)
     gdouble value = g_ascii_strtod(text, &end);
     guint64 unit = 1;
 
-    if (end == text || !g_ascii_isdigit(*text))
+    /* strtod takes "0x10" and "1e3" too */
+    if (!g_ascii_isdigit(*text) || strspn(text, "0123456789.") != (gsize)(end - text))
         goto invalid;
     while (*end == ' ')
         end++;
@@ -36,7 +38,7 @@ gboolean units_parse_size(const char *text, guint64 *ret_bytes, GError **error)
     return TRUE;
 
 invalid:;
-    g_autofree char *shown = g_strndup(text, 40);
+    g_autofree char *shown = text_for_message(text, 40);
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "'%s' is not a size", shown);
     imaged_error_hint(error, "write it like 512M, 10G or 1.5T (powers of 1024)");
     return FALSE;
@@ -73,7 +75,7 @@ gboolean units_parse_duration(const char *text, gint64 *ret_ms, GError **error)
             return TRUE;
         }
     }
-    g_autofree char *shown = g_strndup(text, 40);
+    g_autofree char *shown = text_for_message(text, 40);
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "'%s' is not a duration", shown);
     imaged_error_hint(error, "write it like 90s, 15m, 12h, 7d or 2w");
     return FALSE;
@@ -89,7 +91,7 @@ char *units_format_duration(gint64 ms)
         return g_strdup_printf("%dm %ds", (int)(s / 60), (int)(s % 60));
     if (s < 86400)
         return g_strdup_printf("%dh %dm", (int)(s / 3600), (int)(s % 3600 / 60));
-    return g_strdup_printf("%dd %dh", (int)(s / 86400), (int)(s % 86400 / 3600));
+    return g_strdup_printf("%" G_GINT64_FORMAT "d %dh", s / 86400, (int)(s % 86400 / 3600));
 }
 
 gint64 units_now_ms(void)

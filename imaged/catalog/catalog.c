@@ -131,9 +131,9 @@ void catalog_reserve(Catalog *c)
 
     if (!path || !*path || !g_str_has_prefix(c->uri, "file:"))
         return;
-    /* Closing any descriptor of the database's file would drop SQLite's own (POSIX) locks on it, and
-     * another program could then take away the log under us: so this one stays open until the end.
-     * The log itself is never locked. */
+    /* Closing any descriptor of the database's file would drop SQLite's own (POSIX) locks on it,
+     * and another program could then take away the log under us: so this one stays open until the
+     * end. The log itself is never locked. */
     if (c->reserve_fd < 0)
         c->reserve_fd = open(path, O_RDWR | O_CLOEXEC);
     auto_fd wal = open(sqlite3_filename_wal(path), O_RDWR | O_CLOEXEC);

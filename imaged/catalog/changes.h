@@ -34,8 +34,8 @@ gboolean changes_apply(const Changes *changes, Db *db, GError **error);
 /* Append this set's facts for store_id to put and del (JSON array elements, comma-separated). */
 void changes_to_json(const Changes *changes, const char *store_id, GString *put, GString *del);
 
-/* Add the ids of the stores that have facts in this set, in the order of their first fact, to a list
- * of strings without doubles: the order in which their journals are written. */
+/* Add the ids of the stores that have facts in this set, in the order of their first fact, to a
+ * list of strings without doubles: the order in which their journals are written. */
 void changes_add_stores(const Changes *changes, GPtrArray *store_ids);
 gboolean changes_touch_store(const Changes *changes, const char *store_id);
 guint changes_count(const Changes *changes);

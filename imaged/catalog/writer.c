@@ -33,8 +33,8 @@ static void fail(Request *r, const GError *error)
         r->error = g_error_copy(error);
 }
 
-/* Apply every request in a savepoint of its own; one that fails is undone and left out.  Not so once
- * is_journaled: the facts of each are in a journal then. */
+/* Apply every request in a savepoint of its own; one that fails is undone and left out.  Not so
+ * once is_journaled: the facts of each are in a journal then. */
 static gboolean apply_group(Catalog *c, GPtrArray *group, gboolean is_journaled, GError **error)
 {
     for (guint i = 0; i < group->len; i++) {

@@ -72,11 +72,14 @@ static void add_disk_bytes(World *world, Db *db, json_t *versions)
     json_array_foreach(versions, i, version) {
         g_auto(LayerRow) layer = { 0 };
         StoreStat stat = { 0 };
+        LayerCounts counts = { 0 };
         if (lookup_layer(db, json_string_value(json_object_get(version, "layer")), &layer, NULL)) {
             g_autoptr(Store) store = store_set_peek(world->stores, layer.store_id);
-            if (store)
-                store_stat_layer(store, layer.slot, &stat, NULL);
+            g_autoptr(Layer) file = store ? store_open_layer(store, layer.slot, NULL, NULL) : NULL;
+            if (file && store_stat_layer(store, layer.slot, &stat, NULL))
+                layer_count(file, &counts, NULL);
         }
+        json_object_set_new(version, "data_bytes", json_integer((json_int_t)counts.data_bytes));
         json_object_set_new(version, "disk_bytes", json_integer((json_int_t)stat.disk_bytes));
     }
 }

@@ -1,5 +1,5 @@
-/* catalog_fixture.h: a catalog in a folder of its own, a journal in memory that can be told to fail,
- * and a picture of all facts as text, for the unit tests of imaged/catalog and imaged/job. */
+/* catalog_fixture.h: a catalog in a folder of its own, a journal in memory that can be told to
+ * fail, and a picture of all facts as text, for the unit tests of imaged/catalog and imaged/job. */
 #pragma once
 
 #include <glib.h>

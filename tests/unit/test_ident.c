@@ -52,10 +52,15 @@ static void test_ids(void)
         const char *text;
         gboolean ok;
     } table[] = {
-        { "0123456789abcdef0123456789abcdef", TRUE },   { "", FALSE },  { NULL, FALSE },
-        { "0123456789abcdef0123456789abcde", FALSE },   { "0123456789abcdef0123456789abcdef0", FALSE },
-        { "0123456789ABCDEF0123456789abcdef", FALSE },  { "0123456789abcdef0123456789abcdeg", FALSE },
-        { "0123456789abcdef0123456789abcde\n", FALSE }, { "../../../../../../../../../../..", FALSE },
+        { "0123456789abcdef0123456789abcdef", TRUE },
+        { "", FALSE },
+        { NULL, FALSE },
+        { "0123456789abcdef0123456789abcde", FALSE },
+        { "0123456789abcdef0123456789abcdef0", FALSE },
+        { "0123456789ABCDEF0123456789abcdef", FALSE },
+        { "0123456789abcdef0123456789abcdeg", FALSE },
+        { "0123456789abcdef0123456789abcde\n", FALSE },
+        { "../../../../../../../../../../..", FALSE },
     };
     g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
@@ -71,7 +76,8 @@ static void test_ids(void)
     g_assert_true(g_uuid_string_is_valid(uuid));
 }
 
-/* A MAC is locally administered and not a group's; ids made one after the other differ in theirs. */
+/* A MAC is locally administered and not a group's; ids made one after the other differ in theirs.
+ */
 static void test_macs(void)
 {
     g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);

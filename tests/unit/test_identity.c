@@ -1,4 +1,5 @@
-/* test_identity.c: what we write we read; what is not exactly that is refused, and nothing crashes. */
+/* test_identity.c: what we write we read; what is not exactly that is refused, and nothing crashes.
+ */
 #include <glib.h>
 #include <string.h>
 

@@ -48,8 +48,10 @@ static gboolean qemu_can(const char *option, const char *name)
 
 static GPid start_holder(const char *name, gboolean read_only)
 {
-    g_autofree char *node = g_strdup_printf("driver=qcow2,node-name=n,read-only=%s,file.driver=file,"
-                                            "file.filename=%s", read_only ? "on" : "off", name);
+    g_autofree char *node =
+        g_strdup_printf("driver=qcow2,node-name=n,read-only=%s,file.driver=file,"
+                        "file.filename=%s",
+                        read_only ? "on" : "off", name);
     const char *argv[] = { "qemu-storage-daemon", "--nbd-server",
                            "addr.type=unix,addr.path=held.sock", "--blockdev", node, "--export",
                            read_only ? "type=nbd,id=e,node-name=n,writable=off"

@@ -43,7 +43,8 @@ static gboolean pass_gate(Job *job, GError **error)
     return ok;
 }
 
-/* "steps" commits, each of which may be made only once; before step "gate" it stands at the gate. */
+/* "steps" commits, each of which may be made only once; before step "gate" it stands at the gate.
+ */
 static gboolean run_steps(Job *job, gpointer world, GError **error)
 {
     gint64 n = json_integer_value(json_object_get(job_plan(job), "steps"));

@@ -299,7 +299,8 @@ static int work(const char *at)
 
     for (guint i = 0; j && i < G_N_ELEMENTS(words); i++) {
         guint64 seq = i + 1;
-        if (i == 2 ? journal_compact(j, seq, "abc", 3, NULL) : journal_append(j, seq, words[i], 1, NULL))
+        if (i == 2 ? journal_compact(j, seq, "abc", 3, NULL)
+                   : journal_append(j, seq, words[i], 1, NULL))
             g_print("%s", words[i]);
         else
             g_print("%c", g_ascii_toupper(words[i][0])); /* failed: may be there, or not */

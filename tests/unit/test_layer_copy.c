@@ -1,5 +1,5 @@
-/* test_layer_copy.c: a copied layer has a new identity and backing name, the same guest bytes, and a
- * checksum that fits; a flipped byte is found. */
+/* test_layer_copy.c: a copied layer has a new identity and backing name, the same guest bytes, and
+ * a checksum that fits; a flipped byte is found. */
 #include "tests/unit/image_fixture.h"
 
 #include "cow/layer_copy.h"
@@ -112,7 +112,8 @@ static void test_refused(void)
     refuse("from.qcow2", "a-parent-it-never-had", NULL, NULL, IMAGED_ERROR_CORRUPT);
     g_assert_true(g_file_set_contents(noise_path, noise, 70000, NULL));
     refuse("noise.qcow2", NULL, NULL, NULL, IMAGED_ERROR_CORRUPT);
-    g_free(run("qemu-img create -q -f qcow2 -o cluster_size=512 -b from.qcow2 -F qcow2 small.qcow2"));
+    g_free(
+        run("qemu-img create -q -f qcow2 -o cluster_size=512 -b from.qcow2 -F qcow2 small.qcow2"));
     refuse("small.qcow2", big, NULL, NULL, IMAGED_ERROR_CORRUPT); /* no room in its header */
 
     auto_fd fd = open_file("from.qcow2", O_RDWR);

@@ -243,9 +243,9 @@ int main(int argc, char **argv)
     fixture_start();
     for (guint i = 0; i < G_N_ELEMENTS(matrix); i++) {
         const WriterSpec *s = &matrix[i];
-        g_autofree char *path =
-            g_strdup_printf("/layer-writer/%u:%u-%" G_GUINT64_FORMAT "%s%s", i, s->cluster_bits,
-                            s->size, s->has_subclusters ? "-ext" : "", s->has_backing ? "-over" : "");
+        g_autofree char *path = g_strdup_printf(
+            "/layer-writer/%u:%u-%" G_GUINT64_FORMAT "%s%s", i, s->cluster_bits, s->size,
+            s->has_subclusters ? "-ext" : "", s->has_backing ? "-over" : "");
         g_test_add_data_func(path, s, test_matrix);
     }
     g_test_add_func("/layer-writer/zeros-left-out", test_zeros_left_out);

@@ -90,8 +90,10 @@ static void test_owners(void)
 
     refuse((StoreOpenOptions){ .owner_id = ME, .expect_id = OTHER }, IMAGED_ERROR_UNAVAILABLE);
     refuse((StoreOpenOptions){ .owner_id = OTHER }, IMAGED_ERROR_UNAVAILABLE);
-    StoreOpenOptions good[] = { { .owner_id = ME, .expect_id = id }, { .create = TRUE, .owner_id = ME },
-                                { .owner_id = NULL }, { .owner_id = OTHER, .force = TRUE },
+    StoreOpenOptions good[] = { { .owner_id = ME, .expect_id = id },
+                                { .create = TRUE, .owner_id = ME },
+                                { .owner_id = NULL },
+                                { .owner_id = OTHER, .force = TRUE },
                                 { .owner_id = OTHER } };
     for (guint i = 0; i < G_N_ELEMENTS(good); i++) {
         store = try_open(&good[i], &error);

