@@ -95,7 +95,7 @@ typedef struct {
     GCond changed;
     GArray *records[N_FAKE_STORES]; /* of FakeRecord */
     gboolean fails[N_FAKE_STORES];
-    gboolean is_closed; /* append waits until it is opened again */
+    gboolean is_closed;               /* append waits until it is opened again */
     guint n_waiting, n_failed, wants; /* wants: bit i = store i wants compaction */
     void (*seen)(gpointer user, const char *text);
     gpointer user;
@@ -181,8 +181,10 @@ static inline void fake_failed(gpointer user, const char *why)
     ((FakeJournal *)user)->n_failed++;
 }
 
-static const CatalogJournal fake_ops = { .last_seq = fake_last_seq, .append = fake_append,
-                                         .wants_compaction = fake_wants, .compact = fake_compact,
+static const CatalogJournal fake_ops = { .last_seq = fake_last_seq,
+                                         .append = fake_append,
+                                         .wants_compaction = fake_wants,
+                                         .compact = fake_compact,
                                          .failed = fake_failed };
 
 static inline void fake_journal_init(FakeJournal *j)
@@ -249,28 +251,63 @@ static inline void make_row(RowKind kind, const char *id, const char *name, cons
         *(TemplateRow *)ret = (TemplateRow){ g_strdup(id), g_strdup(name), salt, 0, t, t };
         break;
     case ROW_VERSION:
-        *(VersionRow *)ret = (VersionRow){ g_strdup(id), g_strdup(above), salt,
-                                           g_strdup("published"), 0, g_strdup(layer.s), salt, salt,
-                                           g_strdup(name), g_strdup(name), g_strdup(name),
-                                           g_strdup(name), t, t };
+        *(VersionRow *)ret = (VersionRow){ g_strdup(id),
+                                           g_strdup(above),
+                                           salt,
+                                           g_strdup("published"),
+                                           0,
+                                           g_strdup(layer.s),
+                                           salt,
+                                           salt,
+                                           g_strdup(name),
+                                           g_strdup(name),
+                                           g_strdup(name),
+                                           g_strdup(name),
+                                           t,
+                                           t };
         break;
     case ROW_LAYER:
-        *(LayerRow *)ret = (LayerRow){ g_strdup(id), g_strdup(id), g_strdup(store_id), NULL,
-                                       g_strdup("template"), g_strdup(above), salt,
-                                       g_strdup("frozen"), g_strdup("layers"), salt,
-                                       salt % 2 ? g_strdup(id) : NULL, t };
+        *(LayerRow *)ret = (LayerRow){ g_strdup(id),
+                                       g_strdup(id),
+                                       g_strdup(store_id),
+                                       NULL,
+                                       g_strdup("template"),
+                                       g_strdup(above),
+                                       salt,
+                                       g_strdup("frozen"),
+                                       g_strdup("layers"),
+                                       salt,
+                                       salt % 2 ? g_strdup(id) : NULL,
+                                       t };
         break;
     case ROW_DESKTOP:
-        *(DesktopRow *)ret = (DesktopRow){ g_strdup(id), g_strdup(name), g_strdup(above),
-                                           g_strdup(name), salt, g_strdup(layer.s),
-                                           g_strdup(store_id), g_strdup("52:54:00:00:00:00"),
-                                           g_strdup(id), g_strdup("ok"), 0, t, t };
+        *(DesktopRow *)ret = (DesktopRow){ g_strdup(id),
+                                           g_strdup(name),
+                                           g_strdup(above),
+                                           g_strdup(name),
+                                           salt,
+                                           g_strdup(layer.s),
+                                           g_strdup(store_id),
+                                           g_strdup("52:54:00:00:00:00"),
+                                           g_strdup(id),
+                                           g_strdup("ok"),
+                                           0,
+                                           t,
+                                           t };
         break;
     default:
-        *(TrashRow *)ret = (TrashRow){ g_strdup(id), g_strdup("disk"), g_strdup("reset"),
-                                       g_strdup(name), salt % 2 ? g_strdup(id) : NULL,
-                                       g_strdup(above), g_strdup(layer.s), g_strdup(store_id),
-                                       salt, salt, t, t };
+        *(TrashRow *)ret = (TrashRow){ g_strdup(id),
+                                       g_strdup("disk"),
+                                       g_strdup("reset"),
+                                       g_strdup(name),
+                                       salt % 2 ? g_strdup(id) : NULL,
+                                       g_strdup(above),
+                                       g_strdup(layer.s),
+                                       g_strdup(store_id),
+                                       salt,
+                                       salt,
+                                       t,
+                                       t };
     }
 }
 

@@ -38,8 +38,7 @@ static void write_blank(const char *name, const Blank *b)
     g_assert_cmpuint(b->header->len, <=, b->reftable_offset);
     g_assert_true(durable_write(fd, b->header->data, b->header->len, 0, NULL));
     g_assert_true(durable_write(fd, b->reftable, sizeof b->reftable, b->reftable_offset, NULL));
-    g_assert_true(
-        durable_write(fd, b->refblock->data, b->refblock->len, b->refblock_offset, NULL));
+    g_assert_true(durable_write(fd, b->refblock->data, b->refblock->len, b->refblock_offset, NULL));
     g_assert_true(durable_truncate(fd, b->file_length, NULL));
 }
 
@@ -104,11 +103,22 @@ static void test_refused(void)
 {
     g_autofree char *long_name = g_strnfill(1000, 'n');
     const BlankSpec bad[] = {
-        { GIB, 0 }, { GIB, 8 }, { GIB, 22 }, { GIB, 63 }, { GIB, 64 }, { GIB, G_MAXUINT32 },
-        { GIB, 13, TRUE }, { GIB, 9, TRUE },
-        { 64 * TIB + 1, 21 }, { G_MAXUINT64, 16 }, { G_MAXUINT64, 21, TRUE }, { 64 * TIB, 9 },
-        { TIB, 9 }, { 8 * TIB, 12 }, /* one refcount block does not do for the L1 table */
-        { MIB, 9, FALSE, long_name }, { MIB, 9, FALSE, NULL, long_name },
+        { GIB, 0 },
+        { GIB, 8 },
+        { GIB, 22 },
+        { GIB, 63 },
+        { GIB, 64 },
+        { GIB, G_MAXUINT32 },
+        { GIB, 13, TRUE },
+        { GIB, 9, TRUE },
+        { 64 * TIB + 1, 21 },
+        { G_MAXUINT64, 16 },
+        { G_MAXUINT64, 21, TRUE },
+        { 64 * TIB, 9 },
+        { TIB, 9 },
+        { 8 * TIB, 12 }, /* one refcount block does not do for the L1 table */
+        { MIB, 9, FALSE, long_name },
+        { MIB, 9, FALSE, NULL, long_name },
     };
 
     for (guint i = 0; i < G_N_ELEMENTS(bad); i++) {
@@ -151,8 +161,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     fixture_start();
     for (guint i = 0; i < G_N_ELEMENTS(matrix); i++) {
-        g_autofree char *path = g_strdup_printf("/blank/%u:%u-%" G_GUINT64_FORMAT, i,
-                                                matrix[i].bits, matrix[i].size);
+        g_autofree char *path =
+            g_strdup_printf("/blank/%u:%u-%" G_GUINT64_FORMAT, i, matrix[i].bits, matrix[i].size);
         g_test_add_data_func(path, &matrix[i], test_geometry);
     }
     g_test_add_func("/blank/refused", test_refused);

@@ -5,9 +5,17 @@
 #include "imaged/catalog/schema.h"
 
 static const char *const texts[] = {
-    "plain", "", "'; DROP TABLE desktop; --", "a\"b\\c/d\\u0041", "line\nbreak\ttab\r\x01\x1f\x7f",
-    "\xc3\xa4\xe2\x82\xac\xf0\x9f\x92\xa9", "\xef\xbf\xbf\xe2\x80\xa8\xe2\x80\xae", "%s%n?1:x@y$z",
-    "{\"put\":[]}],\"del\":[", "?1", "NULL",
+    "plain",
+    "",
+    "'; DROP TABLE desktop; --",
+    "a\"b\\c/d\\u0041",
+    "line\nbreak\ttab\r\x01\x1f\x7f",
+    "\xc3\xa4\xe2\x82\xac\xf0\x9f\x92\xa9",
+    "\xef\xbf\xbf\xe2\x80\xa8\xe2\x80\xae",
+    "%s%n?1:x@y$z",
+    "{\"put\":[]}],\"del\":[",
+    "?1",
+    "NULL",
 };
 
 static void check_same(RowKind kind, gconstpointer a, gconstpointer b)
@@ -76,7 +84,11 @@ static void test_round_trips(void)
 static void test_bad_json(void)
 {
     static const char *const bad[] = {
-        "null", "[]", "{}", "{\"id\":1}", "\"text\"",
+        "null",
+        "[]",
+        "{}",
+        "{\"id\":1}",
+        "\"text\"",
         "{\"id\":\"i\",\"name\":null,\"last_version\":0,\"is_trashed\":0,\"created_at\":0,"
         "\"changed_at\":0}",
         "{\"id\":\"i\",\"name\":\"n\",\"last_version\":\"0\",\"is_trashed\":0,\"created_at\":0,"
@@ -189,8 +201,11 @@ static void check_failing_store(guint failing)
 {
     g_autoptr(Catalog) catalog = catalog_open_named("fail.db");
     FakeJournal j;
-    OneSet sets[] = { { catalog, "first", !failing }, { catalog, "a", 0 }, { catalog, "b", 1 },
-                      { catalog, "c", 0 },            { catalog, "d", 1 } };
+    OneSet sets[] = { { catalog, "first", !failing },
+                      { catalog, "a", 0 },
+                      { catalog, "b", 1 },
+                      { catalog, "c", 0 },
+                      { catalog, "d", 1 } };
 
     fake_journal_init(&j);
     catalog_set_journal(catalog, &fake_ops, &j);

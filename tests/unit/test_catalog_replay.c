@@ -195,10 +195,18 @@ static void test_no_ghosts(void)
 static void test_bad_records(void)
 {
     static const char *const bad[] = {
-        "", "nonsense", "[]", "{}", "{\"put\":[]}", "{\"put\":{},\"del\":[]}",
-        "{\"put\":[1],\"del\":[]}", "{\"put\":[[\"planet\",{}]],\"del\":[]}",
-        "{\"put\":[[\"template\",{}]],\"del\":[]}", "{\"put\":[],\"del\":[[\"trash\"]]}",
-        "{\"put\":[],\"del\":[[\"trash\",5]]}", "{\"put\":[],\"del\":[[5,\"id\"]]}",
+        "",
+        "nonsense",
+        "[]",
+        "{}",
+        "{\"put\":[]}",
+        "{\"put\":{},\"del\":[]}",
+        "{\"put\":[1],\"del\":[]}",
+        "{\"put\":[[\"planet\",{}]],\"del\":[]}",
+        "{\"put\":[[\"template\",{}]],\"del\":[]}",
+        "{\"put\":[],\"del\":[[\"trash\"]]}",
+        "{\"put\":[],\"del\":[[\"trash\",5]]}",
+        "{\"put\":[],\"del\":[[5,\"id\"]]}",
         "{\"snapshot\":true,\"put\":[[\"template\",null]],\"del\":[]}",
     };
     g_autoptr(Catalog) catalog = catalog_open_named("bad.db");
@@ -210,8 +218,7 @@ static void test_bad_records(void)
     g_autofree char *before = dump_facts(catalog);
     for (guint i = 0; i < G_N_ELEMENTS(bad); i++) {
         g_autoptr(GError) error = NULL;
-        g_assert_false(
-            catalog_replay(catalog, fake_store[0], 9, bad[i], strlen(bad[i]), &error));
+        g_assert_false(catalog_replay(catalog, fake_store[0], 9, bad[i], strlen(bad[i]), &error));
         g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT);
     }
     g_autofree char *after = dump_facts(catalog);
@@ -290,7 +297,7 @@ static void test_migrations(void)
         g_assert_no_error(error);
         g_assert_cmpint(lookup_int(db, "PRAGMA user_version", ""), ==, schema_version());
         g_assert_cmpint(lookup_int(db, count_rows, ""), ==, from ? 9 : 0);
-        g_assert_true(schema_migrate(db, &error)); /* nothing to do */
+        g_assert_true(schema_migrate(db, &error));       /* nothing to do */
         g_assert_true(schema_migrate_to(db, 1, &error)); /* never back */
         g_assert_cmpint(lookup_int(db, "PRAGMA user_version", ""), ==, schema_version());
         g_assert_cmpint(lookup_int(db, "SELECT count(*) FROM pragma_foreign_key_check", ""), ==, 0);

@@ -76,8 +76,8 @@ static void test_holes(void)
     g_assert_cmpint(pwrite(full, data, len, 0), ==, len);
     for (guint i = 0; i < N_BLOCKS; i++) {
         if (memcmp(data + i * DIGEST_BLOCK, zero, DIGEST_BLOCK) != 0)
-            g_assert_cmpint(pwrite(sparse, data + i * DIGEST_BLOCK, DIGEST_BLOCK,
-                                   i * DIGEST_BLOCK), ==, DIGEST_BLOCK);
+            g_assert_cmpint(pwrite(sparse, data + i * DIGEST_BLOCK, DIGEST_BLOCK, i * DIGEST_BLOCK),
+                            ==, DIGEST_BLOCK);
     }
     digest_add(&sum, 0, data, len);
     g_autofree char *want = digest_to_text(&sum), *one = digest_fd(full);

@@ -51,12 +51,12 @@ static void remove_all(void)
     g_dir_close(list);
 }
 
-#define REFUSED(call, code) \
-    do { \
-        g_autoptr(GError) refused = NULL; \
-        GError **error = &refused; \
-        g_assert_false(call); \
-        g_assert_error(refused, IMAGED_ERROR, code); \
+#define REFUSED(call, code)                                                                        \
+    do {                                                                                           \
+        g_autoptr(GError) refused = NULL;                                                          \
+        GError **error = &refused;                                                                 \
+        g_assert_false(call);                                                                      \
+        g_assert_error(refused, IMAGED_ERROR, code);                                               \
     } while (0)
 
 static void test_create(void)

@@ -13,15 +13,44 @@ static void test_names(void)
         const char *name;
         gboolean ok;
     } table[] = {
-        { "a", TRUE },          { "Z", TRUE },           { "0", TRUE },        { "desk-001", TRUE },
-        { "a.b_c-D", TRUE },    { "a..b", TRUE },        { "a-", TRUE },       { LEN63, TRUE },
-        { LEN63 "4", FALSE },   { "", FALSE },           { NULL, FALSE },      { ".", FALSE },
-        { "..", FALSE },        { ".hidden", FALSE },    { "-option", FALSE }, { "_a", FALSE },
-        { "a b", FALSE },       { " a", FALSE },         { "a ", FALSE },      { "a/b", FALSE },
-        { "../a", FALSE },      { "a\\b", FALSE },       { "a:1", FALSE },     { "a\n", FALSE },
-        { "a\tb", FALSE },      { "a\x01", FALSE },      { "a\x7f", FALSE },   { "a'b", FALSE },
-        { "a\"b", FALSE },      { "a%s%n", FALSE },      { "\xc3\xa4", FALSE },{ "a\xff", FALSE },
-        { "\xef\xbb\xbf""a", FALSE }, { "a*", FALSE },   { "a,b", FALSE },     { "a@b", FALSE },
+        { "a", TRUE },
+        { "Z", TRUE },
+        { "0", TRUE },
+        { "desk-001", TRUE },
+        { "a.b_c-D", TRUE },
+        { "a..b", TRUE },
+        { "a-", TRUE },
+        { LEN63, TRUE },
+        { LEN63 "4", FALSE },
+        { "", FALSE },
+        { NULL, FALSE },
+        { ".", FALSE },
+        { "..", FALSE },
+        { ".hidden", FALSE },
+        { "-option", FALSE },
+        { "_a", FALSE },
+        { "a b", FALSE },
+        { " a", FALSE },
+        { "a ", FALSE },
+        { "a/b", FALSE },
+        { "../a", FALSE },
+        { "a\\b", FALSE },
+        { "a:1", FALSE },
+        { "a\n", FALSE },
+        { "a\tb", FALSE },
+        { "a\x01", FALSE },
+        { "a\x7f", FALSE },
+        { "a'b", FALSE },
+        { "a\"b", FALSE },
+        { "a%s%n", FALSE },
+        { "\xc3\xa4", FALSE },
+        { "a\xff", FALSE },
+        { "\xef\xbb\xbf"
+          "a",
+          FALSE },
+        { "a*", FALSE },
+        { "a,b", FALSE },
+        { "a@b", FALSE },
     };
 
     for (guint i = 0; i < G_N_ELEMENTS(table); i++) {
@@ -146,8 +175,9 @@ static void test_for_message(void)
         gsize max;
         const char *shown;
     } table[] = {
-        { "", 10, "" },             { "abc", 3, "abc" },   { "abcd", 3, "abc..." },
-        { "a\nb\x01\x7f", 10, "a?b??" }, { "\xc3\xa4", 10, "??" }, { "abc", 0, "..." },
+        { "", 10, "" },           { "abc", 3, "abc" },
+        { "abcd", 3, "abc..." },  { "a\nb\x01\x7f", 10, "a?b??" },
+        { "\xc3\xa4", 10, "??" }, { "abc", 0, "..." },
     };
 
     for (guint i = 0; i < G_N_ELEMENTS(table); i++) {

@@ -44,8 +44,8 @@ static void test_round_trips(void)
         check_round_trip(&table[i]);
 }
 
-#define TEXT(v, id, parent, kind, owner, name, generation, created) \
-    "{\"v\":" v ",\"id\":" id ",\"parent\":" parent ",\"owner_kind\":" kind ",\"owner\":" owner \
+#define TEXT(v, id, parent, kind, owner, name, generation, created)                                \
+    "{\"v\":" v ",\"id\":" id ",\"parent\":" parent ",\"owner_kind\":" kind ",\"owner\":" owner    \
     ",\"name\":" name ",\"generation\":" generation ",\"created\":" created "}"
 #define Q(text) "\"" text "\""
 
@@ -78,7 +78,7 @@ static const struct {
     { "more keys", TEXT("1", Q(A), "null", Q("template"), Q(B), Q("n"), "1", "1,\"x\":1") },
     { "trailing", TEXT("1", Q(A), "null", Q("template"), Q(B), Q("n"), "1", "1") "x" },
     { "twice", TEXT("1", Q(A), "null", Q("template"), Q(B), Q("n"), "1", "1")
-               TEXT("1", Q(A), "null", Q("template"), Q(B), Q("n"), "1", "1") },
+                   TEXT("1", Q(A), "null", Q("template"), Q(B), Q("n"), "1", "1") },
     { "missing", "{\"v\":1,\"id\":\"" A "\"}" },
     { "array", "[1]" },
     { "scalar", "1" },

@@ -52,11 +52,17 @@ static GPid start_holder(const char *name, gboolean read_only)
         g_strdup_printf("driver=qcow2,node-name=n,read-only=%s,file.driver=file,"
                         "file.filename=%s",
                         read_only ? "on" : "off", name);
-    const char *argv[] = { "qemu-storage-daemon", "--nbd-server",
-                           "addr.type=unix,addr.path=held.sock", "--blockdev", node, "--export",
+    const char *argv[] = { "qemu-storage-daemon",
+                           "--nbd-server",
+                           "addr.type=unix,addr.path=held.sock",
+                           "--blockdev",
+                           node,
+                           "--export",
                            read_only ? "type=nbd,id=e,node-name=n,writable=off"
                                      : "type=nbd,id=e,node-name=n,writable=on",
-                           "--pidfile", "held.pid", NULL };
+                           "--pidfile",
+                           "held.pid",
+                           NULL };
     g_autofree char *pidfile = fixture_path("held.pid");
     g_autoptr(GError) error = NULL;
     GPid pid;

@@ -1,4 +1,4 @@
-/* test_jobs.c: claims, and jobs of kinds made here: their ends, steps, tiers, batches, restarts. */
+/* test_jobs.c: jobs of kinds made here: their ends, steps, tiers, batches, restarts. */
 #include "tests/unit/catalog_fixture.h"
 
 #include "imaged/job/batch.h"
@@ -195,8 +195,7 @@ static void test_done(gpointer fixture, gconstpointer data)
     claims_add(keys, 'x', "desktop", "d");
     g_assert_true(claims_take(world.claims, keys, "test.quick", NULL));
     set_gate(TRUE);
-    g_autofree char *id =
-        submit(&quick_job, json_pack("{s:i,s:i}", "steps", 5, "gate", 2), keys);
+    g_autofree char *id = submit(&quick_job, json_pack("{s:i,s:i}", "steps", 5, "gate", 2), keys);
     wait_at_gate(1);
     json_t *job = get_job(id);
     g_assert_cmpstr(text(job, "state"), ==, "running");
@@ -235,8 +234,8 @@ static void test_failed(gpointer fixture, gconstpointer data)
     static const struct {
         const char *how, *state, *code;
     } table[] = {
-        { "no_space", "failed", "no_space" },    { "corrupt", "failed", "corrupt" },
-        { "foreign", "failed", "failed" },       { "silent", "failed", "failed" },
+        { "no_space", "failed", "no_space" },      { "corrupt", "failed", "corrupt" },
+        { "foreign", "failed", "failed" },         { "silent", "failed", "failed" },
         { "cancelled", "cancelled", "cancelled" },
     };
 
@@ -245,8 +244,7 @@ static void test_failed(gpointer fixture, gconstpointer data)
         json_t *job = finish(id, table[i].state), *error = json_object_get(job, "error");
         g_assert_cmpstr(text(error, "code"), ==, table[i].code);
         g_assert_null(strchr(text(error, "message"), '\n'));
-        g_assert_cmpstr(text(error, "hint"), ==,
-                        i == 2 || i == 3 ? NULL : "hint");
+        g_assert_cmpstr(text(error, "hint"), ==, i == 2 || i == 3 ? NULL : "hint");
         g_assert_cmpstr(text(json_object_get(job, "result"), "so"), ==, "far");
         json_decref(job);
     }
@@ -423,9 +421,12 @@ static void test_batch(gpointer fixture, gconstpointer data)
     g_assert_true(claims_take(world.claims, keys, "another", NULL));
     g_autofree char *some = submit_batch(6, "bad-1  bad-2");
     json_t *job = finish(some, "done");
-    g_assert_cmpstr(text(json_object_get(json_array_get(
-                             json_object_get(json_object_get(job, "result"), "items"), 0), "error"),
-                         "code"), ==, "busy");
+    g_assert_cmpstr(
+        text(json_object_get(
+                 json_array_get(json_object_get(json_object_get(job, "result"), "items"), 0),
+                 "error"),
+             "code"),
+        ==, "busy");
     check_result(job, 3, 3, 6); /* two bad ones, and one whose claim was taken */
     claims_release(world.claims, keys);
     json_decref(keys);
@@ -440,6 +441,9 @@ static void test_batch(gpointer fixture, gconstpointer data)
     g_autofree char *refused = submit_batch(3, "x refuse");
     check_result(finish(refused, "failed"), 0, 0, 0);
     g_assert_cmpuint(n_undone, ==, 1); /* nothing of it was left */
+    g_autofree char *two = submit_batch(3000, "x break");
+    check_result(finish(two, "failed"), 0, 0, 0);
+    g_assert_cmpuint(n_undone, ==, 3); /* the second chunk's files were there already */
     g_assert_cmpint(count_of(world.catalog, "SELECT count(*) FROM meta"), ==, 3);
 }
 
@@ -468,53 +472,13 @@ static void test_batch_resume(gpointer fixture, gconstpointer data)
     check_result(finish(next, "cancelled"), BATCH_CHUNK - 1, 1, BATCH_CHUNK);
 }
 
-static void test_claims(void)
-{
-    static const struct {
-        const char *taken, *wanted;
-        gboolean ok;
-    } table[] = {
-        { "x:d/1", "x:d/2", TRUE },          { "x:d/1", "x:d/1", FALSE },
-        { "x:d/1", "s:d/1", FALSE },         { "s:d/1", "x:d/1", FALSE },
-        { "s:d/1", "s:d/1", TRUE },          { "s:d/1 x:d/2", "s:d/1 x:d/3", TRUE },
-        { "x:d/3", "x:d/1 x:d/2 x:d/3", FALSE }, { "x:d/1", "x:e/1", TRUE },
-        { "x:d/1", "s:d/2 s:d/3 s:d/1", FALSE }, { "", "x:d/1", TRUE },
-    };
-
-    for (guint i = 0; i < G_N_ELEMENTS(table); i++) {
-        g_autoptr(Claims) claims = claims_new();
-        g_autoptr(GError) error = NULL;
-        json_t *keys[2] = { json_array(), json_array() };
-        for (guint k = 0; k < 2; k++) {
-            g_auto(GStrv) words = g_strsplit(k ? table[i].wanted : table[i].taken, " ", 0);
-            for (char **w = words; *w; w++) {
-                g_auto(GStrv) parts = g_strsplit_set(*w, ":/", 3);
-                claims_add(keys[k], parts[0][0], parts[1], parts[2]);
-            }
-        }
-        g_assert_true(claims_take(claims, keys[0], "one", &error));
-        g_assert_true(claims_take(claims, keys[1], "two", &error) == table[i].ok);
-        if (!table[i].ok) {
-            g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY);
-            g_assert_false(claims_has(claims, "d/2")); /* all or none */
-        } else {
-            claims_release(claims, keys[1]);
-        }
-        claims_release(claims, keys[0]);
-        g_assert_true(claims_take(claims, keys[1], "two", NULL)); /* nothing was left behind */
-        json_decref(keys[0]);
-        json_decref(keys[1]);
-    }
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     catalog_fixture_start();
-    g_test_add_func("/jobs/claims", test_claims);
-#define ADD(name, func) g_test_add(name, int, NULL, (void (*)(int *, gconstpointer))set_up, \
-                                   (void (*)(int *, gconstpointer))func, \
-                                   (void (*)(int *, gconstpointer))tear_down)
+#define ADD(name, func)                                                                            \
+    g_test_add(name, int, NULL, (void (*)(int *, gconstpointer))set_up,                            \
+               (void (*)(int *, gconstpointer))func, (void (*)(int *, gconstpointer))tear_down)
     ADD("/jobs/done", test_done);
     ADD("/jobs/failed", test_failed);
     ADD("/jobs/cancelled", test_cancelled);

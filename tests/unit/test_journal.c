@@ -167,9 +167,10 @@ static void test_torn(void)
         gboolean one = cut >= HEAD + strlen("first record"), two = cut >= whole;
         write_file(data, cut);
         j = open_journal();
-        check_contents(j, 0, two   ? "1:first record;2:the second one;"
-                             : one ? "1:first record;"
-                                   : "");
+        check_contents(j, 0,
+                       two   ? "1:first record;2:the second one;"
+                       : one ? "1:first record;"
+                             : "");
         append(j, 3, "after");
         j = reopen(j, two   ? "1:first record;2:the second one;3:after;"
                       : one ? "1:first record;3:after;"

@@ -190,13 +190,22 @@ static void test_refused(void)
     static const struct {
         guint64 offset, len;
     } bad[] = {
-        { 0, 512 },       { 65536 - 512, 512 },       { MIB, 512 },  { MIB - 512, 1024 },
-        { 70000, 512 },   { 131072, 100 },            { 2 * MIB, 0 }, { G_MAXUINT64 - 511, 512 },
-        { 131072, G_MAXUINT64 - 511 }, { 512ull << 40, 512 },
+        { 0, 512 },
+        { 65536 - 512, 512 },
+        { MIB, 512 },
+        { MIB - 512, 1024 },
+        { 70000, 512 },
+        { 131072, 100 },
+        { 2 * MIB, 0 },
+        { G_MAXUINT64 - 511, 512 },
+        { 131072, G_MAXUINT64 - 511 },
+        { 512ull << 40, 512 },
     };
     g_autofree guint8 *data = g_malloc0(MIB);
-    BlankSpec specs[] = { { MIB, 9, FALSE, NULL, NULL },  { MIB, 13, TRUE, NULL, NULL },
-                          { MIB, 22, FALSE, NULL, NULL }, { G_MAXUINT64, 16, FALSE, NULL, NULL } };
+    BlankSpec specs[] = { { MIB, 9, FALSE, NULL, NULL },
+                          { MIB, 13, TRUE, NULL, NULL },
+                          { MIB, 22, FALSE, NULL, NULL },
+                          { G_MAXUINT64, 16, FALSE, NULL, NULL } };
     auto_fd fd = create_file("bad.qcow2", 0);
     g_autoptr(GError) error = NULL;
 

@@ -109,7 +109,12 @@ static void test_owners(void)
 static void test_markers(void)
 {
     static const char *const bad[] = {
-        "", "{}", "null", "[1]", "not json", "{\"format\":1}",
+        "",
+        "{}",
+        "null",
+        "[1]",
+        "not json",
+        "{\"format\":1}",
         "{\"format\":2,\"id\":\"" ME "\",\"owner\":\"" ME "\",\"layer_format\":\"extended\","
         "\"features\":{\"locks\":true,\"reflink\":false,\"direct_io\":true,\"rename\":true}}",
         "{\"format\":1,\"id\":\"../etc\",\"owner\":\"" ME "\",\"layer_format\":\"extended\","
@@ -333,8 +338,8 @@ static void test_places(void)
     g_assert_true(store->ops->create_overlays(store, overlays, 2, &error));
     const char *slots[] = { ids[0].s, "missing", ids[1].s };
     for (guint round = 0; round < 2; round++) { /* the second time they are there already */
-        g_assert_true(store->ops->move(store, slots, 3, STORE_LAYERS, STORE_TRASH, TRUE, errors,
-                                       &error));
+        g_assert_true(
+            store->ops->move(store, slots, 3, STORE_LAYERS, STORE_TRASH, TRUE, errors, &error));
         g_assert_no_error(errors[0]);
         g_assert_error(errors[1], IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND);
         g_clear_error(&errors[1]);
@@ -434,8 +439,8 @@ static void test_files(void)
     }
     g_free(run("cmp %s store/catalog.backup", self));
     g_free(run("cp %s store/stranger", self));
-    g_assert_true(store->ops->metadata_bytes(store, &bytes, &n_files, note_foreign, foreign,
-                                             &error));
+    g_assert_true(
+        store->ops->metadata_bytes(store, &bytes, &n_files, note_foreign, foreign, &error));
     g_assert_cmpstr(foreign->str, ==, "stranger ");
     for (int place = 0; place < STORE_N_PLACES; place++)
         g_assert_true(store->ops->list(store, place, count_one, sums, &error));
