@@ -36,7 +36,7 @@ int main(int argc, char **argv)
     g_autoptr(GError) error = NULL;
     gboolean is_over = FALSE;
 
-    mallopt(M_ARENA_MAX, 2); /* threads come and go; an arena for each would keep what they freed */
+    mallopt(M_ARENA_MAX, 4); /* threads come and go; an arena for each would keep what they freed */
     umask(0007);
     raise_open_files();
     if (sodium_init() < 0) {

@@ -12,23 +12,38 @@
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 
+/* The id of version number to of the template that version_id belongs to (0: itself), or NULL.
+ * Thousands of desktops stand on a few versions, so each is asked for once (known owns the text). */
+static const char *target_version(Db *db, GHashTable *known, const char *version_id, gint64 to)
+{
+    gpointer found;
+
+    if (g_hash_table_lookup_extended(known, version_id, NULL, &found))
+        return found;
+    Query *q = db_query(db,
+                        "SELECT w.id AS id FROM version v JOIN version w ON"
+                        " w.template_id = v.template_id WHERE v.id = ?1 AND w.is_trashed = 0"
+                        " AND CASE WHEN ?2 = 0 THEN w.id = v.id ELSE w.version = ?2 END",
+                        "ti", version_id, to);
+    char *id = query_next(q) ? g_strdup(query_text(q, "id")) : NULL;
+    query_end(q, NULL);
+    g_hash_table_insert(known, g_strdup(version_id), id);
+    return id;
+}
+
 gboolean reimage_plan_reset(World *world, const LookupRows *desktops, gint64 to, BatchPlan *plan,
                             GError **error)
 {
+    g_autoptr(GHashTable) targets = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     Db *db = catalog_read_begin(world->catalog);
 
     batch_plan_init(plan, world, &reimage_job);
     for (guint i = 0; i < desktops->rows->len; i++) {
         const DesktopRow *row = desktops->rows->pdata[i];
-        Query *q = db_query(db,
-                            "SELECT w.id AS id, w.state AS state FROM version v JOIN version w ON"
-                            " w.template_id = v.template_id WHERE v.id = ?1 AND w.is_trashed = 0"
-                            " AND CASE WHEN ?2 = 0 THEN w.id = v.id ELSE w.version = ?2 END",
-                            "ti", row->version_id, to);
         Id layer = id_new(), trash = id_new();
-        json_t *keys = json_array();
-        if (query_next(q)) {
-            const char *version_id = query_text(q, "id");
+        const char *version_id = target_version(db, targets, row->version_id, to);
+        if (version_id) {
+            json_t *keys = json_array();
             claims_add(keys, 'x', "desktop", row->id);
             claims_add(keys, 's', "version", version_id);
             claims_add(keys, 'x', "layer", layer.s);
@@ -37,13 +52,10 @@ gboolean reimage_plan_reset(World *world, const LookupRows *desktops, gint64 to,
                                      "layer", layer.s, "trash", trash.s, "version", version_id),
                            keys);
         } else {
-            g_autoptr(GError) why =
-                g_error_new(IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
-                            "its template has no version %" G_GINT64_FORMAT, to);
-            json_decref(keys);
+            g_autoptr(GError) why = g_error_new(IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
+                                                "its template has no version %" G_GINT64_FORMAT, to);
             batch_plan_reject(plan, row->name, why);
         }
-        query_end(q, NULL);
     }
     catalog_read_end(world->catalog, db);
     return TRUE;
@@ -67,7 +79,28 @@ static void reset_clear(Reset *r)
     g_clear_pointer(&r->store, store_unref);
 }
 
-static gboolean reset_load(BatchChunk *chunk, guint i, Db *db, Reset *r, GError **error)
+/* Store and base of r: those of the item before it, if they are the same. */
+static gboolean find_base(BatchChunk *chunk, guint i, Db *db, Reset *r, const Reset *before,
+                          GError **error)
+{
+    const char *version_id = batch_text(chunk, i, "version");
+
+    if (before && before->store && before->base.id &&
+        g_str_equal(before->store->id, r->desktop.store_id) &&
+        g_str_equal(before->base.owner_id, version_id)) {
+        LayerRow *copy = row_copy(ROW_LAYER, &before->base);
+        r->store = store_ref(before->store);
+        r->base = *copy;
+        g_free(copy);
+        return TRUE;
+    }
+    r->store = store_set_get(chunk->world->stores, r->desktop.store_id, error);
+    return r->store &&
+           lookup_version_layer(db, version_id, r->desktop.store_id, &r->base, error);
+}
+
+static gboolean reset_load(BatchChunk *chunk, guint i, Db *db, Reset *r, const Reset *before,
+                           GError **error)
 {
     GError *local = NULL;
 
@@ -82,9 +115,7 @@ static gboolean reset_load(BatchChunk *chunk, guint i, Db *db, Reset *r, GError 
         r->is_done = TRUE; /* committed to the journal just before a stop */
         return TRUE;
     }
-    r->store = store_set_get(chunk->world->stores, r->desktop.store_id, error);
-    if (!r->store || !lookup_version_layer(db, batch_text(chunk, i, "version"),
-                                           r->desktop.store_id, &r->base, error))
+    if (!find_base(chunk, i, db, r, before, error))
         return FALSE;
     r->has_old = store_stat_layer(r->store, r->old.slot, &r->stat, &local);
     if (!r->has_old && !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND)) {
@@ -207,7 +238,7 @@ static gboolean prepare_reset(BatchChunk *chunk, GError **error)
     Db *db = catalog_read_begin(chunk->world->catalog);
 
     for (guint i = 0; i < chunk->n; i++)
-        reset_load(chunk, i, db, &resets[i], &chunk->errors[i]);
+        reset_load(chunk, i, db, &resets[i], i ? &resets[i - 1] : NULL, &chunk->errors[i]);
     catalog_read_end(chunk->world->catalog, db);
     gboolean ok = write_overlays(chunk, resets, now, error);
     for (guint i = 0; ok && i < chunk->n; i++) {

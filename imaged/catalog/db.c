@@ -156,6 +156,13 @@ static int column_of(Query *q, const char *name)
     g_error("no column '%s' in: %s", name, sqlite3_sql(q->stmt)); /* a programmer's mistake */
 }
 
+int query_column(Query *q, const char *column, int guess)
+{
+    if (guess < q->n_columns && strcmp(sqlite3_column_name(q->stmt, guess), column) == 0)
+        return guess;
+    return column_of(q, column);
+}
+
 const char *query_text(Query *q, const char *column)
 {
     return (const char *)sqlite3_column_text(q->stmt, column_of(q, column));

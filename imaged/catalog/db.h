@@ -24,6 +24,8 @@ Query *db_query_va(Db *db, const char *sql, const char *types, va_list args);
 gboolean query_next(Query *query); /* FALSE at the end or on an error */
 const char *query_text(Query *query, const char *column); /* NULL for NULL; till the next row */
 gint64 query_int(Query *query, const char *column);       /* 0 for NULL */
+/* The number of a column by its name; guess is looked at first. */
+int query_column(Query *query, const char *column, int guess);
 gboolean query_is_null(Query *query, const char *column);
 sqlite3_stmt *query_stmt(Query *query);
 

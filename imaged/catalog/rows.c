@@ -164,10 +164,12 @@ void row_read(RowKind kind, Query *query, gpointer ret_row)
 {
     for (guint i = 0; i < tables[kind].n_columns; i++) {
         const Column *column = &tables[kind].columns[i];
+        int at = query_column(query, column->name, (int)i); /* i for SELECT * of the table */
         if (column->type == 'i')
-            *int_at(ret_row, column) = query_int(query, column->name);
+            *int_at(ret_row, column) = sqlite3_column_int64(query_stmt(query), at);
         else
-            *text_at(ret_row, column) = g_strdup(query_text(query, column->name));
+            *text_at(ret_row, column) =
+                g_strdup((const char *)sqlite3_column_text(query_stmt(query), at));
     }
 }
 
