@@ -48,8 +48,9 @@ gboolean reimage_plan_reset(World *world, const LookupRows *desktops, gint64 to,
             claims_add(keys, 's', "version", version_id);
             claims_add(keys, 'x', "layer", layer.s);
             batch_plan_add(plan,
-                           json_pack("{s:s,s:s,s:s,s:s,s:s}", "id", row->id, "name", row->name,
-                                     "layer", layer.s, "trash", trash.s, "version", version_id),
+                           json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "id", row->id, "name", row->name,
+                                     "layer", layer.s, "trash", trash.s, "version", version_id,
+                                     "store", row->store_id),
                            keys);
         } else {
             g_autoptr(GError) why = g_error_new(IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,

@@ -64,27 +64,22 @@ static const JobType reset_with_copy_job = { "desktop.reset-with-copy", JOB_BULK
 
 gboolean jobs_check_reset(World *world, BatchPlan *plan, GError **error)
 {
-    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    Db *db = catalog_read_begin(world->catalog);
+    const char *last_store = NULL, *last_version = NULL; /* most items are like the one before */
     gboolean ok = TRUE, lacks_copy = FALSE;
     json_t *item;
     size_t i;
 
     json_array_foreach(plan->items, i, item) {
-        g_auto(DesktopRow) row = { 0 };
-        if (!ok || !lookup_desktop_by_id(db, plan_text(item, "id"), &row, NULL))
+        const char *store_id = plan_text(item, "store"), *version_id = plan_text(item, "version");
+        if (!ok || (last_store && g_str_equal(last_store, store_id) &&
+                    g_str_equal(last_version, version_id)))
             continue;
-        json_object_set_new(item, "store", json_string(row.store_id));
-        char *key = g_strdup_printf("%s/%s", row.store_id, plan_text(item, "version"));
-        if (!g_hash_table_add(seen, key))
-            continue;
-        g_auto(LayerRow) layer = { 0 };
-        lacks_copy |= !lookup_version_layer(db, plan_text(item, "version"), row.store_id, &layer,
-                                            NULL);
-        g_autoptr(Store) store = store_set_get(world->stores, row.store_id, error);
+        last_store = store_id;
+        last_version = version_id;
+        lacks_copy |= !has_copy(world, version_id, store_id);
+        g_autoptr(Store) store = store_set_get(world->stores, store_id, error);
         ok = store && world_check_space(world, store, 0, error);
     }
-    catalog_read_end(world->catalog, db);
     if (lacks_copy)
         plan->type = &reset_with_copy_job;
     return ok;
