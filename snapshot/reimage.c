@@ -13,7 +13,8 @@
 #include "imaged/base/units.h"
 
 /* The id of version number to of the template that version_id belongs to (0: itself), or NULL.
- * Thousands of desktops stand on a few versions, so each is asked for once (known owns the text). */
+ * Thousands of desktops stand on a few versions, so each is asked for once (known owns the text).
+ */
 static const char *target_version(Db *db, GHashTable *known, const char *version_id, gint64 to)
 {
     gpointer found;
@@ -53,8 +54,9 @@ gboolean reimage_plan_reset(World *world, const LookupRows *desktops, gint64 to,
                                      "store", row->store_id),
                            keys);
         } else {
-            g_autoptr(GError) why = g_error_new(IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
-                                                "its template has no version %" G_GINT64_FORMAT, to);
+            g_autoptr(GError) why =
+                g_error_new(IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
+                            "its template has no version %" G_GINT64_FORMAT, to);
             batch_plan_reject(plan, row->name, why);
         }
     }
