@@ -77,6 +77,8 @@ static gboolean copy_data(const LayerCopy *c, guint64 length, GError **error)
         return TRUE;
     while ((at = lseek(c->from, at, SEEK_DATA)) >= 0) {
         off_t hole = lseek(c->from, at, SEEK_HOLE);
+        if (hole < 0)
+            return failed(error, "read");
         while (at < hole) {
             off_t end = MIN(hole, at + (off_t)STEP);
             if (c->cancel && g_atomic_int_get(c->cancel)) {
