@@ -128,7 +128,6 @@ static void add_item(BatchPlan *plan, const char *name)
     json_t *keys = json_array();
 
     claims_add(keys, 'x', "name", name);
-    claims_add(keys, 'x', "layer", layer.s);
     batch_plan_add(plan, json_pack("{s:s,s:s,s:s}", "id", id.s, "name", name, "layer", layer.s),
                    keys);
 }
@@ -170,6 +169,7 @@ gboolean desktop_plan_create(World *world, const DesktopSpec *spec, BatchPlan *p
     json_t *keys = json_array();
     claims_add(keys, 's', "version", json_string_value(json_object_get(plan->plan, "version_id")));
     claims_add(keys, 's', "store", store_id);
+    claims_add(keys, 's', "making", store_id);
     return batch_plan_claim(plan, keys, error);
 }
 

@@ -36,6 +36,7 @@ gboolean reimage_plan_reset(World *world, const LookupRows *desktops, gint64 to,
                             GError **error)
 {
     g_autoptr(GHashTable) targets = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    g_autoptr(GHashTable) claimed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     Db *db = catalog_read_begin(world->catalog);
 
     batch_plan_init(plan, world, &reimage_job);
@@ -45,14 +46,21 @@ gboolean reimage_plan_reset(World *world, const LookupRows *desktops, gint64 to,
         const char *version_id = target_version(db, targets, row->version_id, to);
         if (version_id) {
             json_t *keys = json_array();
+            gsize n_before = json_array_size(plan->items);
             claims_add(keys, 'x', "desktop", row->id);
-            claims_add(keys, 's', "version", version_id);
-            claims_add(keys, 'x', "layer", layer.s);
+            if (!g_hash_table_contains(claimed, version_id)) /* what all share is claimed once */
+                claims_add(keys, 's', "version", version_id);
+            if (!g_hash_table_contains(claimed, row->store_id))
+                claims_add(keys, 's', "making", row->store_id);
             batch_plan_add(plan,
                            json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "id", row->id, "name", row->name,
                                      "layer", layer.s, "trash", trash.s, "version", version_id,
                                      "store", row->store_id),
                            keys);
+            if (json_array_size(plan->items) > n_before) {
+                g_hash_table_add(claimed, g_strdup(version_id));
+                g_hash_table_add(claimed, g_strdup(row->store_id));
+            }
         } else {
             g_autoptr(GError) why =
                 g_error_new(IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,

@@ -83,13 +83,15 @@ static gboolean plan_version(Db *db, const char *name, json_t *plan, GError **er
 static json_t *plan_claims(const json_t *plan)
 {
     static const char *const keys[][2] = {
-        { "name", "name" }, { "template", "template_id" }, { "layer", "layer_id" },
+        { "name", "name" },
+        { "template", "template_id" },
     };
     json_t *claims = json_array();
 
     for (guint i = 0; i < G_N_ELEMENTS(keys); i++)
         claims_add(claims, 'x', keys[i][0], json_string_value(json_object_get(plan, keys[i][1])));
     claims_add(claims, 's', "store", json_string_value(json_object_get(plan, "store_id")));
+    claims_add(claims, 's', "making", json_string_value(json_object_get(plan, "store_id")));
     return claims;
 }
 

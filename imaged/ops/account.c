@@ -80,16 +80,22 @@ static gboolean add_known(Account *a, Db *db, const char *store_id, GError **err
     return query_end(q, error);
 }
 
-/* A job may be making it right now, or have finished since the catalog was read. */
-static gboolean is_being_made(World *world, Db *db, const char *slot)
+/* A job may be making it right now, or have finished since the catalog was read.  While any job
+ * makes layers in this store, an unknown file may be its: it waits for the next look. */
+static gboolean is_being_made(World *world, const char *store_id, const char *slot)
 {
-    g_autofree char *thing = g_strconcat("layer/", slot, NULL);
+    g_autofree char *thing = g_strconcat("making/", store_id, NULL);
 
-    return claims_has(world->claims, thing) ||
-           lookup_int(db, "SELECT EXISTS (SELECT 1 FROM layer WHERE slot = ?1)", "t", slot);
+    if (claims_has(world->claims, thing))
+        return TRUE;
+    Db *db = catalog_read_begin(world->catalog); /* anew: it may know more by now */
+    gboolean is_known = lookup_int(db, "SELECT EXISTS (SELECT 1 FROM layer WHERE slot = ?1)", "t",
+                                   slot) != 0;
+    catalog_read_end(world->catalog, db);
+    return is_known;
 }
 
-static void add_unknown(World *world, Account *a, Db *db)
+static void add_unknown(World *world, Account *a, const char *store_id)
 {
     GHashTableIter iter;
     gpointer name, data;
@@ -99,7 +105,7 @@ static void add_unknown(World *world, Account *a, Db *db)
         AccountFile *file = data;
         if (file->is_known)
             continue;
-        if (is_being_made(world, db, name)) {
+        if (is_being_made(world, store_id, name)) {
             add(a, ACCOUNT_METADATA, &file->stat);
         } else {
             add(a, ACCOUNT_UNKNOWN, &file->stat);
@@ -126,8 +132,8 @@ gboolean account_store(World *world, Store *store, Account *a, GError **error)
     a->n_files[ACCOUNT_METADATA] += n_files;
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = add_known(a, db, store->id, error);
-    if (ok)
-        add_unknown(world, a, db);
     catalog_read_end(world->catalog, db);
+    if (ok)
+        add_unknown(world, a, store->id);
     return ok;
 }

@@ -23,6 +23,7 @@ gboolean jobs_plan_drain(World *world, const char *from, const char *to, JobRequ
     }
     json_t *keys = json_array();
     claims_add(keys, 'x', "drain", from_id);
+    claims_add(keys, 's', "making", to_id);
     if (!claims_take(world->claims, keys, drain_job.kind, error)) {
         json_decref(keys);
         return FALSE;

@@ -53,6 +53,10 @@ gboolean jobs_plan_move(World *world, const LookupRows *desktops, const char *st
         return FALSE;
     batch_plan_init(plan, world, &move_job);
     json_object_set_new(plan->plan, "store_id", json_string(store_id));
+    json_t *keys = json_array();
+    claims_add(keys, 's', "making", store_id);
+    if (!batch_plan_claim(plan, keys, error))
+        return FALSE;
     for (guint i = 0; i < desktops->rows->len; i++) {
         const DesktopRow *row = desktops->rows->pdata[i];
         if (!g_str_equal(row->store_id, store_id)) {
