@@ -113,7 +113,8 @@ static gboolean purge(Db *db, Changes *changes, const TrashRow *entry, GError **
     if (g_str_equal(entry->kind, "template_version")) {
         if (!purge_version(db, changes, entry, error))
             return FALSE;
-    } else if (!lookup_rows(db, ROW_LAYER, &layers, error, "SELECT * FROM layer WHERE id = ?1", "t",
+    } else if (!is_desktop &&
+               !lookup_rows(db, ROW_LAYER, &layers, error, "SELECT * FROM layer WHERE id = ?1", "t",
                             entry->layer_id)) {
         return FALSE;
     }

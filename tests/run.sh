@@ -50,7 +50,7 @@ unset IMAGED_STATE IMAGED_SOCKET IMAGED_URL IMAGED_FAULT
 shopt -s nullglob
 
 if [ -n "${SANITIZED:-}" ]; then
-    export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:${ASAN_OPTIONS:-}
+    export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:verify_asan_link_order=0:${ASAN_OPTIONS:-}
     export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:${UBSAN_OPTIONS:-}
     export G_SLICE=always-malloc
 fi
