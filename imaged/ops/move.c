@@ -63,7 +63,7 @@ gboolean jobs_plan_move(World *world, const LookupRows *desktops, const char *st
             plan_desktop(plan, row);
             continue;
         }
-        g_autoptr(GError) why = g_error_new(IMAGED_ERROR, IMAGED_ERROR_INVALID,
+        g_autoptr(GError) why = g_error_new(IMAGED_ERROR, IMAGED_ERROR_EXISTS,
                                             "it is in that store already");
         batch_plan_reject(plan, row->name, why);
     }
