@@ -314,7 +314,7 @@ if mount -t tmpfs -o size=48m none "$top/small" 2>/dev/null; then
     configure
     start_daemon
 else
-    skip 'a full disk: mounting is not allowed here'
+    fail 'a full disk: mounting is not allowed here'
 fi
 
 # ---- two daemons, a newer version ----
@@ -472,7 +472,7 @@ if [ "$preload" ]; then
     RUN_WITH=
     start_daemon
 else
-    skip 'a clock that jumps: faketime is not installed'
+    fail 'a clock that jumps: faketime is not installed'
 fi
 # The daemon's own yearly check of the data may be at work.
 ok 'a last check' wait_for 20 check_is_clean
