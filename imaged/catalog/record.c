@@ -29,6 +29,7 @@ static const char *const of_store[ROW_N_KINDS] = {
     [ROW_LAYER] = "SELECT * FROM layer WHERE store_id = ?1",
     [ROW_DESKTOP] = "SELECT * FROM desktop WHERE store_id = ?1",
     [ROW_TRASH] = "SELECT * FROM trash WHERE store_id = ?1",
+    [ROW_SNAPSHOT] = "SELECT * FROM snapshot WHERE store_id = ?1",
 };
 
 GString *record_snapshot(Db *db, const char *store_id, GError **error)

@@ -53,6 +53,15 @@ static const Column trash_columns[] = {
     TEXT(TrashRow, name),         OPTIONAL(TrashRow, desktop_id), TEXT(TrashRow, version_id),
     TEXT(TrashRow, layer_id),     TEXT(TrashRow, store_id),   INTEGER(TrashRow, generation),
     INTEGER(TrashRow, disk_bytes), INTEGER(TrashRow, trashed_at), INTEGER(TrashRow, expires_at),
+    OPTIONAL(TrashRow, snapshot_id), OPTIONAL(TrashRow, slot),
+};
+static const Column snapshot_columns[] = {
+    TEXT(SnapshotRow, id),            TEXT(SnapshotRow, desktop_id),
+    TEXT(SnapshotRow, name),          TEXT(SnapshotRow, description),
+    TEXT(SnapshotRow, layer_id),      TEXT(SnapshotRow, store_id),
+    TEXT(SnapshotRow, version_id),    INTEGER(SnapshotRow, generation),
+    INTEGER(SnapshotRow, is_trashed), INTEGER(SnapshotRow, created_at),
+    INTEGER(SnapshotRow, changed_at),
 };
 
 static const Table tables[ROW_N_KINDS] = {
@@ -90,11 +99,21 @@ static const Table tables[ROW_N_KINDS] = {
                       "DELETE FROM desktop WHERE id = ?1" },
     [ROW_TRASH] = { "trash", sizeof(TrashRow), trash_columns, G_N_ELEMENTS(trash_columns),
                     "INSERT INTO trash (id, kind, reason, name, desktop_id, version_id, layer_id,"
-                    " store_id, generation, disk_bytes, trashed_at, expires_at) VALUES"
-                    " (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12) ON CONFLICT (id) DO UPDATE SET"
-                    " kind=?2, reason=?3, name=?4, desktop_id=?5, version_id=?6, layer_id=?7,"
-                    " store_id=?8, generation=?9, disk_bytes=?10, trashed_at=?11, expires_at=?12",
+                    " store_id, generation, disk_bytes, trashed_at, expires_at, snapshot_id, slot)"
+                    " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14) ON CONFLICT (id)"
+                    " DO UPDATE SET kind=?2, reason=?3, name=?4, desktop_id=?5, version_id=?6,"
+                    " layer_id=?7, store_id=?8, generation=?9, disk_bytes=?10, trashed_at=?11,"
+                    " expires_at=?12, snapshot_id=?13, slot=?14",
                     "DELETE FROM trash WHERE id = ?1" },
+    [ROW_SNAPSHOT] = { "snapshot", sizeof(SnapshotRow), snapshot_columns,
+                       G_N_ELEMENTS(snapshot_columns),
+                       "INSERT INTO snapshot (id, desktop_id, name, description, layer_id,"
+                       " store_id, version_id, generation, is_trashed, created_at, changed_at)"
+                       " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11) ON CONFLICT (id) DO UPDATE"
+                       " SET desktop_id=?2, name=?3, description=?4, layer_id=?5, store_id=?6,"
+                       " version_id=?7, generation=?8, is_trashed=?9, created_at=?10,"
+                       " changed_at=?11",
+                       "DELETE FROM snapshot WHERE id = ?1" },
 };
 
 static char **text_at(gconstpointer row, const Column *column)
@@ -235,7 +254,8 @@ gboolean row_from_json(RowKind kind, const json_t *object, gpointer ret_row, GEr
         json_t *value = json_object_get(object, column->name);
         gboolean ok = column->type == 'i'   ? json_is_integer(value)
                       : column->type == 't' ? json_is_string(value)
-                                            : json_is_string(value) || json_is_null(value);
+                                            : !value || json_is_string(value) ||
+                                                  json_is_null(value);
         if (!ok) {
             row_clear(kind, ret_row);
             g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT,

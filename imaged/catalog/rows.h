@@ -52,13 +52,23 @@ typedef struct {
 
 typedef struct {
     char *id;
-    char *kind;   /* disk, desktop, template_version */
-    char *reason; /* reset, undo, restore, deleted, moved */
+    char *kind;   /* disk, desktop, template_version, snapshot, layer (replaced by a merge) */
+    char *reason; /* reset, undo, restore, deleted, moved, revert, merged */
     char *name;
     char *desktop_id; /* NULL for a template version */
     char *version_id, *layer_id, *store_id;
     gint64 generation, disk_bytes, trashed_at, expires_at;
+    char *snapshot_id; /* of kind snapshot, else NULL */
+    char *slot;        /* of kind layer: the slot that a merge took it from, else NULL */
 } TrashRow;
+
+typedef struct {
+    char *id, *desktop_id, *name, *description;
+    char *layer_id, *store_id; /* the frozen layer that holds the state */
+    char *version_id;          /* what that stands on */
+    gint64 generation;         /* of the desktop then */
+    gint64 is_trashed, created_at, changed_at;
+} SnapshotRow;
 
 typedef enum {
     ROW_TEMPLATE, /* in this order a journal is applied: references point backwards */
@@ -66,6 +76,7 @@ typedef enum {
     ROW_LAYER,
     ROW_DESKTOP,
     ROW_TRASH,
+    ROW_SNAPSHOT,
     ROW_N_KINDS
 } RowKind;
 
@@ -117,3 +128,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VersionRow, version_row_clear)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LayerRow, layer_row_clear)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(DesktopRow, desktop_row_clear)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(TrashRow, trash_row_clear)
+static inline void snapshot_row_clear(SnapshotRow *row)
+{
+    row_clear(ROW_SNAPSHOT, row);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SnapshotRow, snapshot_row_clear)

@@ -90,6 +90,16 @@ static const char *const migrations[] = {
 
     /* 2: layers by owner: a version's copies, without reading every layer */
     "CREATE INDEX layer_owner ON layer(owner_id);",
+
+    /* 3: snapshots; merges, whose former layers wait in the trash */
+    "CREATE TABLE snapshot (id TEXT PRIMARY KEY, desktop_id TEXT NOT NULL, name TEXT NOT NULL,"
+    " description TEXT NOT NULL, layer_id TEXT NOT NULL, store_id TEXT NOT NULL,"
+    " version_id TEXT NOT NULL, generation INTEGER NOT NULL, is_trashed INTEGER NOT NULL,"
+    " created_at INTEGER NOT NULL, changed_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX snapshot_name ON snapshot(desktop_id, name) WHERE is_trashed = 0;"
+    "CREATE INDEX snapshot_layer ON snapshot(layer_id);"
+    "ALTER TABLE trash ADD COLUMN snapshot_id TEXT;" /* kind snapshot */
+    "ALTER TABLE trash ADD COLUMN slot TEXT;",       /* kind layer: where it was */
 };
 
 int schema_version(void)

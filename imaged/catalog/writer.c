@@ -383,7 +383,8 @@ gboolean catalog_replay(Catalog *c, const char *store_id, guint64 seq, const cha
 static gboolean forget_facts(Catalog *c, gpointer unused, GError **error)
 {
     return db_script(c->writer,
-                     "BEGIN IMMEDIATE; DELETE FROM trash; DELETE FROM desktop; DELETE FROM version;"
+                     "BEGIN IMMEDIATE; DELETE FROM trash; DELETE FROM snapshot; DELETE FROM desktop;"
+                     "DELETE FROM version;"
                      "DELETE FROM template; DELETE FROM layer; DELETE FROM layer_counts;"
                      "UPDATE store SET seq = 0; COMMIT;",
                      error);
