@@ -100,6 +100,12 @@ static const char *const migrations[] = {
     "CREATE INDEX snapshot_layer ON snapshot(layer_id);"
     "ALTER TABLE trash ADD COLUMN snapshot_id TEXT;" /* kind snapshot */
     "ALTER TABLE trash ADD COLUMN slot TEXT;",       /* kind layer: where it was */
+
+    /* 4: archives */
+    "SELECT 1;",
+
+    /* 5: exports and leases */
+    "SELECT 1;",
 };
 
 int schema_version(void)
