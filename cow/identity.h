@@ -14,6 +14,7 @@ typedef struct {
     char *owner_name; /* its name at birth, for people who look at a file */
     gint64 generation; /* of the desktop, or the number of the template version */
     gint64 created_at; /* milliseconds since 1970 */
+    char *slot;        /* where it was made for, if that is not its id: a merge; else NULL */
 } Identity;
 
 /* The JSON text (at most IDENTITY_MAX bytes).  Caller frees. */

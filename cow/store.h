@@ -39,6 +39,7 @@ typedef struct {
     guint64 disk_bytes; /* blocks really used */
     guint64 inode;      /* with the times: changes whenever the content may have changed */
     gint64 mtime_ns, ctime_ns;
+    gboolean is_writable; /* not frozen */
 } StoreStat;
 
 typedef struct {
@@ -78,6 +79,15 @@ typedef struct {
     int (*create_tmp)(Store *store, const char *slot, GError **error);
     /* Freeze it (read-only) and move it to its slot in STORE_LAYERS. */
     gboolean (*publish_tmp)(Store *store, const char *slot, gboolean is_frozen, GError **error);
+
+    /* Let content take over a slot that is in use: the slot's file gets the name former in STORE_TRASH
+     * as well, then the file content of the place from (STORE_TMP, STORE_TRASH) is renamed over the
+     * slot, and the folders are flushed.  What stands on the slot reads the same before and after.
+     * The caller tells by the id in the slot's header whether it was done before. */
+    gboolean (*switch_slot)(Store *store, const char *slot, StorePlace from, const char *content,
+                            const char *former, gboolean is_frozen, GError **error);
+    /* Make layers read-only, or writable again for QEMU; their data is flushed first. */
+    gboolean (*freeze)(Store *store, const char *slot, gboolean is_frozen, GError **error);
 
     /* Move slots between places (flushed if durable is set); one that is there already counts as
      * moved, one that is in neither place gets NOT_FOUND in errors[i] (may be NULL).  Returns FALSE

@@ -1,5 +1,5 @@
-/* store_dir.h: what store_dir.c (the folder as a whole) and store_dir_layers.c (the slots in it)
- * share.  For those two files alone. */
+/* store_dir.h: what store_dir.c (the folder as a whole), store_dir_layers.c (the slots in it) and
+ * store_dir_switch.c (slots whose content changes) share.  For those files alone. */
 #pragma once
 
 #include <sys/stat.h>
@@ -21,11 +21,15 @@ typedef struct {
 
 StoreStat store_dir_stat_of(const struct stat *st);
 
-/* The slot functions of StoreOps, from store_dir_layers.c. */
+/* The slot functions of StoreOps. */
 gboolean store_dir_create_overlays(Store *store, const StoreOverlay *overlays, guint n,
                                    GError **error);
 int store_dir_create_tmp(Store *store, const char *slot, GError **error);
 gboolean store_dir_publish_tmp(Store *store, const char *slot, gboolean is_frozen, GError **error);
+gboolean store_dir_switch_slot(Store *store, const char *slot, StorePlace from,
+                               const char *content, const char *former, gboolean is_frozen,
+                               GError **error);
+gboolean store_dir_freeze(Store *store, const char *slot, gboolean is_frozen, GError **error);
 gboolean store_dir_move(Store *store, const char *const *slots, guint n, StorePlace from,
                         StorePlace to, gboolean durable, GError **errors, GError **error);
 gboolean store_dir_discard(Store *store, StorePlace place, const char *const *slots, guint n,

@@ -34,7 +34,8 @@ StoreStat store_dir_stat_of(const struct stat *st)
                         .disk_bytes = (guint64)st->st_blocks * 512,
                         .inode = st->st_ino,
                         .mtime_ns = st->st_mtim.tv_sec * 1000000000ll + st->st_mtim.tv_nsec,
-                        .ctime_ns = st->st_ctim.tv_sec * 1000000000ll + st->st_ctim.tv_nsec };
+                        .ctime_ns = st->st_ctim.tv_sec * 1000000000ll + st->st_ctim.tv_nsec,
+                        .is_writable = (st->st_mode & S_IWUSR) != 0 };
 }
 
 static gboolean write_overlay(Store *store, int fd, const StoreOverlay *o, GError **error)

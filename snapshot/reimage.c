@@ -1,10 +1,9 @@
 /* reimage.c: see reimage.h.
  *
- * reset:  QEMU's lock on the old layer -> new overlays, durable -> facts -> old file to trash/
- * undo:   QEMU's lock on the present layer -> old file back to layers/ -> facts -> present one to
- *         trash/
+ *   QEMU's lock on the old layer -> new overlays, durable -> facts -> old file to trash/
  *
- * The lock is held until the end, so QEMU can't open a disk in the moment of its replacement. */
+ * The new overlay stands on a template version (reset) or on a snapshot's layer (revert).  The lock
+ * is held until the end, so QEMU can't open a disk in the moment of its replacement. */
 #include "snapshot/reimage.h"
 
 #include "cow/identity.h"
@@ -72,11 +71,43 @@ gboolean reimage_plan_reset(World *world, const LookupRows *desktops, gint64 to,
     return TRUE;
 }
 
-/* What one item of a reset works with. */
+gboolean reimage_plan_revert(World *world, const LookupRows *desktops, const char *snapshot,
+                             BatchPlan *plan, GError **error)
+{
+    Db *db = catalog_read_begin(world->catalog);
+
+    batch_plan_init(plan, world, &revert_job);
+    for (guint i = 0; i < desktops->rows->len; i++) {
+        const DesktopRow *row = desktops->rows->pdata[i];
+        g_auto(SnapshotRow) to = { 0 };
+        g_autoptr(GError) why = NULL;
+        Id layer = id_new(), trash = id_new();
+        json_t *keys = json_array();
+        if (!lookup_snapshot(db, row->id, snapshot, &to, &why)) {
+            batch_plan_reject(plan, row->name, why);
+            json_decref(keys);
+            continue;
+        }
+        claims_add(keys, 'x', "desktop", row->id);
+        claims_add(keys, 's', "snapshot", to.id);
+        claims_add(keys, 's', "layers", row->id);
+        claims_add(keys, 's', "version", to.version_id);
+        claims_add(keys, 's', "making", to.store_id);
+        batch_plan_add(plan,
+                       json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "id", row->id, "name", row->name,
+                                 "layer", layer.s, "trash", trash.s, "version", to.version_id,
+                                 "store", to.store_id, "snapshot", to.id),
+                       keys);
+    }
+    catalog_read_end(world->catalog, db);
+    return TRUE;
+}
+
+/* What one item of a reset or revert works with. */
 typedef struct {
     DesktopRow desktop;
     LayerRow old, base;
-    Store *store;
+    Store *store, *old_store; /* of base and old: they differ after a move */
     gboolean has_old; /* the old disk's file is there */
     gboolean is_done;
     StoreStat stat;
@@ -88,6 +119,18 @@ static void reset_clear(Reset *r)
     layer_row_clear(&r->old);
     layer_row_clear(&r->base);
     g_clear_pointer(&r->store, store_unref);
+    g_clear_pointer(&r->old_store, store_unref);
+}
+
+static gboolean find_snapshot(BatchChunk *chunk, guint i, Db *db, Reset *r, GError **error)
+{
+    g_auto(SnapshotRow) to = { 0 };
+
+    if (!lookup_snapshot_by_id(db, batch_text(chunk, i, "snapshot"), &to, error) ||
+        !lookup_layer(db, to.layer_id, &r->base, error))
+        return FALSE;
+    r->store = store_set_get(chunk->world->stores, r->base.store_id, error);
+    return r->store != NULL;
 }
 
 /* Store and base of r: those of the item before it, if they are the same. */
@@ -96,6 +139,8 @@ static gboolean find_base(BatchChunk *chunk, guint i, Db *db, Reset *r, const Re
 {
     const char *version_id = batch_text(chunk, i, "version");
 
+    if (batch_text(chunk, i, "snapshot"))
+        return find_snapshot(chunk, i, db, r, error);
     if (before && before->store && before->base.id &&
         g_str_equal(before->store->id, r->desktop.store_id) &&
         g_str_equal(before->base.owner_id, version_id)) {
@@ -128,13 +173,18 @@ static gboolean reset_load(BatchChunk *chunk, guint i, Db *db, Reset *r, const R
     }
     if (!find_base(chunk, i, db, r, before, error))
         return FALSE;
-    r->has_old = store_stat_layer(r->store, r->old.slot, &r->stat, &local);
+    r->old_store = g_str_equal(r->store->id, r->old.store_id)
+                       ? store_ref(r->store)
+                       : store_set_get(chunk->world->stores, r->old.store_id, error);
+    if (!r->old_store)
+        return FALSE;
+    r->has_old = store_stat_layer(r->old_store, r->old.slot, &r->stat, &local);
     if (!r->has_old && !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND)) {
         g_propagate_error(error, local);
         return FALSE;
     }
     g_clear_error(&local);
-    return !r->has_old || batch_lock(chunk, i, r->store, r->old.slot);
+    return !r->has_old || batch_lock(chunk, i, r->old_store, r->old.slot);
 }
 
 static void trash_layer(LayerRow *layer)
@@ -145,11 +195,9 @@ static void trash_layer(LayerRow *layer)
     layer->place = g_strdup("trash");
 }
 
-/* The facts of replacing desktop's disk: what is replaced goes to the trash, or is forgotten if its
- * file is missing. */
-static void put_replaced(BatchChunk *chunk, guint i, const DesktopRow *desktop, LayerRow *old,
-                         const StoreStat *stat, const char *trash_id, const char *reason,
-                         gint64 now)
+void reimage_put_replaced(BatchChunk *chunk, guint i, const DesktopRow *desktop, LayerRow *old,
+                          const StoreStat *stat, const char *trash_id, const char *reason,
+                          gint64 now)
 {
     if (!stat) {
         changes_delete(chunk->changes, ROW_LAYER, old->id, old->store_id);
@@ -170,22 +218,24 @@ static void put_replaced(BatchChunk *chunk, guint i, const DesktopRow *desktop, 
 static void put_reset(BatchChunk *chunk, guint i, Reset *r, gint64 now)
 {
     char *layer_id = (char *)batch_text(chunk, i, "layer");
-    LayerRow layer = { .id = layer_id, .slot = layer_id, .store_id = r->desktop.store_id,
+    LayerRow layer = { .id = layer_id, .slot = layer_id, .store_id = r->base.store_id,
                        .parent_id = r->base.id, .owner_kind = "desktop", .owner_id = r->desktop.id,
                        .generation = r->desktop.generation + 1, .state = "active",
                        .place = "layers", .virtual_size = r->base.virtual_size,
                        .created_at = now };
     DesktopRow desktop = r->desktop;
 
-    put_replaced(chunk, i, &r->desktop, &r->old, r->has_old ? &r->stat : NULL,
-                 batch_text(chunk, i, "trash"), "reset", now);
+    reimage_put_replaced(chunk, i, &r->desktop, &r->old, r->has_old ? &r->stat : NULL,
+                         batch_text(chunk, i, "trash"),
+                         batch_text(chunk, i, "snapshot") ? "revert" : "reset", now);
     desktop.layer_id = layer_id;
+    desktop.store_id = r->base.store_id;
     desktop.version_id = (char *)batch_text(chunk, i, "version");
     desktop.generation++;
     desktop.state = "ok";
     desktop.changed_at = now;
-    changes_put(chunk->changes, ROW_LAYER, &layer, r->desktop.store_id);
-    changes_put(chunk->changes, ROW_DESKTOP, &desktop, r->desktop.store_id);
+    changes_put(chunk->changes, ROW_LAYER, &layer, layer.store_id);
+    changes_put(chunk->changes, ROW_DESKTOP, &desktop, desktop.store_id);
 }
 
 static char *make_identity(BatchChunk *chunk, guint i, const Reset *r, gint64 now)
@@ -235,7 +285,8 @@ static void undo_reset(BatchChunk *chunk)
         if (!lookup_desktop_by_id(db, batch_text(chunk, i, "id"), &desktop, NULL) ||
             g_str_equal(desktop.layer_id, slot))
             continue;
-        g_autoptr(Store) store = store_set_peek(chunk->world->stores, desktop.store_id);
+        g_autoptr(Store) store = store_set_peek(chunk->world->stores,
+                                                batch_text(chunk, i, "store"));
         if (store)
             store->ops->discard(store, STORE_LAYERS, &slot, 1, NULL);
     }
@@ -257,7 +308,9 @@ static gboolean prepare_reset(BatchChunk *chunk, GError **error)
             continue;
         put_reset(chunk, i, &resets[i], now);
     }
-    if (ok)
+    if (ok && chunk->n && batch_text(chunk, 0, "snapshot"))
+        batch_event(chunk, "snapshot.revert", "back to a snapshot:", "desktops");
+    else if (ok)
         batch_event(chunk, "desktop.reset", "re-imaged", "desktops");
     if (!ok)
         undo_reset(chunk);
@@ -275,129 +328,4 @@ static gboolean run_reset(Job *job, gpointer world, GError **error)
 }
 
 const JobType reimage_job = { "desktop.reset", JOB_INTERACTIVE, "desktops", run_reset };
-
-gboolean reimage_plan_undo(World *world, const LookupRows *desktops, BatchPlan *plan,
-                           GError **error)
-{
-    Db *db = catalog_read_begin(world->catalog);
-
-    batch_plan_init(plan, world, &reimage_undo_job);
-    for (guint i = 0; i < desktops->rows->len; i++) {
-        const DesktopRow *row = desktops->rows->pdata[i];
-        g_auto(TrashRow) entry = { 0 };
-        g_autoptr(GError) local = NULL;
-        Id trash = id_new();
-        json_t *keys = json_array();
-        if (!lookup_undo(db, row->id, &entry, &local)) {
-            g_clear_error(&local);
-            g_set_error(&local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
-                        "there is no reset of it to undo");
-            imaged_error_hint(&local, "see what is left with: imagectl trash list");
-            batch_plan_reject(plan, row->name, local);
-            json_decref(keys);
-            continue;
-        }
-        claims_add(keys, 'x', "desktop", row->id);
-        claims_add(keys, 'x', "trash", entry.id);
-        claims_add(keys, 's', "version", entry.version_id);
-        batch_plan_add(plan,
-                       json_pack("{s:s,s:s,s:s,s:s}", "id", row->id, "name", row->name, "entry",
-                                 entry.id, "trash", trash.s),
-                       keys);
-    }
-    catalog_read_end(world->catalog, db);
-    return TRUE;
-}
-
-/* The rows that a swap works with. */
-static gboolean load_swap(Db *db, const TrashRow *entry, DesktopRow *desktop, LayerRow *old,
-                          LayerRow *layer, GError **error)
-{
-    g_auto(VersionRow) version = { 0 };
-
-    if (!lookup_desktop_by_id(db, entry->desktop_id, desktop, error) ||
-        !lookup_layer(db, desktop->layer_id, old, error) ||
-        !lookup_layer(db, entry->layer_id, layer, error) ||
-        !lookup_version_by_id(db, entry->version_id, &version, error))
-        return FALSE;
-    if (desktop->is_trashed || version.is_trashed) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "its %s is in the trash",
-                    desktop->is_trashed ? "desktop" : "template version");
-        imaged_error_hint(error, "restore that first: imagectl trash list");
-        return FALSE;
-    }
-    return TRUE;
-}
-
-gboolean reimage_swap(BatchChunk *chunk, guint i, Db *db, const TrashRow *entry,
-                      const char *new_trash_id, const char *reason, GError **error)
-{
-    g_auto(DesktopRow) desktop = { 0 };
-    g_auto(LayerRow) old = { 0 };
-    g_auto(LayerRow) layer = { 0 };
-    StoreStat stat = { 0 };
-    gint64 now = units_now_ms();
-
-    if (!load_swap(db, entry, &desktop, &old, &layer, error))
-        return FALSE;
-    g_autoptr(Store) store = store_set_get(chunk->world->stores, layer.store_id, error);
-    /* The present disk may lie in another store: the desktop was moved since. */
-    g_autoptr(Store) old_store =
-        store ? store_set_get(chunk->world->stores, old.store_id, error) : NULL;
-    if (!old_store)
-        return FALSE;
-    gboolean has_old = store_stat_layer(old_store, old.slot, &stat, NULL);
-    if (has_old && !batch_lock(chunk, i, old_store, old.slot))
-        return FALSE;
-    const char *slot = layer.slot;
-    /* No flush: a layer is found in either folder, and the sweep at start puts it right. */
-    if (!store->ops->move(store, &slot, 1, STORE_TRASH, STORE_LAYERS, FALSE, NULL, error))
-        return FALSE;
-
-    put_replaced(chunk, i, &desktop, &old, has_old ? &stat : NULL, new_trash_id, reason, now);
-    g_free(layer.state);
-    g_free(layer.place);
-    layer.state = g_strdup("active");
-    layer.place = g_strdup("layers");
-    DesktopRow changed = desktop;
-    changed.layer_id = layer.id;
-    changed.store_id = layer.store_id;
-    changed.version_id = entry->version_id;
-    changed.generation++;
-    changed.state = "ok";
-    changed.changed_at = now;
-    changes_put(chunk->changes, ROW_LAYER, &layer, layer.store_id);
-    changes_put(chunk->changes, ROW_DESKTOP, &changed, layer.store_id);
-    changes_delete(chunk->changes, ROW_TRASH, entry->id, entry->store_id);
-    return TRUE;
-}
-
-static gboolean prepare_undo(BatchChunk *chunk, GError **error)
-{
-    Db *db = catalog_read_begin(chunk->world->catalog);
-
-    for (guint i = 0; i < chunk->n; i++) {
-        g_auto(TrashRow) entry = { 0 };
-        if (!lookup_trash(db, batch_text(chunk, i, "entry"), &entry, &chunk->errors[i])) {
-            if (job_is_resumed(chunk->job)) /* committed to the journal just before a stop */
-                g_clear_error(&chunk->errors[i]);
-            continue;
-        }
-        reimage_swap(chunk, i, db, &entry, batch_text(chunk, i, "trash"), "undo",
-                          &chunk->errors[i]);
-    }
-    catalog_read_end(chunk->world->catalog, db);
-    batch_event(chunk, "desktop.undo-reset", "brought back the former disk:",
-                "desktops");
-    return TRUE;
-}
-
-static gboolean run_undo(Job *job, gpointer world, GError **error)
-{
-    /* Nothing to undo: a disk moved back to layers/ is found there as well as in trash/. */
-    static const BatchType type = { prepare_undo, NULL, batch_move_now };
-
-    return batch_run(job, world, &type, error);
-}
-
-const JobType reimage_undo_job = { "desktop.undo-reset", JOB_INTERACTIVE, "desktops", run_undo };
+const JobType revert_job = { "snapshot.revert", JOB_INTERACTIVE, "desktops", run_reset };

@@ -118,6 +118,29 @@ gboolean lookup_trash(Db *db, const char *id, TrashRow *ret, GError **error)
                "trash entry", id, error);
 }
 
+gboolean lookup_snapshot(Db *db, const char *desktop_id, const char *name, SnapshotRow *ret,
+                         GError **error)
+{
+    return one(db_query(db,
+                        "SELECT * FROM snapshot WHERE desktop_id = ?1 AND name = ?2 AND"
+                        " is_trashed = 0",
+                        "tt", desktop_id, name),
+               ROW_SNAPSHOT, ret, "snapshot", name, error);
+}
+
+gboolean lookup_snapshot_by_id(Db *db, const char *id, SnapshotRow *ret, GError **error)
+{
+    return one(db_query(db, "SELECT * FROM snapshot WHERE id = ?1", "t", id), ROW_SNAPSHOT, ret,
+               "snapshot", id, error);
+}
+
+gboolean lookup_slot(Db *db, const char *store_id, const char *slot, LayerRow *ret, GError **error)
+{
+    return one(db_query(db, "SELECT * FROM layer WHERE store_id = ?1 AND slot = ?2", "tt", store_id,
+                        slot),
+               ROW_LAYER, ret, "slot", slot, error);
+}
+
 gboolean lookup_version_layer(Db *db, const char *version_id, const char *store_id, LayerRow *ret,
                               GError **error)
 {
@@ -133,9 +156,9 @@ gboolean lookup_undo(Db *db, const char *desktop_id, TrashRow *ret, GError **err
 {
     return one(db_query(db,
                         "SELECT * FROM trash WHERE desktop_id = ?1 AND kind = 'disk' AND"
-                        " reason = 'reset' ORDER BY trashed_at DESC, generation DESC LIMIT 1",
+                        " reason IN ('reset', 'revert', 'archive') ORDER BY trashed_at DESC, generation DESC LIMIT 1",
                         "t", desktop_id),
-               ROW_TRASH, ret, "reset to undo of desktop", desktop_id, error);
+               ROW_TRASH, ret, "reset or revert to undo of desktop", desktop_id, error);
 }
 
 gboolean lookup_rows(Db *db, RowKind kind, LookupRows *ret, GError **error, const char *sql,

@@ -22,6 +22,12 @@ gboolean lookup_desktop_by_id(Db *db, const char *id, DesktopRow *ret, GError **
 gboolean lookup_layer(Db *db, const char *id, LayerRow *ret, GError **error);
 gboolean lookup_trash(Db *db, const char *id, TrashRow *ret, GError **error);
 
+gboolean lookup_snapshot(Db *db, const char *desktop_id, const char *name, SnapshotRow *ret,
+                         GError **error);
+gboolean lookup_snapshot_by_id(Db *db, const char *id, SnapshotRow *ret, GError **error);
+/* The layer that is in this slot of this store. */
+gboolean lookup_slot(Db *db, const char *store_id, const char *slot, LayerRow *ret, GError **error);
+
 /* The layer of this template version that lies in this store (frozen), or NOT_FOUND. */
 gboolean lookup_version_layer(Db *db, const char *version_id, const char *store_id, LayerRow *ret,
                               GError **error);

@@ -23,9 +23,12 @@ GString *record_make(const char *put, const char *del, gboolean is_snapshot)
 /* Which rows of each table are facts of a store. */
 static const char *const of_store[ROW_N_KINDS] = {
     [ROW_TEMPLATE] = "SELECT * FROM template WHERE id IN (SELECT v.template_id FROM version v JOIN"
-                     " layer l ON l.owner_id = v.id WHERE l.store_id = ?1)",
+                     " layer l ON l.owner_id = v.id WHERE l.store_id = ?1) OR id IN (SELECT"
+                     " v.template_id FROM version v JOIN desktop d ON d.version_id = v.id WHERE"
+                     " d.store_id = ?1)",
     [ROW_VERSION] = "SELECT * FROM version WHERE id IN (SELECT owner_id FROM layer WHERE"
-                    " store_id = ?1 AND owner_kind = 'template')",
+                    " store_id = ?1 AND owner_kind = 'template') OR id IN (SELECT version_id"
+                    " FROM desktop WHERE store_id = ?1)",
     [ROW_LAYER] = "SELECT * FROM layer WHERE store_id = ?1",
     [ROW_DESKTOP] = "SELECT * FROM desktop WHERE store_id = ?1",
     [ROW_TRASH] = "SELECT * FROM trash WHERE store_id = ?1",
@@ -67,6 +70,9 @@ static gboolean is_older(Db *db, RowKind kind, gconstpointer row)
     } else if (kind == ROW_DESKTOP) { /* moved to another store */
         mine = ((const DesktopRow *)row)->changed_at;
         q = db_query(db, "SELECT changed_at FROM desktop WHERE id = ?1", "t", row_id(row));
+    } else if (kind == ROW_SNAPSHOT) {
+        mine = ((const SnapshotRow *)row)->changed_at;
+        q = db_query(db, "SELECT changed_at FROM snapshot WHERE id = ?1", "t", row_id(row));
     } else {
         return FALSE;
     }
@@ -139,6 +145,7 @@ gboolean record_apply(Db *db, const char *store_id, const char *data, gsize len,
 
     if (ok && is_snapshot)
         ok = db_run(db, error, "DELETE FROM trash WHERE store_id = ?1", "t", store_id) &&
+             db_run(db, error, "DELETE FROM snapshot WHERE store_id = ?1", "t", store_id) &&
              db_run(db, error, "DELETE FROM desktop WHERE store_id = ?1", "t", store_id) &&
              db_run(db, error, "DELETE FROM layer WHERE store_id = ?1", "t", store_id);
     ok = ok && apply_deletes(db, del, error) && apply_puts(db, put, error) &&

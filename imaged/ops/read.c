@@ -41,7 +41,7 @@
     "SELECT d.id, d.name, t.name AS template, v.version, d.owner, d.generation, s.name AS store,"  \
     " d.layer_id AS layer, d.state, d.mac, d.uuid, l.virtual_size,"                                \
     " EXISTS (SELECT 1 FROM trash x WHERE x.desktop_id = d.id AND x.kind = 'disk' AND"             \
-    "  x.reason = 'reset') AS undo_available__bool,"                                               \
+    "  x.reason IN ('reset', 'revert', 'archive')) AS undo_available__bool,"                                               \
     " d.created_at AS created_at__time, d.changed_at AS changed_at__time FROM desktop d"           \
     " JOIN version v ON v.id = d.version_id JOIN template t ON t.id = v.template_id"               \
     " LEFT JOIN layer l ON l.id = d.layer_id LEFT JOIN store s ON s.id = d.store_id"               \

@@ -1,0 +1,63 @@
+/* chain.c: see chain.h. */
+#include "snapshot/chain.h"
+
+#include "imaged/base/error.h"
+
+static void free_layer(gpointer layer)
+{
+    layer_free(layer);
+}
+
+gboolean chain_rows(Db *db, const char *layer_id, LookupRows *ret, GError **error)
+{
+    g_autofree char *next = g_strdup(layer_id);
+
+    *ret = (LookupRows){ ROW_LAYER, g_ptr_array_new() };
+    while (next) {
+        LayerRow *row = g_new0(LayerRow, 1);
+        if (!lookup_layer(db, next, row, error)) {
+            g_free(row);
+            return FALSE;
+        }
+        g_ptr_array_insert(ret->rows, 0, row);
+        if (ret->rows->len > CHAIN_MAX) {
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT,
+                        "the chain of layer %s has no end", layer_id);
+            return FALSE;
+        }
+        g_free(next);
+        next = g_strdup(row->parent_id);
+    }
+    return TRUE;
+}
+
+GPtrArray *chain_open(World *world, const LookupRows *rows, GError **error)
+{
+    g_autoptr(GPtrArray) layers = g_ptr_array_new_with_free_func(free_layer);
+    const LayerRow *first = rows->rows->len ? rows->rows->pdata[0] : NULL;
+    g_autoptr(Store) store = first ? store_set_get(world->stores, first->store_id, error) : NULL;
+
+    if (first && !store)
+        return NULL;
+    for (guint i = 0; i < rows->rows->len; i++) {
+        const LayerRow *row = rows->rows->pdata[i];
+        Layer *layer = store_open_layer(store, row->slot, NULL, error);
+        if (!layer)
+            return NULL;
+        g_ptr_array_add(layers, layer);
+    }
+    return g_steal_pointer(&layers);
+}
+
+guint chain_n_own(const LookupRows *rows)
+{
+    guint n = 0;
+
+    while (n < rows->rows->len) {
+        const LayerRow *row = rows->rows->pdata[rows->rows->len - 1 - n];
+        if (!g_str_equal(row->owner_kind, "desktop"))
+            break;
+        n++;
+    }
+    return n;
+}
