@@ -12,6 +12,8 @@
 
 typedef struct {
     gint64 trash_keep_ms;        /* how long the trash keeps what it holds */
+    gint64 merged_keep_ms;       /* the same for layers that a merge replaced */
+    guint max_chain_depth;       /* own layers that are no snapshot, beyond which some are merged */
     guint64 low_space_bytes;     /* below this much free space no new work starts */
     guint low_space_percent;     /* nor below this share of the store */
     gboolean empty_when_low;     /* then the oldest trash is given back at once */

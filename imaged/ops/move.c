@@ -9,6 +9,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "imaged/job/each.h"
 #include "imaged/ops/jobs.h"
 #include "templates/template.h"
 
@@ -193,37 +194,15 @@ gboolean move_desktop(Job *job, World *world, const DesktopRow *desktop, const c
     return ok;
 }
 
-static gboolean run_move(Job *job, gpointer data, GError **error)
+static gboolean move_item(Job *job, World *world, json_t *item, GError **error)
 {
-    json_t *plan = job_plan(job), *items = json_object_get(plan, "items"), *list = json_array();
-    json_t *rejected = json_object_get(plan, "rejected");
-    gint64 started = units_now_ms();
-    gsize n = json_array_size(items), n_done = 0;
-    gboolean ok = TRUE;
+    return move_one(job, world, item, plan_text(job_plan(job), "store_id"), job_step(job) + 1,
+                    error);
+}
 
-    for (gsize i = 0; ok && i < n; i++) {
-        const json_t *item = json_array_get(items, i);
-        g_autoptr(GError) why = NULL;
-        ok = job_check(job, error);
-        job_message(job, "%s", plan_text(item, "name"));
-        gboolean is_moved = ok && move_one(job, data, item, plan_text(plan, "store_id"),
-                                           (gint64)i + 1, &why);
-        n_done += is_moved;
-        json_t *out = json_pack("{s:s,s:s,s:b}", "id", plan_text(item, "id"), "name",
-                                plan_text(item, "name"), "ok", is_moved);
-        if (why)
-            json_object_set_new(out, "error", job_error_json(why));
-        json_array_append_new(list, out);
-        job_progress(job, i + 1, n);
-    }
-    json_array_extend(list, rejected);
-    json_t *result = json_pack("{s:I,s:I,s:I,s:o}", "n_done", (json_int_t)n_done, "n_failed",
-                               (json_int_t)(json_array_size(list) - n_done), "elapsed_ms",
-                               (json_int_t)(units_now_ms() - started), "items", list);
-    if (ok)
-        return job_commit_done(job, changes_new(), result, error);
-    job_set_partial(job, result);
-    return FALSE;
+static gboolean run_move(Job *job, gpointer world, GError **error)
+{
+    return job_each(job, world, move_item, error);
 }
 
 const JobType move_job = { "desktop.move", JOB_BULK, "desktops", run_move };

@@ -1,0 +1,36 @@
+/* merge.h: a run of a desktop's adjacent layers becomes one, in the slot of the uppermost.
+ *
+ * What deleting a snapshot, compacting, flattening and the depth governor have in common.  The
+ * course of a merge and what a stop leaves of it: docs/design/snapshots.md. */
+#pragma once
+
+#include "cow/layer_merge.h"
+#include "imaged/catalog/lookup.h"
+#include "imaged/job/batch.h"
+
+typedef struct {
+    const char *top, *bottom; /* ids: the uppermost and the lowest layer of the run */
+    const char *merged;       /* id of the result, planned */
+    const char *trash;        /* id of the trash entry of what top's slot held, planned */
+    gboolean drop;            /* leave out what reads the same below, and zeros */
+    gboolean is_paced;        /* give way to others by the kernel's pressure figures */
+} Merge;
+
+/* Merge, and commit that together with more changes (taken over, may be NULL) as a step of the job.
+ * The caller has claimed "x:layers/DESKTOP" and "s:making/STORE"; the desktop itself is claimed here:
+ * for the whole time if top is its active layer, else for the moment of the switch.  Done already
+ * (before a stop) is done.  BUSY, NO_SPACE (says how much), CANCELLED. */
+gboolean merge_layers(Job *job, World *world, const Merge *merge, Changes *more, GError **error);
+
+/* What it will need. */
+gboolean merge_reckon(World *world, const Merge *merge, LayerMergeNeed *ret_need, GError **error);
+
+/* After a stop without its job (an old catalog was put back): slots of this store that hold the
+ * result of a merge which the catalog does not know, are taken for what they are. */
+gboolean merge_settle(World *world, Store *store, GError **error);
+
+/* Which of a desktop's own layers are in use by it or by its snapshots, directly or from above; the
+ * snapshot except (an id, or NULL) left aside.  A set of ids; free with g_hash_table_unref(). */
+GHashTable *merge_live_layers(Db *db, const char *desktop_id, const char *except);
+/* The one live layer that stands on layer_id, or NULL; *ret_n says how many there are. */
+char *merge_live_child(Db *db, GHashTable *live, const char *layer_id, guint *ret_n);
