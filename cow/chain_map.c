@@ -13,8 +13,7 @@
 #define LEAST_BUDGET (256ull << 10)
 
 struct ChainMap {
-    Layer **layers;
-    guint n_layers;
+    WindowChain chain; /* its array is ours */
     guint64 size;      /* guest bytes */
     guint64 budget;    /* bytes */
     guint max_extents; /* of one window */
@@ -108,8 +107,7 @@ static Window *build_next(ChainMap *map, guint64 key, guint64 offset, GError **e
     evict(map, WINDOW_OVERHEAD + (guint64)(map->max_extents + 1) * sizeof(MapExtent));
     g_mutex_unlock(&map->lock);
 
-    Window *w = window_build(map->layers, map->n_layers, start, limit, map->max_extents,
-                             &map->memory, error);
+    Window *w = window_build(&map->chain, start, limit, map->max_extents, &map->memory, error);
 
     g_mutex_lock(&map->lock);
     g_array_remove_index_fast(map->building, building_index(map, key));
@@ -153,8 +151,8 @@ ChainMap *chain_map_new(Layer *const *layers, guint n_layers, guint64 budget, GE
         return NULL;
     }
     ChainMap *map = g_new0(ChainMap, 1);
-    map->layers = g_memdup2(layers, n_layers * sizeof *layers);
-    map->n_layers = n_layers;
+    map->chain.layers = g_memdup2(layers, n_layers * sizeof *layers);
+    map->chain.n_layers = n_layers;
     map->size = layer_virtual_size(layers[n_layers - 1]);
     map->budget = MAX(budget ? budget : DEFAULT_BUDGET, LEAST_BUDGET);
     map->max_extents = map->budget / 16 / sizeof(MapExtent) - 1;
@@ -162,6 +160,16 @@ ChainMap *chain_map_new(Layer *const *layers, guint n_layers, guint64 budget, GE
     g_cond_init(&map->built);
     map->windows = g_ptr_array_new();
     map->building = g_array_new(FALSE, FALSE, sizeof(guint64));
+    return map;
+}
+
+ChainMap *chain_map_new_partial(Layer *const *layers, guint n_layers, guint64 budget,
+                                GError **error)
+{
+    ChainMap *map = chain_map_new(layers, n_layers, budget, error);
+
+    if (map)
+        map->chain.is_partial = TRUE;
     return map;
 }
 
@@ -175,7 +183,7 @@ void chain_map_free(ChainMap *map)
     g_array_unref(map->building);
     g_mutex_clear(&map->lock);
     g_cond_clear(&map->built);
-    g_free(map->layers);
+    g_free((gpointer)map->chain.layers);
     g_free(map);
 }
 
@@ -186,12 +194,12 @@ guint64 chain_map_size(const ChainMap *map)
 
 Layer *chain_map_layer(const ChainMap *map, guint index)
 {
-    return map->layers[index];
+    return map->chain.layers[index];
 }
 
 guint chain_map_n_layers(const ChainMap *map)
 {
-    return map->n_layers;
+    return map->chain.n_layers;
 }
 
 guint64 chain_map_memory(const ChainMap *map)

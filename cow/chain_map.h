@@ -19,7 +19,7 @@ typedef struct {
     guint64 host_offset; /* DATA, COMPRESSED */
     guint32 host_length; /* COMPRESSED */
     guint16 layer;       /* index in the chain; 0 for ZERO that no layer holds */
-    guint16 kind;        /* ExtentKind: ZERO, DATA or COMPRESSED, never UNALLOCATED */
+    guint16 kind;        /* ExtentKind: ZERO, DATA, COMPRESSED; UNALLOCATED if partial */
     guint64 skip;        /* COMPRESSED: guest bytes of the decoded cluster before start */
 } MapExtent;
 
@@ -30,6 +30,12 @@ typedef struct ChainMap ChainMap;
  * shorter than the chain reads as zeros beyond its end, and hides nothing that is longer above it.
  * INVALID if there are no layers or more than 65,535. */
 ChainMap *chain_map_new(Layer *const *layers, guint n_layers, guint64 budget, GError **error);
+
+/* The same for a run of layers that stands on others: what none of them holds is UNALLOCATED, so
+ * that it differs from zeros that hide what lies below.  Those include what is beyond the end of a
+ * shorter layer of the run, for a guest never reads through such an end. */
+ChainMap *chain_map_new_partial(Layer *const *layers, guint n_layers, guint64 budget,
+                                GError **error);
 void chain_map_free(ChainMap *map);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ChainMap, chain_map_free)
 

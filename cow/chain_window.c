@@ -63,11 +63,6 @@ guint window_index(const Window *w, guint64 offset)
 /* ---- What lies at one place ---- */
 
 typedef struct {
-    Layer *const *layers;
-    guint n_layers;
-} Chain;
-
-typedef struct {
     LayerExtents *extents; /* NULL until the layer is asked for the first time */
     Extent now;            /* what it said last */
     guint64 end;           /* up to here the layers above say "look below" */
@@ -147,8 +142,8 @@ static MapExtent resolved(const Layer *layer, guint index, const Extent *now, gu
 
 /* Decide the next piece at offset at: *level is the layer to ask first, and then the one that
  * decided. */
-static gboolean decide(const Chain *chain, Level *levels, guint *level, guint64 at, MapExtent *ret,
-                       GError **error)
+static gboolean decide(const WindowChain *chain, Level *levels, guint *level, guint64 at,
+                       MapExtent *ret, GError **error)
 {
     for (;;) {
         Level *l = &levels[*level];
@@ -167,7 +162,9 @@ static gboolean decide(const Chain *chain, Level *levels, guint *level, guint64 
         }
         guint64 end = MIN(l->end, l->now.start + l->now.length);
         if (*level == 0) {
-            *ret = (MapExtent){ .start = at, .length = end - at, .kind = EXTENT_ZERO };
+            *ret = (MapExtent){ .start = at,
+                                .length = end - at,
+                                .kind = chain->is_partial ? EXTENT_UNALLOCATED : EXTENT_ZERO };
             return TRUE;
         }
         levels[--*level].end = end;
@@ -177,7 +174,7 @@ static gboolean decide(const Chain *chain, Level *levels, guint *level, guint64 
 /* ---- The range of a window ---- */
 
 /* Bytes of tables that [from, to) needs, counted until they pass TABLE_LIMIT. */
-static guint64 table_bytes(const Chain *chain, guint64 from, guint64 to)
+static guint64 table_bytes(const WindowChain *chain, guint64 from, guint64 to)
 {
     guint64 sum = 0;
 
@@ -197,7 +194,7 @@ static guint64 table_bytes(const Chain *chain, guint64 from, guint64 to)
 }
 
 /* Where a window from start on should end, at most at limit: doubled until it costs too much. */
-static guint64 window_end(const Chain *chain, guint64 start, guint64 limit)
+static guint64 window_end(const WindowChain *chain, guint64 start, guint64 limit)
 {
     guint64 end = MIN(limit, (start / WINDOW_ALIGN + 1) * WINDOW_ALIGN);
     guint64 cost = table_bytes(chain, start, end);
@@ -213,21 +210,20 @@ static guint64 window_end(const Chain *chain, guint64 start, guint64 limit)
 
 /* ---- Building ---- */
 
-Window *window_build(Layer *const *layers, guint n_layers, guint64 start, guint64 limit,
-                     guint max_extents, gsize *memory, GError **error)
+Window *window_build(const WindowChain *chain, guint64 start, guint64 limit, guint max_extents,
+                     gsize *memory, GError **error)
 {
     g_autoptr(GArray) out = g_array_new(FALSE, FALSE, sizeof(MapExtent));
-    const Chain chain = { layers, n_layers };
-    Level *levels = g_new0(Level, n_layers);
-    guint top = n_layers - 1, level = top;
-    guint64 at = start, end = window_end(&chain, start, limit);
+    Level *levels = g_new0(Level, chain->n_layers);
+    guint top = chain->n_layers - 1, level = top;
+    guint64 at = start, end = window_end(chain, start, limit);
     gboolean ok = TRUE;
 
     levels[top].end = end;
     while (at < end && out->len <= max_extents) {
         MapExtent e;
 
-        ok = decide(&chain, levels, &level, at, &e, error);
+        ok = decide(chain, levels, &level, at, &e, error);
         if (!ok)
             break;
         append(out, &e);
@@ -235,7 +231,7 @@ Window *window_build(Layer *const *layers, guint n_layers, guint64 start, guint6
         while (level < top && at >= levels[level].end)
             level++;
     }
-    levels_free(levels, n_layers);
+    levels_free(levels, chain->n_layers);
     if (!ok)
         return NULL;
     /* The last one may still have grown, so a window that is cut ends before it. */

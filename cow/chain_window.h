@@ -19,11 +19,18 @@ typedef struct {
     MapExtent *extents; /* sorted, without a gap */
 } Window;
 
+/* What windows are built of. */
+typedef struct {
+    Layer *const *layers;
+    guint n_layers;
+    gboolean is_partial; /* what no layer holds stays UNALLOCATED */
+} WindowChain;
+
 /* Build the window at start, at most up to limit and with at most max_extents extents: its end says
  * how far it came.  memory is added to now and subtracted from with the last reference.  CORRUPT,
  * UNAVAILABLE. */
-Window *window_build(Layer *const *layers, guint n_layers, guint64 start, guint64 limit,
-                     guint max_extents, gsize *memory, GError **error);
+Window *window_build(const WindowChain *chain, guint64 start, guint64 limit, guint max_extents,
+                     gsize *memory, GError **error);
 
 Window *window_ref(Window *window);
 void window_unref(Window *window);

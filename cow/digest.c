@@ -24,6 +24,13 @@ gboolean digest_block_is_zero(const void *block)
     return TRUE;
 }
 
+gboolean digest_is_zero(const void *data, gsize len)
+{
+    const guint8 *bytes = data;
+
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
+}
+
 void digest_add_block(Digest *digest, guint64 number, const void *block)
 {
     if (digest_block_is_zero(block))

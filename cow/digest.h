@@ -24,6 +24,9 @@ void digest_add(Digest *digest, guint64 offset, const void *data, gsize len);
 /* TRUE if the 4 KiB at block are all zeros. */
 gboolean digest_block_is_zero(const void *block);
 
+/* TRUE if len bytes, at least one, are all zeros. */
+gboolean digest_is_zero(const void *data, gsize len);
+
 /* "0123...": caller frees. */
 char *digest_to_text(const Digest *digest);
 

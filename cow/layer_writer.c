@@ -20,27 +20,28 @@ struct LayerWriter {
     int fd;
     BlankSpec spec;
     char *backing_name, *identity;
-    guint64 cluster, sub;      /* bytes of a cluster, and of what one bit of its masks stands for */
+    guint64 cluster, sub; /* bytes of a cluster, and of what one bit of its masks stands for */
     guint64 virtual_size;
-    guint64 end;               /* guest offset up to which the stream has come */
+    guint64 end; /* guest offset up to which the stream has come */
 
-    guint8 *out;               /* clusters not yet written, for out_offset on; aligned */
+    guint8 *out; /* clusters not yet written, for out_offset on; aligned */
     gsize out_len;
     guint64 out_offset;
 
-    guint8 *now;               /* the cluster being put together */
-    guint64 now_index;         /* its number in the guest */
+    guint8 *now;                /* the cluster being put together */
+    guint64 now_index;          /* its number in the guest */
     guint32 now_data, now_zero; /* its subclusters: bit set = data, = explicit zeros */
     gboolean now_open;
 
-    guint8 *l2;                /* the current L2 table, in file byte order */
+    guint8 *l2; /* the current L2 table, in file byte order */
     guint64 l2_index;
     gboolean l2_used;
-    guint64 *l1;               /* in file byte order */
+    guint64 *l1; /* in file byte order */
     guint32 n_l1;
 
     guint64 data_bytes;
     Digest digest;
+    gboolean has_unseen; /* so the digest is not known */
 };
 
 LayerWriter *layer_writer_new(int fd, const BlankSpec *spec, GError **error)
@@ -142,6 +143,29 @@ static gboolean close_l2(LayerWriter *w, GError **error)
     return TRUE;
 }
 
+/* Make the L2 table of guest cluster index the current one. */
+static gboolean open_l2(LayerWriter *w, guint64 index, GError **error)
+{
+    if (w->l2_used && index / l2_span_clusters(w) != w->l2_index && !close_l2(w, error))
+        return FALSE;
+    w->l2_index = index / l2_span_clusters(w);
+    w->l2_used = TRUE;
+    return TRUE;
+}
+
+static void set_entry(LayerWriter *w, guint64 index, guint64 offset, guint32 data, guint32 zero)
+{
+    guint64 slot = index % l2_span_clusters(w), entry = offset ? offset | QCOW2_OFLAG_COPIED : 0;
+
+    if (w->spec.has_subclusters) {
+        put_be64(w->l2 + slot * 16, entry);
+        put_be64(w->l2 + slot * 16 + 8, ((guint64)zero << 32) | data);
+    } else {
+        put_be64(w->l2 + slot * 8, entry | (data ? 0 : QCOW2_OFLAG_ZERO));
+    }
+    w->data_bytes += (guint64)__builtin_popcount(data) * w->sub;
+}
+
 /* Drop subclusters of the current cluster that hold nothing but zeros. */
 static void find_zeros(LayerWriter *w)
 {
@@ -149,7 +173,7 @@ static void find_zeros(LayerWriter *w)
         const guint8 *piece = w->now + bit * w->sub;
         if (!(w->now_data & (1u << bit)))
             continue;
-        if (piece[0] == 0 && memcmp(piece, piece + 1, w->sub - 1) == 0) {
+        if (digest_is_zero(piece, w->sub)) {
             w->now_data &= ~(1u << bit);
             if (w->backing_name)
                 w->now_zero |= 1u << bit;
@@ -166,22 +190,10 @@ static gboolean close_cluster(LayerWriter *w, GError **error)
     w->now_open = FALSE;
     find_zeros(w);
     if (w->now_data || w->now_zero) {
-        guint64 l2_index = w->now_index / l2_span_clusters(w);
-        guint64 slot = w->now_index % l2_span_clusters(w);
-        if (w->l2_used && l2_index != w->l2_index && !close_l2(w, error))
+        if (!open_l2(w, w->now_index, error) ||
+            (w->now_data && !(offset = append(w, w->now, w->cluster, error))))
             return FALSE;
-        w->l2_index = l2_index;
-        w->l2_used = TRUE;
-        if (w->now_data && !(offset = append(w, w->now, w->cluster, error)))
-            return FALSE;
-        guint64 entry = offset ? offset | QCOW2_OFLAG_COPIED : 0;
-        if (w->spec.has_subclusters) {
-            put_be64(w->l2 + slot * 16, entry);
-            put_be64(w->l2 + slot * 16 + 8, ((guint64)w->now_zero << 32) | w->now_data);
-        } else {
-            put_be64(w->l2 + slot * 8, entry | (w->now_data ? 0 : QCOW2_OFLAG_ZERO));
-        }
-        w->data_bytes += (guint64)__builtin_popcount(w->now_data) * w->sub;
+        set_entry(w, w->now_index, offset, w->now_data, w->now_zero);
     }
     memset(w->now, 0, w->cluster);
     w->now_data = w->now_zero = 0;
@@ -202,14 +214,6 @@ static gboolean open_cluster(LayerWriter *w, guint64 offset, GError **error)
     return TRUE;
 }
 
-/* The mask of the subclusters that [at, at + len) of a cluster touches. */
-static guint32 mask_of(const LayerWriter *w, guint64 at, guint64 len)
-{
-    guint first = (guint)(at / w->sub), last = (guint)((at + len - 1) / w->sub);
-
-    return (guint32)((2ull << last) - (1ull << first));
-}
-
 static gboolean put(LayerWriter *w, guint64 offset, const guint8 *data, guint64 len, GError **error)
 {
     if (offset < w->end || offset % 512 || len % 512 || offset > w->virtual_size ||
@@ -225,10 +229,10 @@ static gboolean put(LayerWriter *w, guint64 offset, const guint8 *data, guint64 
             return FALSE;
         if (data) {
             memcpy(w->now + at, data, piece);
-            w->now_data |= mask_of(w, at, piece);
+            w->now_data |= qcow2_sub_mask(w->sub, at, piece);
             data += piece;
         } else {
-            w->now_zero |= mask_of(w, at, piece) & ~w->now_data;
+            w->now_zero |= qcow2_sub_mask(w->sub, at, piece) & ~w->now_data;
         }
         offset += piece;
         len -= piece;
@@ -245,6 +249,46 @@ gboolean layer_writer_data(LayerWriter *w, guint64 offset, const void *data, gui
 gboolean layer_writer_zero(LayerWriter *w, guint64 offset, guint64 len, GError **error)
 {
     return w->backing_name ? put(w, offset, NULL, len, error) : TRUE;
+}
+
+/* ---- Clusters whose bytes the caller brings ---- */
+
+gboolean layer_writer_reserve(LayerWriter *w, guint64 n_clusters, guint64 *ret_offset,
+                              GError **error)
+{
+    if (!close_cluster(w, error) || !flush_out(w, error))
+        return FALSE;
+    *ret_offset = w->out_offset;
+    w->out_offset += n_clusters * w->cluster;
+    return TRUE;
+}
+
+gboolean layer_writer_place(LayerWriter *w, guint64 index, guint64 offset, guint32 data,
+                            guint32 zero, GError **error)
+{
+    guint64 start = index * w->cluster;
+
+    if (start < w->end || start >= w->virtual_size || !(data | zero) || (data & zero) ||
+        !data != !offset) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "a cluster at %" G_GUINT64_FORMAT " does not fit the layer", start);
+        return FALSE;
+    }
+    w->end = MIN(start + w->cluster, w->virtual_size);
+    if (!close_cluster(w, error) || !open_l2(w, index, error))
+        return FALSE;
+    set_entry(w, index, offset, data, zero);
+    return TRUE;
+}
+
+void layer_writer_seen(LayerWriter *w, guint64 offset, const void *data, guint64 len)
+{
+    digest_add(&w->digest, offset, data, len);
+}
+
+void layer_writer_unseen(LayerWriter *w)
+{
+    w->has_unseen = TRUE;
 }
 
 /* Refcount table and blocks for a file that ends behind them; returns TRUE and their place. */
@@ -312,7 +356,7 @@ gboolean layer_writer_finish(LayerWriter *w, LayerSummary *ret, GError **error)
         !durable_sync(w->fd, error))
         return FALSE;
     g_autofree char *digest = digest_to_text(&w->digest);
-    g_strlcpy(ret->digest, digest, sizeof ret->digest);
+    g_strlcpy(ret->digest, w->has_unseen ? "" : digest, sizeof ret->digest);
     ret->data_bytes = w->data_bytes;
     ret->file_length = w->out_offset;
     return TRUE;

@@ -13,7 +13,7 @@
 typedef struct LayerWriter LayerWriter;
 
 typedef struct {
-    char digest[33];     /* of the whole file, see digest.h */
+    char digest[33];     /* of the whole file, see digest.h; "" if not all of it was seen */
     guint64 data_bytes;  /* guest data at the precision of the format */
     guint64 file_length; /* bytes */
 } LayerSummary;
@@ -28,6 +28,22 @@ gboolean layer_writer_data(LayerWriter *writer, guint64 offset, const void *data
 
 /* This range reads as zeros; needed only where something lies below. */
 gboolean layer_writer_zero(LayerWriter *writer, guint64 offset, guint64 len, GError **error);
+
+/* For those who bring bytes into the file themselves, by any means (layer_merge.c): the place of
+ * n_clusters in a row, aligned to clusters.  What is not written there reads as zeros. */
+gboolean layer_writer_reserve(LayerWriter *writer, guint64 n_clusters, guint64 *ret_offset,
+                              GError **error);
+
+/* Guest cluster index lies at offset, of a reservation (0 if data is 0): data and zero say which of
+ * its subclusters are data and which are explicit zeros (bit 0 alone without subclusters).
+ * Ascending, as all of the stream. */
+gboolean layer_writer_place(LayerWriter *writer, guint64 index, guint64 offset, guint32 data,
+                            guint32 zero, GError **error);
+
+/* What the caller wrote, in whole blocks of 4 KiB, each once: for the digest.  Or that it has not
+ * seen all of it: the digest will be empty. */
+void layer_writer_seen(LayerWriter *writer, guint64 offset, const void *data, guint64 len);
+void layer_writer_unseen(LayerWriter *writer);
 
 /* Write the tables and the header, and make all of it durable. */
 gboolean layer_writer_finish(LayerWriter *writer, LayerSummary *ret_summary, GError **error);

@@ -101,6 +101,14 @@ static inline guint64 qcow2_l2_span(const Qcow2Header *h)
     return qcow2_n_l2(h) << h->cluster_bits;
 }
 
+/* The mask of the subclusters of sub bytes that [at, at + len) of a cluster touches. */
+static inline guint32 qcow2_sub_mask(guint64 sub, guint64 at, guint64 len)
+{
+    guint first = (guint)(at / sub), last = (guint)((at + len - 1) / sub);
+
+    return (guint32)((2ull << last) - (1ull << first));
+}
+
 /* The place of a compressed cluster: host offset and the upper bound of its length. */
 static inline void qcow2_compressed_place(const Qcow2Header *h, guint64 entry, guint64 *ret_offset,
                                           guint64 *ret_length)

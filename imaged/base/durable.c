@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -105,6 +107,28 @@ static gboolean finish(int result, const char *what, const char *name, GError **
         return TRUE;
     imaged_error_set_errno(error, errno, "cannot %s '%s'", what, name);
     return FALSE;
+}
+
+gboolean durable_clone_range(int fd, guint64 offset, int from, guint64 from_offset, guint64 len,
+                             GError **error)
+{
+    struct file_clone_range range = {
+        .src_fd = from, .src_offset = from_offset, .src_length = len, .dest_offset = offset
+    };
+
+    if (fault_failed("share", "file", error))
+        return FALSE;
+    while (ioctl(fd, FICLONERANGE, &range) < 0) {
+        if (errno == EINTR)
+            continue;
+        if (errno == EOPNOTSUPP || errno == EXDEV || errno == EINVAL || errno == ENOTTY)
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED, "cannot share blocks: %s",
+                        g_strerror(errno));
+        else
+            imaged_error_set_errno(error, errno, "cannot share blocks");
+        return FALSE;
+    }
+    return TRUE;
 }
 
 gboolean durable_truncate(int fd, guint64 length, GError **error)

@@ -18,6 +18,11 @@ int durable_create(int dirfd, const char *name, int flags, mode_t mode, GError *
 /* Write all of data at offset. */
 gboolean durable_write(int fd, const void *data, gsize len, guint64 offset, GError **error);
 
+/* Share len bytes of another file of the same file system (FICLONERANGE).  UNSUPPORTED if these two
+ * places can't share: the file system, alignment; nothing was changed then. */
+gboolean durable_clone_range(int fd, guint64 offset, int from, guint64 from_offset, guint64 len,
+                             GError **error);
+
 /* Set the file's length; new bytes read as zeros. */
 gboolean durable_truncate(int fd, guint64 length, GError **error);
 

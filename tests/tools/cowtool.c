@@ -14,6 +14,8 @@
 #include "cow/chain_reader.h"
 #include "cow/coverage.h"
 #include "cow/layer_check.h"
+#include "cow/layer_merge.h"
+#include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 
 #define COPY_BYTES (2u << 20)
@@ -31,6 +33,7 @@ static const char help[] =
     "  check FILE           consistency: errors=N leaks=N and what was found;\n"
     "                       exit 0 clean, 2 errors, 3 leaks only\n"
     "  header FILE          the header's fields\n"
+    "  merge OUT FILE...    make a new layer OUT of all but the first --below of the chain\n"
     "  randread FILE...     time random reads and print reads per second\n"
     "\n"
     "Options:\n"
@@ -40,12 +43,20 @@ static const char help[] =
     "  --threads N          randread: readers side by side, each with its N-th part (default 1)\n"
     "  --budget BYTES       cat, map, randread: memory of the map (default 64 MiB)\n"
     "  --cache BYTES        cat, randread: memory of decoded clusters (default 16 MiB)\n"
+    "  --below N            merge: so many layers lie below the run (default 0)\n"
+    "  --backing NAME       merge: the backing file's name in OUT\n"
+    "  --cluster-bits N     merge: of OUT (default 17)\n"
+    "  --no-subclusters     merge: OUT has none\n"
+    "  --drop-equal, --drop-zeros, --reflink\n"
+    "                       merge: leave out what reads the same below; find zeros; share blocks\n"
     "  --help               this text\n"
     "\n"
     "Exit: 0 done, 1 failed, 64 usage (check: see above).\n";
 
 static gint64 opt_count = 10000, opt_size = 4096, opt_seed = 1, opt_threads = 1, opt_budget,
-              opt_cache;
+              opt_cache, opt_below, opt_cluster_bits = BLANK_DEFAULT_CLUSTER_BITS;
+static char *opt_backing;
+static gboolean opt_plain, opt_drop_equal, opt_drop_zeros, opt_reflink;
 
 typedef struct {
     guint n;
@@ -246,6 +257,50 @@ static int cmd_header(char **paths, GError **error)
     return 0;
 }
 
+/* ---- merge ---- */
+
+static int cmd_merge(char **paths, GError **error)
+{
+    g_auto(Chain) c = { 0 };
+    LayerMergeNeed need;
+    LayerSummary sum;
+
+    if (!chain_open(&c, paths + 1, error))
+        return 1;
+    if (opt_below >= c.n) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "no layer is left to merge");
+        return 1;
+    }
+    auto_fd to = durable_create(AT_FDCWD, paths[0], O_DIRECT, 0660, error);
+    if (to < 0)
+        return 1;
+    BlankSpec spec = { layer_virtual_size(c.layers[c.n - 1]), (guint32)opt_cluster_bits, !opt_plain,
+                       opt_backing, NULL };
+    LayerMerge merge = { .run = c.layers + opt_below,
+                         .n_run = c.n - (guint)opt_below,
+                         .below = c.layers,
+                         .n_below = (guint)opt_below,
+                         .drop_equal = opt_drop_equal,
+                         .drop_zeros = opt_drop_zeros,
+                         .can_reflink = opt_reflink,
+                         .to = to,
+                         .spec = &spec };
+    gint64 start = g_get_monotonic_time();
+    if (!layer_merge_reckon(&merge, &need, error))
+        return 1;
+    gint64 reckoned = g_get_monotonic_time();
+    if (!layer_merge(&merge, &sum, error))
+        return 1;
+    printf("data_bytes=%" G_GUINT64_FORMAT "\nfile_length=%" G_GUINT64_FORMAT "\ndigest=%s\n",
+           sum.data_bytes, sum.file_length, sum.digest);
+    printf("need_data=%" G_GUINT64_FORMAT "\nneed_file=%" G_GUINT64_FORMAT
+           "\nneed_new=%" G_GUINT64_FORMAT "\n",
+           need.data_bytes, need.file_bytes, need.new_bytes);
+    printf("reckon_ms=%.1f\nmerge_ms=%.1f\n", (double)(reckoned - start) / 1000.0,
+           (double)(g_get_monotonic_time() - reckoned) / 1000.0);
+    return 0;
+}
+
 /* ---- randread ---- */
 
 typedef struct {
@@ -325,6 +380,7 @@ static const struct {
     { "cat", 1, G_MAXUINT16, cmd_cat },     { "map", 1, G_MAXUINT16, cmd_map },
     { "count", 1, G_MAXUINT16, cmd_count }, { "check", 1, 1, cmd_check },
     { "header", 1, 1, cmd_header },         { "randread", 1, G_MAXUINT16, cmd_randread },
+    { "merge", 2, G_MAXUINT16, cmd_merge },
 };
 
 static gboolean parse_options(int *argc, char ***argv, GError **error)
@@ -336,6 +392,13 @@ static gboolean parse_options(int *argc, char ***argv, GError **error)
         { "threads", 0, 0, G_OPTION_ARG_INT64, &opt_threads, NULL, NULL },
         { "budget", 0, 0, G_OPTION_ARG_INT64, &opt_budget, NULL, NULL },
         { "cache", 0, 0, G_OPTION_ARG_INT64, &opt_cache, NULL, NULL },
+        { "below", 0, 0, G_OPTION_ARG_INT64, &opt_below, NULL, NULL },
+        { "backing", 0, 0, G_OPTION_ARG_STRING, &opt_backing, NULL, NULL },
+        { "cluster-bits", 0, 0, G_OPTION_ARG_INT64, &opt_cluster_bits, NULL, NULL },
+        { "no-subclusters", 0, 0, G_OPTION_ARG_NONE, &opt_plain, NULL, NULL },
+        { "drop-equal", 0, 0, G_OPTION_ARG_NONE, &opt_drop_equal, NULL, NULL },
+        { "drop-zeros", 0, 0, G_OPTION_ARG_NONE, &opt_drop_zeros, NULL, NULL },
+        { "reflink", 0, 0, G_OPTION_ARG_NONE, &opt_reflink, NULL, NULL },
         { NULL },
     };
     GOptionContext *context = g_option_context_new(NULL);
@@ -344,8 +407,10 @@ static gboolean parse_options(int *argc, char ***argv, GError **error)
     g_option_context_set_help_enabled(context, FALSE);
     gboolean ok = g_option_context_parse(context, argc, argv, error);
     g_option_context_free(context);
-    if (ok && (opt_count < 1 || opt_count > G_MAXINT32 || opt_size < 1 || opt_size > 1 << 30 ||
-               opt_threads < 1 || opt_threads > 256 || opt_budget < 0 || opt_cache < 0)) {
+    if (ok &&
+        (opt_count < 1 || opt_count > G_MAXINT32 || opt_size < 1 || opt_size > 1 << 30 ||
+         opt_threads < 1 || opt_threads > 256 || opt_budget < 0 || opt_cache < 0 || opt_below < 0 ||
+         opt_below > G_MAXUINT16 || opt_cluster_bits < 0 || opt_cluster_bits > 63)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "an option is out of range");
         return FALSE;
     }
