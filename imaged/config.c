@@ -72,6 +72,8 @@ static const struct {
     { "image_group", parse_text, G_STRUCT_OFFSET(Config, settings.image_group) },
     { "layer_format", parse_format, G_STRUCT_OFFSET(Config, settings.layer_format) },
     { "trash_keep", parse_duration, G_STRUCT_OFFSET(Config, settings.trash_keep_ms) },
+    { "merged_keep", parse_duration, G_STRUCT_OFFSET(Config, settings.merged_keep_ms) },
+    { "max_chain_depth", parse_number, G_STRUCT_OFFSET(Config, settings.max_chain_depth) },
     { "low_space_bytes", parse_size, G_STRUCT_OFFSET(Config, settings.low_space_bytes) },
     { "low_space_percent", parse_number, G_STRUCT_OFFSET(Config, settings.low_space_percent) },
     { "empty_trash_when_low", parse_choice, G_STRUCT_OFFSET(Config, settings.empty_when_low) },
@@ -128,7 +130,8 @@ static void set_defaults(Config *config)
 {
     *config = (Config){ .state_dir = g_strdup("/var/lib/imaged"), .interactive_workers = 4,
                         .bulk_workers = 2 };
-    config->settings = (Settings){ .trash_keep_ms = 7 * 86400000ll, .low_space_bytes = 10 * GIB,
+    config->settings = (Settings){ .trash_keep_ms = 7 * 86400000ll, .merged_keep_ms = 86400000ll,
+                                   .max_chain_depth = 8, .low_space_bytes = 10 * GIB,
                                    .low_space_percent = 5, .backup_interval_ms = 3600000,
                                    .data_check_interval_ms = 30 * 86400000ll };
 }

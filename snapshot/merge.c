@@ -21,16 +21,16 @@ typedef struct {
     Job *job;
     World *world;
     const Merge *m;
-    LookupRows chain;     /* the base first; ends with top */
-    guint bottom;         /* index of the run's lowest layer */
-    GPtrArray *layers;    /* the chain, opened */
+    LookupRows chain;  /* the base first; ends with top */
+    guint bottom;      /* index of the run's lowest layer */
+    GPtrArray *layers; /* the chain, opened */
     Store *store;
-    LayerRow *top;        /* in chain */
+    LayerRow *top; /* in chain */
     DesktopRow desktop;
-    Id former;            /* the name in trash/ of what the slot held */
+    Id former; /* the name in trash/ of what the slot held */
     ImageLock lock;
-    json_t *claimed;      /* the desktop, once it is */
-    char checksum[33];    /* of the result, or empty */
+    json_t *claimed;   /* the desktop, once it is */
+    char checksum[33]; /* of the result, or empty */
     Pace pace;
 } Work;
 
@@ -113,10 +113,14 @@ static void show_progress(guint64 done, guint64 total, gpointer data)
 
 static char *make_identity(const Work *w, const LayerRow *below)
 {
-    Identity identity = { .id = (char *)w->m->merged, .parent = below ? below->id : NULL,
-                          .owner_kind = "desktop", .owner_id = w->desktop.id,
-                          .owner_name = w->desktop.name, .generation = w->top->generation,
-                          .created_at = units_now_ms(), .slot = w->top->slot };
+    Identity identity = { .id = (char *)w->m->merged,
+                          .parent = below ? below->id : NULL,
+                          .owner_kind = "desktop",
+                          .owner_id = w->desktop.id,
+                          .owner_name = w->desktop.name,
+                          .generation = w->top->generation,
+                          .created_at = units_now_ms(),
+                          .slot = w->top->slot };
 
     return identity_to_json(&identity);
 }
@@ -133,9 +137,15 @@ static gboolean describe(Work *w, LayerMerge *ret, BlankSpec *spec, GError **err
     store_geometry(w->store, &spec->cluster_bits, &spec->has_subclusters);
     if (below)
         spec->backing_name = g_strdup_printf("../layers/%s", below->slot);
-    *ret = (LayerMerge){ .run = all + w->bottom, .n_run = w->layers->len - w->bottom, .below = all,
-                         .n_below = w->bottom, .drop_equal = w->m->drop, .drop_zeros = w->m->drop,
-                         .can_reflink = w->store->features.has_reflink, .to = -1, .spec = spec };
+    *ret = (LayerMerge){ .run = all + w->bottom,
+                         .n_run = w->layers->len - w->bottom,
+                         .below = all,
+                         .n_below = w->bottom,
+                         .drop_equal = w->m->drop,
+                         .drop_zeros = w->m->drop,
+                         .can_reflink = w->store->features.has_reflink,
+                         .to = -1,
+                         .spec = spec };
     return TRUE;
 }
 
@@ -237,11 +247,17 @@ static void put_slot(const Work *w, Db *db, Changes *changes)
     merged.parent_id = below ? below->id : NULL;
     merged.checksum = !is_active && *w->checksum ? (char *)w->checksum : NULL;
     merged.created_at = now;
-    TrashRow trash = { .id = (char *)w->m->trash, .kind = "layer", .reason = "merged",
-                       .name = w->desktop.name, .desktop_id = w->desktop.id,
-                       .version_id = w->desktop.version_id, .layer_id = w->top->id,
-                       .store_id = w->top->store_id, .generation = w->top->generation,
-                       .disk_bytes = run_bytes(w), .trashed_at = now,
+    TrashRow trash = { .id = (char *)w->m->trash,
+                       .kind = "layer",
+                       .reason = "merged",
+                       .name = w->desktop.name,
+                       .desktop_id = w->desktop.id,
+                       .version_id = w->desktop.version_id,
+                       .layer_id = w->top->id,
+                       .store_id = w->top->store_id,
+                       .generation = w->top->generation,
+                       .disk_bytes = run_bytes(w),
+                       .trashed_at = now,
                        .expires_at = now + w->world->settings.merged_keep_ms,
                        .slot = w->top->slot };
     changes_put(changes, ROW_LAYER, &former, former.store_id); /* its slot is free then */
@@ -328,4 +344,94 @@ gboolean merge_reckon(World *world, const Merge *m, LayerMergeNeed *ret, GError 
     g_autofree char *backing = (char *)spec.backing_name;
 
     return ok && layer_merge_reckon(&merge, ret, error);
+}
+
+/* ---- merges that a stop left switched, and whose job is lost ---- */
+
+typedef struct {
+    World *world;
+    Store *store;
+} Settle;
+
+/* The identity in a file of the store.  Caller clears. */
+static gboolean read_identity(Store *store, StorePlace place, const char *slot, Identity *ret)
+{
+    int fd = store->ops->open(store, place, slot, NULL, NULL);
+    g_autoptr(Layer) layer = fd >= 0 ? layer_open_fd(fd, slot, NULL) : NULL;
+
+    return layer && layer_header(layer)->identity &&
+           identity_parse(layer_header(layer)->identity, ret, NULL);
+}
+
+/* The lowest layer of the run that merged took in, by the parent that it names. */
+static const char *find_bottom(const LookupRows *chain, const Identity *merged)
+{
+    for (guint i = 0; i < chain->rows->len; i++) {
+        const LayerRow *row = chain->rows->pdata[i];
+        if (g_strcmp0(row->parent_id, merged->parent) == 0)
+            return row->id;
+    }
+    return NULL;
+}
+
+static gboolean settle_facts(Settle *s, const LayerRow *top, const Identity *merged, GError **error)
+{
+    g_auto(LookupRows) chain = { 0 };
+    Id trash = id_derive("settled", merged->id, "");
+    gboolean is_done;
+    Db *db = catalog_read_begin(s->world->catalog);
+    gboolean ok = chain_rows(db, top->id, &chain, error);
+    const char *bottom = ok ? find_bottom(&chain, merged) : NULL;
+    Merge m = { .top = top->id, .bottom = bottom, .merged = merged->id, .trash = trash.s };
+    g_auto(Work) w = { .world = s->world, .m = &m, .lock = IMAGE_LOCK_INIT };
+
+    catalog_read_end(s->world->catalog, db);
+    if (!ok || !bottom)
+        return ok; /* the check reports it */
+    Changes *changes = changes_new();
+    if (load(&w, &is_done, error) && !is_done && put_facts(&w, changes, error)) {
+        changes_event(changes, "desktop.shorten", "warning", w.desktop.name, NULL,
+                      "a merge of its layers was finished after a stop");
+        return catalog_commit(s->world->catalog, changes, error);
+    }
+    changes_free(changes);
+    return is_done;
+}
+
+/* A file in trash/ that nobody knows, whose layer is said to be in a slot that holds a merge. */
+static gboolean settle_one(const char *name, const StoreStat *stat, gpointer user, GError **error)
+{
+    Settle *s = user;
+    g_auto(Identity) former = { 0 };
+    g_auto(Identity) merged = { 0 };
+    g_auto(LayerRow) row = { 0 };
+    Db *db = catalog_read_begin(s->world->catalog);
+    gboolean is_known = lookup_slot(db, s->store->id, name, &row, NULL);
+    gboolean is_former =
+        !is_known && id_is_valid(name) && read_identity(s->store, STORE_TRASH, name, &former) &&
+        lookup_layer(db, former.id, &row, NULL) && g_str_equal(row.owner_kind, "desktop");
+
+    catalog_read_end(s->world->catalog, db);
+    if (!is_former || !read_identity(s->store, STORE_LAYERS, row.slot, &merged))
+        return TRUE;
+    Id expected = id_derive("former", merged.id, "");
+    if (g_str_equal(merged.id, former.id) || !g_str_equal(expected.s, name) ||
+        g_strcmp0(merged.slot, row.slot) != 0)
+        return TRUE;
+    json_t *keys = json_array();
+    gboolean ok = TRUE;
+    claims_add(keys, 'x', "layers", row.owner_id);
+    if (claims_take(s->world->claims, keys, "store.sweep", NULL)) {
+        ok = settle_facts(s, &row, &merged, error);
+        claims_release(s->world->claims, keys);
+    }
+    json_decref(keys);
+    return ok;
+}
+
+gboolean merge_settle(World *world, Store *store, GError **error)
+{
+    Settle s = { world, store };
+
+    return store->ops->list(store, STORE_TRASH, settle_one, &s, error);
 }

@@ -28,9 +28,3 @@ gboolean merge_reckon(World *world, const Merge *merge, LayerMergeNeed *ret_need
 /* After a stop without its job (an old catalog was put back): slots of this store that hold the
  * result of a merge which the catalog does not know, are taken for what they are. */
 gboolean merge_settle(World *world, Store *store, GError **error);
-
-/* Which of a desktop's own layers are in use by it or by its snapshots, directly or from above; the
- * snapshot except (an id, or NULL) left aside.  A set of ids; free with g_hash_table_unref(). */
-GHashTable *merge_live_layers(Db *db, const char *desktop_id, const char *except);
-/* The one live layer that stands on layer_id, or NULL; *ret_n says how many there are. */
-char *merge_live_child(Db *db, GHashTable *live, const char *layer_id, guint *ret_n);

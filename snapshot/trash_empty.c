@@ -66,7 +66,8 @@ static void reclaim_layer(Changes *changes, const LayerRow *layer)
     changes_put(changes, ROW_LAYER, &changed, layer->store_id);
 }
 
-/* Give up a version: its layers, and its template with the last of its versions. */
+/* Give up a version: its layers, and its template with the last of its versions.  A desktop that
+ * was flattened may still name the version: then its row stays, in the trash. */
 static gboolean purge_version(Db *db, Changes *changes, const TrashRow *entry, GError **error)
 {
     g_auto(VersionRow) version = { 0 };
@@ -78,9 +79,13 @@ static gboolean purge_version(Db *db, Changes *changes, const TrashRow *entry, G
         return FALSE;
     gboolean is_last = lookup_int(db, "SELECT count(*) FROM version WHERE template_id = ?1", "t",
                                   version.template_id) == 1;
+    gboolean is_named = lookup_int(db, "SELECT EXISTS (SELECT 1 FROM desktop WHERE"
+                                       " version_id = ?1)", "t", version.id);
     for (guint i = 0; i < layers.rows->len; i++) {
         const LayerRow *layer = layers.rows->pdata[i];
         reclaim_layer(changes, layer);
+        if (is_named)
+            continue;
         changes_delete(changes, ROW_VERSION, version.id, layer->store_id);
         if (is_last)
             changes_delete(changes, ROW_TEMPLATE, version.template_id, layer->store_id);
@@ -88,56 +93,80 @@ static gboolean purge_version(Db *db, Changes *changes, const TrashRow *entry, G
     return TRUE;
 }
 
-/* What keeps an entry from going: something that stands on its layers. */
+/* What keeps an entry from going: something that stands on its layers.  A snapshot's entry is only
+ * a name: its layer goes when nothing needs it (drop_unneeded). */
 static gboolean is_stood_on(Db *db, const TrashRow *entry)
 {
+    if (g_str_equal(entry->kind, "snapshot") || g_str_equal(entry->kind, "desktop"))
+        return FALSE;
     return g_str_equal(entry->kind, "template_version")
-               ? lookup_int(
-                     db,
-                     "SELECT EXISTS (SELECT 1 FROM layer c JOIN layer l ON c.parent_id = l.id"
-                     " WHERE l.owner_id = ?1) OR EXISTS (SELECT 1 FROM desktop WHERE"
-                     " version_id = ?1) OR EXISTS (SELECT 1 FROM trash WHERE version_id = ?1"
-                     " AND kind <> 'template_version')",
-                     "t", entry->version_id)
+               ? lookup_int(db,
+                            "SELECT EXISTS (SELECT 1 FROM layer c JOIN layer l ON"
+                            " c.parent_id = l.id WHERE l.owner_id = ?1)",
+                            "t", entry->version_id)
                : lookup_int(db, "SELECT EXISTS (SELECT 1 FROM layer WHERE parent_id = ?1)", "t",
                             entry->layer_id);
 }
 
-/* Purge one entry, with the former disks of a desktop that goes. */
-static gboolean purge(Db *db, Changes *changes, const TrashRow *entry, GError **error)
+/* All rows of a kind that belong to a desktop go with it. */
+static gboolean delete_rows(Db *db, Changes *changes, RowKind kind, const char *sql,
+                            const char *desktop_id, GError **error)
+{
+    g_auto(LookupRows) rows = { 0 };
+
+    if (!lookup_rows(db, kind, &rows, error, sql, "t", desktop_id))
+        return FALSE;
+    for (guint i = 0; i < rows.rows->len; i++) {
+        gconstpointer row = rows.rows->pdata[i];
+        changes_delete(changes, kind, row_id(row),
+                       kind == ROW_TRASH ? ((const TrashRow *)row)->store_id
+                                         : ((const SnapshotRow *)row)->store_id);
+    }
+    return TRUE;
+}
+
+/* A desktop goes with all its layers, former disks and snapshots. */
+static gboolean purge_desktop(Db *db, Changes *changes, const TrashRow *entry, GError **error)
 {
     g_auto(LookupRows) layers = { 0 };
-    g_auto(LookupRows) others = { 0 };
-    gboolean is_desktop = g_str_equal(entry->kind, "desktop");
 
-    if (g_str_equal(entry->kind, "template_version")) {
-        if (!purge_version(db, changes, entry, error))
-            return FALSE;
-    } else if (!is_desktop &&
-               !lookup_rows(db, ROW_LAYER, &layers, error, "SELECT * FROM layer WHERE id = ?1", "t",
-                            entry->layer_id)) {
+    if (!lookup_rows(db, ROW_LAYER, &layers, error,
+                     "SELECT * FROM layer WHERE owner_kind = 'desktop' AND owner_id = ?1", "t",
+                     entry->desktop_id) ||
+        !delete_rows(db, changes, ROW_TRASH, "SELECT * FROM trash WHERE desktop_id = ?1",
+                     entry->desktop_id, error) ||
+        !delete_rows(db, changes, ROW_SNAPSHOT, "SELECT * FROM snapshot WHERE desktop_id = ?1",
+                     entry->desktop_id, error))
         return FALSE;
-    }
-    if (is_desktop &&
-        (!lookup_rows(db, ROW_TRASH, &others, error,
-                      "SELECT * FROM trash WHERE desktop_id = ?1 AND kind = 'disk'", "t",
-                      entry->desktop_id) ||
-         !lookup_rows(
-             db, ROW_LAYER, &layers, error,
-             "SELECT l.* FROM layer l WHERE l.id = ?2 OR l.id IN (SELECT layer_id FROM trash"
-             " WHERE desktop_id = ?1 AND kind = 'disk')",
-             "tt", entry->desktop_id, entry->layer_id)))
-        return FALSE;
-    for (guint i = 0; layers.rows && i < layers.rows->len; i++)
+    for (guint i = 0; i < layers.rows->len; i++)
         reclaim_layer(changes, layers.rows->pdata[i]);
-    for (guint i = 0; others.rows && i < others.rows->len; i++) {
-        const TrashRow *row = others.rows->pdata[i];
-        changes_delete(changes, ROW_TRASH, row->id, row->store_id);
-    }
-    if (is_desktop)
-        changes_delete(changes, ROW_DESKTOP, entry->desktop_id, entry->store_id);
-    changes_delete(changes, ROW_TRASH, entry->id, entry->store_id);
+    changes_delete(changes, ROW_DESKTOP, entry->desktop_id, entry->store_id);
     return TRUE;
+}
+
+static gboolean purge(Db *db, Changes *changes, const TrashRow *entry, GError **error)
+{
+    g_auto(LayerRow) layer = { 0 };
+    gboolean ok = TRUE;
+
+    if (g_str_equal(entry->kind, "template_version"))
+        ok = purge_version(db, changes, entry, error);
+    else if (g_str_equal(entry->kind, "desktop"))
+        return purge_desktop(db, changes, entry, error);
+    else if (g_str_equal(entry->kind, "snapshot"))
+        changes_delete(changes, ROW_SNAPSHOT, entry->snapshot_id, entry->store_id);
+    else if ((ok = lookup_layer(db, entry->layer_id, &layer, error)))
+        reclaim_layer(changes, &layer);
+    changes_delete(changes, ROW_TRASH, entry->id, entry->store_id);
+    return ok;
+}
+
+/* While an archive or an export reads a desktop's layers, none of them may go. */
+static gboolean is_being_read(World *world, const char *desktop_id)
+{
+    g_autofree char *thing = g_strconcat("layers/", desktop_id, NULL);
+
+    return claims_has(world->claims, thing);
 }
 
 /* Purge what can go of the plan's entries; *ret_n says how many went. */
@@ -155,7 +184,8 @@ static gboolean purge_some(Job *job, World *world, guint *ret_n, GError **error)
         g_auto(TrashRow) entry = { 0 };
         const char *id = json_string_value(json_object_get(item, "id"));
         if (!ok || n >= PURGE_CHUNK || !lookup_trash(db, id, &entry, NULL) ||
-            is_stood_on(db, &entry))
+            is_stood_on(db, &entry) ||
+            (entry.desktop_id && is_being_read(world, entry.desktop_id)))
             continue;
         /* The store's journal must be there; what is on an offline store waits. */
         g_autoptr(Store) store = store_set_get(world->stores, entry.store_id, NULL);
@@ -175,6 +205,16 @@ typedef struct {
     Job *job;
     guint64 freed, small;
 } Reclaimed;
+
+/* Has QEMU it open still?  A guest may read a layer that was merged under it. */
+static gboolean is_open(Store *store, const char *slot)
+{
+    g_auto(ImageLock) lock = IMAGE_LOCK_INIT;
+    g_autoptr(GError) error = NULL;
+
+    return !store_lock_layer(store, slot, &lock, &error) &&
+           g_error_matches(error, IMAGED_ERROR, IMAGED_ERROR_BUSY);
+}
 
 /* Shrink and unlink one layer's file, wherever it lies. */
 static gboolean reclaim_file(Reclaimed *sum, Store *store, const char *slot, GError **error)
@@ -221,6 +261,39 @@ static gboolean drop_drained_copies(Job *job, World *world, GError **error)
     return job_commit(job, changes, job_step(job) + 1, error);
 }
 
+/* Own layers of desktops that carry no snapshot, and that nothing stands on any more. */
+static gboolean drop_unneeded(Job *job, World *world, gboolean *ret_any, GError **error)
+{
+    g_auto(LookupRows) layers = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = lookup_rows(db, ROW_LAYER, &layers, error,
+                              "SELECT l.* FROM layer l WHERE l.owner_kind = 'desktop' AND"
+                              " l.state = 'frozen' AND NOT EXISTS (SELECT 1 FROM layer c WHERE"
+                              " c.parent_id = l.id) AND NOT EXISTS (SELECT 1 FROM snapshot s WHERE"
+                              " s.layer_id = l.id)",
+                              "");
+    guint n = 0;
+
+    catalog_read_end(world->catalog, db);
+    *ret_any = FALSE;
+    if (!ok)
+        return FALSE;
+    Changes *changes = changes_new();
+    for (guint i = 0; i < layers.rows->len; i++) {
+        const LayerRow *layer = layers.rows->pdata[i];
+        if (is_being_read(world, layer->owner_id))
+            continue;
+        reclaim_layer(changes, layer);
+        n++;
+    }
+    if (n == 0) {
+        changes_free(changes);
+        return TRUE;
+    }
+    *ret_any = TRUE;
+    return job_commit(job, changes, job_step(job) + 1, error);
+}
+
 /* Give back every layer that is marked for it, and forget it. */
 static gboolean reclaim_all(Job *job, World *world, Reclaimed *sum, GError **error)
 {
@@ -228,7 +301,7 @@ static gboolean reclaim_all(Job *job, World *world, Reclaimed *sum, GError **err
         g_auto(LookupRows) layers = { 0 };
         Db *db = catalog_read_begin(world->catalog);
         gboolean ok = lookup_rows(db, ROW_LAYER, &layers, error,
-                                  "SELECT * FROM layer WHERE state = 'reclaim' LIMIT 1000", "");
+                                  "SELECT * FROM layer WHERE state = 'reclaim' ORDER BY random() LIMIT 1000", "");
         catalog_read_end(world->catalog, db);
         if (!ok || layers.rows->len == 0)
             return ok;
@@ -237,7 +310,7 @@ static gboolean reclaim_all(Job *job, World *world, Reclaimed *sum, GError **err
         for (guint i = 0; ok && i < layers.rows->len; i++) {
             const LayerRow *layer = layers.rows->pdata[i];
             g_autoptr(Store) store = store_set_get(world->stores, layer->store_id, NULL);
-            if (!store)
+            if (!store || is_open(store, layer->slot))
                 continue;
             if ((ok = reclaim_file(sum, store, layer->slot, error))) {
                 changes_delete(changes, ROW_LAYER, layer->id, layer->store_id);
@@ -258,16 +331,18 @@ static gboolean run_empty(Job *job, gpointer data, GError **error)
     World *world = data;
     Reclaimed sum = { .job = job };
     guint n_total = (guint)json_array_size(json_object_get(job_plan(job), "items")), n_done = 0, n;
+    gboolean any;
     gint64 started = units_now_ms();
 
     do {
         if (!job_check(job, error) || !purge_some(job, world, &n, error))
             return FALSE;
         n_done += n;
-        if (!drop_drained_copies(job, world, error) || !reclaim_all(job, world, &sum, error))
+        if (!drop_drained_copies(job, world, error) || !reclaim_all(job, world, &sum, error) ||
+            !drop_unneeded(job, world, &any, error))
             return FALSE;
         job_progress(job, MIN(n_done, n_total), n_total);
-    } while (n > 0);
+    } while (n > 0 || any);
     Changes *changes = changes_new();
     if (n_done)
         changes_event(changes, "trash.empty", "info", NULL, job_owner(job),
@@ -318,7 +393,7 @@ void trash_expire(World *world, gint64 now_ms)
         add_ids(world, ids, "SELECT * FROM trash ORDER BY trashed_at LIMIT ?1", 100);
     Db *db = catalog_read_begin(world->catalog);
     gboolean is_left = lookup_int(db, "SELECT EXISTS (SELECT 1 FROM layer WHERE state = 'reclaim')",
-                                  "");
+                                  ""); /* layers that were in use then */
     catalog_read_end(world->catalog, db);
     if ((json_array_size(ids) || is_left) && trash_plan_empty(world, ids, &plan, &error) &&
         (json_array_size(plan.items) || is_left)) {

@@ -4,6 +4,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "snapshot/merge_back.h"
 #include "snapshot/reimage.h"
 
 static gboolean check_name_free(Db *db, const char *name, GError **error)
@@ -32,6 +33,10 @@ static gboolean plan_one(Db *db, BatchPlan *plan, const TrashRow *entry, const c
         claims_add(keys, 'x', "desktop", entry->desktop_id);
     if (g_str_equal(entry->kind, "desktop"))
         claims_add(keys, 'x', "name", name);
+    if (g_str_equal(entry->kind, "snapshot"))
+        claims_add(keys, 'x', "snapshots", entry->desktop_id);
+    if (g_str_equal(entry->kind, "layer"))
+        claims_add(keys, 'x', "layers", entry->desktop_id);
     batch_plan_add(plan,
                    json_pack("{s:s,s:s,s:s}", "id", entry->id, "name", name, "trash", trash.s),
                    keys);
@@ -137,6 +142,37 @@ static gboolean restore_version(BatchChunk *chunk, Db *db, const TrashRow *entry
     return TRUE;
 }
 
+/* A deleted snapshot: its layer was kept, so it is a branch of the desktop's tree again. */
+static gboolean restore_snapshot(BatchChunk *chunk, guint i, Db *db, const TrashRow *entry,
+                                 GError **error)
+{
+    g_auto(SnapshotRow) row = { 0 };
+    g_auto(SnapshotRow) other = { 0 };
+    g_auto(DesktopRow) desktop = { 0 };
+    const char *name = batch_text(chunk, i, "name");
+
+    if (!lookup_snapshot_by_id(db, entry->snapshot_id, &row, error) ||
+        !lookup_desktop_by_id(db, row.desktop_id, &desktop, error) ||
+        !name_check("snapshot", name, error))
+        return FALSE;
+    if (desktop.is_trashed || lookup_snapshot(db, row.desktop_id, name, &other, NULL)) {
+        g_set_error(error, IMAGED_ERROR, desktop.is_trashed ? IMAGED_ERROR_INVALID
+                                                            : IMAGED_ERROR_EXISTS,
+                    desktop.is_trashed ? "its desktop is in the trash"
+                                       : "the desktop has a snapshot of that name already");
+        imaged_error_hint(error, desktop.is_trashed ? "restore that first: imagectl trash list"
+                                                    : "imagectl trash restore ID --as NAME");
+        return FALSE;
+    }
+    g_free(row.name);
+    row.name = g_strdup(name);
+    row.is_trashed = FALSE;
+    row.changed_at = units_now_ms();
+    changes_put(chunk->changes, ROW_SNAPSHOT, &row, row.store_id);
+    changes_delete(chunk->changes, ROW_TRASH, entry->id, entry->store_id);
+    return TRUE;
+}
+
 static gboolean prepare_restore(BatchChunk *chunk, GError **error)
 {
     Db *db = catalog_read_begin(chunk->world->catalog);
@@ -154,6 +190,10 @@ static gboolean prepare_restore(BatchChunk *chunk, GError **error)
             ok = reimage_swap(chunk, i, db, &entry, batch_text(chunk, i, "trash"), "restore", why);
         else if (g_str_equal(entry.kind, "desktop"))
             ok = restore_desktop(chunk, i, db, &entry, why);
+        else if (g_str_equal(entry.kind, "snapshot"))
+            ok = restore_snapshot(chunk, i, db, &entry, why);
+        else if (g_str_equal(entry.kind, "layer"))
+            ok = merge_take_back(chunk, i, db, &entry, why);
         else
             ok = restore_version(chunk, db, &entry, why);
         if (ok)

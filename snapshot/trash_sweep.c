@@ -6,17 +6,21 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "snapshot/merge.h"
+
+#define WRITABLE GINT_TO_POINTER(2) /* else FROZEN */
+#define FROZEN GINT_TO_POINTER(1)
 
 static gboolean add_name(const char *name, const StoreStat *stat, gpointer names, GError **error)
 {
-    g_hash_table_add(names, g_strdup(name));
+    g_hash_table_insert(names, g_strdup(name), stat->is_writable ? WRITABLE : FROZEN);
     return TRUE;
 }
 
 typedef struct {
     World *world;
     Store *store;
-    GHashTable *in_layers, *in_trash; /* sets of names */
+    GHashTable *in_layers, *in_trash; /* names -> WRITABLE or FROZEN */
     GHashTable *parents;              /* id of a layer -> id of the one below */
     GHashTable *missing;              /* ids of layers */
 } Sweep;
@@ -50,6 +54,15 @@ static void release(const Sweep *s, json_t *keys)
     json_decref(keys);
 }
 
+/* A stop in the middle of a snapshot leaves the active layer read-only. */
+static gboolean has_wrong_mode(const Sweep *s, const LayerRow *layer)
+{
+    gpointer mode = g_hash_table_lookup(s->in_layers, layer->slot);
+
+    return mode && ((mode == FROZEN && g_str_equal(layer->state, "active")) ||
+                    (mode == WRITABLE && g_str_equal(layer->state, "frozen")));
+}
+
 /* Put one layer into the folder where it belongs, by what the catalog says now. */
 static void settle(const Sweep *s, const LayerRow *seen)
 {
@@ -69,6 +82,8 @@ static void settle(const Sweep *s, const LayerRow *seen)
         if (wants_trash ? in_layers && !in_trash : in_trash && !in_layers)
             s->store->ops->move(s->store, &slot, 1, wants_trash ? STORE_LAYERS : STORE_TRASH,
                                 wants_trash ? STORE_TRASH : STORE_LAYERS, FALSE, NULL, NULL);
+        if (!wants_trash && has_wrong_mode(s, &layer))
+            s->store->ops->freeze(s->store, slot, g_str_equal(layer.state, "frozen"), NULL);
     }
     release(s, keys);
 }
@@ -85,7 +100,8 @@ static void look_at(Sweep *s, const LayerRow *layer)
         find_file(s, layer->slot, &in_layers, &in_trash); /* moved while we listed? */
         if (!in_layers && !in_trash)
             g_hash_table_add(s->missing, g_strdup(layer->id));
-    } else if (wants_trash ? in_layers && !in_trash : in_trash && !in_layers) {
+    } else if ((wants_trash ? in_layers && !in_trash : in_trash && !in_layers) ||
+               has_wrong_mode(s, layer)) {
         settle(s, layer);
     }
 }
@@ -219,7 +235,7 @@ gboolean trash_sweep(World *world, const char *store_id, GError **error)
                 .in_trash = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
                 .parents = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free),
                 .missing = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL) };
-    gboolean ok = store && put_away_moved(world, error) &&
+    gboolean ok = store && put_away_moved(world, error) && merge_settle(world, store, error) &&
                   store->ops->list(store, STORE_LAYERS, add_name, s.in_layers, error) &&
                   store->ops->list(store, STORE_TRASH, add_name, s.in_trash, error) &&
                   compare(&s, store_id, error) && mark_desktops(&s, store_id, error);

@@ -81,26 +81,32 @@ static void find(Check *c, const char *severity, const char *kind, const char *s
         c->is_ok = FALSE;
 }
 
+/* The layer below, as the catalog knows it; all NULL for a base.  Caller clears. */
+static void find_parent(Check *c, const LayerRow *row, LayerRow *ret)
+{
+    Db *db = catalog_read_begin(c->world->catalog);
+
+    if (row->parent_id)
+        lookup_layer(db, row->parent_id, ret, NULL);
+    catalog_read_end(c->world->catalog, db);
+}
+
 static void check_identity(Check *c, const LayerRow *row, const Layer *layer)
 {
     const Qcow2Header *h = layer_header(layer);
     g_auto(Identity) identity = { 0 };
-    g_autofree char *expected = NULL;
+    g_auto(LayerRow) parent = { 0 };
 
-    if (!h->identity || !identity_parse(h->identity, &identity, NULL)) {
+    find_parent(c, row, &parent);
+    g_autofree char *expected = parent.slot ? g_strdup_printf("../layers/%s", parent.slot) : NULL;
+    /* What was merged into the slot below has an id that a header from before doesn't know. */
+    gboolean was_merged = parent.slot && !g_str_equal(parent.slot, parent.id);
+    if (!h->identity || !identity_parse(h->identity, &identity, NULL))
         find(c, "error", "forged", row->slot, row, FALSE, "the layer's file carries no identity");
-    } else if (!g_str_equal(identity.id, row->id) ||
-               g_strcmp0(identity.parent, row->parent_id) != 0) {
+    else if (!g_str_equal(identity.id, row->id) || !identity.parent != !row->parent_id ||
+             (!was_merged && g_strcmp0(identity.parent, row->parent_id) != 0))
         find(c, "error", "forged", row->slot, row, FALSE,
              "the file in this slot says that it is layer %s", identity.id);
-    }
-    if (row->parent_id) {
-        g_auto(LayerRow) parent = { 0 };
-        Db *db = catalog_read_begin(c->world->catalog);
-        if (lookup_layer(db, row->parent_id, &parent, NULL))
-            expected = g_strdup_printf("../layers/%s", parent.slot);
-        catalog_read_end(c->world->catalog, db);
-    }
     if (g_strcmp0(expected, h->backing_name) != 0)
         find(c, "error", "wrong_parent", row->slot, row, FALSE,
              "its file names another backing file than the catalog");

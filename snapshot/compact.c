@@ -1,0 +1,249 @@
+/* compact.c: fewer layers for the same bytes.
+ *
+ *   compact   each run of own layers becomes one, without what reads the same below
+ *   flatten   the whole chain becomes one layer that stands on nothing
+ *   shorten   the depth governor: runs that end below the active layer, and nothing is left out */
+#include "imaged/base/error.h"
+#include "imaged/base/ident.h"
+#include "imaged/base/units.h"
+#include "imaged/job/each.h"
+#include "snapshot/chain.h"
+#include "snapshot/merge.h"
+#include "snapshot/merge_runs.h"
+#include "snapshot/merges.h"
+
+#define GOVERN_BATCH 100 /* desktops in one job of the governor */
+
+static void plan_desktop(BatchPlan *plan, const DesktopRow *row)
+{
+    json_t *keys = json_array();
+
+    claims_add(keys, 'x', "snapshots", row->id);
+    claims_add(keys, 'x', "layers", row->id);
+    claims_add(keys, 's', "making", row->store_id);
+    batch_plan_add(plan, json_pack("{s:s,s:s}", "id", row->id, "name", row->name), keys);
+}
+
+static gboolean plan_all(World *world, const LookupRows *desktops, const JobType *type,
+                         BatchPlan *plan)
+{
+    batch_plan_init(plan, world, type);
+    for (guint i = 0; i < desktops->rows->len; i++)
+        plan_desktop(plan, desktops->rows->pdata[i]);
+    return TRUE;
+}
+
+gboolean desktop_plan_compact(World *world, const LookupRows *desktops, BatchPlan *plan,
+                              GError **error)
+{
+    return plan_all(world, desktops, &desktop_compact_job, plan);
+}
+
+gboolean desktop_plan_flatten(World *world, const LookupRows *desktops, BatchPlan *plan,
+                              GError **error)
+{
+    return plan_all(world, desktops, &desktop_flatten_job, plan);
+}
+
+static gint64 chain_bytes(World *world, Db *db, const char *layer_id)
+{
+    g_auto(LookupRows) rows = { 0 };
+    gint64 sum = 0;
+
+    if (!chain_rows(db, layer_id, &rows, NULL))
+        return 0;
+    for (guint i = rows.rows->len - chain_n_own(&rows); i < rows.rows->len; i++) {
+        const LayerRow *row = rows.rows->pdata[i];
+        g_autoptr(Store) store = store_set_peek(world->stores, row->store_id);
+        StoreStat stat;
+        if (store && store_stat_layer(store, row->slot, &stat, NULL))
+            sum += (gint64)stat.disk_bytes;
+    }
+    return sum;
+}
+
+typedef struct {
+    gboolean drop, is_flat, is_governor;
+} Mode;
+
+/* The ids are derived from the job and the run's top, so a resumed job makes the same ones. */
+static gboolean merge_one(Job *job, World *world, const Mode *mode, const char *bottom,
+                          const char *top, GError **error)
+{
+    Id merged = id_derive(job_id(job), top, "merged"), trash = id_derive(job_id(job), top, "trash");
+    Merge merge = { .top = top, .bottom = bottom, .merged = merged.s, .trash = trash.s,
+                    .drop = mode->drop, .is_paced = mode->is_governor };
+
+    return merge_layers(job, world, &merge, NULL, error);
+}
+
+/* Was this layer made by this job before a stop? */
+static gboolean is_ours(Job *job, Db *db, const char *layer_id)
+{
+    gint64 n = 0;
+    Query *q = db_query(db, "SELECT layer_id FROM trash WHERE kind = 'layer' AND slot = (SELECT slot"
+                            " FROM layer WHERE id = ?1)", "t", layer_id);
+
+    while (query_next(q)) {
+        Id merged = id_derive(job_id(job), query_text(q, "layer_id"), "merged");
+        n += g_str_equal(merged.s, layer_id);
+    }
+    query_end(q, NULL);
+    return n > 0;
+}
+
+static gboolean merge_run(Job *job, World *world, const Mode *mode, const DesktopRow *desktop,
+                          const Run *run, GError **error)
+{
+    g_autofree char *base = NULL;
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = TRUE, is_done = is_ours(job, db, run->top);
+
+    if (mode->is_flat) {
+        g_auto(LookupRows) chain = { 0 };
+        if ((ok = chain_rows(db, desktop->layer_id, &chain, error)))
+            base = g_strdup(row_id(chain.rows->pdata[0]));
+    }
+    catalog_read_end(world->catalog, db);
+    if (!ok || is_done)
+        return ok;
+    return merge_one(job, world, mode, base ? base : run->bottom, run->top, error);
+}
+
+/* Is this run one that the mode is about? */
+static gboolean is_wanted(const Mode *mode, const Run *run)
+{
+    if (mode->is_flat)
+        return run->is_active;
+    return mode->is_governor ? run->n > 1 && !run->is_active : TRUE;
+}
+
+static gboolean work(Job *job, World *world, json_t *item, const Mode *mode, GError **error)
+{
+    g_auto(DesktopRow) desktop = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+    const char *id = json_string_value(json_object_get(item, "id"));
+    g_autoptr(GArray) runs = NULL;
+    gint64 before = 0, after;
+    guint n_merged = 0;
+
+    if (lookup_desktop_by_id(db, id, &desktop, error)) {
+        runs = runs_of_desktop(db, &desktop, error);
+        before = chain_bytes(world, db, desktop.layer_id);
+    }
+    catalog_read_end(world->catalog, db);
+    gboolean ok = runs != NULL;
+    for (guint i = 0; ok && i < runs->len; i++) {
+        const Run *run = &g_array_index(runs, Run, i);
+        if (is_wanted(mode, run)) {
+            ok = job_check(job, error) && merge_run(job, world, mode, &desktop, run, error);
+            n_merged += run->n;
+        }
+    }
+    if (!ok)
+        return FALSE;
+    db = catalog_read_begin(world->catalog);
+    desktop_row_clear(&desktop);
+    ok = lookup_desktop_by_id(db, id, &desktop, error);
+    after = ok ? chain_bytes(world, db, desktop.layer_id) : 0;
+    catalog_read_end(world->catalog, db);
+    json_object_set_new(item, "result",
+                        json_pack("{s:i,s:I,s:I}", "n_layers", (int)n_merged, "before_bytes",
+                                  (json_int_t)before, "after_bytes", (json_int_t)after));
+    Changes *changes = changes_new();
+    changes_event(changes, job_type_kind(job), "info", json_string_value(json_object_get(item,
+                                                                                         "name")),
+                  job_owner(job), "%u layers merged", n_merged);
+    return job_commit(job, changes, job_step(job) + 1, error);
+}
+
+static gboolean compact_one(Job *job, World *world, json_t *item, GError **error)
+{
+    return work(job, world, item, &(Mode){ .drop = TRUE }, error);
+}
+
+static gboolean flatten_one(Job *job, World *world, json_t *item, GError **error)
+{
+    return work(job, world, item, &(Mode){ .is_flat = TRUE }, error);
+}
+
+static gboolean shorten_one(Job *job, World *world, json_t *item, GError **error)
+{
+    return work(job, world, item, &(Mode){ .is_governor = TRUE }, error);
+}
+
+static gboolean run_compact(Job *job, gpointer world, GError **error)
+{
+    return job_each(job, world, compact_one, error);
+}
+
+static gboolean run_flatten(Job *job, gpointer world, GError **error)
+{
+    return job_each(job, world, flatten_one, error);
+}
+
+static gboolean run_shorten(Job *job, gpointer world, GError **error)
+{
+    return job_each(job, world, shorten_one, error);
+}
+
+const JobType desktop_compact_job = { "desktop.compact", JOB_BULK, "bytes", run_compact };
+const JobType desktop_flatten_job = { "desktop.flatten", JOB_BULK, "bytes", run_flatten };
+const JobType desktop_shorten_job = { "desktop.shorten", JOB_BULK, "bytes", run_shorten };
+
+/* Own layers of the active chain that are no snapshot, the active one not counted: those that the
+ * governor can do something about. */
+static guint n_mergeable(Db *db, const DesktopRow *row)
+{
+    g_autoptr(GArray) runs = runs_of_desktop(db, row, NULL);
+    guint n = 0;
+
+    for (guint i = 0; runs && i < runs->len; i++) {
+        const Run *run = &g_array_index(runs, Run, i);
+        n += is_wanted(&(Mode){ .is_governor = TRUE }, run) ? run->n : 0;
+    }
+    return n;
+}
+
+static gboolean is_at_rest(World *world, Db *db, const DesktopRow *row)
+{
+    g_auto(LayerRow) layer = { 0 };
+    gboolean is_live = TRUE;
+    g_autoptr(Store) store = store_set_peek(world->stores, row->store_id);
+
+    if (!store || !lookup_layer(db, row->layer_id, &layer, NULL))
+        return FALSE;
+    g_autoptr(Layer) file = store_open_layer(store, layer.slot, &is_live, NULL);
+    return file && !is_live;
+}
+
+void merges_govern(World *world)
+{
+    g_auto(LookupRows) rows = { 0 };
+    g_auto(BatchPlan) plan = { 0 };
+    guint max = world->settings.max_chain_depth;
+    Db *db = catalog_read_begin(world->catalog);
+
+    batch_plan_init(&plan, world, &desktop_shorten_job);
+    if (!max || lookup_int(db, "SELECT EXISTS (SELECT 1 FROM job WHERE kind = 'desktop.shorten' AND"
+                               " state IN ('queued', 'running'))", "")) {
+        catalog_read_end(world->catalog, db);
+        return;
+    }
+    lookup_rows(db, ROW_DESKTOP, &rows, NULL,
+                "SELECT d.* FROM desktop d WHERE d.is_trashed = 0 AND d.id IN (SELECT owner_id FROM"
+                " layer WHERE owner_kind = 'desktop' AND state = 'frozen' GROUP BY owner_id HAVING"
+                " count(*) > ?1) ORDER BY random() LIMIT ?2",
+                "ii", (gint64)max, (gint64)GOVERN_BATCH);
+    for (guint i = 0; rows.rows && i < rows.rows->len; i++) {
+        const DesktopRow *row = rows.rows->pdata[i];
+        if (n_mergeable(db, row) > max && is_at_rest(world, db, row))
+            plan_desktop(&plan, row);
+    }
+    catalog_read_end(world->catalog, db);
+    if (json_array_size(plan.items)) {
+        JobRequest request = { .owner = "imaged" };
+        batch_plan_take(&plan, &request);
+        g_free(job_submit(world->jobs, &request, NULL));
+    }
+}

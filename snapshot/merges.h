@@ -1,0 +1,32 @@
+/* merges.h: what merges layers: deleting snapshots, compacting, flattening, the depth governor.
+ *
+ * Long work, in the bulk tier, one desktop after the other.  Any thread. */
+#pragma once
+
+#include "imaged/catalog/lookup.h"
+#include "imaged/job/batch.h"
+
+extern const JobType snapshot_delete_job;
+extern const JobType desktop_compact_job;
+extern const JobType desktop_flatten_job;
+extern const JobType desktop_shorten_job; /* the depth governor's */
+
+/* Plan to delete these snapshots (array of names) of a desktop.  NOT_FOUND names the first that is
+ * not there.  NO_SPACE says what the first merge would need. */
+gboolean snapshot_plan_delete(World *world, const char *desktop, const json_t *names,
+                              BatchPlan *plan, GError **error);
+
+/* What deleting a snapshot would need and free: bytes to be written now, and bytes that its layers
+ * take until they leave the trash. */
+gboolean snapshot_delete_reckon(World *world, Db *db, const SnapshotRow *snapshot,
+                                guint64 *ret_needed, guint64 *ret_freed_later, GError **error);
+
+/* Plan to compact or flatten these desktops. */
+gboolean desktop_plan_compact(World *world, const LookupRows *desktops, BatchPlan *plan,
+                              GError **error);
+gboolean desktop_plan_flatten(World *world, const LookupRows *desktops, BatchPlan *plan,
+                              GError **error);
+
+/* The depth governor: submit a job for desktops whose chains are too deep, if there are any and none
+ * is at work.  Called now and then. */
+void merges_govern(World *world);

@@ -1,0 +1,157 @@
+/* snapshot_delete.c: a snapshot's name goes to the trash, and its layer is merged into the one above
+ * where that is the only one.  Both are one commit, so a snapshot is there or gone. */
+#include "imaged/base/error.h"
+#include "imaged/base/ident.h"
+#include "imaged/base/units.h"
+#include "imaged/job/each.h"
+#include "snapshot/merge.h"
+#include "snapshot/merge_runs.h"
+#include "snapshot/merges.h"
+
+/* What will be merged when this snapshot goes: the id of the layer above, or NULL.  Caller frees. */
+static char *find_upper(Db *db, const SnapshotRow *row)
+{
+    g_autoptr(GHashTable) live = runs_live_layers(db, row->desktop_id, row->id);
+    guint n;
+
+    if (lookup_int(db, "SELECT EXISTS (SELECT 1 FROM snapshot WHERE layer_id = ?1 AND id <> ?2 AND"
+                       " is_trashed = 0)", "tt", row->layer_id, row->id))
+        return NULL; /* another name for the same state */
+    return runs_live_child(db, live, row->layer_id, &n);
+}
+
+gboolean snapshot_delete_reckon(World *world, Db *db, const SnapshotRow *row, guint64 *ret_needed,
+                                guint64 *ret_freed, GError **error)
+{
+    g_auto(LayerRow) layer = { 0 };
+    g_autofree char *upper = find_upper(db, row);
+    LayerMergeNeed need = { 0 };
+    StoreStat stat = { 0 };
+
+    *ret_needed = *ret_freed = 0;
+    if (!lookup_layer(db, row->layer_id, &layer, error))
+        return FALSE;
+    g_autoptr(Store) store = store_set_get(world->stores, layer.store_id, error);
+    if (!store)
+        return FALSE;
+    if (store_stat_layer(store, layer.slot, &stat, NULL))
+        *ret_freed = stat.disk_bytes;
+    if (!upper)
+        return TRUE;
+    Merge merge = { .top = upper, .bottom = row->layer_id, .merged = "", .trash = "" };
+    if (!merge_reckon(world, &merge, &need, error))
+        return FALSE;
+    *ret_needed = need.new_bytes;
+    return TRUE;
+}
+
+/* Is there room for the largest merge? */
+static gboolean check_space(World *world, Db *db, const SnapshotRow *row, GError **error)
+{
+    guint64 needed, freed;
+    g_autoptr(Store) store = store_set_get(world->stores, row->store_id, error);
+
+    if (!store || !snapshot_delete_reckon(world, db, row, &needed, &freed, error))
+        return FALSE;
+    g_autofree char *size = units_format_size(needed);
+    if (!needed || world_check_space(world, store, needed, error))
+        return TRUE;
+    g_prefix_error(error, "merging '%s' needs %s: ", row->name, size);
+    imaged_error_hint(error, "give space back first: imagectl trash empty");
+    return FALSE;
+}
+
+gboolean snapshot_plan_delete(World *world, const char *desktop, const json_t *names,
+                              BatchPlan *plan, GError **error)
+{
+    g_auto(DesktopRow) owner = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = lookup_desktop(db, desktop, &owner, error);
+    size_t i;
+    json_t *name;
+
+    batch_plan_init(plan, world, &snapshot_delete_job);
+    if (ok) {
+        json_t *keys = json_array();
+        claims_add(keys, 'x', "snapshots", owner.id);
+        claims_add(keys, 'x', "layers", owner.id);
+        ok = batch_plan_claim(plan, keys, error);
+    }
+    json_array_foreach((json_t *)names, i, name) {
+        g_auto(SnapshotRow) row = { 0 };
+        Id trash = id_new(), merged = id_new(), former = id_new();
+        if (!ok || !(ok = lookup_snapshot(db, owner.id, json_string_value(name), &row, error)) ||
+            !(ok = check_space(world, db, &row, error)))
+            break;
+        json_t *keys = json_array();
+        claims_add(keys, 'x', "snapshot", row.id);
+        claims_add(keys, 's', "making", row.store_id);
+        if (!(ok = batch_plan_claim(plan, keys, error)))
+            break;
+        json_array_append_new(plan->items,
+                              json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "id", row.id, "name",
+                                        row.name, "desktop", owner.name, "trash", trash.s,
+                                        "merged", merged.s, "former", former.s));
+    }
+    catalog_read_end(world->catalog, db);
+    return ok;
+}
+
+static const char *item_text(const json_t *item, const char *key)
+{
+    return json_string_value(json_object_get(item, key));
+}
+
+static Changes *delete_changes(Job *job, World *world, const json_t *item, SnapshotRow *row,
+                               guint64 bytes)
+{
+    Changes *changes = changes_new();
+    gint64 now = units_now_ms();
+
+    row->is_trashed = TRUE;
+    row->changed_at = now;
+    TrashRow trash = { .id = (char *)item_text(item, "trash"), .kind = "snapshot",
+                       .reason = "deleted", .name = row->name, .desktop_id = row->desktop_id,
+                       .version_id = row->version_id, .layer_id = row->layer_id,
+                       .store_id = row->store_id, .generation = row->generation,
+                       .disk_bytes = (gint64)bytes, .trashed_at = now,
+                       .expires_at = now + world->settings.trash_keep_ms, .snapshot_id = row->id };
+    changes_put(changes, ROW_SNAPSHOT, row, row->store_id);
+    changes_put(changes, ROW_TRASH, &trash, row->store_id);
+    changes_event(changes, "snapshot.delete", "info", item_text(item, "desktop"), job_owner(job),
+                  "snapshot '%s' moved to the trash", row->name);
+    return changes;
+}
+
+static gboolean delete_one(Job *job, World *world, json_t *item, GError **error)
+{
+    g_auto(SnapshotRow) row = { 0 };
+    guint64 needed = 0, freed = 0;
+    g_autofree char *upper = NULL;
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = lookup_snapshot_by_id(db, item_text(item, "id"), &row, error);
+
+    if (ok && !row.is_trashed) {
+        upper = find_upper(db, &row);
+        ok = snapshot_delete_reckon(world, db, &row, &needed, &freed, error);
+    }
+    catalog_read_end(world->catalog, db);
+    if (!ok || row.is_trashed) /* committed before a stop */
+        return ok;
+    g_autofree char *layer_id = g_strdup(row.layer_id);
+    Merge merge = { .top = upper, .bottom = layer_id, .merged = item_text(item, "merged"),
+                    .trash = item_text(item, "former") };
+    Changes *changes = delete_changes(job, world, item, &row, freed);
+    json_object_set_new(item, "result", json_pack("{s:b,s:I}", "merged", upper != NULL,
+                                                  "written_bytes_max", (json_int_t)needed));
+    if (!upper)
+        return job_commit(job, changes, job_step(job) + 1, error);
+    return merge_layers(job, world, &merge, changes, error);
+}
+
+static gboolean run_delete(Job *job, gpointer world, GError **error)
+{
+    return job_each(job, world, delete_one, error);
+}
+
+const JobType snapshot_delete_job = { "snapshot.delete", JOB_BULK, "bytes", run_delete };
