@@ -167,8 +167,6 @@ json_t *ops_desktop_create(OpsCall *call, GError **error)
     return submit_plan(call, &plan, error);
 }
 
-typedef json_t *(*DryRunFunction)(World *world, const LookupRows *desktops, const json_t *missing);
-
 static json_t *dry_run_delete(World *world, const LookupRows *desktops, const json_t *missing)
 {
     return dry_run_desktops(world, desktops, missing, FALSE);
@@ -179,38 +177,6 @@ static json_t *dry_run_reset(World *world, const LookupRows *desktops, const jso
     return dry_run_desktops(world, desktops, missing, TRUE);
 }
 
-/* The common course of the verbs on desktops that exist; make plans for the selected rows. */
-typedef gboolean (*PlanFunction)(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
-                                 GError **error);
-
-static json_t *on_desktops(OpsCall *call, const char *allowed, DryRunFunction dry,
-                           PlanFunction make, GError **error)
-{
-    g_auto(BatchPlan) plan = { 0 };
-    g_auto(LookupRows) desktops = { 0 };
-    json_t *missing = NULL, *out = NULL;
-    gboolean dry_run;
-
-    if (!args_check(call, allowed, error) || !args_bool(call, "dry_run", &dry_run, error) ||
-        (!dry_run && submit_is_repeat(call, error)) || (error && *error))
-        return NULL;
-    if (!submit_select(call, &desktops, &missing, error)) {
-        json_decref(missing);
-        return NULL;
-    }
-    if (dry_run) {
-        out = dry(call->world, &desktops, missing);
-        json_decref(missing);
-        return out;
-    }
-    if (!make(call, &desktops, &plan, error)) {
-        json_decref(missing);
-        return NULL;
-    }
-    submit_reject_missing(&plan, missing);
-    return submit_plan(call, &plan, error);
-}
-
 static gboolean make_delete(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
                             GError **error)
 {
@@ -219,7 +185,7 @@ static gboolean make_delete(OpsCall *call, const LookupRows *desktops, BatchPlan
 
 json_t *ops_desktop_delete(OpsCall *call, GError **error)
 {
-    return on_desktops(call, "names prefix template dry_run", dry_run_delete, make_delete, error);
+    return submit_on_desktops(call, "names prefix template dry_run", dry_run_delete, make_delete, error);
 }
 
 static gboolean make_reset(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
@@ -234,7 +200,7 @@ static gboolean make_reset(OpsCall *call, const LookupRows *desktops, BatchPlan 
 
 json_t *ops_desktop_reset(OpsCall *call, GError **error)
 {
-    return on_desktops(call, "names prefix template to dry_run", dry_run_reset, make_reset, error);
+    return submit_on_desktops(call, "names prefix template to dry_run", dry_run_reset, make_reset, error);
 }
 
 static gboolean make_undo(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
@@ -245,7 +211,7 @@ static gboolean make_undo(OpsCall *call, const LookupRows *desktops, BatchPlan *
 
 json_t *ops_desktop_undo_reset(OpsCall *call, GError **error)
 {
-    return on_desktops(call, "names prefix template dry_run", dry_run_undo, make_undo, error);
+    return submit_on_desktops(call, "names prefix template dry_run", dry_run_undo, make_undo, error);
 }
 
 static gboolean make_move(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
@@ -258,7 +224,7 @@ static gboolean make_move(OpsCall *call, const LookupRows *desktops, BatchPlan *
 
 json_t *ops_desktop_move(OpsCall *call, GError **error)
 {
-    return on_desktops(call, "names prefix template store dry_run", dry_run_reset, make_move,
+    return submit_on_desktops(call, "names prefix template store dry_run", dry_run_reset, make_move,
                        error);
 }
 

@@ -6,6 +6,8 @@
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
+#include "imaged/base/units.h"
+#include "snapshot/merges.h"
 
 typedef struct {
     json_t *objects, *breaks;
@@ -184,9 +186,40 @@ json_t *dry_run_trash(World *world, const json_t *ids, GError **error)
             continue;
         gint64 bytes = layer_disk_bytes(world, db, row->layer_id, &is_live);
         add(&d, row->id, row->name, TRUE, bytes, 0,
-            g_str_equal(row->kind, "disk")      ? "this former disk can't be brought back"
-            : g_str_equal(row->kind, "desktop") ? "this desktop can't be brought back"
-                                                : "this version can't be brought back");
+            g_str_equal(row->kind, "disk")       ? "this former disk can't be brought back"
+            : g_str_equal(row->kind, "desktop")  ? "this desktop can't be brought back"
+            : g_str_equal(row->kind, "snapshot") ? "this snapshot can't be brought back"
+            : g_str_equal(row->kind, "layer")    ? "this merge can't be undone"
+                                                 : "this version can't be brought back");
+    }
+    catalog_read_end(world->catalog, db);
+    json_t *out = end(&d);
+    if (ok)
+        return out;
+    json_decref(out);
+    return NULL;
+}
+
+json_t *dry_run_snapshots(World *world, const char *desktop, const json_t *names, GError **error)
+{
+    g_auto(DesktopRow) owner = { 0 };
+    DryRun d = begin();
+    size_t i;
+    json_t *name;
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = lookup_desktop(db, desktop, &owner, error);
+
+    json_array_foreach((json_t *)names, i, name) {
+        g_auto(SnapshotRow) row = { 0 };
+        guint64 needed = 0, freed = 0;
+        ok = ok && lookup_snapshot(db, owner.id, json_string_value(name), &row, error) &&
+             snapshot_delete_reckon(world, db, &row, &needed, &freed, error);
+        if (!ok)
+            break;
+        g_autofree char *size = units_format_size(needed);
+        g_autofree char *why = needed ? g_strdup_printf("merging its layer writes at most %s until "
+                                                        "the trash is emptied", size) : NULL;
+        add(&d, row.id, row.name, TRUE, 0, (gint64)freed, why);
     }
     catalog_read_end(world->catalog, db);
     json_t *out = end(&d);

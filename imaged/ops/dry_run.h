@@ -16,3 +16,6 @@ json_t *dry_run_template(World *world, const char *ref, GError **error);
 
 /* Emptying these entries (NULL: all). */
 json_t *dry_run_trash(World *world, const json_t *ids, GError **error);
+
+/* Deleting these snapshots (names) of a desktop: what merging needs, what the trash will free. */
+json_t *dry_run_snapshots(World *world, const char *desktop, const json_t *names, GError **error);

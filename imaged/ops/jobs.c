@@ -6,7 +6,10 @@
 #include "imaged/base/ident.h"
 #include "imaged/ops/move.h"
 #include "imaged/ops/ops.h"
+#include "snapshot/diff.h"
+#include "snapshot/merges.h"
 #include "snapshot/reimage.h"
+#include "snapshot/snapshots.h"
 #include "snapshot/trash.h"
 #include "templates/template.h"
 
@@ -85,9 +88,27 @@ gboolean jobs_check_reset(World *world, BatchPlan *plan, GError **error)
     return ok;
 }
 
+gboolean jobs_check_stores(World *world, const LookupRows *desktops, GError **error)
+{
+    const char *last = NULL;
+    gboolean ok = TRUE;
+
+    for (guint i = 0; ok && i < desktops->rows->len; i++) {
+        const DesktopRow *row = desktops->rows->pdata[i];
+        if (last && g_str_equal(last, row->store_id))
+            continue;
+        last = row->store_id;
+        g_autoptr(Store) store = store_set_get(world->stores, last, error);
+        ok = store && world_check_space(world, store, 0, error);
+    }
+    return ok;
+}
+
 const JobType *const ops_job_types[] = {
     &desktop_create_job, &create_with_copy_job, &desktop_delete_job,  &reimage_job,
     &reset_with_copy_job, &reimage_undo_job,    &trash_restore_job,   &trash_empty_job,
     &template_import_job, &template_delete_job, &move_job,            &drain_job,
-    &jobs_check,          NULL,
+    &jobs_check,         &snapshot_create_job,  &revert_job,          &snapshot_delete_job,
+    &desktop_compact_job, &desktop_flatten_job, &desktop_shorten_job, &snapshot_diff_job,
+    NULL,
 };

@@ -11,6 +11,9 @@ void jobs_choose_create(World *world, BatchPlan *plan);
  * version; else the job that copies first. */
 gboolean jobs_check_reset(World *world, BatchPlan *plan, GError **error);
 
+/* Is every store of these desktops online, with space for new work? */
+gboolean jobs_check_stores(World *world, const LookupRows *desktops, GError **error);
+
 /* Plan to move these desktops' disks to the store with this name. */
 gboolean jobs_plan_move(World *world, const LookupRows *desktops, const char *store,
                         BatchPlan *plan, GError **error);

@@ -119,3 +119,31 @@ void submit_reject_missing(BatchPlan *plan, json_t *missing)
     }
     json_decref(missing);
 }
+
+json_t *submit_on_desktops(OpsCall *call, const char *allowed, SubmitDryRun dry, SubmitPlan make,
+                           GError **error)
+{
+    g_auto(BatchPlan) plan = { 0 };
+    g_auto(LookupRows) desktops = { 0 };
+    json_t *missing = NULL, *out = NULL;
+    gboolean dry_run;
+
+    if (!args_check(call, allowed, error) || !args_bool(call, "dry_run", &dry_run, error) ||
+        (!dry_run && submit_is_repeat(call, error)) || (error && *error))
+        return NULL;
+    if (!submit_select(call, &desktops, &missing, error)) {
+        json_decref(missing);
+        return NULL;
+    }
+    if (dry_run) {
+        out = dry(call->world, &desktops, missing);
+        json_decref(missing);
+        return out;
+    }
+    if (!make(call, &desktops, &plan, error)) {
+        json_decref(missing);
+        return NULL;
+    }
+    submit_reject_missing(&plan, missing);
+    return submit_plan(call, &plan, error);
+}

@@ -18,3 +18,11 @@ gboolean submit_select(OpsCall *call, LookupRows *ret, json_t **ret_missing, GEr
 
 /* Put the names that were not found into the plan as rejected. */
 void submit_reject_missing(BatchPlan *plan, json_t *missing);
+
+/* The common course of the verbs on desktops that exist: check the arguments, select, tell (dry may
+ * be NULL if dry_run is not allowed) or plan and submit. */
+typedef json_t *(*SubmitDryRun)(World *world, const LookupRows *desktops, const json_t *missing);
+typedef gboolean (*SubmitPlan)(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
+                               GError **error);
+json_t *submit_on_desktops(OpsCall *call, const char *allowed, SubmitDryRun dry, SubmitPlan make,
+                           GError **error);

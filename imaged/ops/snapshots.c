@@ -1,0 +1,201 @@
+/* snapshots.c: snapshots and merges: from the words of a request to a planned job, and their lists.
+ */
+#include "imaged/base/error.h"
+#include "imaged/ops/args.h"
+#include "imaged/ops/dry_run.h"
+#include "imaged/ops/jobs.h"
+#include "imaged/ops/submit.h"
+#include "imaged/ops/view.h"
+#include "snapshot/diff.h"
+#include "snapshot/merges.h"
+#include "snapshot/reimage.h"
+#include "snapshot/snapshots.h"
+
+#define SNAPSHOT_COLUMNS                                                                           \
+    "SELECT s.id, s.name, d.name AS desktop, t.name AS template, v.version, s.generation,"         \
+    " s.description, s.layer_id AS layer, l.slot AS __slot, l.store_id AS __store,"                \
+    " EXISTS (SELECT 1 FROM layer a WHERE a.id = d.layer_id AND a.parent_id = s.layer_id)"         \
+    " AS is_current__bool, s.created_at AS created_at__time FROM snapshot s JOIN desktop d ON"     \
+    " d.id = s.desktop_id JOIN version v ON v.id = s.version_id JOIN template t ON"                \
+    " t.id = v.template_id JOIN layer l ON l.id = s.layer_id WHERE s.is_trashed = 0 AND"           \
+    " d.is_trashed = 0 AND "
+
+/* What each one's own layer takes on disk. */
+static void add_disk_bytes(World *world, json_t *list)
+{
+    size_t i;
+    json_t *object;
+
+    json_array_foreach (list, i, object) {
+        const char *slot = json_string_value(json_object_get(object, "__slot"));
+        g_autoptr(Store) store =
+            store_set_peek(world->stores, json_string_value(json_object_get(object, "__store")));
+        StoreStat stat = { 0 };
+        if (store && slot)
+            store_stat_layer(store, slot, &stat, NULL);
+        json_object_set_new(object, "disk_bytes", json_integer((json_int_t)stat.disk_bytes));
+        json_object_del(object, "__slot");
+        json_object_del(object, "__store");
+    }
+}
+
+json_t *ops_snapshot_list(OpsCall *call, GError **error)
+{
+    ViewPage page;
+    g_auto(DesktopRow) desktop = { 0 };
+
+    if (!args_check(call, "desktop search limit after", error) || !view_page(call, &page, error))
+        return NULL;
+    const char *name = args_text(call, "desktop", FALSE, NULL);
+    Db *db = catalog_read_begin(call->world->catalog);
+    gboolean ok = !name || lookup_desktop(db, name, &desktop, error);
+    json_t *out =
+        ok ? view_array(db_query(db,
+                                 SNAPSHOT_COLUMNS "(?1 IS NULL OR s.desktop_id = ?1) AND s.id >"
+                                                  " coalesce(?2, '') ORDER BY s.id",
+                                 "tt", desktop.id, page.after),
+                        page.search, page.limit, error)
+           : NULL;
+    catalog_read_end(call->world->catalog, db);
+    add_disk_bytes(call->world, out);
+    return out;
+}
+
+json_t *ops_snapshot_show(OpsCall *call, GError **error)
+{
+    g_auto(DesktopRow) desktop = { 0 };
+    g_auto(SnapshotRow) row = { 0 };
+    const char *name = args_text(call, "desktop", TRUE, error);
+    const char *snapshot = name ? args_text(call, "snapshot", TRUE, error) : NULL;
+    json_t *list = NULL, *out = NULL;
+
+    if (!snapshot || !args_check(call, "desktop snapshot", error))
+        return NULL;
+    Db *db = catalog_read_begin(call->world->catalog);
+    if (lookup_desktop(db, name, &desktop, error) &&
+        lookup_snapshot(db, desktop.id, snapshot, &row, error))
+        list = view_array(db_query(db, SNAPSHOT_COLUMNS "s.id = ?1", "t", row.id), NULL, 1, error);
+    catalog_read_end(call->world->catalog, db);
+    if (list) {
+        add_disk_bytes(call->world, list);
+        out = json_incref(json_array_get(list, 0));
+        json_decref(list);
+    }
+    return out;
+}
+
+static gboolean make_create(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
+                            GError **error)
+{
+    const char *name = args_text(call, "snapshot", TRUE, error);
+    const char *description = name ? args_text(call, "description", FALSE, error) : NULL;
+
+    return name &&
+           snapshot_plan_create(call->world, desktops, name, description ? description : "", plan,
+                                error) &&
+           jobs_check_stores(call->world, desktops, error);
+}
+
+json_t *ops_snapshot_create(OpsCall *call, GError **error)
+{
+    return submit_on_desktops(call, "names prefix template snapshot description", NULL, make_create,
+                              error);
+}
+
+static gboolean make_revert(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
+                            GError **error)
+{
+    const char *name = args_text(call, "snapshot", TRUE, error);
+
+    return name && reimage_plan_revert(call->world, desktops, name, plan, error) &&
+           jobs_check_stores(call->world, desktops, error);
+}
+
+static json_t *dry_revert(World *world, const LookupRows *desktops, const json_t *missing)
+{
+    return dry_run_desktops(world, desktops, missing, TRUE);
+}
+
+json_t *ops_snapshot_revert(OpsCall *call, GError **error)
+{
+    return submit_on_desktops(call, "names prefix template snapshot dry_run", dry_revert,
+                              make_revert, error);
+}
+
+json_t *ops_snapshot_rename(OpsCall *call, GError **error)
+{
+    const char *desktop = args_text(call, "desktop", TRUE, error);
+    const char *name = desktop ? args_text(call, "snapshot", TRUE, error) : NULL;
+
+    if (!name || !args_check(call, "desktop snapshot new_name description", error) ||
+        !args_are_texts(call, "new_name description", error))
+        return NULL;
+    const char *new_name = args_text(call, "new_name", FALSE, NULL);
+    if (!snapshot_rename(call->world, desktop, name, new_name,
+                         args_text(call, "description", FALSE, NULL), call->who, error))
+        return NULL;
+    json_t *args =
+        json_pack("{s:s,s:s}", "desktop", desktop, "snapshot", new_name ? new_name : name);
+    OpsCall again = { .world = call->world, .args = args };
+    json_t *out = ops_snapshot_show(&again, error);
+    json_decref(args);
+    return out;
+}
+
+json_t *ops_snapshot_delete(OpsCall *call, GError **error)
+{
+    g_auto(BatchPlan) plan = { 0 };
+    const char *desktop = args_text(call, "desktop", TRUE, error);
+    json_t *names = NULL;
+    gboolean dry_run;
+
+    if (!desktop || !args_check(call, "desktop snapshots dry_run", error) ||
+        !args_texts(call, "snapshots", &names, error) ||
+        !args_bool(call, "dry_run", &dry_run, error))
+        return NULL;
+    if (json_array_size(names) == 0) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "no snapshot is named");
+        return NULL;
+    }
+    if (dry_run)
+        return dry_run_snapshots(call->world, desktop, names, error);
+    if (submit_is_repeat(call, error) || (error && *error) ||
+        !snapshot_plan_delete(call->world, desktop, names, &plan, error))
+        return NULL;
+    return submit_plan(call, &plan, error);
+}
+
+json_t *ops_snapshot_diff(OpsCall *call, GError **error)
+{
+    JobRequest request = { 0 };
+    const char *desktop = args_text(call, "desktop", TRUE, error);
+
+    if (!desktop || !args_check(call, "desktop a b", error) ||
+        !args_are_texts(call, "a b", error) || submit_is_repeat(call, error) || (error && *error) ||
+        !snapshot_plan_diff(call->world, desktop, args_text(call, "a", FALSE, NULL),
+                            args_text(call, "b", FALSE, NULL), &request, error))
+        return NULL;
+    return submit_request(call, &request, error);
+}
+
+static gboolean make_compact(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
+                             GError **error)
+{
+    return desktop_plan_compact(call->world, desktops, plan, error);
+}
+
+json_t *ops_desktop_compact(OpsCall *call, GError **error)
+{
+    return submit_on_desktops(call, "names prefix template", NULL, make_compact, error);
+}
+
+static gboolean make_flatten(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
+                             GError **error)
+{
+    return desktop_plan_flatten(call->world, desktops, plan, error);
+}
+
+json_t *ops_desktop_flatten(OpsCall *call, GError **error)
+{
+    return submit_on_desktops(call, "names prefix template", NULL, make_flatten, error);
+}
