@@ -12,6 +12,7 @@
 #include "imaged/cli/confirm.h"
 #include "imaged/cli/job.h"
 #include "imaged/cli/list.h"
+#include "imaged/cli/select.h"
 
 static const Column desktop_columns[] = {
     { "NAME", "name", CELL_TEXT, 0 },
@@ -48,27 +49,6 @@ static json_t *names_of(const Args *args)
     for (guint i = 0; i < args->words->len; i++)
         json_array_append_new(names, json_string(args->words->pdata[i]));
     return names;
-}
-
-/* The body that selects desktops, exactly one way.  NULL with INVALID otherwise. */
-static json_t *selection(const Args *args, GError **error)
-{
-    const char *template = args_text(args, "template"), *prefix = args_text(args, "all-of-prefix");
-    guint n_ways = (args->words->len > 0) + (template != NULL) + (prefix != NULL);
-
-    if (n_ways != 1) {
-        args_usage_error(args, error,
-                         n_ways ? "give only one of names, --template and --all-of-prefix"
-                                : "which desktops? give names, --template or "
-                                  "--all-of-prefix");
-        return NULL;
-    }
-    json_t *body = json_object();
-    if (args->words->len)
-        json_object_set_new(body, "names", names_of(args));
-    json_set_text(body, "template", template);
-    json_set_text(body, "prefix", prefix);
-    return body;
 }
 
 /* ---- create ---- */
@@ -188,51 +168,37 @@ static gboolean desktop_rename(Cli *cli, GError **error)
     return TRUE;
 }
 
-/* Ask if need be, run the batch, tell. */
-static gboolean run_destructive(Cli *cli, const char *path, const json_t *body,
-                                const char *question, const char *done, GError **error)
-{
-    ConfirmRequest request = { "POST", path, body, question, "desktop" };
-    json_auto_t *job = NULL;
-
-    ConfirmAnswer answer = confirm(cli, &request, error);
-    if (answer != CONFIRM_GO)
-        return answer == CONFIRM_TOLD;
-    if (!job_run(cli, "POST", path, body, &job, error))
-        return FALSE;
-    return !job || batch_print(cli, job, done, "desktop", error);
-}
-
 static gboolean desktop_delete(Cli *cli, GError **error)
 {
-    json_auto_t *body = selection(cli->args, error);
+    json_auto_t *body = select_body(cli->args, cli->args->words->len, error);
 
-    return body && run_destructive(cli, "/v1/desktops/delete", body, "delete", "deleted", error);
+    return body &&
+           select_run_destructive(cli, "/v1/desktops/delete", body, "delete", "deleted", error);
 }
 
 static gboolean desktop_reset(Cli *cli, GError **error)
 {
-    json_auto_t *body = selection(cli->args, error);
+    json_auto_t *body = select_body(cli->args, cli->args->words->len, error);
 
     if (!body)
         return FALSE;
     if (args_has(cli->args, "to"))
         json_object_set_new(body, "to", json_integer(args_number(cli->args, "to", 0)));
-    return run_destructive(cli, "/v1/desktops/reset", body, "reset", "reset", error);
+    return select_run_destructive(cli, "/v1/desktops/reset", body, "reset", "reset", error);
 }
 
 static gboolean desktop_undo_reset(Cli *cli, GError **error)
 {
-    json_auto_t *body = selection(cli->args, error);
+    json_auto_t *body = select_body(cli->args, cli->args->words->len, error);
 
-    return body &&
-           run_destructive(cli, "/v1/desktops/undo-reset", body, "bring back the former disks of",
-                           "brought back the former disks of", error);
+    return body && select_run_destructive(cli, "/v1/desktops/undo-reset", body,
+                                          "bring back the former disks of",
+                                          "brought back the former disks of", error);
 }
 
 static gboolean desktop_move(Cli *cli, GError **error)
 {
-    json_auto_t *body = selection(cli->args, error);
+    json_auto_t *body = select_body(cli->args, cli->args->words->len, error);
     json_auto_t *job = NULL;
 
     if (!body)
@@ -251,16 +217,21 @@ static gboolean desktop_move(Cli *cli, GError **error)
     return !job || batch_print(cli, job, "moved", "desktop", error);
 }
 
-/* ---- The table ---- */
+static gboolean desktop_compact(Cli *cli, GError **error)
+{
+    json_auto_t *body = select_body(cli->args, cli->args->words->len, error);
 
-#define SELECT_TEMPLATE                                                                            \
-    {                                                                                              \
-        "template", OPTION_TEXT, "T", "all desktops of this template (or T:VERSION)", "template"   \
-    }
-#define SELECT_PREFIX                                                                              \
-    {                                                                                              \
-        "all-of-prefix", OPTION_TEXT, "P", "all desktops whose name begins with P", NULL           \
-    }
+    return body && select_run(cli, "/v1/desktops/compact", body, "compacted", error);
+}
+
+static gboolean desktop_flatten(Cli *cli, GError **error)
+{
+    json_auto_t *body = select_body(cli->args, cli->args->words->len, error);
+
+    return body && select_run(cli, "/v1/desktops/flatten", body, "flattened", error);
+}
+
+/* ---- The table ---- */
 
 static const Option create_options[] = {
     { "template", OPTION_TEXT, "T[:VERSION]", "the template to stand on (its newest version)",
@@ -283,6 +254,8 @@ static const Option list_options[] = {
 static const Option delete_options[] = {
     SELECT_TEMPLATE, SELECT_PREFIX, OPTION_YES, OPTION_DRY_RUN, OPTION_NO_WAIT, OPTION_END,
 };
+static const Option merge_options[] = { SELECT_TEMPLATE, SELECT_PREFIX, OPTION_NO_WAIT,
+                                        OPTION_END };
 static const Option reset_options[] = {
     SELECT_TEMPLATE,
     SELECT_PREFIX,
@@ -329,11 +302,20 @@ static const Command commands[] = {
       "desktop reset --template win11 --to 4\n",
       reset_options, desktop_reset },
     { "undo-reset", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
-      "Bring back the disks that the last reset replaced", NULL, "desktop undo-reset alice\n",
-      delete_options, desktop_undo_reset },
+      "Bring back the disks that the last reset or revert replaced", NULL,
+      "desktop undo-reset alice\n", delete_options, desktop_undo_reset },
     { "move", "(NAME... | --template T | --all-of-prefix P) --to STORE", 0, COMMAND_MANY, "desktop",
       "Move desktops to another store", "What they stand on is copied there once.",
       "desktop move alice --to fast\n", move_options, desktop_move },
+    { "compact", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
+      "Merge a desktop's own layers; drop what it holds for nothing",
+      "The layers between two snapshots become one.  What reads the same in the layers below, and\n"
+      "zeros, are left out.  The guest reads the same bytes as before.",
+      "desktop compact alice\n", merge_options, desktop_compact },
+    { "flatten", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
+      "Make a desktop's disk stand on nothing",
+      "The whole chain, the template's data too, becomes one layer.  Snapshots stay as they are.",
+      "desktop flatten alice\n", merge_options, desktop_flatten },
     { "delete", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
       "Delete desktops: their disks go to the trash", NULL,
       "desktop delete alice --dry-run\ndesktop delete --all-of-prefix lab --yes\n", delete_options,

@@ -13,7 +13,7 @@
 
 #define SNAPSHOT_COLUMNS                                                                           \
     "SELECT s.id, s.name, d.name AS desktop, t.name AS template, v.version, s.generation,"         \
-    " s.description, s.layer_id AS layer, l.slot AS __slot, l.store_id AS __store,"                \
+    " s.description, s.layer_id AS layer, l.slot AS slot, l.store_id AS store,"                \
     " EXISTS (SELECT 1 FROM layer a WHERE a.id = d.layer_id AND a.parent_id = s.layer_id)"         \
     " AS is_current__bool, s.created_at AS created_at__time FROM snapshot s JOIN desktop d ON"     \
     " d.id = s.desktop_id JOIN version v ON v.id = s.version_id JOIN template t ON"                \
@@ -27,15 +27,15 @@ static void add_disk_bytes(World *world, json_t *list)
     json_t *object;
 
     json_array_foreach (list, i, object) {
-        const char *slot = json_string_value(json_object_get(object, "__slot"));
+        const char *slot = json_string_value(json_object_get(object, "slot"));
         g_autoptr(Store) store =
-            store_set_peek(world->stores, json_string_value(json_object_get(object, "__store")));
+            store_set_peek(world->stores, json_string_value(json_object_get(object, "store")));
         StoreStat stat = { 0 };
         if (store && slot)
             store_stat_layer(store, slot, &stat, NULL);
         json_object_set_new(object, "disk_bytes", json_integer((json_int_t)stat.disk_bytes));
-        json_object_del(object, "__slot");
-        json_object_del(object, "__store");
+        json_object_del(object, "slot");
+        json_object_del(object, "store");
     }
 }
 
