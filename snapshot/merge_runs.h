@@ -1,6 +1,6 @@
 /* merge_runs.h: which of a desktop's layers may be merged.
  *
- * Pure decisions over rows of the catalog; nothing is changed.  For the files of this folder. */
+ * Pure decisions over rows of the catalog; nothing is changed.  Any thread. */
 #pragma once
 
 #include "imaged/catalog/lookup.h"

@@ -15,10 +15,11 @@ static void show_progress(guint64 bytes, gpointer job)
 }
 
 static void fill_row(LayerRow *ret, const Id *id, const Store *to, const VersionRow *version,
-                     const LayerRow *from, const char *checksum)
+                     const LayerRow *from, const LayerRow *parent, const char *checksum)
 {
     *ret = (LayerRow){ .id = g_strdup(id->s), .slot = g_strdup(id->s),
-                       .store_id = g_strdup(to->id), .owner_kind = g_strdup("template"),
+                       .store_id = g_strdup(to->id), .parent_id = g_strdup(parent->id),
+                       .owner_kind = g_strdup("template"),
                        .owner_id = g_strdup(version->id), .generation = version->version,
                        .state = g_strdup("frozen"), .place = g_strdup("layers"),
                        .virtual_size = from->virtual_size, .checksum = g_strdup(checksum),
@@ -38,8 +39,9 @@ static gboolean find_copy(Store *to, const char *slot, char ret_checksum[33])
     return TRUE;
 }
 
-static gboolean copy(Job *job, World *world, const LayerRow *from, const VersionRow *version,
-                     const char *name, Store *to, LayerRow *ret, GError **error)
+static gboolean copy(Job *job, World *world, const LayerRow *from, const LayerRow *parent,
+                     const VersionRow *version, const char *name, Store *to, LayerRow *ret,
+                     GError **error)
 {
     g_autoptr(Store) source = store_set_get(world->stores, from->store_id, error);
     g_autoptr(Layer) layer = source ? store_open_layer(source, from->slot, NULL, error) : NULL;
@@ -48,10 +50,13 @@ static gboolean copy(Job *job, World *world, const LayerRow *from, const Version
     char checksum[33];
 
     if (layer && find_copy(to, slot, checksum))
-        return fill_row(ret, &id, to, version, from, checksum), TRUE;
+        return fill_row(ret, &id, to, version, from, parent, checksum), TRUE;
     if (!layer || !world_check_space(world, to, layer_file_size(layer), error))
         return FALSE;
-    Identity identity = { .id = id.s, .owner_kind = "template", .owner_id = version->id,
+    g_autofree char *backing =
+        parent->slot ? g_strdup_printf("../layers/%s", parent->slot) : NULL;
+    Identity identity = { .id = id.s, .parent = parent->id, .owner_kind = "template",
+                          .owner_id = version->id,
                           .owner_name = (char *)name, .generation = version->version,
                           .created_at = units_now_ms() };
     g_autofree char *text = identity_to_json(&identity);
@@ -59,14 +64,28 @@ static gboolean copy(Job *job, World *world, const LayerRow *from, const Version
     if (fd < 0)
         return FALSE;
     LayerCopy work = { .from = layer_fd(layer), .to = fd, .identity = text,
-                       .checksum = from->checksum, .cancel = job_cancel_flag(job),
+                       .backing_name = backing, .checksum = from->checksum, .cancel = job_cancel_flag(job),
                        .progress = show_progress, .data = job };
     if (!layer_copy(&work, checksum, error) || !to->ops->publish_tmp(to, slot, TRUE, error)) {
         to->ops->discard(to, STORE_TMP, &slot, 1, NULL);
         return FALSE;
     }
-    fill_row(ret, &id, to, version, from, checksum);
+    fill_row(ret, &id, to, version, from, parent, checksum);
     return TRUE;
+}
+
+/* The copy, in the same store, of what from stands on; an empty row for a base. */
+static gboolean replicate_parent(Job *job, World *world, const LayerRow *from, const char *store_id,
+                                 LayerRow *ret, GError **error)
+{
+    g_auto(LayerRow) parent = { 0 };
+
+    if (!from->parent_id)
+        return TRUE;
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = lookup_layer(db, from->parent_id, &parent, error);
+    catalog_read_end(world->catalog, db);
+    return ok && template_replicate(job, world, parent.owner_id, store_id, ret, error);
 }
 
 gboolean template_replicate(Job *job, World *world, const char *version_id, const char *store_id,
@@ -84,8 +103,10 @@ gboolean template_replicate(Job *job, World *world, const char *version_id, cons
     catalog_read_end(world->catalog, db);
     if (is_there || !ok)
         return ok;
+    g_auto(LayerRow) parent = { 0 };
     g_autoptr(Store) to = store_set_get(world->stores, store_id, error);
-    if (!to || !copy(job, world, &from, &version, template.name, to, ret_layer, error))
+    if (!to || !replicate_parent(job, world, &from, store_id, &parent, error) ||
+        !copy(job, world, &from, &parent, &version, template.name, to, ret_layer, error))
         return FALSE;
     Changes *changes = changes_new();
     changes_put(changes, ROW_LAYER, ret_layer, store_id);

@@ -90,24 +90,37 @@ gboolean template_rename(World *world, const char *name, const char *new_name, c
     return ok;
 }
 
-/* INVALID with the list if desktops stand on the version. */
-static gboolean check_unused(Db *db, const char *version_id, GError **error)
+/* What stands on a version's layers: desktops, snapshots, other versions. */
+#define STANDING                                                                                   \
+    "WITH RECURSIVE above(id) AS (SELECT id FROM layer WHERE owner_id = ?1 UNION SELECT l.id FROM" \
+    " layer l JOIN above a ON l.parent_id = a.id), standing(name) AS (SELECT d.name FROM desktop"  \
+    " d JOIN above a ON a.id = d.layer_id WHERE d.is_trashed = 0 UNION SELECT d.name || '@' ||"    \
+    " s.name FROM snapshot s JOIN above a ON a.id = s.layer_id JOIN desktop d ON"                  \
+    " d.id = s.desktop_id WHERE s.is_trashed = 0 AND d.is_trashed = 0 UNION SELECT t.name || ':'"  \
+    " || v.version FROM layer l JOIN above a ON a.id = l.id JOIN version v ON v.id = l.owner_id"   \
+    " JOIN template t ON t.id = v.template_id WHERE v.is_trashed = 0 AND v.id <> ?1)"
+
+/* BUSY with the list if something stands on the version.  Versions of the same template that go
+ * with it (gone) don't count. */
+static gboolean check_unused(Db *db, const char *version_id, gboolean with_all, GError **error)
 {
     g_autoptr(GString) list = g_string_new(NULL);
-    gint64 n =
-        lookup_int(db, "SELECT count(*) FROM desktop WHERE version_id = ?1 AND is_trashed = 0", "t",
-                   version_id);
-    Query *q = db_query(db,
-                        "SELECT name FROM desktop WHERE version_id = ?1 AND is_trashed = 0"
-                        " ORDER BY name LIMIT 10",
-                        "t", version_id);
+    g_autofree char *name = lookup_version_name(db, version_id);
+    const char *colon = strrchr(name, ':');
+    g_autofree char *own = g_strndup(name, colon ? (gsize)(colon - name) + 1 : 0);
+    gint64 n = 0;
+    Query *q = db_query(db, STANDING " SELECT name FROM standing ORDER BY name", "t", version_id);
 
-    while (query_next(q))
-        g_string_append_printf(list, "%s%s", list->len ? ", " : "", query_text(q, "name"));
+    while (query_next(q)) {
+        const char *stands = query_text(q, "name");
+        if (with_all && g_str_has_prefix(stands, own))
+            continue;
+        if (++n <= 10)
+            g_string_append_printf(list, "%s%s", list->len ? ", " : "", stands);
+    }
     query_end(q, NULL);
     if (!n)
         return TRUE;
-    g_autofree char *name = lookup_version_name(db, version_id);
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
                 "%" G_GINT64_FORMAT " desktop%s stand%s on %s: %s%s", n, n == 1 ? "" : "s",
                 n == 1 ? "s" : "", name, list->str, n > 10 ? ", ..." : "");
@@ -141,7 +154,7 @@ gboolean template_plan_delete(World *world, const char *ref, BatchPlan *plan, GE
         const VersionRow *row = versions.rows->pdata[i];
         g_autofree char *name = lookup_version_name(db, row->id);
         Id trash = id_new();
-        if (!(ok = check_unused(db, row->id, error)) ||
+        if (!(ok = check_unused(db, row->id, !has_number, error)) ||
             !(ok = batch_plan_claim(plan, claim_one("version", row->id), error)))
             break;
         json_array_append_new(plan->items, json_pack("{s:s,s:s,s:s}", "id", row->id, "name", name,
@@ -197,7 +210,7 @@ static gboolean delete_one(BatchChunk *chunk, guint i, Db *db, GHashTable *gone,
     if (!lookup_version_by_id(db, batch_text(chunk, i, "id"), &version, error) ||
         !lookup_template_by_id(db, version.template_id, &template, error) ||
         !lookup_layer(db, version.layer_id, &home, error) ||
-        !check_unused(db, version.id, error) ||
+        !check_unused(db, version.id, json_array_size(chunk->items) > 1, error) ||
         !lookup_rows(db, ROW_LAYER, &layers, error, "SELECT * FROM layer WHERE owner_id = ?1", "t",
                      version.id))
         return FALSE;

@@ -6,7 +6,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 
-static const char *const names[] = { "templates",  "desktops", "trash",
+static const char *const names[] = { "templates",  "desktops", "snapshots", "trash",
                                      "quarantine", "metadata", "unknown" };
 
 const char *account_kind_name(AccountKind kind)
@@ -54,18 +54,56 @@ static gboolean add_tmp(const char *name, const StoreStat *stat, gpointer user, 
     return TRUE;
 }
 
-static AccountKind kind_of(const char *state, const char *owner_kind)
+/* Frozen layers of desktops: which are under a present disk, and which are kept by a snapshot.  All
+ * others wait for the trash to be emptied. */
+typedef struct {
+    GHashTable *current, *kept; /* sets of layer ids */
+} Trees;
+
+static GHashTable *read_ids(Db *db, const char *sql)
+{
+    GHashTable *ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    Query *q = db_query(db, sql, "");
+
+    while (query_next(q))
+        g_hash_table_add(ids, g_strdup(query_text(q, "id")));
+    query_end(q, NULL);
+    return ids;
+}
+
+static Trees read_trees(Db *db)
+{
+    return (Trees){
+        read_ids(db, "WITH RECURSIVE c(id) AS (SELECT layer_id FROM desktop WHERE is_trashed = 0"
+                     " AND id IN (SELECT owner_id FROM layer WHERE owner_kind = 'desktop' AND"
+                     " state = 'frozen') UNION SELECT l.parent_id FROM layer l JOIN c ON"
+                     " l.id = c.id WHERE l.owner_kind = 'desktop' AND l.parent_id IS NOT NULL)"
+                     " SELECT id FROM c"),
+        read_ids(db, "WITH RECURSIVE c(id) AS (SELECT s.layer_id FROM snapshot s JOIN desktop d ON"
+                     " d.id = s.desktop_id WHERE s.is_trashed = 0 AND d.is_trashed = 0 UNION"
+                     " SELECT l.parent_id FROM layer l JOIN c ON l.id = c.id WHERE"
+                     " l.owner_kind = 'desktop' AND l.parent_id IS NOT NULL) SELECT id FROM c"),
+    };
+}
+
+static AccountKind kind_of(const Trees *trees, const char *id, const char *state,
+                           const char *owner_kind)
 {
     if (g_str_equal(state, "trashed") || g_str_equal(state, "reclaim"))
         return ACCOUNT_TRASH;
-    return g_str_equal(owner_kind, "template") ? ACCOUNT_TEMPLATES : ACCOUNT_DESKTOPS;
+    if (g_str_equal(owner_kind, "template"))
+        return ACCOUNT_TEMPLATES;
+    if (!g_str_equal(state, "frozen") || g_hash_table_contains(trees->current, id))
+        return ACCOUNT_DESKTOPS;
+    return g_hash_table_contains(trees->kept, id) ? ACCOUNT_SNAPSHOTS : ACCOUNT_TRASH;
 }
 
 /* Account for every file that the catalog knows, and mark it. */
 static gboolean add_known(Account *a, Db *db, const char *store_id, GError **error)
 {
-    Query *q = db_query(db, "SELECT slot, state, owner_kind FROM layer WHERE store_id = ?1", "t",
-                        store_id);
+    Trees trees = read_trees(db);
+    Query *q = db_query(db, "SELECT slot, state, owner_kind, id FROM layer WHERE store_id = ?1",
+                        "t", store_id);
     sqlite3_stmt *row = query_stmt(q);
 
     while (query_next(q)) {
@@ -73,10 +111,12 @@ static gboolean add_known(Account *a, Db *db, const char *store_id, GError **err
         if (!file)
             continue;
         file->is_known = TRUE;
-        add(a, kind_of((const char *)sqlite3_column_text(row, 1),
-                       (const char *)sqlite3_column_text(row, 2)),
+        add(a, kind_of(&trees, (const char *)sqlite3_column_text(row, 3),
+                       (const char *)sqlite3_column_text(row, 1), (const char *)sqlite3_column_text(row, 2)),
             &file->stat);
     }
+    g_hash_table_unref(trees.current);
+    g_hash_table_unref(trees.kept);
     return query_end(q, error);
 }
 

@@ -9,6 +9,7 @@
 typedef enum {
     ACCOUNT_TEMPLATES,
     ACCOUNT_DESKTOPS,
+    ACCOUNT_SNAPSHOTS, /* layers of desktops' trees beside their present chain */
     ACCOUNT_TRASH,
     ACCOUNT_QUARANTINE,
     ACCOUNT_METADATA, /* marker, journal, backup, folders, and layers being made right now */

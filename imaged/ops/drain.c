@@ -101,8 +101,10 @@ static gboolean move_desktops(Job *job, World *world, const char *from, const ch
     guint n_failed = 0;
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = lookup_rows(db, ROW_DESKTOP, &desktops, error,
-                              "SELECT * FROM desktop WHERE store_id = ?1 AND is_trashed = 0", "t",
-                              from);
+                              "SELECT * FROM desktop d WHERE is_trashed = 0 AND (store_id = ?1 OR"
+                              " EXISTS (SELECT 1 FROM snapshot s WHERE s.desktop_id = d.id AND"
+                              " s.is_trashed = 0 AND s.store_id = ?1))",
+                              "t", from);
 
     catalog_read_end(world->catalog, db);
     for (guint i = 0; ok && i < desktops.rows->len; i++) {

@@ -12,6 +12,7 @@
 #include "imaged/catalog/lookup.h"
 #include "imaged/ops/jobs.h"
 #include "imaged/ops/recover.h"
+#include "snapshot/merges.h"
 #include "snapshot/trash.h"
 
 #define TICK_MS 2000
@@ -221,6 +222,7 @@ static void tick(Housekeeping *h)
     }
     if (h->boot >= h->next_expiry && !g_atomic_int_get(&h->world->expiry_held)) {
         trash_expire(h->world, h->wall);
+        merges_govern(h->world);
         check_data(h);
         h->next_expiry = h->boot + EXPIRY_MS;
     }

@@ -1,6 +1,7 @@
-/* move.c: a desktop's disk is copied to another store under a new identity, on a copy of its
- * template version there; then the desktop is switched and the former disk goes to the trash, from
- * where it can be brought back.  One desktop is one step: each is durable by itself. */
+/* move.c: a desktop's layers (its disk's, and those of its snapshots) are copied to another store
+ * under new identities, on copies of their template versions there; then desktop and snapshots are
+ * switched and the former disk goes to the trash, from where it can be brought back.  One desktop
+ * is one step: each is durable by itself. */
 #include "imaged/ops/move.h"
 
 #include "cow/identity.h"
@@ -11,6 +12,7 @@
 #include "imaged/base/units.h"
 #include "imaged/job/each.h"
 #include "imaged/ops/jobs.h"
+#include "snapshot/merge_runs.h"
 #include "templates/template.h"
 
 static const char *plan_text(const json_t *plan, const char *key)
@@ -39,10 +41,24 @@ static void plan_desktop(BatchPlan *plan, const DesktopRow *row)
     json_t *keys = json_array();
 
     claims_add(keys, 'x', "desktop", row->id);
+    claims_add(keys, 'x', "snapshots", row->id);
+    claims_add(keys, 's', "layers", row->id);
     claims_add(keys, 's', "version", row->version_id);
-    batch_plan_add(plan,
-                   json_pack("{s:s,s:s,s:s}", "id", row->id, "name", row->name, "trash", trash.s),
-                   keys);
+    batch_plan_add(
+        plan, json_pack("{s:s,s:s,s:s}", "id", row->id, "name", row->name, "trash", trash.s), keys);
+}
+
+/* A snapshot may lie in another store than the disk. */
+static gboolean has_layers_elsewhere(World *world, const DesktopRow *row, const char *store_id)
+{
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean has = lookup_int(db,
+                              "SELECT EXISTS (SELECT 1 FROM snapshot WHERE desktop_id = ?1 AND"
+                              " is_trashed = 0 AND store_id <> ?2)",
+                              "tt", row->id, store_id);
+
+    catalog_read_end(world->catalog, db);
+    return has;
 }
 
 gboolean jobs_plan_move(World *world, const LookupRows *desktops, const char *store,
@@ -60,44 +76,130 @@ gboolean jobs_plan_move(World *world, const LookupRows *desktops, const char *st
         return FALSE;
     for (guint i = 0; i < desktops->rows->len; i++) {
         const DesktopRow *row = desktops->rows->pdata[i];
-        if (!g_str_equal(row->store_id, store_id)) {
+        if (!g_str_equal(row->store_id, store_id) || has_layers_elsewhere(world, row, store_id)) {
             plan_desktop(plan, row);
             continue;
         }
-        g_autoptr(GError) why = g_error_new(IMAGED_ERROR, IMAGED_ERROR_EXISTS,
-                                            "it is in that store already");
+        g_autoptr(GError) why =
+            g_error_new(IMAGED_ERROR, IMAGED_ERROR_EXISTS, "it is in that store already");
         batch_plan_reject(plan, row->name, why);
     }
     return TRUE;
 }
 
+/* One layer on its way. */
+typedef struct {
+    LayerRow *from; /* in the list of rows */
+    LayerRow to;    /* its texts are borrowed or in the list of texts; id NULL until it is known */
+    Id id;
+} Copy;
+
 typedef struct {
     Job *job;
     World *world;
-    Store *from, *to;
+    Store *to;
     DesktopRow desktop;
-    LayerRow old, base;
-    Id id; /* of the new layer */
+    LookupRows rows;  /* the desktop's live layers that lie elsewhere */
+    GArray *copies;   /* of Copy, a layer before those that stand on it */
+    GPtrArray *bases; /* LayerRow of template versions in the target store */
+    gint64 now;
 } Move;
+
+static void free_base(gpointer row)
+{
+    row_free(ROW_LAYER, row);
+}
 
 static void move_clear(Move *m)
 {
     desktop_row_clear(&m->desktop);
-    layer_row_clear(&m->old);
-    layer_row_clear(&m->base);
-    g_clear_pointer(&m->from, store_unref);
+    lookup_rows_clear(&m->rows);
+    g_clear_pointer(&m->copies, g_array_unref);
+    g_clear_pointer(&m->bases, g_ptr_array_unref);
     g_clear_pointer(&m->to, store_unref);
 }
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Move, move_clear)
 
-static gboolean copy_disk(Move *m, GError **error)
+static Copy *find_copy(const Move *m, const char *layer_id)
 {
-    g_autoptr(Layer) layer = store_open_layer(m->from, m->old.slot, NULL, error);
-    g_autofree char *backing = g_strdup_printf("../layers/%s", m->base.slot);
-    Identity identity = { .id = m->id.s, .parent = m->base.id, .owner_kind = "desktop",
-                          .owner_id = m->desktop.id, .owner_name = m->desktop.name,
-                          .generation = m->desktop.generation + 1, .created_at = units_now_ms() };
+    for (guint i = 0; i < m->copies->len; i++) {
+        Copy *copy = &g_array_index(m->copies, Copy, i);
+        if (g_str_equal(copy->from->id, layer_id))
+            return copy;
+    }
+    return NULL;
+}
+
+/* The live layers of the desktop that lie in other stores, parents first. */
+static gboolean collect(Move *m, Db *db, GError **error)
+{
+    g_autoptr(GHashTable) live = runs_live_layers(db, m->desktop.id, NULL);
+
+    if (!lookup_rows(db, ROW_LAYER, &m->rows, error,
+                     "SELECT * FROM layer WHERE owner_kind = 'desktop' AND owner_id = ?1 AND"
+                     " store_id <> ?2 AND state IN ('active', 'frozen')",
+                     "tt", m->desktop.id, m->to->id))
+        return FALSE;
+    for (gboolean any = TRUE; any;) {
+        any = FALSE;
+        for (guint i = 0; i < m->rows.rows->len; i++) {
+            LayerRow *row = m->rows.rows->pdata[i];
+            gboolean waits = FALSE;
+            for (guint k = 0; k < m->rows.rows->len; k++) {
+                const LayerRow *other = m->rows.rows->pdata[k];
+                waits |= g_strcmp0(row->parent_id, other->id) == 0 && !find_copy(m, other->id);
+            }
+            if (waits || find_copy(m, row->id) || !g_hash_table_contains(live, row->id))
+                continue;
+            Copy copy = { .from = row, .id = id_derive(job_id(m->job), row->id, m->to->id) };
+            g_array_append_val(m->copies, copy);
+            any = TRUE;
+        }
+    }
+    return TRUE;
+}
+
+/* What a copy will stand on: *ret_id and *ret_slot stay NULL for a flat layer. */
+static gboolean find_parent(Move *m, const Copy *copy, const char **ret_id, const char **ret_slot,
+                            GError **error)
+{
+    g_auto(LayerRow) parent = { 0 };
+    const Copy *below = copy->from->parent_id ? find_copy(m, copy->from->parent_id) : NULL;
+
+    if (!copy->from->parent_id)
+        return TRUE;
+    if (below) {
+        *ret_id = *ret_slot = below->id.s;
+        return TRUE;
+    }
+    Db *db = catalog_read_begin(m->world->catalog);
+    gboolean ok = lookup_layer(db, copy->from->parent_id, &parent, error);
+    catalog_read_end(m->world->catalog, db);
+    LayerRow *base = g_new0(LayerRow, 1);
+    g_ptr_array_add(m->bases, base);
+    if (!ok || !template_replicate(m->job, m->world, parent.owner_id, m->to->id, base, error))
+        return FALSE;
+    *ret_id = base->id;
+    *ret_slot = base->slot;
+    return TRUE;
+}
+
+static gboolean write_copy(Move *m, Copy *copy, const char *parent_id, const char *parent_slot,
+                           GError **error)
+{
+    g_autoptr(Store) from = store_set_get(m->world->stores, copy->from->store_id, error);
+    g_autoptr(Layer) layer = from ? store_open_layer(from, copy->from->slot, NULL, error) : NULL;
+    g_autofree char *backing = parent_slot ? g_strdup_printf("../layers/%s", parent_slot) : NULL;
+    gboolean is_frozen = g_str_equal(copy->from->state, "frozen");
+    Identity identity = { .id = copy->id.s,
+                          .parent = (char *)parent_id,
+                          .owner_kind = "desktop",
+                          .owner_id = m->desktop.id,
+                          .owner_name = m->desktop.name,
+                          .generation = copy->from->generation + !is_frozen,
+                          .created_at = m->now };
     g_autofree char *text = identity_to_json(&identity);
-    const char *slot = m->id.s;
+    const char *slot = copy->id.s;
     char checksum[33];
 
     if (!layer || !world_check_space(m->world, m->to, layer_file_size(layer), error))
@@ -105,85 +207,163 @@ static gboolean copy_disk(Move *m, GError **error)
     auto_fd fd = m->to->ops->create_tmp(m->to, slot, error);
     if (fd < 0)
         return FALSE;
-    LayerCopy work = { .from = layer_fd(layer), .to = fd, .identity = text,
-                       .backing_name = backing, .cancel = job_cancel_flag(m->job) };
-    if (layer_copy(&work, checksum, error) && m->to->ops->publish_tmp(m->to, slot, FALSE, error))
+    LayerCopy work = { .from = layer_fd(layer),
+                       .to = fd,
+                       .identity = text,
+                       .checksum = copy->from->checksum,
+                       .backing_name = backing,
+                       .cancel = job_cancel_flag(m->job) };
+    if (layer_copy(&work, checksum, error) &&
+        m->to->ops->publish_tmp(m->to, slot, is_frozen, error))
         return TRUE;
     m->to->ops->discard(m->to, STORE_TMP, &slot, 1, NULL);
     return FALSE;
 }
 
-static gboolean commit_move(Move *m, const json_t *item, gint64 step, GError **error)
+static void discard_copies(const Move *m)
 {
-    gint64 now = units_now_ms();
-    Changes *changes = changes_new();
-    StoreStat stat = { 0 };
-    LayerRow layer = m->old, old = m->old;
-    DesktopRow desktop = m->desktop;
+    for (guint i = 0; i < m->copies->len; i++) {
+        const char *slot = g_array_index(m->copies, Copy, i).id.s;
+        m->to->ops->discard(m->to, STORE_LAYERS, &slot, 1, NULL);
+    }
+}
 
-    store_stat_layer(m->from, m->old.slot, &stat, NULL);
-    layer.id = layer.slot = m->id.s;
-    layer.store_id = desktop.store_id = m->to->id;
-    layer.parent_id = m->base.id;
-    layer.created_at = desktop.changed_at = now;
-    layer.generation = ++desktop.generation;
-    desktop.layer_id = m->id.s;
+static gboolean copy_all(Move *m, Changes *changes, GError **error)
+{
+    discard_copies(m); /* of a stopped try */
+    for (guint i = 0; i < m->copies->len; i++) {
+        Copy *copy = &g_array_index(m->copies, Copy, i);
+        const char *parent_id = NULL, *parent_slot = NULL;
+        if (!find_parent(m, copy, &parent_id, &parent_slot, error) ||
+            !write_copy(m, copy, parent_id, parent_slot, error))
+            return FALSE;
+        LayerRow row = *copy->from;
+        row.id = row.slot = copy->id.s;
+        row.store_id = m->to->id;
+        row.parent_id = (char *)parent_id;
+        row.checksum = NULL; /* its header differs from the source's: made at the next check */
+        row.generation += !g_str_equal(row.state, "frozen");
+        row.created_at = m->now;
+        changes_put(changes, ROW_LAYER, &row, row.store_id);
+    }
+    return TRUE;
+}
+
+/* The disk itself, if it is among what was copied. */
+static void switch_disk(Move *m, const json_t *item, Store *from, Changes *changes)
+{
+    Copy *copy = find_copy(m, m->desktop.layer_id);
+    StoreStat stat = { 0 };
+
+    store_stat_layer(from, copy->from->slot, &stat, NULL);
+    LayerRow old = *copy->from;
+    DesktopRow desktop = m->desktop;
+    desktop.layer_id = copy->id.s;
+    desktop.store_id = m->to->id;
+    desktop.generation++;
+    desktop.changed_at = m->now;
     old.state = "trashed";
     old.place = "trash";
-    TrashRow trash = { .id = (char *)plan_text(item, "trash"), .kind = "disk", .reason = "moved",
-                       .name = desktop.name, .desktop_id = desktop.id,
-                       .version_id = desktop.version_id, .layer_id = old.id,
-                       .store_id = old.store_id, .generation = m->desktop.generation,
-                       .disk_bytes = (gint64)stat.disk_bytes, .trashed_at = now,
-                       .expires_at = now + m->world->settings.trash_keep_ms };
-    changes_put(changes, ROW_LAYER, &layer, m->to->id);
+    TrashRow trash = { .id = (char *)plan_text(item, "trash"),
+                       .kind = "disk",
+                       .reason = "moved",
+                       .name = desktop.name,
+                       .desktop_id = desktop.id,
+                       .version_id = desktop.version_id,
+                       .layer_id = old.id,
+                       .store_id = old.store_id,
+                       .generation = m->desktop.generation,
+                       .disk_bytes = (gint64)stat.disk_bytes,
+                       .trashed_at = m->now,
+                       .expires_at = m->now + m->world->settings.trash_keep_ms };
     changes_put(changes, ROW_DESKTOP, &desktop, m->to->id);
-    changes_put(changes, ROW_LAYER, &old, m->from->id);
-    changes_put(changes, ROW_TRASH, &trash, m->from->id);
-    changes_event(changes, "desktop.move", "info", desktop.name, job_owner(m->job),
+    changes_put(changes, ROW_LAYER, &old, old.store_id);
+    changes_put(changes, ROW_TRASH, &trash, old.store_id);
+}
+
+static gboolean switch_snapshots(Move *m, Changes *changes, GError **error)
+{
+    g_auto(LookupRows) rows = { 0 };
+    Db *db = catalog_read_begin(m->world->catalog);
+    gboolean ok = lookup_rows(db, ROW_SNAPSHOT, &rows, error,
+                              "SELECT * FROM snapshot WHERE desktop_id = ?1 AND is_trashed = 0",
+                              "t", m->desktop.id);
+
+    catalog_read_end(m->world->catalog, db);
+    for (guint i = 0; ok && i < rows.rows->len; i++) {
+        SnapshotRow row = *(SnapshotRow *)rows.rows->pdata[i];
+        Copy *copy = find_copy(m, row.layer_id);
+        if (!copy)
+            continue;
+        row.layer_id = copy->id.s;
+        row.store_id = m->to->id;
+        row.changed_at = m->now;
+        changes_put(changes, ROW_SNAPSHOT, &row, m->to->id);
+    }
+    return ok;
+}
+
+static gboolean move_layers(Move *m, const json_t *item, gint64 step, GError **error)
+{
+    g_auto(ImageLock) lock = IMAGE_LOCK_INIT;
+    Copy *disk = find_copy(m, m->desktop.layer_id);
+    g_autoptr(Store) from =
+        disk ? store_set_get(m->world->stores, disk->from->store_id, error) : NULL;
+    Changes *changes = changes_new();
+
+    if ((disk && (!from || !store_lock_layer(from, disk->from->slot, &lock, error))) ||
+        !copy_all(m, changes, error) || !switch_snapshots(m, changes, error)) {
+        discard_copies(m);
+        changes_free(changes);
+        return FALSE;
+    }
+    if (disk)
+        switch_disk(m, item, from, changes);
+    changes_event(changes, "desktop.move", "info", m->desktop.name, job_owner(m->job),
                   "disk moved to another store");
-    return job_commit(m->job, changes, step, error);
+    if (!job_commit(m->job, changes, step, error)) {
+        discard_copies(m);
+        return FALSE;
+    }
+    const char *slot = disk ? disk->from->slot : NULL;
+    if (disk)
+        from->ops->move(from, &slot, 1, STORE_LAYERS, STORE_TRASH, FALSE, NULL, NULL);
+    return TRUE;
 }
 
 static gboolean move_one(Job *job, World *world, const json_t *item, const char *store_id,
                          gint64 step, GError **error)
 {
-    Move m = { .job = job,
-               .world = world,
-               .id = id_derive(job_id(job), plan_text(item, "id"), "") };
-    g_auto(ImageLock) lock = IMAGE_LOCK_INIT;
+    g_auto(Move) m = { .job = job,
+                       .world = world,
+                       .now = units_now_ms(),
+                       .copies = g_array_new(FALSE, TRUE, sizeof(Copy)),
+                       .bases = g_ptr_array_new_with_free_func(free_base) };
+
+    m.to = store_set_get(world->stores, store_id, error);
+    if (!m.to)
+        return FALSE;
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = lookup_desktop_by_id(db, plan_text(item, "id"), &m.desktop, error) &&
-                  lookup_layer(db, m.desktop.layer_id, &m.old, error);
-
+                  collect(&m, db, error);
     catalog_read_end(world->catalog, db);
-    if (ok && !g_str_equal(m.desktop.store_id, store_id)) {
-        const char *slot = m.id.s, *old_slot = m.old.slot;
-        m.from = store_set_get(world->stores, m.desktop.store_id, error);
-        m.to = m.from ? store_set_get(world->stores, store_id, error) : NULL;
-        ok = m.to && store_lock_layer(m.from, m.old.slot, &lock, error) &&
-             template_replicate(job, world, m.desktop.version_id, store_id, &m.base, error) &&
-             m.to->ops->discard(m.to, STORE_LAYERS, &slot, 1, error) && /* of a stopped try */
-             copy_disk(&m, error);
-        if (ok && !(ok = commit_move(&m, item, step, error)))
-            m.to->ops->discard(m.to, STORE_LAYERS, &slot, 1, NULL);
-        if (ok)
-            m.from->ops->move(m.from, &old_slot, 1, STORE_LAYERS, STORE_TRASH, FALSE, NULL, NULL);
-    }
-    move_clear(&m);
-    return ok;
+    if (!ok || m.copies->len == 0)
+        return ok;
+    return move_layers(&m, item, step, error);
 }
 
 gboolean move_desktop(Job *job, World *world, const DesktopRow *desktop, const char *store_id,
                       GError **error)
 {
     Id trash = id_derive(job_id(job), desktop->id, "trash");
-    json_t *item = json_pack("{s:s,s:s,s:s}", "id", desktop->id, "name", desktop->name, "trash",
-                             trash.s);
+    json_t *item =
+        json_pack("{s:s,s:s,s:s}", "id", desktop->id, "name", desktop->name, "trash", trash.s);
     json_t *keys = json_array();
     gboolean ok = FALSE;
 
     claims_add(keys, 'x', "desktop", desktop->id);
+    claims_add(keys, 'x', "snapshots", desktop->id);
+    claims_add(keys, 's', "layers", desktop->id);
     claims_add(keys, 's', "version", desktop->version_id);
     if (claims_take(world->claims, keys, job_type_kind(job), error)) {
         ok = move_one(job, world, item, store_id, job_step(job) + 1, error);

@@ -33,7 +33,8 @@ typedef struct {
     char *id, *name, *template;
     gint64 version;
     Sums sums;
-    GArray *diffs; /* of Diff */
+    GArray *diffs;     /* of Diff */
+    GPtrArray *deeper; /* LayerFigures of desktops with several layers of their own */
 } Row;
 
 static void free_row(gpointer data)
@@ -45,6 +46,7 @@ static void free_row(gpointer data)
         g_free(g_array_index(row->diffs, Diff, i).id);
     }
     g_array_unref(row->diffs);
+    g_clear_pointer(&row->deeper, g_ptr_array_unref);
     g_free(row->id);
     g_free(row->name);
     g_free(row->template);
@@ -114,6 +116,35 @@ static GPtrArray *collect_rows(World *world, const Counts *counts, const char *t
     return NULL;
 }
 
+/* A desktop with snapshots has several layers of its own: their sum, and what they stand on. */
+static const LayerFigures *add_deeper(Db *db, const Counts *counts, Row *row,
+                                      const LayerFigures *active, const char *parent_id,
+                                      const LayerFigures **ret_base)
+{
+    LayerFigures *sum = g_memdup2(active, sizeof *active);
+    g_autofree char *next = g_strdup(parent_id);
+    g_auto(LayerRow) layer = { 0 };
+
+    while (next && lookup_layer(db, next, &layer, NULL)) {
+        const LayerFigures *f = counts_of(counts, next);
+        g_free(next);
+        next = NULL;
+        if (g_str_equal(layer.owner_kind, "template")) {
+            *ret_base = f;
+        } else if (f) {
+            sum->data_bytes += f->data_bytes;
+            sum->disk_bytes += f->disk_bytes;
+            sum->is_missing |= f->is_missing;
+            next = g_strdup(layer.parent_id);
+        }
+        layer_row_clear(&layer);
+    }
+    if (!row->deeper)
+        row->deeper = g_ptr_array_new_with_free_func(g_free);
+    g_ptr_array_add(row->deeper, sum);
+    return sum;
+}
+
 static gboolean collect_desktops(World *world, const Counts *counts, GPtrArray *rows,
                                  GError **error)
 {
@@ -123,8 +154,9 @@ static gboolean collect_desktops(World *world, const Counts *counts, GPtrArray *
         g_hash_table_insert(by_id, ((Row *)rows->pdata[i])->id, rows->pdata[i]);
     Db *db = catalog_read_begin(world->catalog);
     Query *q = db_query(db,
-                        "SELECT d.id, d.name, d.version_id, d.layer_id, l.parent_id FROM desktop d"
-                        " JOIN layer l ON l.id = d.layer_id WHERE d.is_trashed = 0",
+                        "SELECT d.id, d.name, d.version_id, d.layer_id, l.parent_id, p.owner_kind"
+                        " FROM desktop d JOIN layer l ON l.id = d.layer_id LEFT JOIN layer p ON"
+                        " p.id = l.parent_id WHERE d.is_trashed = 0",
                         "");
     while (query_next(q)) {
         sqlite3_stmt *s = query_stmt(q);
@@ -133,6 +165,8 @@ static gboolean collect_desktops(World *world, const Counts *counts, GPtrArray *
         const LayerFigures *f = counts_of(counts, (const char *)sqlite3_column_text(s, 3));
         const LayerFigures *base = parent ? counts_of(counts, parent) : NULL;
         static const LayerFigures none;
+        if (row && f && g_strcmp0((const char *)sqlite3_column_text(s, 5), "desktop") == 0)
+            f = add_deeper(db, counts, row, f, parent, &base);
         if (row && f)
             add_desktop(row, (const char *)sqlite3_column_text(s, 0),
                         (const char *)sqlite3_column_text(s, 1), f, base ? base : &none);
@@ -220,7 +254,7 @@ static void add_sums(Sums *total, const Sums *s)
 /* Rows for all that is neither template nor desktop, over all stores that are online. */
 static json_t *other_rows(GHashTable *accounts, guint64 *ret_used)
 {
-    static const AccountKind kinds[] = { ACCOUNT_TRASH, ACCOUNT_QUARANTINE, ACCOUNT_METADATA,
+    static const AccountKind kinds[] = { ACCOUNT_SNAPSHOTS, ACCOUNT_TRASH, ACCOUNT_QUARANTINE, ACCOUNT_METADATA,
                                          ACCOUNT_UNKNOWN };
     guint64 bytes[ACCOUNT_N_KINDS] = { 0 };
     guint n_files[ACCOUNT_N_KINDS] = { 0 };
@@ -237,8 +271,6 @@ static json_t *other_rows(GHashTable *accounts, guint64 *ret_used)
             *ret_used += ((Account *)account)->bytes[k];
         }
     }
-    json_array_append_new(out, json_pack("{s:s,s:s,s:i,s:i,s:i}", "id", "snapshots", "name",
-                                         "snapshots", "n_files", 0, "bytes", 0, "disk_bytes", 0));
     for (guint i = 0; i < G_N_ELEMENTS(kinds); i++)
         json_array_append_new(out, json_pack("{s:s,s:s,s:i,s:I,s:I}", "id",
                                              account_kind_name(kinds[i]), "name",
