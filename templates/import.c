@@ -15,6 +15,7 @@
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "templates/nbd_source.h"
+#include "templates/new_version.h"
 
 #define SPACE_CHECK_EVERY (256 * MIB)
 
@@ -59,42 +60,6 @@ static gboolean check_import(const TemplateImport *import, GError **error)
     return TRUE;
 }
 
-/* The template's id and the version's number, for a new or an existing template. */
-static gboolean plan_version(Db *db, const char *name, json_t *plan, GError **error)
-{
-    g_auto(TemplateRow) template = { 0 };
-    g_autoptr(GError) local = NULL;
-    Id fresh = id_new();
-
-    if (lookup_template(db, name, &template, &local)) {
-        json_object_set_new(plan, "template_id", json_string(template.id));
-        json_object_set_new(plan, "number", json_integer(template.last_version + 1));
-        json_object_set_new(plan, "template_created", json_integer(template.created_at));
-        return TRUE;
-    }
-    if (!lookup_check_new_name(db, "template", name, error))
-        return FALSE;
-    json_object_set_new(plan, "template_id", json_string(fresh.s));
-    json_object_set_new(plan, "number", json_integer(1));
-    json_object_set_new(plan, "template_created", json_integer(units_now_ms()));
-    return TRUE;
-}
-
-static json_t *plan_claims(const json_t *plan)
-{
-    static const char *const keys[][2] = {
-        { "name", "name" },
-        { "template", "template_id" },
-    };
-    json_t *claims = json_array();
-
-    for (guint i = 0; i < G_N_ELEMENTS(keys); i++)
-        claims_add(claims, 'x', keys[i][0], json_string_value(json_object_get(plan, keys[i][1])));
-    claims_add(claims, 's', "store", json_string_value(json_object_get(plan, "store_id")));
-    claims_add(claims, 's', "making", json_string_value(json_object_get(plan, "store_id")));
-    return claims;
-}
-
 gboolean template_plan_import(World *world, const TemplateImport *import, JobRequest *ret,
                               GError **error)
 {
@@ -115,9 +80,9 @@ gboolean template_plan_import(World *world, const TemplateImport *import, JobReq
         (json_int_t)import->memory_bytes, "os", import->os, "description", import->description,
         "notes", notes, "state", import->is_draft ? "draft" : "published");
     Db *db = catalog_read_begin(world->catalog);
-    gboolean ok = plan_version(db, import->name, plan, error);
+    gboolean ok = new_version_plan(db, import->name, plan, error);
     catalog_read_end(world->catalog, db);
-    json_t *claims = ok ? plan_claims(plan) : json_array();
+    json_t *claims = ok ? new_version_claims(plan) : json_array();
     if (!ok || !claims_take(world->claims, claims, template_import_job.kind, error)) {
         json_decref(plan);
         json_decref(claims);
@@ -216,43 +181,6 @@ static gboolean find_built(Import *import, LayerSummary *ret, GError **error)
     return TRUE;
 }
 
-static gboolean put_facts(Import *import, const LayerSummary *summary, gint64 now, GError **error)
-{
-    Job *job = import->job;
-    const char *store_id = plan_text(job, "store_id");
-    char *layer_id = (char *)plan_text(job, "layer_id");
-    gint64 number = plan_int(job, "number");
-    LayerRow layer = { .id = layer_id, .slot = layer_id, .store_id = (char *)store_id,
-                       .owner_kind = "template", .owner_id = (char *)plan_text(job, "version_id"),
-                       .generation = number, .state = "frozen", .place = "layers",
-                       .virtual_size = (gint64)import->size, .checksum = (char *)summary->digest,
-                       .created_at = now };
-    TemplateRow template = { .id = (char *)plan_text(job, "template_id"),
-                             .name = (char *)plan_text(job, "name"), .last_version = number,
-                             .created_at = plan_int(job, "template_created"), .changed_at = now };
-    VersionRow version = { .id = layer.owner_id, .template_id = template.id, .version = number,
-                           .state = (char *)plan_text(job, "state"), .layer_id = layer_id,
-                           .cpus = plan_int(job, "cpus"),
-                           .memory_bytes = plan_int(job, "memory_bytes"),
-                           .os = (char *)plan_text(job, "os"),
-                           .description = (char *)plan_text(job, "description"),
-                           .source = (char *)plan_text(job, "source_name"),
-                           .notes = (char *)plan_text(job, "notes"), .created_at = now,
-                           .changed_at = now };
-    g_autofree char *name = g_strdup_printf("%s:%" G_GINT64_FORMAT, template.name, number);
-    Changes *changes = changes_new();
-
-    changes_put(changes, ROW_TEMPLATE, &template, store_id);
-    changes_put(changes, ROW_LAYER, &layer, store_id);
-    changes_put(changes, ROW_VERSION, &version, store_id);
-    changes_event(changes, "template.import", "info", name, job_owner(job), "imported from %s",
-                  version.source);
-    return job_commit_done(job, changes,
-                           json_pack("{s:s,s:s,s:s,s:I}", "id", version.id, "name", name,
-                                     "template", template.name, "version", (json_int_t)number),
-                           error);
-}
-
 static gboolean run_import(Job *job, gpointer data, GError **error)
 {
     World *world = data;
@@ -268,7 +196,9 @@ static gboolean run_import(Job *job, gpointer data, GError **error)
     if (!find_built(&import, &summary, error) &&
         ((error && *error) || !build(&import, now, &summary, error)))
         return FALSE;
-    if (put_facts(&import, &summary, now, error))
+    LayerRow layer = { .virtual_size = (gint64)import.size, .checksum = summary.digest };
+    g_autofree char *words = g_strdup_printf("imported from %s", plan_text(job, "source_name"));
+    if (new_version_commit(job, &layer, "template.import", words, error))
         return TRUE;
     store->ops->discard(store, STORE_LAYERS, &slot, 1, NULL);
     return FALSE;

@@ -28,6 +28,8 @@ static const Column desktop_columns[] = {
     { "UUID", "uuid", CELL_TEXT, COLUMN_CSV },
     { "SIZE", "virtual_size", CELL_SIZE, 0 },
     { "ON DISK", "disk_bytes", CELL_SIZE, COLUMN_SHOW },
+    { "SNAPSHOTS", "n_snapshots", CELL_COUNT, 0 },
+    { "CHAIN DEPTH", "chain_depth", CELL_COUNT, COLUMN_SHOW },
     { "LIVE", "live", CELL_TRUTH, COLUMN_SHOW },
     { "UNDO", "undo_available", CELL_TRUTH, 0 },
     { "CREATED", "created_at", CELL_TIME, COLUMN_CSV },

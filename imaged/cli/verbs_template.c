@@ -63,7 +63,10 @@ static json_t *new_version(Cli *cli, const json_t *job, GError **error)
 
     if (json_object_get(result, "version") && json_object_get(result, "state"))
         return json_incref((json_t *)result);
-    g_autoptr(GString) path = template_path(cli, "versions", error);
+    const char *template = json_text(result, "template");
+    g_autoptr(GString) path =
+        *template ? client_path("/v1/templates", "template", template, "versions", error)
+                  : template_path(cli, "versions", error);
     json_auto_t *versions = path ? client_get(cli->client, path->str, error) : NULL;
     if (!versions)
         return NULL;
@@ -76,22 +79,48 @@ static json_t *new_version(Cli *cli, const json_t *job, GError **error)
     return NULL;
 }
 
-static gboolean template_import(Cli *cli, GError **error)
+/* Tell of the version that a job made; done is "imported". */
+static gboolean print_made(Cli *cli, const json_t *job, const char *done, GError **error)
 {
-    json_auto_t *job = import_run(cli, error);
     json_auto_t *version = job && job_check(job, error) ? new_version(cli, job, error) : NULL;
 
     if (!version)
         return FALSE;
     if (cli->format == FORMAT_TABLE) {
         GString *text = g_string_new(NULL);
-        g_string_append_printf(text, "imported %s\n", json_text(version, "name"));
+        g_string_append_printf(text, "%s %s\n", done, json_text(version, "name"));
         output_object_text(text, version, version_columns, output_wants_colour(STDOUT_FILENO));
         output_print(text);
     } else {
         list_print_object(cli, version, version_columns);
     }
     return TRUE;
+}
+
+static gboolean template_import(Cli *cli, GError **error)
+{
+    json_auto_t *job = import_run(cli, error);
+
+    return print_made(cli, job, "imported", error);
+}
+
+static gboolean template_create_from(Cli *cli, GError **error)
+{
+    const Args *args = cli->args;
+    json_auto_t *body = json_pack("{s:s,s:s,s:b,s:b}", "desktop", args_word(args, 0), "name",
+                                  args_word(args, 1), "flat", args_has(args, "flat"), "draft",
+                                  args_has(args, "draft"));
+    json_auto_t *job = NULL;
+
+    if (args_has(args, "cpus"))
+        json_object_set_new(body, "cpus", json_integer(args_number(args, "cpus", 0)));
+    if (args_has(args, "memory"))
+        json_object_set_new(body, "memory_bytes", json_integer(args_number(args, "memory", 0)));
+    json_set_text(body, "os", args_text(args, "os"));
+    json_set_text(body, "description", args_text(args, "description"));
+    if (!job_run(cli, "POST", "/v1/templates/create-from", body, &job, error))
+        return FALSE;
+    return !job || print_made(cli, job, "made", error);
 }
 
 /* ---- Reading ---- */
@@ -201,6 +230,16 @@ static const Option import_options[] = {
     { "draft", OPTION_FLAG, NULL, "do not publish it yet", NULL },
     OPTION_END,
 };
+static const Option create_from_options[] = {
+    { "flat", OPTION_FLAG, NULL, "a version that stands on nothing: copies the template too", NULL },
+    { "draft", OPTION_FLAG, NULL, "do not publish it yet", NULL },
+    { "cpus", OPTION_COUNT, "N", "processors of its desktops (as the desktop's template)", NULL },
+    { "memory", OPTION_SIZE, "SIZE", "memory of its desktops, like 4G", NULL },
+    { "os", OPTION_TEXT, "TEXT", "what system it is", NULL },
+    { "description", OPTION_TEXT, "TEXT", "what it is for", NULL },
+    OPTION_NO_WAIT,
+    OPTION_END,
+};
 static const Option list_options[] = { OPTION_SEARCH, OPTION_END };
 static const Option delete_options[] = { OPTION_YES, OPTION_DRY_RUN, OPTION_NO_WAIT, OPTION_END };
 
@@ -213,6 +252,13 @@ static const Command commands[] = {
       "template import win11 golden.qcow2 --format qcow2 --cpus 2 --memory 4G\n"
       "template import debian nbd://builder/export --os 'Debian 12' --draft\n",
       import_options, template_import },
+    { "create-from", "DESKTOP[@SNAPSHOT] NAME", 2, 2, "desktop",
+      "Make a template version of a desktop's disk",
+      "Copies only what the desktop has of its own: the version stands on the one that the desktop\n"
+      "stands on.  The desktop stays as it is.  An existing NAME gets its next version.",
+      "template create-from alice@clean win11 --draft\n"
+      "template create-from alice win11-office --flat\n",
+      create_from_options, template_create_from },
     { "list", "", 0, 0, NULL, "List templates", NULL, "template list\n", list_options,
       template_list },
     { "show", "NAME", 1, 1, "template", "Show a template and its versions", NULL,

@@ -8,6 +8,7 @@ const Route routes[] = {
     { "GET", "/metrics", NULL, TRUE },
     { "GET", "/v1/templates", ops_template_list, TRUE },
     { "POST", "/v1/templates/import", ops_template_import, FALSE },
+    { "POST", "/v1/templates/create-from", ops_template_create_from, FALSE },
     { "GET", "/v1/templates/{template}", ops_template_show, TRUE },
     { "DELETE", "/v1/templates/{template}", ops_template_delete, FALSE },
     { "GET", "/v1/templates/{template}/versions", ops_template_versions, TRUE },

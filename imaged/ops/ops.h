@@ -43,6 +43,7 @@ char *ops_metrics(World *world);
 
 /* Changing */
 json_t *ops_template_import(OpsCall *call, GError **error);
+json_t *ops_template_create_from(OpsCall *call, GError **error);
 json_t *ops_template_publish(OpsCall *call, GError **error);
 json_t *ops_template_retire(OpsCall *call, GError **error);
 json_t *ops_template_rename(OpsCall *call, GError **error);

@@ -8,6 +8,7 @@
 #include "imaged/catalog/lookup.h"
 #include "imaged/ops/args.h"
 #include "imaged/ops/view.h"
+#include "snapshot/chain.h"
 
 #define PAGE_ARGS "search limit after"
 
@@ -40,6 +41,8 @@
 #define DESKTOP_COLUMNS                                                                            \
     "SELECT d.id, d.name, t.name AS template, v.version, d.owner, d.generation, s.name AS store,"  \
     " d.layer_id AS layer, d.state, d.mac, d.uuid, l.virtual_size,"                                \
+    " (SELECT count(*) FROM snapshot n WHERE n.desktop_id = d.id AND n.is_trashed = 0) AS"          \
+    "  n_snapshots,"                                                                               \
     " EXISTS (SELECT 1 FROM trash x WHERE x.desktop_id = d.id AND x.kind = 'disk' AND"             \
     "  x.reason IN ('reset', 'revert', 'archive')) AS undo_available__bool,"                                               \
     " d.created_at AS created_at__time, d.changed_at AS changed_at__time FROM desktop d"           \
@@ -163,6 +166,9 @@ json_t *ops_desktop_show(OpsCall *call, GError **error)
         Query *q = db_query(db, DESKTOP_COLUMNS "d.id = ?1", "t", row.id);
         out = query_next(q) ? view_object(q) : json_object();
         query_end(q, NULL);
+        g_auto(LookupRows) chain = { 0 };
+        if (chain_rows(db, row.layer_id, &chain, NULL))
+            json_object_set_new(out, "chain_depth", json_integer(chain.rows->len));
     }
     catalog_read_end(call->world->catalog, db);
     if (!out)

@@ -1,0 +1,101 @@
+/* new_version.c: see new_version.h. */
+#include "templates/new_version.h"
+
+#include "imaged/base/error.h"
+#include "imaged/base/ident.h"
+#include "imaged/base/units.h"
+
+/* The template's id and the version's number, for a new or an existing template. */
+gboolean new_version_plan(Db *db, const char *name, json_t *plan, GError **error)
+{
+    g_auto(TemplateRow) template = { 0 };
+    g_autoptr(GError) local = NULL;
+    Id fresh = id_new();
+
+    if (lookup_template(db, name, &template, &local)) {
+        json_object_set_new(plan, "template_id", json_string(template.id));
+        json_object_set_new(plan, "number", json_integer(template.last_version + 1));
+        json_object_set_new(plan, "template_created", json_integer(template.created_at));
+        return TRUE;
+    }
+    if (!lookup_check_new_name(db, "template", name, error))
+        return FALSE;
+    json_object_set_new(plan, "template_id", json_string(fresh.s));
+    json_object_set_new(plan, "number", json_integer(1));
+    json_object_set_new(plan, "template_created", json_integer(units_now_ms()));
+    return TRUE;
+}
+
+json_t *new_version_claims(const json_t *plan)
+{
+    static const char *const keys[][2] = {
+        { "name", "name" },
+        { "template", "template_id" },
+    };
+    json_t *claims = json_array();
+
+    for (guint i = 0; i < G_N_ELEMENTS(keys); i++)
+        claims_add(claims, 'x', keys[i][0], json_string_value(json_object_get(plan, keys[i][1])));
+    claims_add(claims, 's', "store", json_string_value(json_object_get(plan, "store_id")));
+    claims_add(claims, 's', "making", json_string_value(json_object_get(plan, "store_id")));
+    return claims;
+}
+
+static const char *plan_text(Job *job, const char *key)
+{
+    return json_string_value(json_object_get(job_plan(job), key));
+}
+
+static gint64 plan_int(Job *job, const char *key)
+{
+    return json_integer_value(json_object_get(job_plan(job), key));
+}
+
+gboolean new_version_commit(Job *job, const LayerRow *from, const char *event, const char *words,
+                            GError **error)
+{
+    const char *store_id = plan_text(job, "store_id");
+    char *layer_id = (char *)plan_text(job, "layer_id");
+    gint64 number = plan_int(job, "number"), now = units_now_ms();
+    LayerRow layer = { .id = layer_id,
+                       .slot = layer_id,
+                       .store_id = (char *)store_id,
+                       .parent_id = from->parent_id,
+                       .owner_kind = "template",
+                       .owner_id = (char *)plan_text(job, "version_id"),
+                       .generation = number,
+                       .state = "frozen",
+                       .place = "layers",
+                       .virtual_size = from->virtual_size,
+                       .checksum = from->checksum,
+                       .created_at = now };
+    TemplateRow template = { .id = (char *)plan_text(job, "template_id"),
+                             .name = (char *)plan_text(job, "name"),
+                             .last_version = number,
+                             .created_at = plan_int(job, "template_created"),
+                             .changed_at = now };
+    VersionRow version = { .id = layer.owner_id,
+                           .template_id = template.id,
+                           .version = number,
+                           .state = (char *)plan_text(job, "state"),
+                           .layer_id = layer_id,
+                           .cpus = plan_int(job, "cpus"),
+                           .memory_bytes = plan_int(job, "memory_bytes"),
+                           .os = (char *)plan_text(job, "os"),
+                           .description = (char *)plan_text(job, "description"),
+                           .source = (char *)plan_text(job, "source_name"),
+                           .notes = (char *)plan_text(job, "notes"),
+                           .created_at = now,
+                           .changed_at = now };
+    g_autofree char *name = g_strdup_printf("%s:%" G_GINT64_FORMAT, template.name, number);
+    Changes *changes = changes_new();
+
+    changes_put(changes, ROW_TEMPLATE, &template, store_id);
+    changes_put(changes, ROW_LAYER, &layer, store_id);
+    changes_put(changes, ROW_VERSION, &version, store_id);
+    changes_event(changes, event, "info", name, job_owner(job), "%s", words);
+    return job_commit_done(job, changes,
+                           json_pack("{s:s,s:s,s:s,s:I}", "id", version.id, "name", name,
+                                     "template", template.name, "version", (json_int_t)number),
+                           error);
+}
