@@ -1,6 +1,11 @@
 /* adopt.c: see adopt.h.  A header says who a layer was at birth, so names may be old ones; that is
- * better than none.  A copied file carries a name that is not its identity's, and is left alone. */
+ * better than none.  A copied file carries a name that is not its identity's, and is left alone.
+ *
+ * What a layer stands on is told by its backing name: the slot below may have been merged since.  A
+ * desktop's writable layer in layers/ is its disk; each of its frozen ones becomes a snapshot. */
 #include "imaged/ops/adopt.h"
+
+#include <string.h>
 
 #include "cow/digest.h"
 #include "cow/identity.h"
@@ -8,19 +13,25 @@
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "imaged/catalog/lookup.h"
+#include "snapshot/chain.h"
 
-typedef struct {
+typedef struct Found Found;
+struct Found {
     Identity identity;
+    char *slot;
+    char *backing_slot; /* or NULL */
     guint64 virtual_size;
     char *checksum; /* of a base */
-    gboolean in_trash;
-} Found;
+    gboolean in_trash, is_writable;
+    gboolean is_known; /* to the catalog, by now */
+};
 
 typedef struct {
     World *world;
     Store *store;
-    GPtrArray *list;    /* of Found */
-    GHashTable *by_id;  /* layer id -> Found */
+    GPtrArray *list;     /* of Found */
+    GHashTable *by_id;   /* layer id -> Found */
+    GHashTable *by_slot; /* slot in layers/ -> Found */
     StorePlace place;
 } Adopt;
 
@@ -29,6 +40,8 @@ static void free_found(gpointer data)
     Found *f = data;
 
     identity_clear(&f->identity);
+    g_free(f->slot);
+    g_free(f->backing_slot);
     g_free(f->checksum);
     g_free(f);
 }
@@ -43,12 +56,18 @@ static gboolean look_at(const char *name, const StoreStat *stat, gpointer user, 
 
     if (!text || !identity_parse(text, &identity, NULL))
         return TRUE;
-    if (!g_str_equal(identity.id, name) || g_hash_table_contains(a->by_id, name)) {
+    const char *backing = layer_header(layer)->backing_name;
+    gboolean is_in_place = g_str_equal(identity.id, name) || g_strcmp0(identity.slot, name) == 0;
+    if (!is_in_place || g_hash_table_contains(a->by_id, identity.id) ||
+        !backing != !identity.parent || (backing && !g_str_has_prefix(backing, "../layers/"))) {
         identity_clear(&identity);
         return TRUE;
     }
     Found *f = g_new0(Found, 1);
     f->identity = identity;
+    f->slot = g_strdup(name);
+    f->backing_slot = backing ? g_strdup(backing + strlen("../layers/")) : NULL;
+    f->is_writable = stat->is_writable;
     f->virtual_size = layer_virtual_size(layer);
     f->in_trash = a->place == STORE_TRASH;
     if (!identity.parent) {
@@ -58,28 +77,73 @@ static gboolean look_at(const char *name, const StoreStat *stat, gpointer user, 
     }
     g_ptr_array_add(a->list, f);
     g_hash_table_insert(a->by_id, f->identity.id, f);
+    if (!f->in_trash)
+        g_hash_table_insert(a->by_slot, f->slot, f);
     return TRUE;
 }
 
-static void put_layer(Adopt *a, Changes *changes, const Found *f, const char *state)
+static gboolean is_known(Adopt *a, const char *layer_id)
 {
-    LayerRow row = { .id = f->identity.id, .slot = f->identity.id, .store_id = a->store->id,
-                     .parent_id = f->identity.parent, .owner_kind = f->identity.owner_kind,
-                     .owner_id = f->identity.owner_id, .generation = f->identity.generation,
-                     .state = (char *)state, .place = f->in_trash ? "trash" : "layers",
-                     .virtual_size = (gint64)f->virtual_size, .checksum = f->checksum,
+    Db *db = catalog_read_begin(a->world->catalog);
+    gboolean is =
+        lookup_int(db, "SELECT EXISTS (SELECT 1 FROM layer WHERE id = ?1)", "t", layer_id);
+
+    catalog_read_end(a->world->catalog, db);
+    return is;
+}
+
+/* The row of what f stands on; FALSE if that is not known (yet).  A base stands on nothing. */
+static gboolean find_below(Adopt *a, const Found *f, LayerRow *ret)
+{
+    if (!f->backing_slot)
+        return TRUE;
+    Db *db = catalog_read_begin(a->world->catalog);
+    gboolean ok = lookup_slot(db, a->store->id, f->backing_slot, ret, NULL);
+    catalog_read_end(a->world->catalog, db);
+    return ok;
+}
+
+/* The template version at the bottom.  Caller frees. */
+static char *find_version(Adopt *a, const LayerRow *below)
+{
+    g_auto(LookupRows) rows = { 0 };
+    char *id = NULL;
+    Db *db = catalog_read_begin(a->world->catalog);
+
+    if (below->id && chain_rows(db, below->id, &rows, NULL)) {
+        for (guint i = 0; i < rows.rows->len; i++) {
+            const LayerRow *row = rows.rows->pdata[i];
+            if (g_str_equal(row->owner_kind, "template")) {
+                g_free(id);
+                id = g_strdup(row->owner_id);
+            }
+        }
+    }
+    catalog_read_end(a->world->catalog, db);
+    return id;
+}
+
+static void put_layer(Adopt *a, Changes *changes, const Found *f, const LayerRow *below,
+                      const char *state)
+{
+    LayerRow row = { .id = f->identity.id,
+                     .slot = f->slot,
+                     .store_id = a->store->id,
+                     .parent_id = below->id,
+                     .owner_kind = f->identity.owner_kind,
+                     .owner_id = f->identity.owner_id,
+                     .generation = f->identity.generation,
+                     .state = (char *)state,
+                     .place = f->in_trash ? "trash" : "layers",
+                     .virtual_size = (gint64)f->virtual_size,
+                     .checksum = f->checksum,
                      .created_at = f->identity.created_at };
 
     changes_put(changes, ROW_LAYER, &row, a->store->id);
 }
 
-static gboolean is_known(Db *db, const char *layer_id)
-{
-    return lookup_int(db, "SELECT EXISTS (SELECT 1 FROM layer WHERE id = ?1)", "t", layer_id);
-}
-
-/* A base layer in layers/: a version of the template with that name. */
-static gboolean adopt_version(Adopt *a, const Found *f, GError **error)
+/* A template's layer in layers/: a version of the template with that name. */
+static gboolean adopt_version(Adopt *a, Found *f, const LayerRow *below, GError **error)
 {
     g_auto(TemplateRow) template = { 0 };
     gint64 now = units_now_ms();
@@ -88,21 +152,30 @@ static gboolean adopt_version(Adopt *a, const Found *f, GError **error)
 
     if (!lookup_template(db, f->identity.owner_name, &template, NULL)) {
         Id id = id_derive("template", f->identity.owner_name, a->store->id);
-        template = (TemplateRow){ .id = g_strdup(id.s), .name = g_strdup(f->identity.owner_name),
+        template = (TemplateRow){ .id = g_strdup(id.s),
+                                  .name = g_strdup(f->identity.owner_name),
                                   .created_at = now };
     }
     catalog_read_end(a->world->catalog, db);
     template.last_version = MAX(template.last_version, f->identity.generation);
     template.changed_at = now;
-    VersionRow version = { .id = f->identity.owner_id, .template_id = template.id,
-                           .version = f->identity.generation, .state = "published",
-                           .layer_id = f->identity.id, .cpus = 2,
-                           .memory_bytes = 2 * (gint64)GIB, .os = "", .description = "",
-                           .source = "", .notes = "found in the store without a journal",
-                           .created_at = f->identity.created_at, .changed_at = now };
-    put_layer(a, changes, f, "frozen");
+    VersionRow version = { .id = f->identity.owner_id,
+                           .template_id = template.id,
+                           .version = f->identity.generation,
+                           .state = "published",
+                           .layer_id = f->identity.id,
+                           .cpus = 2,
+                           .memory_bytes = 2 * (gint64)GIB,
+                           .os = "",
+                           .description = "",
+                           .source = "",
+                           .notes = "found in the store without a journal",
+                           .created_at = f->identity.created_at,
+                           .changed_at = now };
+    put_layer(a, changes, f, below, "frozen");
     changes_put(changes, ROW_TEMPLATE, &template, a->store->id);
     changes_put(changes, ROW_VERSION, &version, a->store->id);
+    f->is_known = TRUE;
     return catalog_commit(a->world->catalog, changes, error);
 }
 
@@ -113,11 +186,18 @@ static void put_desktop(Adopt *a, Changes *changes, const Found *f, const char *
     gint64 now = units_now_ms();
     g_autofree char *mac = id_to_mac(f->identity.owner_id);
     g_autofree char *uuid = id_to_uuid(f->identity.owner_id);
-    DesktopRow row = { .id = f->identity.owner_id, .name = f->identity.owner_name,
-                       .version_id = (char *)version_id, .owner = "",
-                       .generation = f->identity.generation, .layer_id = f->identity.id,
-                       .store_id = a->store->id, .mac = mac, .uuid = uuid, .state = "ok",
-                       .is_trashed = is_trashed, .created_at = f->identity.created_at,
+    DesktopRow row = { .id = f->identity.owner_id,
+                       .name = f->identity.owner_name,
+                       .version_id = (char *)version_id,
+                       .owner = "",
+                       .generation = f->identity.generation,
+                       .layer_id = f->identity.id,
+                       .store_id = a->store->id,
+                       .mac = mac,
+                       .uuid = uuid,
+                       .state = "ok",
+                       .is_trashed = is_trashed,
+                       .created_at = f->identity.created_at,
                        .changed_at = now };
 
     changes_put(changes, ROW_DESKTOP, &row, a->store->id);
@@ -130,76 +210,191 @@ static void put_trash(Adopt *a, Changes *changes, const Found *f, const char *ve
     gint64 now = units_now_ms();
     StoreStat stat = { 0 };
 
-    store_stat_layer(a->store, f->identity.id, &stat, NULL);
-    TrashRow row = { .id = id.s, .kind = is_desktop ? "desktop" : "disk",
-                     .reason = is_desktop ? "deleted" : "reset", .name = f->identity.owner_name,
-                     .desktop_id = f->identity.owner_id, .version_id = (char *)version_id,
-                     .layer_id = f->identity.id, .store_id = a->store->id,
-                     .generation = f->identity.generation, .disk_bytes = (gint64)stat.disk_bytes,
-                     .trashed_at = now, .expires_at = now + a->world->settings.trash_keep_ms };
+    store_stat_layer(a->store, f->slot, &stat, NULL);
+    TrashRow row = { .id = id.s,
+                     .kind = is_desktop ? "desktop" : "disk",
+                     .reason = is_desktop ? "deleted" : "reset",
+                     .name = f->identity.owner_name,
+                     .desktop_id = f->identity.owner_id,
+                     .version_id = (char *)version_id,
+                     .layer_id = f->identity.id,
+                     .store_id = a->store->id,
+                     .generation = f->identity.generation,
+                     .disk_bytes = (gint64)stat.disk_bytes,
+                     .trashed_at = now,
+                     .expires_at = now + a->world->settings.trash_keep_ms };
 
     changes_put(changes, ROW_TRASH, &row, a->store->id);
 }
 
-/* Newest generation first, those in layers/ before those in trash/. */
+static void put_snapshot(Adopt *a, Changes *changes, const Found *f, const char *version_id)
+{
+    Id id = id_derive("snapshot", f->identity.id, a->store->id);
+    gint64 now = units_now_ms();
+    g_autofree char *name = g_strdup_printf("recovered-%.12s", f->identity.id);
+    SnapshotRow row = { .id = id.s,
+                        .desktop_id = f->identity.owner_id,
+                        .name = name,
+                        .description = "found in the store without a journal",
+                        .layer_id = f->identity.id,
+                        .store_id = a->store->id,
+                        .version_id = (char *)version_id,
+                        .generation = f->identity.generation,
+                        .created_at = f->identity.created_at,
+                        .changed_at = now };
+
+    changes_put(changes, ROW_SNAPSHOT, &row, a->store->id);
+}
+
+/* What is most likely a desktop's disk comes first: in layers/, writable, of the newest generation,
+ * the youngest. */
 static gint newest_first(gconstpointer left, gconstpointer right)
 {
     const Found *x = *(Found *const *)left, *y = *(Found *const *)right;
 
     if (x->in_trash != y->in_trash)
         return x->in_trash - y->in_trash;
-    return (y->identity.generation > x->identity.generation) -
-           (y->identity.generation < x->identity.generation);
+    if (x->is_writable != y->is_writable)
+        return y->is_writable - x->is_writable;
+    if (x->identity.generation != y->identity.generation)
+        return y->identity.generation > x->identity.generation ? 1 : -1;
+    return (y->identity.created_at > x->identity.created_at) -
+           (y->identity.created_at < x->identity.created_at);
 }
 
-static gboolean adopt_disk(Adopt *a, const Found *f, GHashTable *owners, GError **error)
+static gboolean has_desktop(Adopt *a, const char *id)
 {
-    g_auto(LayerRow) parent = { 0 };
     Db *db = catalog_read_begin(a->world->catalog);
-    gboolean ok = f->identity.parent && lookup_layer(db, f->identity.parent, &parent, NULL) &&
-                  g_str_equal(parent.owner_kind, "template") && !is_known(db, f->identity.id);
-    gboolean is_first = ok && !g_hash_table_contains(owners, f->identity.owner_id) &&
-                        !lookup_int(db, "SELECT EXISTS (SELECT 1 FROM desktop WHERE id = ?1)", "t",
-                                    f->identity.owner_id);
-    gboolean name_is_taken = is_first && !lookup_check_new_name(db, "desktop",
-                                                                f->identity.owner_name, NULL);
+    gboolean has = lookup_int(db, "SELECT EXISTS (SELECT 1 FROM desktop WHERE id = ?1)", "t", id);
 
     catalog_read_end(a->world->catalog, db);
-    if (!ok)
-        return TRUE; /* stands on nothing that we know: the check reports it */
-    gboolean is_trashed = f->in_trash || name_is_taken;
+    return has;
+}
+
+static gboolean is_name_taken(Adopt *a, const char *name)
+{
+    Db *db = catalog_read_begin(a->world->catalog);
+    gboolean is = !lookup_check_new_name(db, "desktop", name, NULL);
+
+    catalog_read_end(a->world->catalog, db);
+    return is;
+}
+
+/* A flattened disk stands on no version, but a desktop names one: one that is in the trash. */
+static char *put_no_version(Adopt *a, Changes *changes, const Found *f)
+{
+    Id template_id = id_derive("template", "none", a->store->id);
+    Id id = id_derive("version", "none", a->store->id);
+    TemplateRow template = { .id = template_id.s,
+                             .name = "none",
+                             .last_version = 1,
+                             .is_trashed = TRUE,
+                             .created_at = f->identity.created_at };
+    VersionRow version = { .id = id.s,
+                           .template_id = template_id.s,
+                           .version = 1,
+                           .state = "retired",
+                           .is_trashed = TRUE,
+                           .layer_id = f->identity.id,
+                           .cpus = 2,
+                           .memory_bytes = 2 * (gint64)GIB,
+                           .os = "",
+                           .description = "of flattened disks, found without a journal",
+                           .source = "",
+                           .notes = "",
+                           .created_at = f->identity.created_at };
+
+    changes_put(changes, ROW_TEMPLATE, &template, a->store->id);
+    changes_put(changes, ROW_VERSION, &version, a->store->id);
+    return g_strdup(id.s);
+}
+
+/* A desktop's layer: its disk, a snapshot, or a disk that
+ * was replaced. */
+static gboolean adopt_own(Adopt *a, Found *f, const LayerRow *below, GHashTable *disks,
+                          GError **error)
+{
+    g_autofree char *version_id = find_version(a, below);
+    gboolean is_disk = g_hash_table_lookup(disks, f->identity.owner_id) == f;
+    gboolean is_snapshot = !is_disk && !f->in_trash && !f->is_writable;
+    gboolean is_trashed = is_disk && (f->in_trash || is_name_taken(a, f->identity.owner_name));
+
+    f->is_known = TRUE;
     Changes *changes = changes_new();
-    put_layer(a, changes, f, is_first && !is_trashed ? "active" : "trashed");
-    if (is_first)
-        put_desktop(a, changes, f, parent.owner_id, is_trashed);
-    if (!is_first || is_trashed)
-        put_trash(a, changes, f, parent.owner_id, is_first);
-    g_hash_table_add(owners, g_strdup(f->identity.owner_id));
+    if (!version_id)
+        version_id = put_no_version(a, changes, f);
+    put_layer(a, changes, f, below,
+              is_snapshot              ? "frozen"
+              : is_disk && !is_trashed ? "active"
+                                       : "trashed");
+    if (is_disk)
+        put_desktop(a, changes, f, version_id, is_trashed);
+    if (is_snapshot)
+        put_snapshot(a, changes, f, version_id);
+    else if (!is_disk || is_trashed)
+        put_trash(a, changes, f, version_id, is_disk);
     return catalog_commit(a->world->catalog, changes, error);
+}
+
+/* Which layer is each unknown desktop's disk: id of the desktop -> Found. */
+static GHashTable *choose_disks(Adopt *a)
+{
+    GHashTable *disks = g_hash_table_new(g_str_hash, g_str_equal);
+
+    for (guint i = 0; i < a->list->len; i++) {
+        Found *f = a->list->pdata[i];
+        if (!f->is_known && g_str_equal(f->identity.owner_kind, "desktop") &&
+            !g_hash_table_contains(disks, f->identity.owner_id) &&
+            !has_desktop(a, f->identity.owner_id))
+            g_hash_table_insert(disks, f->identity.owner_id, f);
+    }
+    return disks;
+}
+
+/* Whatever stands on something known, until nothing more is found. */
+static gboolean adopt_all(Adopt *a, GHashTable *disks, GError **error)
+{
+    gboolean ok = TRUE;
+
+    for (gboolean any = TRUE; ok && any;) {
+        any = FALSE;
+        for (guint i = 0; ok && i < a->list->len; i++) {
+            Found *f = a->list->pdata[i];
+            g_auto(LayerRow) below = { 0 };
+            if (f->is_known || !find_below(a, f, &below))
+                continue;
+            any = TRUE;
+            if (g_str_equal(f->identity.owner_kind, "desktop"))
+                ok = adopt_own(a, f, &below, disks, error);
+            else if (!f->in_trash)
+                ok = adopt_version(a, f, &below, error);
+            f->is_known = TRUE;
+        }
+    }
+    return ok;
 }
 
 gboolean adopt_layers(World *world, Store *store, GError **error)
 {
-    Adopt a = { .world = world, .store = store,
+    Adopt a = { .world = world,
+                .store = store,
                 .list = g_ptr_array_new_with_free_func(free_found),
-                .by_id = g_hash_table_new(g_str_hash, g_str_equal) };
-    g_autoptr(GHashTable) owners = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+                .by_id = g_hash_table_new(g_str_hash, g_str_equal),
+                .by_slot = g_hash_table_new(g_str_hash, g_str_equal) };
     gboolean ok = store->ops->list(store, STORE_LAYERS, look_at, &a, error);
 
     a.place = STORE_TRASH;
     ok = ok && store->ops->list(store, STORE_TRASH, look_at, &a, error);
-    g_ptr_array_sort(a.list, newest_first);
-    for (guint i = 0; ok && i < a.list->len; i++) {
-        const Found *f = a.list->pdata[i];
-        Db *db = catalog_read_begin(world->catalog);
-        gboolean known = is_known(db, f->identity.id);
-        catalog_read_end(world->catalog, db);
-        if (!known && !f->identity.parent && g_str_equal(f->identity.owner_kind, "template"))
-            ok = adopt_version(&a, f, error);
+    for (guint i = 0; i < a.list->len; i++) {
+        Found *f = a.list->pdata[i];
+        f->is_known = is_known(&a, f->identity.id);
     }
-    for (guint i = 0; ok && i < a.list->len; i++)
-        ok = adopt_disk(&a, a.list->pdata[i], owners, error);
+    g_ptr_array_sort(a.list, newest_first);
+    GHashTable *disks = choose_disks(&a);
+    ok = ok && adopt_all(&a, disks, error);
+    g_hash_table_unref(disks);
     g_hash_table_unref(a.by_id);
+    g_hash_table_unref(a.by_slot);
     g_ptr_array_unref(a.list);
     return ok;
 }
