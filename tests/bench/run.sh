@@ -34,10 +34,10 @@ rounds=${BENCH_ROUNDS:-3}
 if [ "${BENCH_QUICK:-}" ]; then
     rounds=${BENCH_ROUNDS:-1}
     n_desktops=500 n_peer=30 n_map=20 big_image=64G n_writes=1000 n_reads=20000 n_layers=32
-    n_resets=100 big_mib=512 n_big=2 n_merged=64
+    n_resets=100 big_mib=512 n_big=2 n_merged=128
 else
     n_desktops=5000 n_peer=300 n_map=100 big_image=1T n_writes=16000 n_reads=200000 n_layers=32
-    n_resets=500 big_mib=4096 n_big=4 n_merged=1024
+    n_resets=500 big_mib=4096 n_big=4 n_merged=512
 fi
 n_threads=$(nproc)
 
