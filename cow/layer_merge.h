@@ -13,8 +13,8 @@
 typedef struct {
     Layer *const *run; /* lowest first; with the whole chain and no backing name: a flat image */
     guint n_run;
-    Layer *const *below;  /* what the run stands on, the base first.  Always given if spec has a */
-    guint n_below;        /* backing name, for its tables tell which zeros need no note; else none */
+    Layer *const *below;  /* what the run stands on, the base first: always given if spec has a */
+    guint n_below;        /* backing name, as its tables tell which zeros need no note; else none */
     gboolean drop_equal;  /* leave out data that reads the same below (reads both) */
     gboolean drop_zeros;  /* find zeros in the data too, instead of copying it unseen */
     gboolean can_reflink; /* run and result lie on one file system that shares blocks */

@@ -15,6 +15,7 @@
 
 #define OUT_BYTES (2 * MIB)
 #define ALIGN 4096u
+#define RESERVE_AHEAD (256 * MIB) /* of file length; it is cut at the end */
 
 struct LayerWriter {
     int fd;
@@ -27,6 +28,7 @@ struct LayerWriter {
     guint8 *out; /* clusters not yet written, for out_offset on; aligned */
     gsize out_len;
     guint64 out_offset;
+    guint64 reserved; /* the file's length, if layer_writer_reserve() has set it */
 
     guint8 *now;                /* the cluster being put together */
     guint64 now_index;          /* its number in the guest */
@@ -260,7 +262,11 @@ gboolean layer_writer_reserve(LayerWriter *w, guint64 n_clusters, guint64 *ret_o
         return FALSE;
     *ret_offset = w->out_offset;
     w->out_offset += n_clusters * w->cluster;
-    return TRUE;
+    if (w->out_offset <= w->reserved)
+        return TRUE;
+    /* Writes that don't move the file's end: for those XFS would allocate more than was written. */
+    w->reserved = w->out_offset + RESERVE_AHEAD;
+    return durable_truncate(w->fd, w->reserved, error);
 }
 
 gboolean layer_writer_place(LayerWriter *w, guint64 index, guint64 offset, guint32 data,

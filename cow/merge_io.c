@@ -1,5 +1,9 @@
 /* merge_io.c: a pool of threads, each doing one blocking call at a time.  So the disk has several
- * requests at once, whatever their size, and decoding uses all processors. */
+ * requests at once, whatever their size, and decoding uses all processors.
+ *
+ * Small pieces go through the page cache: the kernel is told of them when they are handed in and
+ * keeps many more on their way than we have threads, and small writes into holes would else wait
+ * for one another.  Dirty pages are pushed out as they come, so they never pile up. */
 #include "cow/merge_io.h"
 
 #include <errno.h>
@@ -16,6 +20,9 @@
 #define N_THREADS 4
 #define PIECE (1 * MIB) /* of a task; larger ones are split */
 #define ALIGN 4096u
+#define SMALL (64 * KIB)      /* below, the page cache is the better way */
+#define N_BUNDLED 32          /* small tasks that are handed over at once */
+#define DIRTY_LIMIT (8 * MIB) /* of small writes, until they are pushed out */
 
 typedef enum { READ_LAYER, READ_RUN, READ_BELOW, WRITE } TaskKind;
 
@@ -33,7 +40,10 @@ struct MergeIo {
     ChainReader *run, *below; /* below may be NULL */
     guint64 below_size;       /* guest bytes */
     int *direct;              /* for each layer of the run, its file opened with O_DIRECT, or -1 */
-    GThreadPool *pool;
+    int buffered;             /* the result, opened without O_DIRECT, or -1 */
+    gint dirty;               /* bytes written to it since the last push; atomic */
+    GThreadPool *pool;        /* each item is an array of tasks */
+    GArray *bundle;           /* small tasks that wait to be handed over */
 
     GMutex lock; /* what follows, and the groups */
     GCond done;
@@ -46,8 +56,9 @@ static gboolean read_layer(MergeIo *io, const Task *t, GError **error)
 {
     gsize done = 0;
 
-    while (io->direct[t->layer] >= 0 && (t->offset | t->len | (gsize)t->buffer) % ALIGN == 0 &&
-           done < t->len && done % ALIGN == 0) {
+    while (io->direct[t->layer] >= 0 && t->len >= SMALL &&
+           (t->offset | t->len | (gsize)t->buffer) % ALIGN == 0 && done < t->len &&
+           done % ALIGN == 0) {
         gssize n =
             pread(io->direct[t->layer], t->buffer + done, t->len - done, (off_t)(t->offset + done));
         if (n < 0 && errno == EINTR)
@@ -68,6 +79,20 @@ static gboolean read_below(MergeIo *io, const Task *t, GError **error)
     return there == 0 || chain_reader_pread(io->below, t->buffer, there, t->offset, error);
 }
 
+static gboolean write_result(MergeIo *io, const Task *t, GError **error)
+{
+    if (t->len >= SMALL || io->buffered < 0)
+        return durable_write(io->merge->to, t->buffer, t->len, t->offset, error);
+    if (!durable_write(io->buffered, t->buffer, t->len, t->offset, error))
+        return FALSE;
+    /* This only starts the writing; durability is layer_writer_finish()'s. */
+    if (g_atomic_int_add(&io->dirty, (gint)t->len) >= (gint)DIRTY_LIMIT) {
+        g_atomic_int_set(&io->dirty, 0);
+        sync_file_range(io->buffered, 0, 0, SYNC_FILE_RANGE_WRITE);
+    }
+    return TRUE;
+}
+
 static gboolean run_task(MergeIo *io, const Task *t, GError **error)
 {
     switch (t->kind) {
@@ -78,14 +103,12 @@ static gboolean run_task(MergeIo *io, const Task *t, GError **error)
     case READ_BELOW:
         return read_below(io, t, error);
     default:
-        return durable_write(io->merge->to, t->buffer, t->len, t->offset, error);
+        return write_result(io, t, error);
     }
 }
 
-static void work(gpointer data, gpointer user_data)
+static void work_one(MergeIo *io, const Task *t)
 {
-    g_autofree Task *t = data;
-    MergeIo *io = user_data;
     GError *error = NULL;
 
     g_mutex_lock(&io->lock);
@@ -103,15 +126,23 @@ static void work(gpointer data, gpointer user_data)
     g_clear_error(&error);
 }
 
+static void work(gpointer data, gpointer user_data)
+{
+    g_autoptr(GArray) tasks = data;
+
+    for (guint i = 0; i < tasks->len; i++)
+        work_one(user_data, &g_array_index(tasks, Task, i));
+}
+
 /* ---- The interface ---- */
 
-/* A second description of the layer's file, since O_DIRECT is a property of that. */
-static int open_direct(const Layer *layer)
+/* A second description of a file, since O_DIRECT is a property of that. */
+static int open_again(int fd, int flags)
 {
     char path[64];
 
-    snprintf(path, sizeof path, "/proc/self/fd/%d", layer_fd(layer));
-    return open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return open(path, flags | O_CLOEXEC);
 }
 
 MergeIo *merge_io_new(const LayerMerge *merge, MergePlan *plan)
@@ -126,9 +157,11 @@ MergeIo *merge_io_new(const LayerMerge *merge, MergePlan *plan)
     }
     io->direct = g_new(int, merge->n_run);
     for (guint i = 0; i < merge->n_run; i++)
-        io->direct[i] = open_direct(merge->run[i]);
+        io->direct[i] = open_again(layer_fd(merge->run[i]), O_RDONLY | O_DIRECT);
+    io->buffered = open_again(merge->to, O_RDWR);
     g_mutex_init(&io->lock);
     g_cond_init(&io->done);
+    io->bundle = g_array_new(FALSE, FALSE, sizeof(Task));
     io->pool = g_thread_pool_new(work, io, N_THREADS, FALSE, NULL);
     return io;
 }
@@ -137,26 +170,40 @@ void merge_io_free(MergeIo *io)
 {
     if (!io)
         return;
+    g_array_unref(io->bundle);
     g_thread_pool_free(io->pool, FALSE, TRUE);
     chain_reader_free(io->run);
     chain_reader_free(io->below);
     for (guint i = 0; i < io->merge->n_run; i++)
         durable_close(&io->direct[i]);
     g_free(io->direct);
+    durable_close(&io->buffered);
     g_clear_error(&io->error);
     g_mutex_clear(&io->lock);
     g_cond_clear(&io->done);
     g_free(io);
 }
 
+static void hand_over(MergeIo *io)
+{
+    if (io->bundle->len == 0)
+        return;
+    g_thread_pool_push(io->pool, io->bundle, NULL);
+    io->bundle = g_array_new(FALSE, FALSE, sizeof(Task));
+}
+
 static void submit(MergeIo *io, Task task)
 {
+    gboolean is_small = task.len < SMALL;
+
     for (gsize left = task.len; left > 0; left -= task.len) {
         task.len = MIN(left, PIECE);
         g_mutex_lock(&io->lock);
         task.group->n_pending++;
         g_mutex_unlock(&io->lock);
-        g_thread_pool_push(io->pool, g_memdup2(&task, sizeof task), NULL);
+        g_array_append_val(io->bundle, task);
+        if (!is_small || io->bundle->len >= N_BUNDLED)
+            hand_over(io);
         task.offset += task.len;
         task.buffer += task.len;
     }
@@ -165,6 +212,9 @@ static void submit(MergeIo *io, Task task)
 void merge_io_read(MergeIo *io, MergeGroup *group, guint layer, guint64 host_offset, void *buffer,
                    gsize len)
 {
+    if (len < SMALL)
+        posix_fadvise(layer_fd(io->merge->run[layer]), (off_t)host_offset, (off_t)len,
+                      POSIX_FADV_WILLNEED);
     submit(io, (Task){ READ_LAYER, group, layer, host_offset, buffer, len });
 }
 
@@ -185,6 +235,7 @@ void merge_io_write(MergeIo *io, MergeGroup *group, guint64 offset, const void *
 
 gboolean merge_io_wait(MergeIo *io, MergeGroup *group, GError **error)
 {
+    hand_over(io);
     g_mutex_lock(&io->lock);
     while (group->n_pending)
         g_cond_wait(&io->done, &io->lock);
