@@ -282,7 +282,8 @@ static gboolean append_tables(PackFile *f, guint64 *ret_l1, guint64 *ret_table,
     refer(f, position(f), (total - position(f) / f->cluster) * f->cluster);
 
     g_autofree guint8 *table = g_malloc0(n_table * f->cluster);
-    memcpy(table, f->blocks->data, f->blocks->len * 8ull);
+    if (f->blocks->len > 0)
+        memcpy(table, f->blocks->data, f->blocks->len * 8ull);
     for (guint64 i = f->blocks->len, k = 0; i < n_blocks; i++, k++)
         put_be64(table + i * 8, first + k * f->cluster);
     if (!append_table(f, (const guint8 *)f->l1, l1_bytes, error) ||
