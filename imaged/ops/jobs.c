@@ -6,6 +6,7 @@
 #include "imaged/base/ident.h"
 #include "imaged/ops/move.h"
 #include "imaged/ops/ops.h"
+#include "snapshot/archive.h"
 #include "snapshot/diff.h"
 #include "snapshot/merges.h"
 #include "snapshot/reimage.h"
@@ -110,5 +111,7 @@ const JobType *const ops_job_types[] = {
     &template_import_job, &template_delete_job, &move_job,            &drain_job,
     &jobs_check,         &snapshot_create_job,  &revert_job,          &snapshot_delete_job,
     &desktop_compact_job, &desktop_flatten_job, &desktop_shorten_job, &snapshot_diff_job,
+    &archive_create_keep_job, &archive_restore_job, &archive_verify_job, &archive_delete_job,
+    &archive_undelete_job, &archive_collect_job,
     NULL,
 };
