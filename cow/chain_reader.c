@@ -255,8 +255,8 @@ static gboolean read_extent(const MapExtent *e, gpointer data, GError **error)
 
     switch (e->kind) {
     case EXTENT_DATA:
-        return layer_pread(chain_map_layer(r->reader->map, e->layer), to, e->length, e->host_offset,
-                           error);
+        return layer_pread_data(chain_map_layer(r->reader->map, e->layer), to, e->length,
+                                e->host_offset, error);
     case EXTENT_COMPRESSED:
         return read_compressed(r->reader, e, to, error);
     default:

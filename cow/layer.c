@@ -11,6 +11,7 @@
 #include "imaged/base/error.h"
 
 #define FIRST_READ 4096u
+#define DATA_STEP (256u << 10)
 #define HOLE_SEARCH_MIN (32u << 10) /* bytes; below, looking for holes costs more than it saves */
 
 struct Layer {
@@ -74,6 +75,26 @@ gboolean layer_pread(const Layer *layer, void *buffer, gsize len, guint64 offset
         offset = stop;
     }
     return len >= HOLE_SEARCH_MIN || read_range(layer, at, len, offset, error);
+}
+
+gboolean layer_pread_data(const Layer *layer, void *buffer, gsize len, guint64 offset,
+                          GError **error)
+{
+    guint8 *at = buffer;
+
+    /* Where the next hole begins is not asked: in a large file of small extents (or in a tmpfs) the
+     * answer costs more than the read. */
+    while (len > 0) {
+        gsize step = MIN(len, DATA_STEP);
+        guint64 data = step >= HOLE_SEARCH_MIN ? next_data(layer, offset, offset + step) : offset;
+        memset(at, 0, data - offset);
+        if (!read_range(layer, at + (data - offset), step - (data - offset), data, error))
+            return FALSE;
+        at += step;
+        len -= step;
+        offset += step;
+    }
+    return TRUE;
 }
 
 static gboolean read_header(Layer *layer, GError **error)

@@ -57,6 +57,10 @@ guint64 layer_l1_entry(const Layer *layer, guint32 i);
 /* Read exactly len bytes at offset; what lies beyond the end of the file reads as zeros. */
 gboolean layer_pread(const Layer *layer, void *buffer, gsize len, guint64 offset, GError **error);
 
+/* The same for the guest's data, which has few holes: they are looked for more cheaply. */
+gboolean layer_pread_data(const Layer *layer, void *buffer, gsize len, guint64 offset,
+                          GError **error);
+
 /* ---- Extents in guest order, merged while they are alike and adjacent on both sides. ---- */
 
 typedef struct LayerExtents LayerExtents;
