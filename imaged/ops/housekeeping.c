@@ -10,6 +10,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/catalog/lookup.h"
+#include "imaged/ops/archives.h"
 #include "imaged/ops/jobs.h"
 #include "imaged/ops/recover.h"
 #include "snapshot/merges.h"
@@ -224,6 +225,7 @@ static void tick(Housekeeping *h)
         trash_expire(h->world, h->wall);
         merges_govern(h->world);
         check_data(h);
+        archives_tick(h->world, h->wall);
         h->next_expiry = h->boot + EXPIRY_MS;
     }
     if (h->boot >= h->next_reserve) {

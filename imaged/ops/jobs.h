@@ -27,3 +27,5 @@ gboolean jobs_plan_check(World *world, const char *store, gboolean data, gboolea
                          JobRequest *ret_request, GError **error);
 
 extern const JobType jobs_check;
+extern const JobType archive_create_keep_job; /* archive.create, and what a schedule keeps */
+extern const JobType archive_restore_job;

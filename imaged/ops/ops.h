@@ -72,5 +72,22 @@ json_t *ops_job_cancel(OpsCall *call, GError **error);
 json_t *ops_catalog_rebuild(OpsCall *call, GError **error);
 json_t *ops_catalog_backup(OpsCall *call, GError **error);
 
+/* Archives */
+json_t *ops_archive_target_list(OpsCall *call, GError **error);
+json_t *ops_archive_target_add(OpsCall *call, GError **error);
+json_t *ops_archive_target_remove(OpsCall *call, GError **error);
+json_t *ops_archive_list(OpsCall *call, GError **error);
+json_t *ops_archive_show(OpsCall *call, GError **error);
+json_t *ops_archive_create(OpsCall *call, GError **error);
+json_t *ops_archive_restore(OpsCall *call, GError **error);
+json_t *ops_archive_verify(OpsCall *call, GError **error);
+json_t *ops_archive_collect(OpsCall *call, GError **error);
+json_t *ops_archive_delete(OpsCall *call, GError **error);
+json_t *ops_archive_undelete(OpsCall *call, GError **error);
+json_t *ops_archive_prune(OpsCall *call, GError **error);
+json_t *ops_archive_schedule_list(OpsCall *call, GError **error);
+json_t *ops_archive_schedule_add(OpsCall *call, GError **error);
+json_t *ops_archive_schedule_remove(OpsCall *call, GError **error);
+
 /* All job types there are, ending with NULL. */
 extern const JobType *const ops_job_types[];
