@@ -40,7 +40,8 @@ typedef struct {
     gboolean (*lock)(ArchiveTarget *target, gboolean is_exclusive, GError **error);
     void (*unlock)(ArchiveTarget *target);
 
-    /* Store a layer, durable on return; one that is there already is not stored again. */
+    /* Store a layer, durable on return.  The caller asks only for what it does not know to be there
+     * whole, so an object of that name is made good again. */
     gboolean (*put_layer)(ArchiveTarget *target, const ArchivePut *put, ArchiveObject *ret,
                           GError **error);
     gboolean (*has_object)(ArchiveTarget *target, const char *name, gboolean *ret_has,
@@ -68,6 +69,9 @@ typedef struct {
     gboolean (*undelete_point)(ArchiveTarget *target, const char *id, GError **error);
     /* Forget points that were deleted before this time (milliseconds since 1970). */
     gboolean (*purge_points)(ArchiveTarget *target, gint64 before_ms, GError **error);
+    /* Forget one point at once, live or deleted; one that is not there is no error.  Its objects
+     * stay until the next delete_objects(). */
+    gboolean (*forget_point)(ArchiveTarget *target, const char *id, GError **error);
 
     void (*free)(ArchiveTarget *target);
 } ArchiveTargetOps;
@@ -84,9 +88,17 @@ typedef struct {
     gboolean create;         /* make a target if the place is empty */
     const char *passphrase;  /* borg: or NULL */
     const char *encryption;  /* borg, when created: "none" or "repokey-blake2" */
+    const char *state_dir;   /* borg: where its cache and configuration go */
 } ArchiveTargetOptions;
+
+#define ARCHIVE_POINT_TEXT_MAX (1024 * 1024) /* bytes of a manifest: longer ones are not read */
 
 /* UNAVAILABLE (gone, not mounted, not the one expected), INVALID, UNSUPPORTED (no such kind). */
 ArchiveTarget *archive_target_open(const ArchiveTargetOptions *options, GError **error);
 void archive_target_free(ArchiveTarget *target);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ArchiveTarget, archive_target_free)
+
+/* ---- the kinds, for archive_target.c ---- */
+
+ArchiveTarget *archive_dir_open(const ArchiveTargetOptions *options, GError **error);
+ArchiveTarget *archive_borg_open(const ArchiveTargetOptions *options, GError **error);
