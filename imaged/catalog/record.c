@@ -33,6 +33,8 @@ static const char *const of_store[ROW_N_KINDS] = {
     [ROW_DESKTOP] = "SELECT * FROM desktop WHERE store_id = ?1",
     [ROW_TRASH] = "SELECT * FROM trash WHERE store_id = ?1",
     [ROW_SNAPSHOT] = "SELECT * FROM snapshot WHERE store_id = ?1",
+    [ROW_ARCHIVE_TARGET] = "SELECT * FROM archive_target WHERE store_id = ?1",
+    [ROW_ARCHIVE_SCHEDULE] = "SELECT * FROM archive_schedule WHERE store_id = ?1",
 };
 
 GString *record_snapshot(Db *db, const char *store_id, GError **error)
@@ -147,7 +149,9 @@ gboolean record_apply(Db *db, const char *store_id, const char *data, gsize len,
         ok = db_run(db, error, "DELETE FROM trash WHERE store_id = ?1", "t", store_id) &&
              db_run(db, error, "DELETE FROM snapshot WHERE store_id = ?1", "t", store_id) &&
              db_run(db, error, "DELETE FROM desktop WHERE store_id = ?1", "t", store_id) &&
-             db_run(db, error, "DELETE FROM layer WHERE store_id = ?1", "t", store_id);
+             db_run(db, error, "DELETE FROM layer WHERE store_id = ?1", "t", store_id) &&
+             db_run(db, error, "DELETE FROM archive_schedule WHERE store_id = ?1", "t", store_id) &&
+             db_run(db, error, "DELETE FROM archive_target WHERE store_id = ?1", "t", store_id);
     ok = ok && apply_deletes(db, del, error) && apply_puts(db, put, error) &&
          (!is_snapshot || drop_ghosts(db, error));
     json_decref(root);

@@ -63,6 +63,18 @@ static const Column snapshot_columns[] = {
     INTEGER(SnapshotRow, is_trashed), INTEGER(SnapshotRow, created_at),
     INTEGER(SnapshotRow, changed_at),
 };
+static const Column archive_target_columns[] = {
+    TEXT(ArchiveTargetRow, id),       TEXT(ArchiveTargetRow, name),
+    TEXT(ArchiveTargetRow, kind),     TEXT(ArchiveTargetRow, location),
+    TEXT(ArchiveTargetRow, store_id), INTEGER(ArchiveTargetRow, created_at),
+};
+static const Column archive_schedule_columns[] = {
+    TEXT(ArchiveScheduleRow, id),          TEXT(ArchiveScheduleRow, name),
+    TEXT(ArchiveScheduleRow, target_id),   TEXT(ArchiveScheduleRow, what),
+    TEXT(ArchiveScheduleRow, timing),      TEXT(ArchiveScheduleRow, keep),
+    TEXT(ArchiveScheduleRow, store_id),    INTEGER(ArchiveScheduleRow, last_run),
+    INTEGER(ArchiveScheduleRow, created_at),
+};
 
 static const Table tables[ROW_N_KINDS] = {
     [ROW_TEMPLATE] = { "template", sizeof(TemplateRow), template_columns,
@@ -114,6 +126,20 @@ static const Table tables[ROW_N_KINDS] = {
                        " version_id=?7, generation=?8, is_trashed=?9, created_at=?10,"
                        " changed_at=?11",
                        "DELETE FROM snapshot WHERE id = ?1" },
+    [ROW_ARCHIVE_TARGET] = { "archive_target", sizeof(ArchiveTargetRow), archive_target_columns,
+                             G_N_ELEMENTS(archive_target_columns),
+                             "INSERT INTO archive_target (id, name, kind, location, store_id,"
+                             " created_at) VALUES (?1,?2,?3,?4,?5,?6) ON CONFLICT (id) DO UPDATE"
+                             " SET name=?2, kind=?3, location=?4, store_id=?5, created_at=?6",
+                             "DELETE FROM archive_target WHERE id = ?1" },
+    [ROW_ARCHIVE_SCHEDULE] = { "archive_schedule", sizeof(ArchiveScheduleRow),
+                               archive_schedule_columns, G_N_ELEMENTS(archive_schedule_columns),
+                               "INSERT INTO archive_schedule (id, name, target_id, what, timing,"
+                               " keep, store_id, last_run, created_at) VALUES"
+                               " (?1,?2,?3,?4,?5,?6,?7,?8,?9) ON CONFLICT (id) DO UPDATE SET"
+                               " name=?2, target_id=?3, what=?4, timing=?5, keep=?6, store_id=?7,"
+                               " last_run=?8, created_at=?9",
+                               "DELETE FROM archive_schedule WHERE id = ?1" },
 };
 
 static char **text_at(gconstpointer row, const Column *column)

@@ -70,6 +70,22 @@ typedef struct {
     gint64 is_trashed, created_at, changed_at;
 } SnapshotRow;
 
+typedef struct {
+    char *id;       /* as in its marker */
+    char *name, *kind, *location;
+    char *store_id; /* in whose journal this stands: the default store's */
+    gint64 created_at;
+} ArchiveTargetRow;
+
+typedef struct {
+    char *id, *name, *target_id;
+    char *what;     /* the selection, as JSON: {"names": [...]}, {"prefix": P} or {"template": T} */
+    char *timing;   /* see archive_schedule.h */
+    char *keep;     /* see archive_prune.h; "" keeps all */
+    char *store_id;
+    gint64 last_run, created_at;
+} ArchiveScheduleRow;
+
 typedef enum {
     ROW_TEMPLATE, /* in this order a journal is applied: references point backwards */
     ROW_VERSION,
@@ -77,6 +93,8 @@ typedef enum {
     ROW_DESKTOP,
     ROW_TRASH,
     ROW_SNAPSHOT,
+    ROW_ARCHIVE_TARGET,
+    ROW_ARCHIVE_SCHEDULE,
     ROW_N_KINDS
 } RowKind;
 
@@ -133,3 +151,13 @@ static inline void snapshot_row_clear(SnapshotRow *row)
     row_clear(ROW_SNAPSHOT, row);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SnapshotRow, snapshot_row_clear)
+static inline void archive_target_row_clear(ArchiveTargetRow *row)
+{
+    row_clear(ROW_ARCHIVE_TARGET, row);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ArchiveTargetRow, archive_target_row_clear)
+static inline void archive_schedule_row_clear(ArchiveScheduleRow *row)
+{
+    row_clear(ROW_ARCHIVE_SCHEDULE, row);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ArchiveScheduleRow, archive_schedule_row_clear)

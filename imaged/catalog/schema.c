@@ -101,8 +101,34 @@ static const char *const migrations[] = {
     "ALTER TABLE trash ADD COLUMN snapshot_id TEXT;" /* kind snapshot */
     "ALTER TABLE trash ADD COLUMN slot TEXT;",       /* kind layer: where it was */
 
-    /* 4: archives */
-    "SELECT 1;",
+    /* 4: archives.  Targets and schedules are facts; points, what they use and which layer is which
+     * object are an index of what the targets hold, made again by looking there. */
+    "CREATE TABLE archive_target (id TEXT PRIMARY KEY, name TEXT NOT NULL, kind TEXT NOT NULL,"
+    " location TEXT NOT NULL, store_id TEXT NOT NULL, created_at INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX archive_target_name ON archive_target(name);"
+    "CREATE TABLE archive_schedule (id TEXT PRIMARY KEY, name TEXT NOT NULL,"
+    " target_id TEXT NOT NULL, what TEXT NOT NULL, timing TEXT NOT NULL, keep TEXT NOT NULL,"
+    " store_id TEXT NOT NULL, last_run INTEGER NOT NULL, created_at INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX archive_schedule_name ON archive_schedule(name);"
+    "CREATE TABLE archive_point (id TEXT PRIMARY KEY, target_id TEXT NOT NULL,"
+    " kind TEXT NOT NULL, name TEXT NOT NULL, desktop_id TEXT, version_id TEXT NOT NULL,"
+    " snapshot TEXT, created_at INTEGER NOT NULL, deleted_at INTEGER, state TEXT NOT NULL,"
+    " bytes INTEGER NOT NULL, new_bytes INTEGER NOT NULL, manifest TEXT NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE INDEX archive_point_target ON archive_point(target_id, created_at);"
+    "CREATE INDEX archive_point_desktop ON archive_point(desktop_id, created_at);"
+    "CREATE TABLE archive_use (point_id TEXT NOT NULL, object TEXT NOT NULL,"
+    " PRIMARY KEY (point_id, object)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX archive_use_object ON archive_use(object);"
+    "CREATE TABLE archive_object (target_id TEXT NOT NULL, layer_id TEXT NOT NULL,"
+    " object TEXT NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (target_id, layer_id))"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE INDEX archive_object_layer ON archive_object(layer_id);"
+    "CREATE INDEX archive_object_name ON archive_object(target_id, object);"
+    "CREATE TABLE archive_scan (target_id TEXT PRIMARY KEY, scanned_at INTEGER NOT NULL,"
+    " collected_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 
     /* 5: exports and leases */
     "SELECT 1;",

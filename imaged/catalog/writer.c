@@ -386,6 +386,7 @@ static gboolean forget_facts(Catalog *c, gpointer unused, GError **error)
                      "BEGIN IMMEDIATE; DELETE FROM trash; DELETE FROM snapshot; DELETE FROM desktop;"
                      "DELETE FROM version;"
                      "DELETE FROM template; DELETE FROM layer; DELETE FROM layer_counts;"
+                     "DELETE FROM archive_schedule; DELETE FROM archive_target;"
                      "UPDATE store SET seq = 0; COMMIT;",
                      error);
 }
