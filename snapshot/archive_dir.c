@@ -520,8 +520,9 @@ static char *dir_get_point(ArchiveTarget *target, const char *id, gboolean is_de
         g_propagate_error(error, local);
         return NULL;
     }
+    gsize len = 0;
     if (!file || !durable_read(t->place[is_deleted ? DELETED : POINTS], file,
-                               ARCHIVE_POINT_TEXT_MAX, &text, NULL, &local)) {
+                               ARCHIVE_POINT_TEXT_MAX, &text, &len, &local)) {
         if (!file || g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND))
             not_found(id, error);
         else if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_INVALID))
@@ -530,6 +531,11 @@ static char *dir_get_point(ArchiveTarget *target, const char *id, gboolean is_de
         else
             g_propagate_error(error, g_steal_pointer(&local));
         g_clear_error(&local);
+        return NULL;
+    }
+    if (strlen(text) != len) {
+        g_free(text);
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT, "point %s is no text", id);
         return NULL;
     }
     return text;

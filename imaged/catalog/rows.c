@@ -71,8 +71,8 @@ static const Column archive_target_columns[] = {
 static const Column archive_schedule_columns[] = {
     TEXT(ArchiveScheduleRow, id),          TEXT(ArchiveScheduleRow, name),
     TEXT(ArchiveScheduleRow, target_id),   TEXT(ArchiveScheduleRow, what),
-    TEXT(ArchiveScheduleRow, timing),      TEXT(ArchiveScheduleRow, keep),
-    TEXT(ArchiveScheduleRow, store_id),    INTEGER(ArchiveScheduleRow, last_run),
+    TEXT(ArchiveScheduleRow, timing),      TEXT(ArchiveScheduleRow, store_id),
+    INTEGER(ArchiveScheduleRow, last_run),
     INTEGER(ArchiveScheduleRow, created_at),
 };
 
@@ -135,10 +135,9 @@ static const Table tables[ROW_N_KINDS] = {
     [ROW_ARCHIVE_SCHEDULE] = { "archive_schedule", sizeof(ArchiveScheduleRow),
                                archive_schedule_columns, G_N_ELEMENTS(archive_schedule_columns),
                                "INSERT INTO archive_schedule (id, name, target_id, what, timing,"
-                               " keep, store_id, last_run, created_at) VALUES"
-                               " (?1,?2,?3,?4,?5,?6,?7,?8,?9) ON CONFLICT (id) DO UPDATE SET"
-                               " name=?2, target_id=?3, what=?4, timing=?5, keep=?6, store_id=?7,"
-                               " last_run=?8, created_at=?9",
+                               " store_id, last_run, created_at) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)"
+                               " ON CONFLICT (id) DO UPDATE SET name=?2, target_id=?3, what=?4,"
+                               " timing=?5, store_id=?6, last_run=?7, created_at=?8",
                                "DELETE FROM archive_schedule WHERE id = ?1" },
 };
 

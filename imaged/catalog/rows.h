@@ -80,8 +80,7 @@ typedef struct {
 typedef struct {
     char *id, *name, *target_id;
     char *what;     /* the selection, as JSON: {"names": [...]}, {"prefix": P} or {"template": T} */
-    char *timing;   /* see archive_schedule.h */
-    char *keep;     /* see archive_prune.h; "" keeps all */
+    char *timing;   /* "every day 02:00, keep ...", see archive_schedule.h */
     char *store_id;
     gint64 last_run, created_at;
 } ArchiveScheduleRow;

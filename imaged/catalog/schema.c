@@ -108,7 +108,7 @@ static const char *const migrations[] = {
     " STRICT, WITHOUT ROWID;"
     "CREATE UNIQUE INDEX archive_target_name ON archive_target(name);"
     "CREATE TABLE archive_schedule (id TEXT PRIMARY KEY, name TEXT NOT NULL,"
-    " target_id TEXT NOT NULL, what TEXT NOT NULL, timing TEXT NOT NULL, keep TEXT NOT NULL,"
+    " target_id TEXT NOT NULL, what TEXT NOT NULL, timing TEXT NOT NULL,"
     " store_id TEXT NOT NULL, last_run INTEGER NOT NULL, created_at INTEGER NOT NULL)"
     " STRICT, WITHOUT ROWID;"
     "CREATE UNIQUE INDEX archive_schedule_name ON archive_schedule(name);"
