@@ -42,21 +42,13 @@ static gboolean add_snapshot(Db *db, BatchPlan *plan, const char *ref, const cha
 {
     g_autofree char *name = g_strndup(ref, (gsize)(at - ref));
     g_auto(DesktopRow) desktop = { 0 };
+    g_auto(SnapshotRow) snapshot = { 0 };
 
     if (!lookup_desktop(db, name, &desktop, error))
         return FALSE;
-    Query *q = db_query(db,
-                        "SELECT id FROM snapshot WHERE desktop_id = ?1 AND name = ?2 AND"
-                        " is_trashed = 0",
-                        "tt", desktop.id, at + 1);
-    g_autofree char *id = query_next(q) ? g_strdup(query_text(q, "id")) : NULL;
-    if (!query_end(q, error))
+    if (!lookup_snapshot(db, desktop.id, at + 1, &snapshot, error))
         return FALSE;
-    if (!id) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "it has no such snapshot");
-        return FALSE;
-    }
-    add_item(plan, "desktop", ref, desktop.id, id);
+    add_item(plan, "desktop", ref, desktop.id, snapshot.id);
     return TRUE;
 }
 
@@ -210,24 +202,16 @@ static gboolean freeze(Create *c, Item *it, gint64 next_step, char **ret_layer, 
 static gboolean find_snapshot(Create *c, Item *it, const char *snapshot_id, char **ret_layer,
                               GError **error)
 {
-    g_auto(LookupRows) rows = { 0 };
     Db *db = catalog_read_begin(c->world->catalog);
-    gboolean ok = lookup_rows(db, ROW_SNAPSHOT, &rows, error,
-                              "SELECT * FROM snapshot WHERE id = ?1 AND is_trashed = 0", "t",
-                              snapshot_id);
+    gboolean ok = lookup_snapshot_by_id(db, snapshot_id, &it->snapshot, error) &&
+                  lookup_version_by_id(db, it->snapshot.version_id, &it->version, error);
 
-    if (ok && rows.rows->len == 0) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "the snapshot was deleted");
-        ok = FALSE;
-    }
-    if (ok) {
-        SnapshotRow *row = g_ptr_array_steal_index(rows.rows, 0);
-        it->snapshot = *row;
-        g_free(row);
-        *ret_layer = g_strdup(it->snapshot.layer_id);
-        ok = lookup_version_by_id(db, it->snapshot.version_id, &it->version, error);
-    }
     catalog_read_end(c->world->catalog, db);
+    if (ok && it->snapshot.is_trashed) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "the snapshot was deleted");
+        return FALSE;
+    }
+    *ret_layer = ok ? g_strdup(it->snapshot.layer_id) : NULL;
     return ok;
 }
 
