@@ -7,7 +7,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
-#include "imaged/cli/nearest.h"
+#include "imaged/base/nearest.h"
 
 static void hint_nearest(GError **error, const char *typed, const char *dashes, GPtrArray *words)
 {

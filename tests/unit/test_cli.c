@@ -4,8 +4,8 @@
  */
 #include "imaged/cli/args.c"
 #include "imaged/cli/cli.c"
+#include "imaged/base/nearest.h"
 #include "imaged/cli/commands.c"
-#include "imaged/cli/nearest.c"
 #include "imaged/cli/output.c"
 #include "imaged/cli/progress.c"
 #include "imaged/cli/report_html.c"

@@ -1,5 +1,5 @@
 /* nearest.c: see nearest.h. */
-#include "imaged/cli/nearest.h"
+#include "imaged/base/nearest.h"
 
 #include <string.h>
 

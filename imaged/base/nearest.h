@@ -1,4 +1,4 @@
-/* nearest.h: what somebody who mistyped a word may have meant. */
+/* nearest.h: what somebody who mistyped a word may have meant.  Any thread. */
 #pragma once
 
 #include <glib.h>
