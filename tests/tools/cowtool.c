@@ -15,6 +15,8 @@
 #include "cow/coverage.h"
 #include "cow/layer_check.h"
 #include "cow/layer_merge.h"
+#include "cow/layer_pack.h"
+#include "cow/layer_stream.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 
@@ -35,12 +37,17 @@ static const char help[] =
     "  header FILE          the header's fields\n"
     "  merge OUT FILE...    make a new layer OUT of all but the first --below of the chain\n"
     "  randread FILE...     time random reads and print reads per second\n"
+    "  pack FILE...         write the topmost layer of the chain, packed, to --out\n"
+    "  stream FILE...       write the topmost layer as a stream to standard output\n"
     "\n"
     "Options:\n"
     "  --count N            randread: number of reads (default 10000)\n"
     "  --size BYTES         randread: bytes of one read, aligned to them (default 4096)\n"
     "  --seed S             randread: seed of the offsets (default 1)\n"
-    "  --threads N          randread: readers side by side, each with its N-th part (default 1)\n"
+    "  --threads N          randread: readers side by side, each with its N-th part (default 1);\n"
+    "                       pack: threads that compress\n"
+    "  --out FILE           pack: the new file\n"
+    "  --backing NAME       pack, stream: the parent's name, for a chain of more than one\n"
     "  --budget BYTES       cat, map, randread: memory of the map (default 64 MiB)\n"
     "  --cache BYTES        cat, randread: memory of decoded clusters (default 16 MiB)\n"
     "  --below N            merge: so many layers lie below the run (default 0)\n"
@@ -55,7 +62,7 @@ static const char help[] =
 
 static gint64 opt_count = 10000, opt_size = 4096, opt_seed = 1, opt_threads = 1, opt_budget,
               opt_cache, opt_below, opt_cluster_bits = BLANK_DEFAULT_CLUSTER_BITS;
-static char *opt_backing;
+static char *opt_out, *opt_backing;
 static gboolean opt_plain, opt_drop_equal, opt_drop_zeros, opt_reflink;
 
 typedef struct {
@@ -370,6 +377,56 @@ static int cmd_randread(char **paths, GError **error)
     return ret ? 1 : 0;
 }
 
+/* ---- pack and stream ---- */
+
+static int cmd_pack(char **paths, GError **error)
+{
+    g_auto(Chain) c = { 0 };
+    PackSummary sum;
+
+    if (!opt_out) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "pack needs --out");
+        return 1;
+    }
+    if (!chain_open(&c, paths, error))
+        return 1;
+    auto_fd to = durable_create(AT_FDCWD, opt_out, 0, 0600, error);
+    if (to < 0)
+        return 1;
+    LayerPack pack = { c.layers[c.n - 1],  c.layers, c.n - 1, opt_backing, to,
+                       (guint)opt_threads, NULL,     NULL,    NULL };
+    gint64 start = g_get_monotonic_time();
+    if (!layer_pack(&pack, &sum, error))
+        return 1;
+    printf("digest=%s file_length=%" G_GUINT64_FORMAT " data_bytes=%" G_GUINT64_FORMAT
+           " seconds=%.3f\n",
+           sum.digest, sum.file_length, sum.data_bytes,
+           (double)(g_get_monotonic_time() - start) / 1e6);
+    return 0;
+}
+
+static int cmd_stream(char **paths, GError **error)
+{
+    g_auto(Chain) c = { 0 };
+    g_autofree guint8 *buffer = g_malloc(COPY_BYTES);
+    gssize got;
+
+    if (!chain_open(&c, paths, error))
+        return 1;
+    g_autoptr(LayerStream) stream =
+        layer_stream_new(c.layers[c.n - 1], c.layers, c.n - 1, opt_backing, error);
+    if (!stream)
+        return 1;
+    while ((got = layer_stream_read(stream, buffer, COPY_BYTES, error)) > 0)
+        if (!write_all(buffer, (gsize)got, error))
+            return 1;
+    if (got == 0 && fflush(stdout) != 0) {
+        imaged_error_set_errno(error, errno, "cannot write to standard output");
+        return 1;
+    }
+    return got < 0 ? 1 : 0;
+}
+
 /* ---- main ---- */
 
 static const struct {
@@ -381,6 +438,7 @@ static const struct {
     { "count", 1, G_MAXUINT16, cmd_count }, { "check", 1, 1, cmd_check },
     { "header", 1, 1, cmd_header },         { "randread", 1, G_MAXUINT16, cmd_randread },
     { "merge", 2, G_MAXUINT16, cmd_merge },
+    { "pack", 1, G_MAXUINT16, cmd_pack },   { "stream", 1, G_MAXUINT16, cmd_stream },
 };
 
 static gboolean parse_options(int *argc, char ***argv, GError **error)
@@ -399,6 +457,7 @@ static gboolean parse_options(int *argc, char ***argv, GError **error)
         { "drop-equal", 0, 0, G_OPTION_ARG_NONE, &opt_drop_equal, NULL, NULL },
         { "drop-zeros", 0, 0, G_OPTION_ARG_NONE, &opt_drop_zeros, NULL, NULL },
         { "reflink", 0, 0, G_OPTION_ARG_NONE, &opt_reflink, NULL, NULL },
+        { "out", 0, 0, G_OPTION_ARG_FILENAME, &opt_out, NULL, NULL },
         { NULL },
     };
     GOptionContext *context = g_option_context_new(NULL);
