@@ -164,7 +164,7 @@ static gboolean run(ArchiveTarget *t, const char *command, char **args, GError *
     gboolean has = FALSE;
     guint64 freed = 0;
 
-#define IS(word, least) (g_str_equal(command, word) && n >= (least))
+#define IS(word, least) (g_str_equal(command, word) && n + 1 > (least))
     if (IS("open", 0))
         return puts(t->id) >= 0;
     if (IS("put", 2))
