@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "cow/chain_map.h"
@@ -21,6 +22,8 @@
 #include <nbdkit-plugin.h>
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
+#define LISTEN_FD 3 /* of socket activation */
+#define MAX_FDS 8192
 #define MAX_LAYERS 4096u
 #define MAX_CLIENTS 256
 #define CACHE_BYTES (32ull << 20)
@@ -149,8 +152,26 @@ static int on_get_ready(void)
     return 0;
 }
 
+/* If nbdkit did not take the socket that it was given, it listens where it likes, on all addresses:
+ * rather none at all. */
+static gboolean listens_elsewhere(void)
+{
+    for (int fd = 0; fd < MAX_FDS; fd++) {
+        int is_listening = 0;
+        socklen_t len = sizeof is_listening;
+        if (fd != LISTEN_FD &&
+            getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &len) == 0 && is_listening)
+            return TRUE;
+    }
+    return FALSE;
+}
+
 static int on_after_fork(void)
 {
+    if (the.ready_fd >= 0 && listens_elsewhere()) {
+        nbdkit_error("nbdkit does not listen where it was told to");
+        return -1;
+    }
     if (deadline_start() != 0) {
         nbdkit_error("cannot start a thread");
         return -1;

@@ -4,8 +4,9 @@
 #include "imaged/cli/client.h"
 
 static const Noun *const nouns[] = {
-    &noun_template, &noun_desktop, &noun_trash,  &noun_store,      &noun_job,     &noun_event,
-    &noun_report,   &noun_catalog, &noun_status, &noun_completion, &noun_version, NULL,
+    &noun_template,   &noun_desktop, &noun_trash,  &noun_store,   &noun_export,
+    &noun_job,        &noun_event,   &noun_report, &noun_catalog, &noun_status,
+    &noun_completion, &noun_version, NULL,
 };
 
 static const Option global_options[] = {

@@ -69,7 +69,7 @@ typedef struct {
 } Noun;
 
 extern const Noun noun_template, noun_desktop, noun_trash, noun_store, noun_job, noun_event,
-    noun_report, noun_catalog, noun_status, noun_completion, noun_version;
+    noun_export, noun_report, noun_catalog, noun_status, noun_completion, noun_version;
 
 /* All nouns, NULL at the end. */
 const Noun *const *commands_nouns(void);
