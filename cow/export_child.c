@@ -125,7 +125,7 @@ static void set_complaint(ExportChild *child, GError **error)
 {
     export_child_drain(child);
     const char *words = export_child_last_words(child);
-    gboolean is_lock = child->is_read_write && strstr(words, "lock") != NULL;
+    gboolean is_lock = child->is_read_write && strstr(child->words->str, "\" lock") != NULL;
 
     g_set_error(error, IMAGED_ERROR, is_lock ? IMAGED_ERROR_BUSY : IMAGED_ERROR_FAILED,
                 is_lock ? "the disk is in use by QEMU" : "the server did not start: %s",

@@ -263,6 +263,11 @@ gboolean export_ref_open(World *world, const ExportRef *ref, GArray *fds, GError
         if (fd < 0)
             return FALSE;
         g_array_append_val(fds, fd);
+        if (is_live) {
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "the disk is in use by QEMU");
+            imaged_error_hint(error, "shut the desktop down first");
+            return FALSE;
+        }
         if (i < rows.rows->len - 1 || !g_str_equal(ref->kind, "desktop") || ref->is_read_write)
             continue;
         if (!image_lock_hold_readonly(fd, error))

@@ -85,7 +85,13 @@ static void close_all(GArray *fds)
 /* Start the entry's server on the open layers and the listening socket; returns once it serves. */
 static gboolean serve(Exports *x, ExportEntry *e, const GArray *fds, int listen_fd, GError **error)
 {
-    const char *names[] = { e->name, strcmp(e->name, e->ref) ? e->ref : NULL, NULL };
+    /* Our plugin takes the default name for the first one; QEMU wants to be told. */
+    const char *names[4] = { e->name };
+    guint n = 1;
+    if (strcmp(e->name, e->ref) != 0)
+        names[n++] = e->ref;
+    if (e->is_read_write)
+        names[n++] = "";
     g_autofree char *tls_dir = export_folder_path(x->world->state_dir, e->folder, "tls");
     ExportChildSpec spec = { .is_read_write = e->is_read_write,
                              .fds = (const int *)fds->data,
