@@ -45,7 +45,15 @@ BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
 .PHONY: all help deps build demo check bench lint asan fuzz install clean test-binaries format
 
-all: $(BUILD)/imaged $(BUILD)/imagectl
+# What nbdkit loads for a read-only export: position-independent, and never sanitized, because
+# nbdkit itself is not.
+PLUGIN := $(BUILD)/imaged-nbd-plugin.so
+PLUGIN_SRC := $(wildcard cow/nbdkit/*.c) cow/chain_map.c cow/chain_window.c cow/chain_reader.c \
+  cow/layer.c cow/layer_extents.c cow/qcow2.c imaged/base/durable.c imaged/base/error.c
+PLUGIN_OBJ := $(patsubst %.c,$(BUILD)/obj/pic/%.o,$(PLUGIN_SRC))
+PLUGIN_CFLAGS = $(filter-out -fsanitize%,$(ALL_CFLAGS)) -fPIC -fvisibility=hidden
+
+all: $(BUILD)/imaged $(BUILD)/imagectl $(PLUGIN)
 
 help:
 	@echo 'make          build $(BUILD)/imaged and $(BUILD)/imagectl'
@@ -73,6 +81,16 @@ $(BUILD)/imaged: $(call obj,$(DAEMON_SRC)) $(LIB)
 $(BUILD)/imagectl: $(call obj,$(CLI_SRC)) $(LIB)
 	@echo '  LINK $@'
 	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread -lm
+
+$(BUILD)/obj/pic/%.o: %.c
+	@mkdir -p $(@D)
+	@echo '  PIC  $<'
+	@$(CC) $(PLUGIN_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(PLUGIN): $(PLUGIN_OBJ)
+	@echo '  LINK $@'
+	@$(CC) -shared $(PLUGIN_CFLAGS) $(LDFLAGS) -Wl,--as-needed -Wl,-z,relro,-z,now -o $@ $^ \
+	  $(shell pkg-config --libs glib-2.0 libzstd zlib libseccomp) -lpthread
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)

@@ -3,7 +3,10 @@
  * Cached windows never overlap and are kept sorted by start; the one that was not used for longest
  * goes first.  chain_window.c builds them, outside of the lock.  One window takes at most a 16th of
  * the budget: a reader of a badly fragmented place builds the few windows that lie between the
- * aligned start and its offset, and no more. */
+ * aligned start and its offset, and no more.
+ *
+ * Most maps fit their budget as a whole.  Once the cached windows cover the disk, nothing is built
+ * or thrown away any more: their list is published, and from then on readers take no lock. */
 #include "cow/chain_map.h"
 
 #include "cow/chain_window.h"
@@ -12,18 +15,25 @@
 #define DEFAULT_BUDGET (64ull << 20)
 #define LEAST_BUDGET (256ull << 10)
 
+typedef struct {
+    guint n;
+    Window *windows[]; /* sorted; the cache's references */
+} Complete;
+
 struct ChainMap {
     WindowChain chain; /* its array is ours */
     guint64 size;      /* guest bytes */
     guint64 budget;    /* bytes */
     guint max_extents; /* of one window */
     gsize memory;      /* bytes of all windows alive; atomic */
+    Complete *complete; /* atomic, set once: all windows, when they cover the whole disk */
 
     GMutex lock;        /* what follows */
     GCond built;        /* a range left building */
     GPtrArray *windows; /* cached, sorted by start */
     GQueue lru;         /* the same; the head was used last */
     guint64 cached;     /* bytes of them */
+    guint64 covered;    /* guest bytes of them */
     GArray *building;   /* aligned starts (guint64) that some thread is at */
 };
 
@@ -66,8 +76,20 @@ static void evict(ChainMap *map, guint64 needed)
         g_ptr_array_remove_index(map->windows, windows_until(map, w->start) - 1);
         g_queue_unlink(&map->lru, &w->lru);
         map->cached -= w->charge;
+        map->covered -= w->end - w->start;
         window_unref(w);
     }
+}
+
+/* From here on every lookup finds its window, so nothing is built, and nothing evicted. */
+static void publish(ChainMap *map)
+{
+    Complete *all = g_malloc(sizeof *all + map->windows->len * sizeof(Window *));
+
+    all->n = map->windows->len;
+    for (guint i = 0; i < all->n; i++)
+        all->windows[i] = map->windows->pdata[i];
+    g_atomic_pointer_set(&map->complete, all);
 }
 
 /* Put w into the cache, unless another thread has built something for its range meanwhile. */
@@ -82,6 +104,9 @@ static void insert(ChainMap *map, Window *w)
     g_ptr_array_insert(map->windows, windows_until(map, w->start), window_ref(w));
     g_queue_push_head_link(&map->lru, &w->lru);
     map->cached += w->charge;
+    map->covered += w->end - w->start;
+    if (map->covered == map->size)
+        publish(map);
 }
 
 static gint building_index(const ChainMap *map, guint64 key)
@@ -141,6 +166,22 @@ static Window *window_at(ChainMap *map, guint64 offset, GError **error)
     return w;
 }
 
+/* The window that holds offset, if all are there: no reference is taken. */
+static Window *complete_at(ChainMap *map, guint64 offset)
+{
+    const Complete *all = g_atomic_pointer_get(&map->complete);
+    guint low = 0, high = all ? all->n : 0;
+
+    while (high - low > 1) {
+        guint mid = low + (high - low) / 2;
+        if (all->windows[mid]->start <= offset)
+            low = mid;
+        else
+            high = mid;
+    }
+    return all ? all->windows[low] : NULL;
+}
+
 /* ---- The interface ---- */
 
 ChainMap *chain_map_new(Layer *const *layers, guint n_layers, guint64 budget, GError **error)
@@ -179,6 +220,7 @@ void chain_map_free(ChainMap *map)
         return;
     for (guint i = 0; i < map->windows->len; i++)
         window_unref(map->windows->pdata[i]);
+    g_free(map->complete);
     g_ptr_array_unref(map->windows);
     g_array_unref(map->building);
     g_mutex_clear(&map->lock);
@@ -211,7 +253,10 @@ gboolean chain_map_find(ChainMap *map, guint64 offset, MapExtent *ret_extent, GE
 {
     if (offset >= map->size)
         return FALSE;
-    g_autoptr(Window) w = window_at(map, offset, error);
+    g_autoptr(Window) held = NULL;
+    Window *w = complete_at(map, offset);
+    if (!w)
+        w = held = window_at(map, offset, error);
     if (!w)
         return FALSE;
     *ret_extent = w->extents[window_index(w, offset)];
@@ -237,7 +282,10 @@ gboolean chain_map_walk(ChainMap *map, guint64 from, guint64 to, ChainMapVisit v
 {
     to = MIN(to, map->size);
     while (from < to) {
-        g_autoptr(Window) w = window_at(map, from, error);
+        g_autoptr(Window) held = NULL;
+        Window *w = complete_at(map, from);
+        if (!w)
+            w = held = window_at(map, from, error);
         if (!w)
             return FALSE;
         for (guint i = window_index(w, from); i < w->n && from < to; i++) {

@@ -15,6 +15,7 @@ enum { CONSISTENT_READ = 0, WRITE = 1, RESIZE = 3, LAST_PERMISSION = 3 };
 
 static const int writer_uses[] = { CONSISTENT_READ, WRITE, RESIZE };
 static const int writer_unshares[] = { WRITE, RESIZE };
+static const int reader_uses[] = { CONSISTENT_READ };
 
 static struct flock byte_lock(short type, int byte)
 {
@@ -48,6 +49,32 @@ static gboolean busy(GError **error)
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "the disk is in use by QEMU");
     imaged_error_hint(error, "shut the desktop down first");
     return FALSE;
+}
+
+gboolean image_lock_hold_readonly(int fd, GError **error)
+{
+    int err = 0;
+
+    for (guint i = 0; !err && i < G_N_ELEMENTS(reader_uses); i++)
+        err = take(fd, USED + reader_uses[i]);
+    for (guint i = 0; !err && i < G_N_ELEMENTS(writer_unshares); i++)
+        err = take(fd, UNSHARED + writer_unshares[i]);
+    if (err == EAGAIN || err == EACCES)
+        return busy(error);
+    if (err) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
+                    "the file system cannot lock images: %s", g_strerror(err));
+        return FALSE;
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(reader_uses); i++) {
+        if (is_held(fd, UNSHARED + reader_uses[i]))
+            return busy(error);
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(writer_unshares); i++) {
+        if (is_held(fd, USED + writer_unshares[i]))
+            return busy(error);
+    }
+    return TRUE;
 }
 
 gboolean image_lock_take_writer(ImageLock *lock, int fd, GError **error)

@@ -20,6 +20,10 @@ typedef struct {
  * conflicts; UNSUPPORTED if the file system has no such locks. */
 gboolean image_lock_take_writer(ImageLock *lock, int fd, GError **error);
 
+/* Take the bytes of a reader that shares no writing, on fd (stays the caller's; the lock lives as
+ * long as any copy of it): QEMU cannot open the image for writing meanwhile.  BUSY, UNSUPPORTED. */
+gboolean image_lock_hold_readonly(int fd, GError **error);
+
 void image_lock_release(ImageLock *lock);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ImageLock, image_lock_release)
 

@@ -16,6 +16,7 @@
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "imaged/http/server.h"
+#include "imaged/ops/exports.h"
 #include "imaged/ops/housekeeping.h"
 #include "imaged/ops/recover.h"
 
@@ -272,7 +273,14 @@ static gboolean start_jobs(Daemon *d, GError **error)
         return FALSE;
     d->world.jobs = job_queue_new(d->world.catalog, d->world.claims, ops_job_types, &d->world,
                                   d->config->interactive_workers, d->config->bulk_workers);
-    return d->world.rescue_reason || job_queue_resume(d->world.jobs, error);
+    if (d->world.rescue_reason)
+        return TRUE;
+    /* Exports take their claims again before any job goes on. */
+    d->world.exports = exports_new(&d->world, d->config->socket_group, error);
+    if (!d->world.exports || !job_queue_resume(d->world.jobs, error))
+        return FALSE;
+    exports_restore(d->world.exports);
+    return TRUE;
 }
 
 /* Tell systemd; without it there is nobody to tell. */
@@ -323,6 +331,7 @@ static void shut_down(Daemon *d)
         job_queue_stop(d->world.jobs);
     if (d->server)
         server_stop(d->server);
+    exports_free(d->world.exports);
     if (d->world.jobs)
         job_queue_free(d->world.jobs);
     catalog_close(d->world.catalog);

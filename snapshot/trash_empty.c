@@ -309,8 +309,10 @@ static gboolean reclaim_all(Job *job, World *world, Reclaimed *sum, GError **err
         guint n = 0;
         for (guint i = 0; ok && i < layers.rows->len; i++) {
             const LayerRow *layer = layers.rows->pdata[i];
+            g_autofree char *thing = g_strconcat("layer/", layer->id, NULL);
             g_autoptr(Store) store = store_set_get(world->stores, layer->store_id, NULL);
-            if (!store || is_open(store, layer->slot))
+            /* An export may still read it, though nothing in the catalog stands on it any more. */
+            if (!store || claims_has(world->claims, thing) || is_open(store, layer->slot))
                 continue;
             if ((ok = reclaim_file(sum, store, layer->slot, error))) {
                 changes_delete(changes, ROW_LAYER, layer->id, layer->store_id);

@@ -183,6 +183,14 @@ gboolean durable_unlink(int dirfd, const char *name, GError **error)
     return finish(result < 0 && errno == ENOENT ? 0 : result, "delete", name, error);
 }
 
+gboolean durable_rmdir(int dirfd, const char *name, GError **error)
+{
+    if (fault_failed("delete", name, error))
+        return FALSE;
+    int result = unlinkat(dirfd, name, AT_REMOVEDIR);
+    return finish(result < 0 && errno == ENOENT ? 0 : result, "delete", name, error);
+}
+
 gboolean durable_mkdir(int dirfd, const char *name, mode_t mode, GError **error)
 {
     struct stat st;

@@ -47,6 +47,9 @@ gboolean durable_link(int from_dirfd, const char *from, int to_dirfd, const char
 /* Delete a file; one that is not there is no error. */
 gboolean durable_unlink(int dirfd, const char *name, GError **error);
 
+/* Delete an empty folder; one that is not there is no error. */
+gboolean durable_rmdir(int dirfd, const char *name, GError **error);
+
 /* Make a folder if there is none. */
 gboolean durable_mkdir(int dirfd, const char *name, mode_t mode, GError **error);
 

@@ -131,7 +131,14 @@ static const char *const migrations[] = {
     " collected_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 
     /* 5: exports and leases */
-    "SELECT 1;",
+    "CREATE TABLE export (id TEXT PRIMARY KEY, name TEXT NOT NULL, ref TEXT NOT NULL,"
+    " kind TEXT NOT NULL, object_id TEXT NOT NULL, is_read_write INTEGER NOT NULL, address TEXT,"
+    " tls TEXT NOT NULL, tls_user TEXT, folder TEXT NOT NULL UNIQUE, uri TEXT NOT NULL,"
+    " idle_timeout_s INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT, owner TEXT NOT NULL,"
+    " created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE lease (desktop_id TEXT PRIMARY KEY, generation INTEGER NOT NULL,"
+    " holder TEXT NOT NULL, host TEXT NOT NULL, incarnation TEXT NOT NULL,"
+    " created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 };
 
 int schema_version(void)

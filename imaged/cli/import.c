@@ -111,6 +111,46 @@ static json_t *uri_options(const char *text, GError **error)
     return json_pack("{s:s, s:O}", "driver", "raw", "file", node);
 }
 
+static void add_path(GPtrArray *parameters, const char *key, const char *path)
+{
+    g_autofree char *absolute = path ? g_canonicalize_filename(path, NULL) : NULL;
+
+    if (path)
+        g_ptr_array_add(parameters, g_strconcat(key, "=", absolute, NULL));
+}
+
+/* With TLS an nbdkit of ours connects, with our keys, and passes the bytes on to the daemon. */
+static NbdServe *serve_tls(Cli *cli, const char *text, GError **error)
+{
+    g_autoptr(GPtrArray) parameters = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GUri) uri = g_uri_parse(text, G_URI_FLAGS_HAS_PASSWORD, NULL);
+    const char *user = args_text(cli->args, "tls-user"), *path = uri ? g_uri_get_path(uri) : NULL;
+
+    if (!uri || !g_uri_get_host(uri) || !*g_uri_get_host(uri) || g_uri_get_query(uri) ||
+        g_uri_get_password(uri)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "the URI does not say where the server is");
+        imaged_error_hint(error, "write it as nbds://[USER@]HOST[:PORT]/[EXPORT], with --tls-psk"
+                                 " or --tls-certs");
+        return NULL;
+    }
+    if (!user)
+        user = g_uri_get_user(uri);
+    g_ptr_array_add(parameters, g_strdup("tls=require"));
+    g_ptr_array_add(parameters, g_strconcat("hostname=", g_uri_get_host(uri), NULL));
+    g_ptr_array_add(
+        parameters,
+        g_strdup_printf("port=%d", g_uri_get_port(uri) > 0 ? g_uri_get_port(uri) : NBD_PORT));
+    g_ptr_array_add(parameters, g_strconcat("export=", *path == '/' ? path + 1 : "", NULL));
+    add_path(parameters, "tls-psk", args_text(cli->args, "tls-psk"));
+    add_path(parameters, "tls-certificates", args_text(cli->args, "tls-certs"));
+    if (user)
+        g_ptr_array_add(parameters, g_strconcat("tls-username=", user, NULL));
+    g_ptr_array_add(parameters, NULL);
+    return nbd_serve_start_relay((const char *const *)parameters->pdata,
+                                 client_socket_path(cli->client), error);
+}
+
 static NbdServe *serve_uri(Cli *cli, const char *uri, GError **error)
 {
     const char *format = args_text(cli->args, "format");
@@ -120,6 +160,13 @@ static NbdServe *serve_uri(Cli *cli, const char *uri, GError **error)
                          "an NBD export is imported as it reads: --format raw, or none");
         return NULL;
     }
+    gboolean has_tls = g_str_has_prefix(uri, "nbds://");
+    if (!has_tls && (args_has(cli->args, "tls-psk") || args_has(cli->args, "tls-certs"))) {
+        args_usage_error(cli->args, error, "--tls-psk and --tls-certs are for an nbds:// URI");
+        return NULL;
+    }
+    if (has_tls)
+        return serve_tls(cli, uri, error);
     json_auto_t *options = uri_options(uri, error);
     return options ? nbd_serve_start(options, -1, client_socket_path(cli->client), error) : NULL;
 }
@@ -130,7 +177,8 @@ static gboolean is_uri(const char *source, gboolean *ret_is_known)
     const char *colon = strstr(source, "://");
     static const char scheme[] = G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "+";
 
-    *ret_is_known = g_str_has_prefix(source, "nbd://") || g_str_has_prefix(source, "nbd+unix://");
+    *ret_is_known = g_str_has_prefix(source, "nbd://") || g_str_has_prefix(source, "nbds://") ||
+                    g_str_has_prefix(source, "nbd+unix://");
     return colon && colon > source && strspn(source, scheme) == (gsize)(colon - source);
 }
 
@@ -144,7 +192,8 @@ static NbdServe *serve_source(Cli *cli, const char *source, json_t *notes, GErro
         return serve_uri(cli, source, error);
     g_autofree char *shown = text_for_message(source, 40);
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "cannot import from '%s'", shown);
-    imaged_error_hint(error, "SOURCE is a file, or a URI that begins with nbd:// or nbd+unix://");
+    imaged_error_hint(error,
+                      "SOURCE is a file, or a URI that begins with nbd://, nbds:// or nbd+unix://");
     return NULL;
 }
 
@@ -185,5 +234,9 @@ json_t *import_run(Cli *cli, GError **error)
     json_auto_t *body = request_body(cli->args, nbd_serve_uri(serve), notes);
     json_auto_t *job =
         client_request(cli->client, CLIENT_CHANGE, "POST", "/v1/templates/import", body, error);
-    return job ? job_wait_or_cancel(cli, job, error) : NULL;
+    json_t *done = job ? job_wait_or_cancel(cli, job, error) : NULL;
+    g_autofree char *why = done ? NULL : nbd_serve_complaint(serve);
+    if (why)
+        fprintf(stderr, "note: the server of the image said: %s\n", why);
+    return done;
 }

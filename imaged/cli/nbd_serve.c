@@ -27,6 +27,7 @@
 #define MAX_COMPLAINT 4096
 
 struct NbdServe {
+    const char *program; /* qemu-nbd, nbdkit */
     GSubprocess *server;
     char *folder, *socket_path, *uri;
     int complaints; /* a file in memory that gets its standard error */
@@ -49,12 +50,18 @@ static char *complaint(const NbdServe *serve)
 
     text[MAX(got, 0)] = 0;
     g_strstrip(text);
-    const char *message = g_str_has_prefix(text, "qemu-nbd: ") ? text + strlen("qemu-nbd: ") : text;
+    g_autofree char *prefix = g_strconcat(serve->program, ": ", NULL);
+    const char *message = g_str_has_prefix(text, prefix) ? text + strlen(prefix) : text;
     const char *name_end = strstr(message, "}': ");
     if (name_end)
         message = name_end + strlen("}': ");
     g_auto(GStrv) lines = g_strsplit(message, "\n", -1);
-    return *message ? g_strjoinv("; ", lines) : g_strdup("qemu-nbd gave no reason");
+    return *message ? g_strjoinv("; ", lines) : NULL;
+}
+
+char *nbd_serve_complaint(const NbdServe *serve)
+{
+    return complaint(serve);
 }
 
 /* Does it greet as an NBD server does? */
@@ -83,7 +90,7 @@ static gboolean wait_until_ready(NbdServe *serve, GError **error)
         if (!g_subprocess_get_identifier(serve->server)) {
             g_autofree char *why = complaint(serve);
             g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "cannot serve the image: %s",
-                        why);
+                        why ? why : "it gave no reason");
             return FALSE;
         }
         if (interrupt_seen()) {
@@ -92,7 +99,7 @@ static gboolean wait_until_ready(NbdServe *serve, GError **error)
         }
         if (units_boottime_ms() - begin_ms > START_LIMIT_MS) {
             g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
-                        "cannot serve the image: qemu-nbd was not ready within %d s",
+                        "cannot serve the image: %s was not ready within %d s", serve->program,
                         START_LIMIT_MS / 1000);
             return FALSE;
         }
@@ -106,48 +113,81 @@ static gboolean wait_until_ready(NbdServe *serve, GError **error)
     return TRUE;
 }
 
-static gboolean spawn(NbdServe *serve, const json_t *options, int fd, GError **error)
+static gboolean spawn(NbdServe *serve, const char *const *argv, int fd, GError **error)
 {
     g_autoptr(GSubprocessLauncher) launcher =
         g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_STDOUT_SILENCE);
-    char *json = json_dumps(options, JSON_COMPACT);
-    g_autofree char *name = g_strconcat("json:", json, NULL);
-    g_autofree char *socket_option = g_strconcat("--socket=", serve->socket_path, NULL);
     GError *local = NULL;
 
-    free(json);
     g_subprocess_launcher_set_child_setup(launcher, tie_to_parent, GINT_TO_POINTER(getpid()), NULL);
     g_subprocess_launcher_take_stderr_fd(launcher, dup(serve->complaints));
     if (fd >= 0)
         g_subprocess_launcher_take_fd(launcher, dup(fd), NBD_SERVE_FD);
     /* The C locale, so that the reason it gives is in the language of the rest of the message. */
     g_subprocess_launcher_setenv(launcher, "LC_ALL", "C", TRUE);
-    serve->server =
-        g_subprocess_launcher_spawn(launcher, &local, "qemu-nbd", "--read-only", "--persistent",
-                                    "--shared=" N_CLIENTS, socket_option, name, NULL);
+    serve->server = g_subprocess_launcher_spawnv(launcher, argv, &local);
     if (serve->server)
         return TRUE;
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "cannot start qemu-nbd: %s",
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "cannot start %s: %s", serve->program,
                 local->message);
-    imaged_error_hint(error, "it is in the Debian package qemu-utils");
+    imaged_error_hint(error, "it is in the Debian package %s",
+                      g_str_equal(serve->program, "nbdkit") ? "nbdkit" : "qemu-utils");
     g_error_free(local);
     return FALSE;
 }
 
-NbdServe *nbd_serve_start(const json_t *options, int fd, const char *daemon_socket, GError **error)
+/* A server that is yet to be started, with the place of its socket. */
+static NbdServe *prepare(const char *program, const char *daemon_socket, GError **error)
 {
     g_autoptr(NbdServe) serve = g_new0(NbdServe, 1);
 
-    serve->complaints = memfd_create("qemu-nbd", MFD_CLOEXEC);
+    serve->program = program;
+    serve->complaints = memfd_create(program, MFD_CLOEXEC);
     serve->folder = door_make(daemon_socket, error);
     if (!serve->folder)
         return NULL;
     serve->socket_path = g_build_filename(serve->folder, "nbd", NULL);
     g_autofree char *escaped = g_uri_escape_string(serve->socket_path, "/", FALSE);
     serve->uri = g_strconcat("nbd+unix:///?socket=", escaped, NULL);
-    if (!spawn(serve, options, fd, error) || !wait_until_ready(serve, error))
-        return NULL;
     return g_steal_pointer(&serve);
+}
+
+NbdServe *nbd_serve_start(const json_t *options, int fd, const char *daemon_socket, GError **error)
+{
+    g_autoptr(NbdServe) serve = prepare("qemu-nbd", daemon_socket, error);
+
+    if (!serve)
+        return NULL;
+    char *json = json_dumps(options, JSON_COMPACT);
+    g_autofree char *name = g_strconcat("json:", json, NULL);
+    g_autofree char *socket_option = g_strconcat("--socket=", serve->socket_path, NULL);
+    const char *argv[] = {
+        "qemu-nbd", "--read-only", "--persistent", "--shared=" N_CLIENTS, socket_option, name, NULL
+    };
+    free(json);
+    return spawn(serve, argv, fd, error) && wait_until_ready(serve, error) ? g_steal_pointer(&serve)
+                                                                           : NULL;
+}
+
+NbdServe *nbd_serve_start_relay(const char *const *parameters, const char *daemon_socket,
+                                GError **error)
+{
+    g_autoptr(NbdServe) serve = prepare("nbdkit", daemon_socket, error);
+    g_autoptr(GPtrArray) argv = g_ptr_array_new();
+
+    if (!serve)
+        return NULL;
+    g_autofree char *socket_option = g_strconcat("--unix=", serve->socket_path, NULL);
+    const char *const fixed[] = { "nbdkit", "--foreground", "--readonly", socket_option, "nbd" };
+    for (guint i = 0; i < G_N_ELEMENTS(fixed); i++)
+        g_ptr_array_add(argv, (gpointer)fixed[i]);
+    for (guint i = 0; parameters[i]; i++)
+        g_ptr_array_add(argv, (gpointer)parameters[i]);
+    g_ptr_array_add(argv, NULL);
+    return spawn(serve, (const char *const *)argv->pdata, -1, error) &&
+                   wait_until_ready(serve, error)
+               ? g_steal_pointer(&serve)
+               : NULL;
 }
 
 const char *nbd_serve_uri(const NbdServe *serve)

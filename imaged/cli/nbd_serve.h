@@ -1,4 +1,4 @@
-/* nbd_serve.h: an image served to the daemon by a qemu-nbd of our own.
+/* nbd_serve.h: an image served to the daemon by a qemu-nbd or nbdkit of our own.
  *
  * The server has the caller's rights, reads only, and dies with imagectl.  The daemon gets a
  * descriptor's worth of bytes and never a name. */
@@ -20,6 +20,14 @@ typedef struct NbdServe NbdServe;
  * is where the daemon listens (NULL: elsewhere), which tells who has to reach ours.  Waits until it
  * answers. */
 NbdServe *nbd_serve_start(const json_t *options, int fd, const char *daemon_socket, GError **error);
+
+/* The same for another NBD server that wants TLS: an nbdkit passes its bytes on.  parameters are
+ * those of nbdkit's nbd plugin ("KEY=VALUE"), NULL at the end. */
+NbdServe *nbd_serve_start_relay(const char *const *parameters, const char *daemon_socket,
+                                GError **error);
+
+/* What the server complained of so far, or NULL.  Caller frees. */
+char *nbd_serve_complaint(const NbdServe *serve);
 
 /* "nbd+unix:///?socket=...", owned by serve. */
 const char *nbd_serve_uri(const NbdServe *serve);

@@ -228,6 +228,10 @@ static const Option import_options[] = {
     { "description", OPTION_TEXT, "TEXT", "what it is for", NULL },
     { "store", OPTION_TEXT, "S", "where to put it (the default store)", "store" },
     { "draft", OPTION_FLAG, NULL, "do not publish it yet", NULL },
+    { "tls-psk", OPTION_TEXT, "FILE", "for nbds://: a file with our pre-shared key", "file" },
+    { "tls-user", OPTION_TEXT, "USER", "for nbds://: which key of it (the URI's user)", NULL },
+    { "tls-certs", OPTION_TEXT, "DIR",
+      "for nbds://: folder of ca-cert.pem, client-cert.pem, client-key.pem", "folder" },
     OPTION_END,
 };
 static const Option create_from_options[] = {
@@ -245,12 +249,13 @@ static const Option delete_options[] = { OPTION_YES, OPTION_DRY_RUN, OPTION_NO_W
 
 static const Command commands[] = {
     { "import", "NAME SOURCE", 2, 2, "file", "Make a template version of an image",
-      "SOURCE is a file, a block device (--format raw), or an nbd:// or nbd+unix:// URI.  It is "
-      "read\n"
+      "SOURCE is a file, a block device (--format raw), or an nbd://, nbds:// or nbd+unix:// URI,\n"
+      "for example of another imaged's export.  It is read\n"
       "with your own rights: imagectl checks it and serves it to the daemon until the import has\n"
       "ended, so it always waits; Ctrl-C cancels.  An existing NAME gets its next version.",
       "template import win11 golden.qcow2 --format qcow2 --cpus 2 --memory 4G\n"
-      "template import debian nbd://builder/export --os 'Debian 12' --draft\n",
+      "template import debian nbd://builder/export --os 'Debian 12' --draft\n"
+      "template import win11 nbds://alice@other:10809/win11 --tls-psk alice.psk\n",
       import_options, template_import },
     { "create-from", "DESKTOP[@SNAPSHOT] NAME", 2, 2, "desktop",
       "Make a template version of a desktop's disk",

@@ -41,6 +41,14 @@ static gboolean take_one(Claims *c, const char *key, const char *holder, GError 
 
     if (held && (held->is_exclusive || key[0] == 'x')) {
         const char *slash = strchr(thing, '/');
+        if (g_str_has_prefix(held->holder, "export ")) {
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
+                        "the %.*s is in use: it is exported (%s)",
+                        (int)(slash ? slash - thing : 0), thing, held->holder);
+            imaged_error_hint(error, "end that with: imagectl export stop %s",
+                              held->holder + strlen("export "));
+            return FALSE;
+        }
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
                     "the %.*s is busy: a job (%s) is at work on it",
                     (int)(slash ? slash - thing : 0), thing, held->holder);

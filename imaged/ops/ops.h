@@ -38,6 +38,8 @@ json_t *ops_store_show(OpsCall *call, GError **error);
 json_t *ops_job_list(OpsCall *call, GError **error);
 json_t *ops_job_show(OpsCall *call, GError **error);
 json_t *ops_event_list(OpsCall *call, GError **error);
+json_t *ops_export_list(OpsCall *call, GError **error);
+json_t *ops_export_show(OpsCall *call, GError **error);
 json_t *ops_report_savings(OpsCall *call, GError **error);
 char *ops_metrics(World *world);
 
@@ -68,6 +70,8 @@ json_t *ops_store_add(OpsCall *call, GError **error);
 json_t *ops_store_remove(OpsCall *call, GError **error);
 json_t *ops_store_drain(OpsCall *call, GError **error);
 json_t *ops_store_check(OpsCall *call, GError **error);
+json_t *ops_export_start(OpsCall *call, GError **error);
+json_t *ops_export_stop(OpsCall *call, GError **error);
 json_t *ops_job_cancel(OpsCall *call, GError **error);
 json_t *ops_catalog_rebuild(OpsCall *call, GError **error);
 json_t *ops_catalog_backup(OpsCall *call, GError **error);

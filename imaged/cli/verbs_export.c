@@ -1,0 +1,192 @@
+/* verbs_export.c: imagectl export ...  Key files are read here, with the caller's own rights, and
+ * sent: the daemon opens no path that a user names. */
+#include "imaged/cli/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "imaged/base/error.h"
+#include "imaged/base/units.h"
+#include "imaged/cli/cli.h"
+#include "imaged/cli/list.h"
+
+static const Column export_columns[] = {
+    { "ID", "id", CELL_TEXT, 0 },
+    { "NAME", "name", CELL_TEXT, 0 },
+    { "REF", "ref", CELL_TEXT, COLUMN_CSV },
+    { "KIND", "kind", CELL_TEXT, COLUMN_CSV },
+    { "STATE", "state", CELL_STATE, 0 },
+    { "WRITABLE", "read_write", CELL_TRUTH, 0 },
+    { "TLS", "tls", CELL_TEXT, 0 },
+    { "CLIENTS", "n_clients", CELL_COUNT, 0 },
+    { "IDLE TIMEOUT (S)", "idle_timeout_s", CELL_COUNT, COLUMN_CSV },
+    { "PID", "pid", CELL_COUNT, COLUMN_CSV },
+    { "OWNER", "owner", CELL_TEXT, COLUMN_CSV },
+    { "CREATED", "created_at", CELL_TIME, COLUMN_CSV },
+    { "REASON", "reason", CELL_TEXT, COLUMN_CSV },
+    { "URI", "uri", CELL_TEXT, 0 },
+    COLUMN_END,
+};
+
+/* Names of exports may hold '@' and ':'. */
+static GString *export_path(const Cli *cli)
+{
+    g_autofree char *escaped = g_uri_escape_string(args_word(cli->args, 0), NULL, FALSE);
+    GString *path = g_string_new("/v1/exports/");
+
+    return g_string_append(path, escaped);
+}
+
+static gboolean put_file(json_t *object, const char *key, const char *path, GError **error)
+{
+    g_autofree char *text = NULL;
+    gsize len;
+    GError *local = NULL;
+
+    if (!g_file_get_contents(path, &text, &len, &local)) {
+        g_set_error(error, IMAGED_ERROR,
+                    g_error_matches(local, G_FILE_ERROR, G_FILE_ERROR_NOENT)
+                        ? IMAGED_ERROR_NOT_FOUND
+                        : IMAGED_ERROR_FAILED,
+                    "%s", local->message);
+        g_error_free(local);
+        return FALSE;
+    }
+    json_t *value = strlen(text) == len ? json_string(text) : NULL;
+    if (!value) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "'%s' is not a text", path);
+        return FALSE;
+    }
+    json_object_set_new(object, key, value);
+    return TRUE;
+}
+
+static gboolean put_certs(json_t *body, const char *dir, GError **error)
+{
+    static const char *const files[][2] = { { "ca_cert", "ca-cert.pem" },
+                                            { "server_cert", "server-cert.pem" },
+                                            { "server_key", "server-key.pem" } };
+    json_t *certs = json_object();
+
+    json_object_set_new(body, "tls_certs", certs);
+    for (guint i = 0; i < G_N_ELEMENTS(files); i++) {
+        g_autofree char *path = g_build_filename(dir, files[i][1], NULL);
+        if (!put_file(certs, files[i][0], path, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean put_idle_timeout(Cli *cli, json_t *body, GError **error)
+{
+    const char *text = args_text(cli->args, "idle-timeout");
+    char *end = NULL;
+    gint64 ms = text ? g_ascii_strtoll(text, &end, 10) * 1000 : 0;
+
+    if (!text)
+        return TRUE;
+    /* A bare number means seconds. */
+    if ((!g_ascii_isdigit(*text) || *end) && !units_parse_duration(text, &ms, error))
+        return FALSE;
+    if (ms < 1000) {
+        args_usage_error(cli->args, error, "--idle-timeout is at least one second");
+        return FALSE;
+    }
+    json_object_set_new(body, "idle_timeout_s", json_integer(ms / 1000));
+    return TRUE;
+}
+
+static gboolean export_start(Cli *cli, GError **error)
+{
+    const char *psk = args_text(cli->args, "tls-psk"), *certs = args_text(cli->args, "tls-certs");
+    json_auto_t *body = json_pack("{s:s}", "ref", args_word(cli->args, 0));
+
+    if (args_has(cli->args, "tcp") != (psk || certs) || (psk && certs)) {
+        args_usage_error(cli->args, error,
+                         "--tcp goes with either --tls-psk or --tls-certs, and they with it");
+        return FALSE;
+    }
+    if (!body) {
+        args_usage_error(cli->args, error, "the name is not UTF-8");
+        return FALSE;
+    }
+    if (args_has(cli->args, "read-write"))
+        json_object_set_new(body, "read_write", json_true());
+    json_set_text(body, "tcp", args_text(cli->args, "tcp"));
+    if (!put_idle_timeout(cli, body, error) || (psk && !put_file(body, "tls_psk", psk, error)) ||
+        (certs && !put_certs(body, certs, error)))
+        return FALSE;
+    json_auto_t *export =
+        client_request(cli->client, CLIENT_CHANGE, "POST", "/v1/exports", body, error);
+    if (!export)
+        return FALSE;
+    /* So that URI=$(imagectl export start ...) works. */
+    if (cli->format == FORMAT_TABLE)
+        puts(json_text(export, "uri"));
+    else
+        list_print_object(cli, export, export_columns);
+    return TRUE;
+}
+
+static gboolean export_list(Cli *cli, GError **error)
+{
+    g_autoptr(GString) path = g_string_new("/v1/exports");
+
+    client_query(path, "search", args_text(cli->args, "search"));
+    return list_print(cli, path->str, "id", 0, export_columns, error);
+}
+
+static gboolean export_show(Cli *cli, GError **error)
+{
+    g_autoptr(GString) path = export_path(cli);
+
+    return list_show(cli, path->str, export_columns, error);
+}
+
+static gboolean export_stop(Cli *cli, GError **error)
+{
+    g_autoptr(GString) path = export_path(cli);
+    json_auto_t *export =
+        client_request(cli->client, CLIENT_CHANGE, "DELETE", path->str, NULL, error);
+
+    if (!export)
+        return FALSE;
+    if (cli->format == FORMAT_TABLE)
+        printf("stopped the export of %s\n", json_text(export, "name"));
+    else
+        list_print_object(cli, export, export_columns);
+    return TRUE;
+}
+
+static const Option start_options[] = {
+    { "read-write", OPTION_FLAG, NULL, "let clients write; of a desktop alone", NULL },
+    { "tcp", OPTION_TEXT, "ADDR:PORT", "listen there, with TLS, instead of on a unix socket",
+      NULL },
+    { "tls-psk", OPTION_TEXT, "FILE", "pre-shared keys that clients may use (psktool)", "file" },
+    { "tls-certs", OPTION_TEXT, "DIR",
+      "folder of ca-cert.pem, server-cert.pem, server-key.pem; clients need certificates too",
+      "folder" },
+    { "idle-timeout", OPTION_TEXT, "SECONDS", "end it after so long without a client (90, 15m)",
+      NULL },
+    OPTION_END,
+};
+static const Option list_options[] = { OPTION_SEARCH, OPTION_END };
+
+static const Command commands[] = {
+    { "start", "DESKTOP | DESKTOP@SNAPSHOT | TEMPLATE[:VERSION] | archive:POINT", 1, 1, "desktop",
+      "Serve an image over NBD and print its URI",
+      "Read-only unless --read-write is given.  Meanwhile the image counts as in use: verbs that\n"
+      "would change it say so.  Over TCP clients must use TLS and prove who they are.",
+      "export start lab-0007\n"
+      "export start win11:3 --tcp 192.0.2.7:10809 --tls-psk keys.psk\n"
+      "export start lab-0007 --read-write --idle-timeout 15m\n",
+      start_options, export_start },
+    { "list", "", 0, 0, NULL, "List exports", NULL, "export list\n", list_options, export_list },
+    { "show", "EXPORT", 1, 1, "export", "Show an export, by its id or name", NULL,
+      "export show lab-0007\n", NULL, export_show },
+    { "stop", "EXPORT", 1, 1, "export", "End an export, by its id or name",
+      "Clients that are connected are cut off.", "export stop lab-0007\n", NULL, export_stop },
+    { NULL },
+};
+
+const Noun noun_export = { "export", "an image served over NBD", commands };

@@ -1,0 +1,277 @@
+/* export_ref.c: see export_ref.h. */
+#include "imaged/ops/export_ref.h"
+
+#include <string.h>
+
+#include "imaged/base/durable.h"
+#include "imaged/base/error.h"
+#include "imaged/base/ident.h"
+#include "imaged/catalog/lookup.h"
+
+#define ARCHIVE_PREFIX "archive:"
+#define MAX_DEPTH 1000
+
+void export_ref_clear(ExportRef *ref)
+{
+    g_free(ref->kind);
+    g_free(ref->object_id);
+    g_free(ref->name);
+    g_free(ref->version_id);
+    g_free(ref->layer_id);
+    g_free(ref->store_id);
+    *ref = (ExportRef){ 0 };
+}
+
+/* ---- Finding ---- */
+
+static void set_desktop(ExportRef *ref, const DesktopRow *row)
+{
+    ref->kind = g_strdup("desktop");
+    ref->object_id = g_strdup(row->id);
+    ref->name = g_strdup(row->name);
+    ref->version_id = g_strdup(row->version_id);
+    ref->layer_id = g_strdup(row->layer_id);
+    ref->store_id = g_strdup(row->store_id);
+    ref->generation = row->generation;
+}
+
+static gboolean set_version(Db *db, ExportRef *ref, const VersionRow *row, GError **error)
+{
+    g_auto(LayerRow) layer = { 0 };
+
+    ref->kind = g_strdup("version");
+    ref->object_id = g_strdup(row->id);
+    ref->name = lookup_version_name(db, row->id);
+    ref->version_id = g_strdup(row->id);
+    ref->layer_id = g_strdup(row->layer_id);
+    if (!lookup_layer(db, row->layer_id, &layer, error))
+        return FALSE;
+    ref->store_id = g_strdup(layer.store_id);
+    return TRUE;
+}
+
+/* q yields the columns of snapshot, and desktop_name. */
+static gboolean set_snapshot(Query *q, ExportRef *ref, const char *shown, GError **error)
+{
+    gboolean found = query_next(q);
+
+    if (found) {
+        ref->kind = g_strdup("snapshot");
+        ref->object_id = g_strdup(query_text(q, "id"));
+        ref->name = g_strconcat(query_text(q, "desktop_name"), "@", query_text(q, "name"), NULL);
+        ref->version_id = g_strdup(query_text(q, "version_id"));
+        ref->layer_id = g_strdup(query_text(q, "layer_id"));
+        ref->store_id = g_strdup(query_text(q, "store_id"));
+        ref->generation = query_int(q, "generation");
+    }
+    if (!query_end(q, error))
+        return FALSE;
+    if (!found)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "there is no snapshot '%s'",
+                    shown);
+    return found;
+}
+
+static gboolean find_snapshot(Db *db, const char *text, const char *shown, ExportRef *ret,
+                              GError **error)
+{
+    const char *at = strchr(text, '@');
+    g_autofree char *desktop = g_strndup(text, (gsize)(at - text));
+
+    return set_snapshot(db_query(db,
+                                 "SELECT s.*, d.name AS desktop_name FROM snapshot s JOIN desktop d"
+                                 " ON d.id = s.desktop_id WHERE d.name = ?1 AND s.name = ?2 AND"
+                                 " d.is_trashed = 0 AND s.is_trashed = 0",
+                                 "tt", desktop, at + 1),
+                        ret, shown, error);
+}
+
+static gboolean find_desktop_or_version(Db *db, const char *text, const char *shown, ExportRef *ret,
+                                        GError **error)
+{
+    g_auto(DesktopRow) desktop = { 0 };
+    g_auto(VersionRow) version = { 0 };
+
+    if (!strchr(text, ':') && lookup_desktop(db, text, &desktop, NULL)) {
+        set_desktop(ret, &desktop);
+        return TRUE;
+    }
+    GError *local = NULL;
+    if (lookup_version(db, text, TRUE, &version, &local))
+        return set_version(db, ret, &version, error);
+    if (!strchr(text, ':') && g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND) &&
+        lookup_int(db, "SELECT count(*) FROM template WHERE name = ?1 AND is_trashed = 0", "t",
+                   text) == 0) {
+        g_clear_error(&local);
+        g_set_error(&local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
+                    "there is no desktop or template '%s'", shown);
+    }
+    g_propagate_error(error, local);
+    return FALSE;
+}
+
+static gboolean check_mode(const ExportRef *ref, GError **error)
+{
+    if (!ref->is_read_write || g_str_equal(ref->kind, "desktop"))
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                "'%s' never changes: only a desktop can be exported for writing", ref->name);
+    return FALSE;
+}
+
+gboolean export_ref_find(World *world, const char *text, gboolean is_read_write, ExportRef *ret,
+                         GError **error)
+{
+    g_autofree char *shown = text_for_message(text, 100);
+    gboolean ok;
+
+    ret->is_read_write = is_read_write;
+    if (g_str_has_prefix(text, ARCHIVE_PREFIX)) {
+        ret->kind = g_strdup("archive");
+        ret->object_id = g_strdup(text + strlen(ARCHIVE_PREFIX));
+        ret->name = g_strdup(text);
+        ok = id_is_valid(ret->object_id);
+        if (!ok)
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
+                        "there is no archive point '%s'", shown);
+    } else {
+        Db *db = catalog_read_begin(world->catalog);
+        ok = strchr(text, '@') ? find_snapshot(db, text, shown, ret, error)
+                               : find_desktop_or_version(db, text, shown, ret, error);
+        catalog_read_end(world->catalog, db);
+    }
+    if (ok && check_mode(ret, error))
+        return TRUE;
+    export_ref_clear(ret);
+    return FALSE;
+}
+
+static gboolean check_is_there(gint64 is_trashed, GError **error)
+{
+    if (is_trashed)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "it was deleted");
+    return !is_trashed;
+}
+
+gboolean export_ref_find_by_id(World *world, const char *kind, const char *id,
+                               gboolean is_read_write, ExportRef *ret, GError **error)
+{
+    g_auto(DesktopRow) desktop = { 0 };
+    g_auto(VersionRow) version = { 0 };
+    gboolean ok = TRUE;
+    Db *db = catalog_read_begin(world->catalog);
+
+    if (g_str_equal(kind, "desktop")) {
+        ok = lookup_desktop_by_id(db, id, &desktop, error) &&
+             check_is_there(desktop.is_trashed, error);
+        if (ok)
+            set_desktop(ret, &desktop);
+    } else if (g_str_equal(kind, "version")) {
+        ok = lookup_version_by_id(db, id, &version, error) &&
+             check_is_there(version.is_trashed, error) && set_version(db, ret, &version, error);
+    } else if (g_str_equal(kind, "snapshot")) {
+        ok = set_snapshot(db_query(db,
+                                   "SELECT s.*, d.name AS desktop_name FROM snapshot s JOIN desktop"
+                                   " d ON d.id = s.desktop_id WHERE s.id = ?1 AND s.is_trashed = 0",
+                                   "t", id),
+                          ret, id, error);
+    } else {
+        ret->kind = g_strdup("archive");
+        ret->object_id = g_strdup(id);
+        ret->name = g_strconcat(ARCHIVE_PREFIX, id, NULL);
+    }
+    catalog_read_end(world->catalog, db);
+    ret->is_read_write = is_read_write;
+    if (!ok)
+        export_ref_clear(ret);
+    return ok;
+}
+
+/* ---- The chain ---- */
+
+/* The rows of the chain, the base first. */
+static gboolean find_chain(World *world, const ExportRef *ref, LookupRows *ret, GError **error)
+{
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = lookup_rows(db, ROW_LAYER, ret, error,
+                              "WITH RECURSIVE c (id, depth) AS (SELECT ?1, 0 UNION ALL SELECT"
+                              " l.parent_id, c.depth + 1 FROM c JOIN layer l ON l.id = c.id WHERE"
+                              " l.parent_id IS NOT NULL AND c.depth < ?2) SELECT l.* FROM c JOIN"
+                              " layer l ON l.id = c.id ORDER BY c.depth DESC",
+                              "ti", ref->layer_id, (gint64)MAX_DEPTH);
+
+    catalog_read_end(world->catalog, db);
+    if (!ok)
+        return FALSE;
+    if (ret->rows->len && !((LayerRow *)ret->rows->pdata[0])->parent_id)
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT,
+                "the catalog does not know all layers of '%s'", ref->name);
+    return FALSE;
+}
+
+json_t *export_ref_claims(World *world, const ExportRef *ref)
+{
+    g_auto(LookupRows) rows = { 0 };
+    json_t *keys = json_array();
+
+    claims_add(keys, ref->is_read_write ? 'x' : 's', ref->kind, ref->object_id);
+    if (ref->version_id && !g_str_equal(ref->kind, "version"))
+        claims_add(keys, 's', "version", ref->version_id);
+    /* A layer whose snapshot is merged away meanwhile must not be given back under our eyes. */
+    if (ref->layer_id && find_chain(world, ref, &rows, NULL)) {
+        for (guint i = 0; i < rows.rows->len; i++)
+            claims_add(keys, 's', "layer", row_id(rows.rows->pdata[i]));
+    }
+    return keys;
+}
+
+/* Where archive points are connected: their packed layers, the base first, as open qcow2 files. */
+static gboolean open_archive_point(World *world, const char *point_id, GArray *fds, GError **error)
+{
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
+                "archive points cannot be exported yet");
+    return FALSE;
+}
+
+static int open_layer(Store *store, const LayerRow *row, gboolean *ret_is_live, GError **error)
+{
+    GError *local = NULL;
+    int fd = store->ops->open(store, STORE_LAYERS, row->slot, ret_is_live, &local);
+
+    if (fd < 0 && g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND)) {
+        g_clear_error(&local);
+        fd = store->ops->open(store, STORE_TRASH, row->slot, ret_is_live, &local);
+    }
+    if (local)
+        g_propagate_error(error, local);
+    return fd;
+}
+
+gboolean export_ref_open(World *world, const ExportRef *ref, GArray *fds, GError **error)
+{
+    g_auto(LookupRows) rows = { 0 };
+
+    if (g_str_equal(ref->kind, "archive"))
+        return open_archive_point(world, ref->object_id, fds, error);
+    g_autoptr(Store) store = store_set_get(world->stores, ref->store_id, error);
+    if (!store || !find_chain(world, ref, &rows, error))
+        return FALSE;
+    for (guint i = 0; i < rows.rows->len; i++) {
+        gboolean is_live = FALSE;
+        int fd = open_layer(store, rows.rows->pdata[i], &is_live, error);
+        if (fd < 0)
+            return FALSE;
+        g_array_append_val(fds, fd);
+        if (is_live) {
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "the disk is in use by QEMU");
+            imaged_error_hint(error, "shut the desktop down first");
+            return FALSE;
+        }
+        if (i < rows.rows->len - 1 || !g_str_equal(ref->kind, "desktop") || ref->is_read_write)
+            continue;
+        if (!image_lock_hold_readonly(fd, error))
+            return FALSE;
+    }
+    return TRUE;
+}
