@@ -91,10 +91,8 @@ static gboolean open_root(DirStore *s, const StoreOpenOptions *options, GError *
 {
     struct stat st;
 
-    if (options->create && g_mkdir_with_parents(s->base.location, 0770) < 0) {
-        imaged_error_set_errno(error, errno, "cannot make the folder '%s'", s->base.location);
+    if (options->create && !durable_mkdir_path(s->base.location, 0770, error))
         return FALSE;
-    }
     s->root = open(s->base.location, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->root < 0 || fstat(s->root, &st) < 0)
         return offline(s->base.location, error, "%s", g_strerror(errno));
@@ -175,7 +173,7 @@ static gboolean probe(DirStore *s, gboolean force, GError **error)
     gboolean ok = b >= 0 && again >= 0 && probe_with(s, a, again);
     if (ok)
         s->base.features.has_reflink =
-            durable_write(a, "x", 1, 0, NULL) && ioctl(b, FICLONE, a) == 0;
+            durable_write(a, "x", 1, 0, NULL) && durable_clone(b, a);
     remove_probes(s);
     if (!ok || (!s->base.features.has_locks && !force)) {
         g_clear_error(error);
@@ -193,11 +191,11 @@ static gboolean probe(DirStore *s, gboolean force, GError **error)
 static gboolean take_owner_lock(DirStore *s, GError **error)
 {
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    g_autoptr(GError) local = NULL;
 
-    s->owner = openat(s->root, OWNER_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    s->owner = durable_open_lock(s->root, OWNER_NAME, 0640, &local);
     if (s->owner < 0)
-        return offline(s->base.location, error, "its owner file cannot be opened: %s",
-                       g_strerror(errno));
+        return offline(s->base.location, error, "its owner file: %s", local->message);
     if (fcntl(s->owner, F_OFD_SETLK, &lock) == 0)
         return TRUE;
     if (errno == EAGAIN || errno == EACCES)
@@ -261,11 +259,7 @@ static gboolean create_store(DirStore *s, const StoreOpenOptions *options, GErro
     s->base.id = g_strdup(id.s);
     s->base.owner_id = g_strdup(options->owner_id);
     s->base.layer_format = options->layer_format;
-    if (fchmod(s->root, 02770) < 0) {
-        imaged_error_set_errno(error, errno, "cannot set the store's rights");
-        return FALSE;
-    }
-    return set_group(s->root, options->group, error) && take_owner_lock(s, error) &&
+    return durable_chmod(s->root, 02770, error) && set_group(s->root, options->group, error) && take_owner_lock(s, error) &&
            open_places(s, options, error) && probe(s, options->force, error) &&
            write_marker(s, error);
 }

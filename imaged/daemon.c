@@ -95,13 +95,14 @@ static gboolean open_state(Daemon *d, GError **error)
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
     /* 0751: QEMU, which runs as another user, passes through to the layers */
-    gboolean is_new = access(dir, F_OK) < 0;
-    if (g_mkdir_with_parents(dir, 0751) < 0 || (is_new && chmod(dir, 0751) < 0) ||
-        (d->state_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 ||
-        (d->lock_fd = openat(d->state_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0640)) < 0) {
+    if (!durable_mkdir_path(dir, 0751, error))
+        return FALSE;
+    if ((d->state_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
         imaged_error_set_errno(error, errno, "cannot open the state folder '%s'", dir);
         return FALSE;
     }
+    if ((d->lock_fd = durable_open_lock(d->state_fd, "lock", 0640, error)) < 0)
+        return FALSE;
     if (fcntl(d->lock_fd, F_OFD_SETLK, &lock) == 0)
         return TRUE;
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,

@@ -77,6 +77,9 @@ static gboolean compare_seq(World *world, Store *store, const char *store_id, GE
         say(world, "warning", store->location,
             "the catalog was older than the store; it was brought up to date from the store");
     }
+    /* The stop may have come from a flush of the journal that failed: what we have just read may be
+     * nowhere but in memory.  So it is written anew; without room for that it is as good as it was. */
+    catalog_compact(world->catalog, store_id, NULL);
     return TRUE;
 }
 
@@ -185,7 +188,7 @@ gboolean recover_backup(World *world, guint64 *ret_bytes, GError **error)
         if (store)
             ok = store->ops->put_file(store, "catalog.backup", fd, error);
     }
-    unlink(path);
+    durable_unlink(AT_FDCWD, path, NULL);
     return ok;
 }
 
