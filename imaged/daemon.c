@@ -209,8 +209,11 @@ static gboolean open_catalog(Daemon *d, GError **error)
         d->world.manager_id = catalog_get_meta(d->world.catalog, "manager_id");
     }
     g_autofree char *rescue = catalog_get_meta(d->world.catalog, "rescue");
+    g_autofree char *half = catalog_get_meta(d->world.catalog, "rebuild");
     if (rescue)
         d->world.rescue_reason = "the catalog was lost, but the store has layers";
+    if (half)
+        d->world.rescue_reason = "the catalog's rebuild was stopped and could not be done again";
     return TRUE;
 }
 
@@ -246,7 +249,15 @@ static gboolean open_stores(Daemon *d, GError **error)
 static gboolean recover(Daemon *d, GError **error)
 {
     g_autoptr(GPtrArray) ids = store_set_ids(d->world.stores);
+    g_autofree char *half = catalog_get_meta(d->world.catalog, "rebuild");
+    g_autoptr(GError) local = NULL;
 
+    if (half) { /* a rebuild was stopped: it is done again, or its admin has to look */
+        json_t *report = recover_rebuild(&d->world, NULL, &local);
+        if (!report)
+            fprintf(stderr, "imaged: cannot rebuild the catalog: %s\n", local->message);
+        json_decref(report);
+    }
     for (guint i = 0; !d->world.rescue_reason && i < ids->len; i++) {
         g_autoptr(Store) store = store_set_peek(d->world.stores, ids->pdata[i]);
         if (store && !recover_store(&d->world, ids->pdata[i], error)) {

@@ -318,6 +318,12 @@ gpointer catalog_writer_main(gpointer data)
     }
 }
 
+static gboolean abandon(Catalog *c, gpointer why, GError **error)
+{
+    break_down(c, why);
+    return TRUE;
+}
+
 static gboolean submit(Catalog *c, Request *r, GError **error)
 {
     g_mutex_init(&r->lock);
@@ -386,19 +392,27 @@ gboolean catalog_replay(Catalog *c, const char *store_id, guint64 seq, const cha
     return run_in_writer(c, replay, &r, error);
 }
 
+/* In one transaction with the note that says so. */
 static gboolean forget_facts(Catalog *c, gpointer unused, GError **error)
 {
     return db_script(c->writer,
                      "BEGIN IMMEDIATE; DELETE FROM trash; DELETE FROM snapshot; DELETE FROM desktop;"
                      "DELETE FROM version;"
                      "DELETE FROM template; DELETE FROM layer; DELETE FROM layer_counts;"
-                     "UPDATE store SET seq = 0; COMMIT;",
+                     "UPDATE store SET seq = 0;"
+                     "INSERT INTO meta (key, value) VALUES ('rebuild', '1') ON CONFLICT DO NOTHING;"
+                     "COMMIT;",
                      error);
 }
 
 gboolean catalog_forget_facts(Catalog *c, GError **error)
 {
     return run_in_writer(c, forget_facts, NULL, error);
+}
+
+void catalog_abandon(Catalog *c, const char *why)
+{
+    run_in_writer(c, abandon, (gpointer)why, NULL);
 }
 
 void catalog_writer_stop(Catalog *c)
