@@ -119,11 +119,12 @@ SITUATIONS = {"one": (None, make_one), "two": ("one", make_two)}
 class Verb:
     """situation and imagectl's words.  @NAME is the file golden4.raw, @KIND:NAME the id of that entry
     of the trash.  from_start: the changes of the daemon's start count too.  half: (text, text): what
-    a verb that failed may have done all the same, as replacements that make it the old state."""
+    a verb that failed may have done all the same, as replacements that make it the old state.  Of a
+    batch with an error each desktop by itself is old or new."""
 
-    def __init__(self, situation, name, words, from_start=False, half=None):
+    def __init__(self, situation, name, words, from_start=False, half=None, batch=False):
         self.situation, self.name, self.text = situation, name, words
-        self.from_start, self.half = from_start, half
+        self.from_start, self.half, self.batch = from_start, half, batch
 
     def words(self, service):
         return [self.word(service, word) for word in self.text.split()]
@@ -169,7 +170,7 @@ VERBS = [
     Verb("one", "catalog rebuild", "catalog rebuild --force"),
     Verb("one", "store add", "store add more @state/more"),
     Verb("two", "store remove", "store remove spare --yes"),
-    Verb("two", "desktop move", "desktop move b c --to side"),
+    Verb("two", "desktop move", "desktop move b c --to side", batch=True),
     Verb("two", "desktop move, back", "desktop move s --to default"),
     Verb("two", "template retire, two stores", "template retire win:2"),
     Verb("two", "template rename, two stores", "template rename win windows"),
