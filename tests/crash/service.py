@@ -149,8 +149,23 @@ class Service:
 
     # ---- verbs ----
 
+    def call(self, method, path, body):
+        """A verb over the API, for what imagectl has no word for: (exit code, what it said)."""
+        try:
+            status, said = self.ask(method, path, json.loads(body))
+            while status == 202 and said["state"] in ("queued", "running"):
+                time.sleep(0.001)
+                said = self.get("/v1/jobs/" + said["id"])
+        except Gone:
+            return 1, "imagectl: gone: no answer"
+        if status >= 400 or said.get("state") in ("failed", "cancelled") or said.get("n_failed"):
+            return 1, "imagectl: %s: %s" % (path, json.dumps(said))
+        return 0, ""
+
     def verb(self, words):
         """Run imagectl until it or the daemon ends: (exit code, what it said)."""
+        if words[0] == "POST":
+            return self.call(*words)
         client = subprocess.Popen([self.build + "/imagectl", "--state", self.state, *words],
                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                   stderr=subprocess.PIPE, text=True)
@@ -185,18 +200,19 @@ class Service:
     # ---- what is there ----
 
     def files(self):
-        """Layers by their slot's name."""
+        """Paths of the layers by their ids: what their headers say, for a slot may hold another."""
         found = {}
         for store in os.listdir(self.state):
-            for place in ("layers", "trash"):
+            for place in ("trash", "layers"):
                 folder = os.path.join(self.state, store, place)
-                if os.path.isdir(folder):
-                    found.update((name, os.path.join(folder, name)) for name in os.listdir(folder))
+                for name in os.listdir(folder) if os.path.isdir(folder) else ():
+                    path = os.path.join(folder, name)
+                    found[identity_of(path) or name] = path
         return found
 
-    def disk(self, path, files, below=0):
+    def disk(self, path):
         """What a guest reads there, as one word."""
-        key = chain_key(path, below)
+        key = chain_key(path)
         if key is None:
             return "unreadable"
         if key not in self.disks:
@@ -232,6 +248,12 @@ class Service:
                               capture_output=True, text=True)
         if said.stdout.strip() != "ok":
             raise Wrong("catalog: %s%s" % (said.stdout, said.stderr))
+
+
+def identity_of(path):
+    with open(path, "rb") as file:
+        found = re.search(rb'IMGD....\{[^}]*?"id": *"([0-9a-f]{32})"', file.read(65536), re.S)
+    return found and found.group(1).decode()
 
 
 def header_of(path):

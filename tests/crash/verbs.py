@@ -12,6 +12,8 @@ VIEWS = [
     ("version", "/v1/templates/*/versions", "name state cpus n_desktops stores layer id"),
     ("desktop", "/v1/desktops",
      "name template version state generation store owner undo_available layer id"),
+    ("snapshot", "/v1/snapshots",
+     "name desktop template version generation description is_current layer id"),
     ("trash", "/v1/trash", "name kind reason generation store layer id"),
     ("store", "/v1/stores", "name state"),
 ]
@@ -41,7 +43,7 @@ def signature(service, known):
     def word(row, field):
         value = row[field]
         if field == "layer":
-            return service.disk(files[value], files) if value in files else "MISSING"
+            return service.disk(files[value]) if value in files else "MISSING"
         if field == "id":
             return value if value in known else "new"
         return ",".join(sorted(value)) if isinstance(value, list) else value
@@ -110,14 +112,30 @@ def make_two(service):
     service.do("desktop", "move", "s", "--to", "side")
 
 
+def snapshot(service, desktop, name):
+    service.do("POST", "/v1/snapshots", '{"names":["%s"],"snapshot":"%s"}' % (desktop, name))
+
+
+def make_three(service):
+    """Desktop b has snapshots mon, tue, wed and stands on wed; c has one, from before a revert to it."""
+    for name, pattern, at in (("mon", "0xb2", "0"), ("tue", "0xb3", "64k"), ("wed", "0xb4", "1M")):
+        service.write_disk("b", pattern, at, "192k")
+        snapshot(service, "b", name)
+    service.write_disk("b", "0xb5", "32k", "64k")
+    snapshot(service, "c", "old")
+    service.write_disk("c", "0xc2", "0", "64k")
+    service.do("POST", "/v1/snapshots/revert", '{"names":["c"],"snapshot":"old"}')
+    service.write_disk("c", "0xc3", "64k", "64k")
+
+
 # name -> (the situation it begins with, what is done then)
-SITUATIONS = {"one": (None, make_one), "two": ("one", make_two)}
+SITUATIONS = {"one": (None, make_one), "two": ("one", make_two), "three": ("one", make_three)}
 
 
 # ---- verbs ----
 
 class Verb:
-    """situation and imagectl's words.  @NAME is the file golden4.raw, @KIND:NAME the id of that entry
+    """situation and imagectl's words (or POST, a path of the API and a body).  @NAME is the file golden4.raw, @KIND:NAME the id of that entry
     of the trash.  from_start: the changes of the daemon's start count too.  half: (text, text): what
     a verb that failed may have done all the same, as replacements that make it the old state.  Of a
     batch with an error each desktop by itself is old or new."""
@@ -168,6 +186,22 @@ VERBS = [
     Verb("one", "template delete", "template delete lin --yes"),
     Verb("one", "catalog backup", "catalog backup"),
     Verb("one", "catalog rebuild", "catalog rebuild --force"),
+    Verb("one", "snapshot create", 'POST /v1/snapshots {"names":["b"],"snapshot":"now"}'),
+    Verb("three", "snapshot create, 3", 'POST /v1/snapshots {"names":["a","b","c"],"snapshot":"now"}',
+         batch=True),
+    Verb("three", "snapshot revert", 'POST /v1/snapshots/revert {"names":["b"],"snapshot":"tue"}'),
+    Verb("three", "snapshot rename", 'POST /v1/desktops/b/snapshots/tue/rename {"new_name":"two"}'),
+    Verb("three", "snapshot delete, first", 'POST /v1/desktops/b/snapshots/delete {"snapshots":["mon"]}'),
+    Verb("three", "snapshot delete, middle", 'POST /v1/desktops/b/snapshots/delete {"snapshots":["tue"]}'),
+    Verb("three", "snapshot delete, last", 'POST /v1/desktops/b/snapshots/delete {"snapshots":["wed"]}'),
+    Verb("three", "snapshot delete, all",
+         'POST /v1/desktops/b/snapshots/delete {"snapshots":["mon","tue","wed"]}'),
+    Verb("three", "desktop compact", 'POST /v1/desktops/compact {"names":["b"]}'),
+    Verb("three", "desktop flatten", 'POST /v1/desktops/flatten {"names":["e"]}'),
+    Verb("three", "desktop reset, with snapshots", "desktop reset b --yes"),
+    Verb("three", "desktop undo-reset, a revert", "desktop undo-reset c --yes"),
+    Verb("three", "desktop delete, with snapshots", "desktop delete b c --yes"),
+    Verb("three", "trash empty, with snapshots", "trash empty --yes"),
     Verb("one", "store add", "store add more @state/more"),
     Verb("two", "store remove", "store remove spare --yes"),
     Verb("two", "desktop move", "desktop move b c --to side", batch=True),
