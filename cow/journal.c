@@ -143,9 +143,7 @@ static gboolean scan(Journal *j, guint64 after, JournalVisit visit, gpointer use
 /* Keep RESERVE bytes allocated behind the end; a full disk is no error until they are used up. */
 static void reserve(Journal *j)
 {
-    if (j->allocated >= j->end + RESERVE / 2 || durable_fault_point())
-        return;
-    if (fallocate(j->fd, FALLOC_FL_KEEP_SIZE, (off_t)j->end, RESERVE) == 0)
+    if (j->allocated < j->end + RESERVE / 2 && durable_reserve(j->fd, j->end, RESERVE))
         j->allocated = j->end + RESERVE;
 }
 

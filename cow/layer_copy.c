@@ -5,9 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,16 +25,15 @@ static gboolean failed(GError **error, const char *what)
 /* Copy [at, end) by the kernel; FALSE without an error if it can't. */
 static gboolean copy_by_kernel(const LayerCopy *c, off_t at, off_t end, gboolean *ret_can)
 {
-    off_t in = at, out = at;
-
-    while (in < end && !durable_fault_point()) {
-        gssize n = copy_file_range(c->from, &in, c->to, &out, (size_t)(end - in), 0);
+    while (at < end) {
+        gssize n = durable_copy_range(c->to, c->from, (guint64)at, (gsize)(end - at));
         if (n <= 0) {
             *ret_can = FALSE;
             return FALSE;
         }
+        at += n;
     }
-    return in >= end;
+    return TRUE;
 }
 
 static gboolean copy_by_hand(const LayerCopy *c, off_t at, off_t end, GError **error)
@@ -73,7 +70,7 @@ static gboolean copy_data(const LayerCopy *c, guint64 length, GError **error)
 
     if (!durable_truncate(c->to, length, error))
         return FALSE;
-    if (!durable_fault_point() && ioctl(c->to, FICLONE, c->from) == 0)
+    if (durable_clone(c->to, c->from))
         return TRUE;
     while ((at = lseek(c->from, at, SEEK_DATA)) >= 0) {
         off_t hole = lseek(c->from, at, SEEK_HOLE);

@@ -91,10 +91,8 @@ static gboolean open_root(DirStore *s, const StoreOpenOptions *options, GError *
 {
     struct stat st;
 
-    if (options->create && g_mkdir_with_parents(s->base.location, 0770) < 0) {
-        imaged_error_set_errno(error, errno, "cannot make the folder '%s'", s->base.location);
+    if (options->create && !durable_mkdir_path(s->base.location, 0770, error))
         return FALSE;
-    }
     s->root = open(s->base.location, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->root < 0 || fstat(s->root, &st) < 0)
         return offline(s->base.location, error, "%s", g_strerror(errno));
@@ -149,11 +147,11 @@ static gboolean probe_with(DirStore *s, int a, int b)
     return f->has_rename;
 }
 
-static void remove_probes(DirStore *s)
+static gboolean remove_probes(DirStore *s, GError **error)
 {
-    durable_unlink(s->place[STORE_TMP], "probe-a", NULL);
-    durable_unlink(s->place[STORE_LAYERS], "probe-a", NULL);
-    durable_unlink(s->place[STORE_TMP], "probe-b", NULL);
+    return durable_unlink(s->place[STORE_TMP], "probe-a", error) &&
+           durable_unlink(s->place[STORE_LAYERS], "probe-a", error) &&
+           durable_unlink(s->place[STORE_TMP], "probe-b", error);
 }
 
 /* What the file system under the store can do: tried, not guessed. */
@@ -161,11 +159,7 @@ static gboolean probe(DirStore *s, gboolean force, GError **error)
 {
     int tmp = s->place[STORE_TMP];
 
-    remove_probes(s); /* of a stopped try */
-
-    /* of a making that was stopped */
-    if (!durable_unlink(tmp, "probe-a", error) || !durable_unlink(tmp, "probe-b", error) ||
-        !durable_unlink(s->place[STORE_LAYERS], "probe-a", error))
+    if (!remove_probes(s, error)) /* of a making that was stopped */
         return FALSE;
     auto_fd a = durable_create(tmp, "probe-a", 0, 0600, error);
     if (a < 0)
@@ -175,8 +169,9 @@ static gboolean probe(DirStore *s, gboolean force, GError **error)
     gboolean ok = b >= 0 && again >= 0 && probe_with(s, a, again);
     if (ok)
         s->base.features.has_reflink =
-            durable_write(a, "x", 1, 0, NULL) && ioctl(b, FICLONE, a) == 0;
-    remove_probes(s);
+            durable_write(a, "x", 1, 0, NULL) && durable_clone(b, a);
+    if (!remove_probes(s, ok ? error : NULL) && ok)
+        return FALSE; /* one that stays would be taken for a layer */
     if (!ok || (!s->base.features.has_locks && !force)) {
         g_clear_error(error);
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
@@ -193,11 +188,11 @@ static gboolean probe(DirStore *s, gboolean force, GError **error)
 static gboolean take_owner_lock(DirStore *s, GError **error)
 {
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    g_autoptr(GError) local = NULL;
 
-    s->owner = openat(s->root, OWNER_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    s->owner = durable_open_lock(s->root, OWNER_NAME, 0640, &local);
     if (s->owner < 0)
-        return offline(s->base.location, error, "its owner file cannot be opened: %s",
-                       g_strerror(errno));
+        return offline(s->base.location, error, "its owner file: %s", local->message);
     if (fcntl(s->owner, F_OFD_SETLK, &lock) == 0)
         return TRUE;
     if (errno == EAGAIN || errno == EACCES)
@@ -261,11 +256,7 @@ static gboolean create_store(DirStore *s, const StoreOpenOptions *options, GErro
     s->base.id = g_strdup(id.s);
     s->base.owner_id = g_strdup(options->owner_id);
     s->base.layer_format = options->layer_format;
-    if (fchmod(s->root, 02770) < 0) {
-        imaged_error_set_errno(error, errno, "cannot set the store's rights");
-        return FALSE;
-    }
-    return set_group(s->root, options->group, error) && take_owner_lock(s, error) &&
+    return durable_chmod(s->root, 02770, error) && set_group(s->root, options->group, error) && take_owner_lock(s, error) &&
            open_places(s, options, error) && probe(s, options->force, error) &&
            write_marker(s, error);
 }
@@ -387,18 +378,12 @@ static gboolean metadata_bytes(Store *store, guint64 *ret_bytes, guint *ret_n_fi
     return TRUE;
 }
 
-static gboolean put_file(Store *store, const char *name, int fd, GError **error)
+/* All that can be read from fd, to out; flushed. */
+static gboolean copy_file(int fd, int out, GError **error)
 {
-    DirStore *s = (DirStore *)store;
-    g_autofree char *tmp = g_strdup_printf("%s.new", name);
     g_autofree guint8 *buffer = g_malloc(MIB);
     guint64 offset = 0;
 
-    if (!durable_unlink(s->place[STORE_TMP], tmp, error))
-        return FALSE;
-    auto_fd out = durable_create(s->place[STORE_TMP], tmp, 0, 0640, error);
-    if (out < 0)
-        return FALSE;
     for (;;) {
         gssize got = pread(fd, buffer, MIB, (off_t)offset);
         if (got < 0) {
@@ -406,14 +391,28 @@ static gboolean put_file(Store *store, const char *name, int fd, GError **error)
             return FALSE;
         }
         if (got == 0)
-            break;
+            return durable_sync(out, error);
         if (!durable_write(out, buffer, got, offset, error))
             return FALSE;
         offset += got;
     }
-    return durable_sync(out, error) &&
-           durable_rename(s->place[STORE_TMP], tmp, s->root, name, TRUE, error) &&
-           durable_sync_dir(s->root, error);
+}
+
+static gboolean put_file(Store *store, const char *name, int fd, GError **error)
+{
+    DirStore *s = (DirStore *)store;
+    g_autofree char *tmp = g_strdup_printf("%s.new", name);
+
+    if (!durable_unlink(s->place[STORE_TMP], tmp, error))
+        return FALSE;
+    auto_fd out = durable_create(s->place[STORE_TMP], tmp, 0, 0640, error);
+    if (out < 0)
+        return FALSE;
+    if (copy_file(fd, out, error) &&
+        durable_rename(s->place[STORE_TMP], tmp, s->root, name, TRUE, error))
+        return durable_sync_dir(s->root, error);
+    durable_unlink(s->place[STORE_TMP], tmp, NULL);
+    return FALSE;
 }
 
 static void free_store(Store *store)

@@ -96,13 +96,14 @@ static gboolean open_state(Daemon *d, GError **error)
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
     /* 0751: QEMU, which runs as another user, passes through to the layers */
-    gboolean is_new = access(dir, F_OK) < 0;
-    if (g_mkdir_with_parents(dir, 0751) < 0 || (is_new && chmod(dir, 0751) < 0) ||
-        (d->state_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 ||
-        (d->lock_fd = openat(d->state_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0640)) < 0) {
+    if (!durable_mkdir_path(dir, 0751, error))
+        return FALSE;
+    if ((d->state_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
         imaged_error_set_errno(error, errno, "cannot open the state folder '%s'", dir);
         return FALSE;
     }
+    if ((d->lock_fd = durable_open_lock(d->state_fd, "lock", 0640, error)) < 0)
+        return FALSE;
     if (fcntl(d->lock_fd, F_OFD_SETLK, &lock) == 0)
         return TRUE;
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
@@ -209,8 +210,11 @@ static gboolean open_catalog(Daemon *d, GError **error)
         d->world.manager_id = catalog_get_meta(d->world.catalog, "manager_id");
     }
     g_autofree char *rescue = catalog_get_meta(d->world.catalog, "rescue");
+    g_autofree char *half = catalog_get_meta(d->world.catalog, "rebuild");
     if (rescue)
         d->world.rescue_reason = "the catalog was lost, but the store has layers";
+    if (half)
+        d->world.rescue_reason = "the catalog's rebuild was stopped and could not be done again";
     return TRUE;
 }
 
@@ -246,7 +250,15 @@ static gboolean open_stores(Daemon *d, GError **error)
 static gboolean recover(Daemon *d, GError **error)
 {
     g_autoptr(GPtrArray) ids = store_set_ids(d->world.stores);
+    g_autofree char *half = catalog_get_meta(d->world.catalog, "rebuild");
+    g_autoptr(GError) local = NULL;
 
+    if (half) { /* a rebuild was stopped: it is done again, or its admin has to look */
+        json_t *report = recover_rebuild(&d->world, NULL, &local);
+        if (!report)
+            fprintf(stderr, "imaged: cannot rebuild the catalog: %s\n", local->message);
+        json_decref(report);
+    }
     for (guint i = 0; !d->world.rescue_reason && i < ids->len; i++) {
         g_autoptr(Store) store = store_set_peek(d->world.stores, ids->pdata[i]);
         if (store && !recover_store(&d->world, ids->pdata[i], error)) {

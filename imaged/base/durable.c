@@ -203,6 +203,50 @@ gboolean durable_mkdir(int dirfd, const char *name, mode_t mode, GError **error)
            finish(fchmodat(dirfd, name, mode, 0), "chmod", name, error);
 }
 
+gboolean durable_mkdir_path(const char *path, mode_t mode, GError **error)
+{
+    g_autofree char *above = g_path_get_dirname(path);
+    struct stat st;
+
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return TRUE;
+    return (g_str_equal(above, path) || durable_mkdir_path(above, mode, error)) &&
+           durable_mkdir(AT_FDCWD, path, mode, error);
+}
+
+int durable_open_lock(int dirfd, const char *name, mode_t mode, GError **error)
+{
+    struct stat st;
+
+    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && fault_failed("create", name, error))
+        return -1;
+    int fd = openat(dirfd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mode);
+    if (fd < 0)
+        imaged_error_set_errno(error, errno, "cannot open '%s'", name);
+    return fd;
+}
+
+gboolean durable_reserve(int fd, guint64 offset, guint64 len)
+{
+    return !durable_fault_point() &&
+           fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len) == 0;
+}
+
+gboolean durable_clone(int to, int from)
+{
+    return !durable_fault_point() && ioctl(to, FICLONE, from) == 0;
+}
+
+gssize durable_copy_range(int to, int from, guint64 offset, gsize len)
+{
+    off_t in = (off_t)offset, out = in;
+
+    if ((errno = durable_fault_point()))
+        return -1;
+    gssize got = copy_file_range(from, &in, to, &out, len, 0);
+    return got;
+}
+
 gboolean durable_replace(int dirfd, const char *name, const void *data, gsize len, mode_t mode,
                          GError **error)
 {

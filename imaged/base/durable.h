@@ -53,6 +53,23 @@ gboolean durable_rmdir(int dirfd, const char *name, GError **error);
 /* Make a folder if there is none. */
 gboolean durable_mkdir(int dirfd, const char *name, mode_t mode, GError **error);
 
+/* The same for a path, with the folders above it. */
+gboolean durable_mkdir_path(const char *path, mode_t mode, GError **error);
+
+/* Open a file that only carries a lock; it is made if there is none.  -1 on an error. */
+int durable_open_lock(int dirfd, const char *name, mode_t mode, GError **error);
+
+/* Allocate blocks in [offset, offset + len) without changing the file's length or content.  For
+ * reserves: FALSE is no error to tell. */
+gboolean durable_reserve(int fd, guint64 offset, guint64 len);
+
+/* Let the file share all blocks of from (FICLONE).  FALSE if the file system can't. */
+gboolean durable_clone(int to, int from);
+
+/* Have the kernel copy [offset, offset + len), to the same place.  Returns how many bytes it
+ * copied; 0 at the end of from, -1 (errno) if it can't. */
+gssize durable_copy_range(int to, int from, guint64 offset, gsize len);
+
 /* Replace (or make) a small file as a whole: temporary file, write, flush, rename, flush folder. */
 gboolean durable_replace(int dirfd, const char *name, const void *data, gsize len, mode_t mode,
                          GError **error);
@@ -62,8 +79,8 @@ gboolean durable_replace(int dirfd, const char *name, const void *data, gsize le
 gboolean durable_read(int dirfd, const char *name, gsize max, char **ret_data, gsize *ret_len,
                       GError **error);
 
-/* Count one change made by other means (SQLite's commit, an ioctl) and apply the fault, if any.
- * Returns 0 or the errno to fail with. */
+/* Count one change made by other means (SQLite's, in imaged/catalog/vfs.c) and apply the fault, if
+ * any.  Returns 0 or the errno to fail with. */
 int durable_fault_point(void);
 
 /* Changes counted so far. */

@@ -8,6 +8,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/catalog/schema.h"
+#include "imaged/catalog/vfs.h"
 #include "imaged/catalog/writer.h"
 
 #define MAX_READERS 4
@@ -17,7 +18,7 @@ Catalog *catalog_open(const char *uri, GError **error)
 {
     g_autoptr(Db) db = db_open(uri, TRUE, error);
 
-    if (!db || !schema_migrate(db, error))
+    if (!db || !schema_migrate(db, error) || !vfs_rewrite_wal(db_handle(db), error))
         return NULL;
     Catalog *c = g_new0(Catalog, 1);
     c->uri = g_strdup(uri);
@@ -93,10 +94,11 @@ gboolean catalog_backup(Catalog *c, const char *path, GError **error)
     sqlite3 *copy = NULL;
     int result = SQLITE_ERROR;
 
-    unlink(path);
-    if (sqlite3_open(path, &copy) == SQLITE_OK) {
-        /* who stores the copy makes it durable */
-        sqlite3_exec(copy, "PRAGMA synchronous=OFF", NULL, NULL, NULL);
+    if (durable_unlink(AT_FDCWD, path, NULL) &&
+        sqlite3_open_v2(path, &copy, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs_name()) ==
+            SQLITE_OK) {
+        /* who stores the copy makes it durable; made by half it is made anew */
+        sqlite3_exec(copy, "PRAGMA synchronous=OFF; PRAGMA journal_mode=MEMORY", NULL, NULL, NULL);
         sqlite3_backup *backup = sqlite3_backup_init(copy, "main", db_handle(db), "main");
         if (backup) {
             do
@@ -105,9 +107,12 @@ gboolean catalog_backup(Catalog *c, const char *path, GError **error)
             sqlite3_backup_finish(backup);
         }
         /* the copy lies alone: without a log beside it */
-        sqlite3_exec(copy, "PRAGMA journal_mode=DELETE", NULL, NULL, NULL);
+        int alone = sqlite3_exec(copy, "PRAGMA journal_mode=DELETE", NULL, NULL, NULL);
+        if (result == SQLITE_DONE && alone != SQLITE_OK)
+            result = alone;
     }
-    sqlite3_close(copy);
+    if (sqlite3_close(copy) != SQLITE_OK && result == SQLITE_DONE)
+        result = SQLITE_IOERR;
     catalog_read_end(c, db);
     if (result == SQLITE_DONE)
         return TRUE;
@@ -120,8 +125,7 @@ static void reserve_behind(int fd)
 {
     off_t end = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
 
-    if (end >= 0 && !durable_fault_point() &&
-        fallocate(fd, FALLOC_FL_KEEP_SIZE, end, RESERVE) < 0)
+    if (end >= 0 && !durable_reserve(fd, (guint64)end, RESERVE))
         g_debug("no reserve behind the catalog's file");
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "imaged/base/error.h"
+#include "imaged/catalog/vfs.h"
 
 struct Db {
     sqlite3 *handle;
@@ -52,7 +53,7 @@ Db *db_open(const char *uri, gboolean is_writer, GError **error)
     g_autoptr(Db) db = g_new0(Db, 1);
     int flags = SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX |
                 (is_writer ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READWRITE);
-    int result = sqlite3_open_v2(uri, &db->handle, flags, NULL);
+    int result = sqlite3_open_v2(uri, &db->handle, flags, vfs_name());
 
     db->statements = g_hash_table_new_full(NULL, NULL, NULL, finalize);
     if (result != SQLITE_OK) {

@@ -6,10 +6,10 @@
  * Stopped before the journal: nothing happened.  Stopped after it: the next start replays. */
 #include "imaged/catalog/writer.h"
 
-#include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/catalog/record.h"
+#include "imaged/catalog/vfs.h"
 
 #define MAX_GROUP 512
 #define BIG_SET 64 /* changes; a bigger set is committed alone: savepoints grow slow with it */
@@ -178,17 +178,13 @@ static void fail_all(GPtrArray *group, const GError *error)
 static gboolean try_group(Catalog *c, GPtrArray *group, GHashTable *journaled, gboolean *ret_retry)
 {
     g_autoptr(GError) error = NULL;
-    int fault;
 
     *ret_retry = FALSE;
     if (begin(c->writer, &error) &&
         apply_group(c, group, g_hash_table_size(journaled) > 0, &error) &&
-        journal_group(c, group, journaled, ret_retry, &error)) {
-        if ((fault = durable_fault_point()))
-            imaged_error_set_errno(&error, fault, "cannot commit to the catalog");
-        else if (db_run(c->writer, &error, "COMMIT", ""))
-            return TRUE;
-    }
+        journal_group(c, group, journaled, ret_retry, &error) &&
+        db_run(c->writer, &error, "COMMIT", ""))
+        return TRUE;
     roll_back(c->writer);
     if (!*ret_retry && g_hash_table_size(journaled) > 0) {
         /* Some journal has what the database will never get: only a new start can mend that. */
@@ -274,6 +270,14 @@ static void run_group(Catalog *c, GPtrArray *group)
         sqlite3_db_release_memory(db_handle(c->writer));
 }
 
+/* What a flush that failed was to make durable may be lost, and the next flush would not tell: all
+ * ends here, before anybody is answered, and the next start looks at what there is. */
+static void check_flushes(Catalog *c)
+{
+    if (!g_atomic_int_get(&c->broken) && vfs_flush_failed(db_handle(c->writer)))
+        break_down(c, "a flush of the catalog failed");
+}
+
 gpointer catalog_writer_main(gpointer data)
 {
     Catalog *c = data;
@@ -299,17 +303,25 @@ gpointer catalog_writer_main(gpointer data)
         }
         if (group->len)
             run_group(c, group);
+        check_flushes(c);
         for (guint i = 0; i < group->len; i++)
             finish(group->pdata[i]);
         if (special) {
             gboolean stop = !special->task;
             if (!stop)
                 special->failed = !special->task(c, special->data, &special->error);
+            check_flushes(c);
             finish(special);
             if (stop)
                 return NULL;
         }
     }
+}
+
+static gboolean abandon(Catalog *c, gpointer why, GError **error)
+{
+    break_down(c, why);
+    return TRUE;
 }
 
 static gboolean submit(Catalog *c, Request *r, GError **error)
@@ -380,6 +392,7 @@ gboolean catalog_replay(Catalog *c, const char *store_id, guint64 seq, const cha
     return run_in_writer(c, replay, &r, error);
 }
 
+/* In one transaction with the note that says so. */
 static gboolean forget_facts(Catalog *c, gpointer unused, GError **error)
 {
     return db_script(c->writer,
@@ -387,13 +400,20 @@ static gboolean forget_facts(Catalog *c, gpointer unused, GError **error)
                      "DELETE FROM version;"
                      "DELETE FROM template; DELETE FROM layer; DELETE FROM layer_counts;"
                      "DELETE FROM archive_schedule; DELETE FROM archive_target;"
-                     "UPDATE store SET seq = 0; COMMIT;",
+                     "UPDATE store SET seq = 0;"
+                     "INSERT INTO meta (key, value) VALUES ('rebuild', '1') ON CONFLICT DO NOTHING;"
+                     "COMMIT;",
                      error);
 }
 
 gboolean catalog_forget_facts(Catalog *c, GError **error)
 {
     return run_in_writer(c, forget_facts, NULL, error);
+}
+
+void catalog_abandon(Catalog *c, const char *why)
+{
+    run_in_writer(c, abandon, (gpointer)why, NULL);
 }
 
 void catalog_writer_stop(Catalog *c)

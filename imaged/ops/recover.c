@@ -77,6 +77,9 @@ static gboolean compare_seq(World *world, Store *store, const char *store_id, GE
         say(world, "warning", store->location,
             "the catalog was older than the store; it was brought up to date from the store");
     }
+    /* The stop may have come from a flush of the journal that failed: what we have just read may be
+     * nowhere but in memory.  So it is written anew; without room for that it is as good as it was. */
+    catalog_compact(world->catalog, store_id, NULL);
     return TRUE;
 }
 
@@ -116,7 +119,21 @@ static gboolean rebuild_store(World *world, const char *store_id, json_t *notes,
            trash_sweep(world, store_id, error);
 }
 
-json_t *recover_rebuild(World *world, GError **error)
+/* The catalog is whole again. */
+static gboolean end_rebuild(World *world, const char *who, GError **error)
+{
+    Changes *changes = changes_new();
+
+    changes_sql(changes, "DELETE FROM meta WHERE key IN ('rescue', 'rebuild')", "");
+    changes_event(changes, "catalog.rebuild", "warning", NULL, who,
+                  "the catalog was made anew from the stores");
+    if (!catalog_commit(world->catalog, changes, error))
+        return FALSE;
+    g_atomic_pointer_set(&world->rescue_reason, NULL);
+    return TRUE;
+}
+
+json_t *recover_rebuild(World *world, const char *who, GError **error)
 {
     g_autoptr(GPtrArray) ids = store_set_ids(world->stores);
     json_t *notes = json_array();
@@ -124,7 +141,7 @@ json_t *recover_rebuild(World *world, GError **error)
 
     for (guint i = 0; ok && i < ids->len; i++)
         ok = rebuild_store(world, ids->pdata[i], notes, error);
-    if (!ok) {
+    if (!ok || !end_rebuild(world, who, error)) {
         json_decref(notes);
         return NULL;
     }
@@ -144,6 +161,7 @@ json_t *recover_rebuild(World *world, GError **error)
 json_t *ops_catalog_rebuild(OpsCall *call, GError **error)
 {
     World *world = call->world;
+    g_autoptr(GError) local = NULL;
     gboolean force;
 
     if (!args_check(call, "force", error) || !args_bool(call, "force", &force, error))
@@ -158,16 +176,13 @@ json_t *ops_catalog_rebuild(OpsCall *call, GError **error)
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "jobs are running");
         return NULL;
     }
-    json_t *out = recover_rebuild(world, error);
-    if (out) {
-        Changes *changes = changes_new();
-        changes_sql(changes, "DELETE FROM meta WHERE key = 'rescue'", "");
-        changes_event(changes, "catalog.rebuild", "warning", NULL, call->who,
-                      "the catalog was made anew from the stores");
-        if (!catalog_commit(world->catalog, changes, error))
-            g_clear_pointer(&out, json_decref);
-        else
-            g_atomic_pointer_set(&world->rescue_reason, NULL);
+    json_t *out = recover_rebuild(world, call->who, &local);
+    if (!out) {
+        g_autofree char *is_begun = catalog_get_meta(world->catalog, "rebuild");
+        /* A catalog by half would call layers orphans and desktops lost: nobody may see it. */
+        if (is_begun)
+            catalog_abandon(world->catalog, local->message);
+        g_propagate_error(error, g_steal_pointer(&local));
     }
     return out;
 }
@@ -185,7 +200,7 @@ gboolean recover_backup(World *world, guint64 *ret_bytes, GError **error)
         if (store)
             ok = store->ops->put_file(store, "catalog.backup", fd, error);
     }
-    unlink(path);
+    durable_unlink(AT_FDCWD, path, NULL);
     return ok;
 }
 

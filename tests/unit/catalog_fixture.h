@@ -324,17 +324,14 @@ static inline void put_row(Changes *changes, RowKind kind, const char *id, const
 /* All facts as lines of JSON. */
 static inline char *dump_facts(Catalog *catalog)
 {
-    static const char *const all[ROW_N_KINDS] = {
-        "SELECT * FROM template ORDER BY id", "SELECT * FROM version ORDER BY id",
-        "SELECT * FROM layer ORDER BY id",    "SELECT * FROM desktop ORDER BY id",
-        "SELECT * FROM trash ORDER BY id",
-    };
     GString *out = g_string_new(NULL);
     Db *db = catalog_read_begin(catalog);
 
     for (RowKind kind = 0; kind < ROW_N_KINDS; kind++) {
         g_autofree gpointer row = g_malloc0(row_size(kind));
-        Query *q = db_query(db, all[kind], "");
+        g_autofree char *sql =
+            g_strdup_printf("SELECT * FROM %s ORDER BY id", row_kind_name(kind));
+        Query *q = db_query(db, g_intern_string(sql), "");
         while (query_next(q)) {
             row_read(kind, q, row);
             g_string_append_printf(out, "%s ", row_kind_name(kind));

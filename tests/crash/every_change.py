@@ -1,0 +1,301 @@
+#!/usr/bin/python3
+"""The k-th change to storage that the daemon makes kills it (IMAGED_FAULT=kill:K), or fails (eio:K,
+enospc:K), for the verbs in verbs.py.  Speaks TAP.
+
+usage: every_change.py BUILD FOLDER KIND...        KIND: kill, eio, enospc
+
+kill: afterwards it starts by itself, even when it is killed again while it recovers; a verb that said
+"done" was done, any other was done or not at all, and can be done then; nothing leaks; and the stores
+alone give the same catalog again.
+
+eio, enospc: the verb says "done" and was done, or fails with a reason; the same daemon goes on (or
+ends by itself, when it must open its catalog anew); nothing leaks; and so after another start.
+
+The environment: FULL=1 every point, k = 1, 2, ... until a run is untouched; else POINTS of each verb, the
+same ones each time (SEED chooses others).  ONLY=REGEX some verbs, AT=K one point, JOBS side by side.
+"""
+import multiprocessing
+import os
+import random
+import re
+import shutil
+import sys
+import time
+import zlib
+
+from service import Gone, Service, Wrong, copy_state
+from verbs import SITUATIONS, VERBS, everything, known_ids, signature
+
+FULL = bool(os.environ.get("FULL"))
+POINTS = int(os.environ.get("POINTS", "4"))
+SEED = int(os.environ.get("SEED", "1"))
+AT = int(os.environ.get("AT", "0"))
+
+
+def differences(old, new):
+    return "\n".join(["-" + line for line in old if line not in new] +
+                     ["+" + line for line in new if line not in old]) or "(nothing)"
+
+
+class Worker:
+    """One process's folder, its daemon and its saved situations (a store's place is in the catalog,
+    so a situation is used where it was made)."""
+
+    def __init__(self, build, folder):
+        os.makedirs(folder)
+        self.service = Service(build, folder)
+        self.saved = {}  # situation -> (folder, known ids)
+
+    def situation(self, name):
+        if name not in self.saved:
+            before, make = SITUATIONS[name]
+            self.load(before)
+            self.service.must_start()
+            make(self.service)
+            self.service.wait_idle()
+            known = known_ids(self.service)
+            self.service.stop()
+            saved = os.path.join(self.service.folder, "saved-" + name)
+            copy_state(self.service.state, saved)
+            self.saved[name] = saved, known
+        return self.saved[name]
+
+    def load(self, name):
+        """The ids that are known in it."""
+        if name is None:
+            shutil.rmtree(self.service.state, ignore_errors=True)
+            return set()
+        saved, known = self.situation(name)
+        copy_state(saved, self.service.state)
+        return known
+
+
+class Verbed:
+    """One verb in one worker: what it means, and its points."""
+
+    def __init__(self, worker, verb):
+        self.worker, self.service, self.verb = worker, worker.service, verb
+        if verb.situation:
+            worker.situation(verb.situation)
+        self.known = worker.load(verb.situation)
+        self.service.must_start()
+        self.old = signature(self.service, self.known)
+        self.start_changes = self.service.changes()
+        self.words = verb.words(self.service)
+        self.service.do(*self.words)
+        self.service.wait_idle()
+        self.last = self.service.changes()
+        self.new = signature(self.service, self.known)
+        self.service.clean()
+        self.service.stop()
+        self.first = 1 if verb.from_start else self.start_changes + 1
+
+    # ---- the checks ----
+
+    def outcome(self, where, is_done, may_be_mixed=False):
+        """The state: "old", "new", or of a batch "mixed"; anything else is Wrong."""
+        now = signature(self.service, self.known)
+        if now == self.new:
+            return "new"
+        if self.verb.half and not is_done:
+            now = sorted(line.replace(*self.verb.half) for line in now)
+        if now == self.old and not is_done:
+            return "old"
+        desktops = {line for line in now if line.startswith("desktop ")}
+        if may_be_mixed and self.verb.batch and not is_done and desktops <= {*self.old, *self.new}:
+            return "mixed"
+        raise Wrong("%s: is\n%s\nbut the verb means\n%s" % (
+            where, differences(self.old, now), differences(self.old, self.new)))
+
+    def do_again(self, state):
+        """What was not done can be done still.  (Of a batch some of it is done, and says so.)"""
+        if state == "mixed":
+            self.service.verb(self.words)
+        else:
+            self.service.do(*self.words)
+        self.service.wait_idle()
+        self.outcome("done again", True)
+        self.service.clean()
+
+    def rebuild(self):
+        """Lose the catalog, make it anew from the stores, and see that nothing has changed."""
+        stores = [s for s in self.service.list("/v1/stores") if not s["is_default"]]
+        before = everything(self.service)
+        self.service.stop()
+        for name in os.listdir(self.service.state):
+            if name.startswith("catalog.db"):
+                os.unlink(os.path.join(self.service.state, name))
+        if not self.service.start():
+            raise Wrong("no start without a catalog: " + self.service.last_words())
+        status, said = self.service.ask("POST", "/v1/catalog/rebuild", {"force": True})
+        if status != 200:
+            raise Wrong("rebuild: %s" % said)
+        for store in stores:
+            self.service.do("store", "add", store["name"], store["location"])
+        self.service.wait_idle()
+        after = everything(self.service)
+        for view in before:
+            if before[view] != after[view]:
+                raise Wrong("the rebuild changes:\n" + differences(
+                    [str(row) for row in before[view]], [str(row) for row in after[view]]))
+
+    def kill_at(self, at, rng):
+        """Returns TRUE while the point was reached."""
+        service, done, touched, second = self.service, False, True, None
+        if service.start("kill:%d" % at):
+            try:
+                done = service.verb(self.words)[0] == 0
+                service.wait_idle()
+                touched = service.changes() >= at
+            except Gone:
+                pass
+        service.kill()
+        if FULL or rng.random() < 0.5:
+            second = rng.randint(1, self.start_changes + 12)
+            if service.start("kill:%d" % second):
+                try:
+                    service.wait_idle()
+                except Gone:
+                    pass
+            service.kill()
+        try:
+            service.must_start()
+            state = self.outcome("exit %s" % ("0" if done else "not 0"), done)
+            service.clean()
+            if self.verb.situation and (FULL or rng.random() < 0.5):
+                self.rebuild()
+            if state == "old" and self.old != self.new:
+                self.do_again(state)
+            service.stop()
+            service.sound()
+        except (Wrong, Gone) as why:
+            raise Wrong("%s%s" % ("then killed at %d of the next start: " % second if second else "",
+                                  why)) from None
+        return touched
+
+    def fail_at(self, kind, at):
+        service, code, touched, ended = self.service, 1, True, True
+        if service.start("%s:%d" % (kind, at)):
+            try:
+                code, said = service.verb(self.words)
+                service.wait_idle()
+                ended = False
+            except Gone:
+                pass
+            if not ended:
+                self.check_reason(code, said)
+                touched = service.changes() >= at
+                try:
+                    # The error may have hit the daemon's own work meanwhile, or still wait.
+                    try:
+                        service.clean()
+                    except Wrong:
+                        service.clean()
+                    self.outcome("the same daemon", code == 0, True)
+                    service.stop()
+                except Gone:
+                    pass  # it was the check's own change
+                except Wrong as why:
+                    if service.is_alive() or "opened anew" not in service.last_words():
+                        raise Wrong("exit %d, the same daemon: %s" % (code, why)) from None
+        elif "imaged: " not in service.last_words():
+            raise Wrong("it ends without a word")
+        service.kill()
+        service.must_start("afterwards ")
+        state = self.outcome("exit %d, started again" % code, code == 0, True)
+        service.clean()
+        if state != "new" and self.old != self.new:
+            self.do_again(state)
+        service.stop()
+        service.sound()
+        return touched
+
+    @staticmethod
+    def check_reason(code, said):
+        if code and not re.search(r"^imagectl: .*: .", said, re.M):
+            raise Wrong("exit %d without a reason: %s" % (code, said))
+        if code > 5 or code < 0:
+            raise Wrong("exit %d: %s" % (code, said))
+
+    def try_point(self, kind, at, rng):
+        self.worker.load(self.verb.situation)
+        try:
+            if kind == "kill":
+                return self.kill_at(at, rng)
+            return self.fail_at(kind, at)
+        finally:
+            self.service.kill()
+
+    def points(self, rng):
+        if AT:
+            return [AT]
+        if FULL:
+            return range(self.first, self.last + 1000)
+        step = max(1, -(-(self.last + 1 - self.first) // POINTS))
+        return [at + rng.randrange(step) for at in range(self.first, self.last + 1, step)]
+
+
+def run_verb(worker, number, kind):
+    """(what, number of points, what was wrong, seconds)"""
+    verb = VERBS[number]
+    started, n, wrong = time.monotonic(), 0, []
+    rng = random.Random(zlib.crc32(("%d %s %s" % (SEED, kind, verb.name)).encode()))
+    try:
+        verbed = Verbed(worker, verb)
+    except (Wrong, Gone) as why:
+        worker.service.kill()
+        return verb.name, kind, 0, 0, ["without a fault: %s" % why], 0
+    for at in verbed.points(rng):
+        try:
+            if not verbed.try_point(kind, at, rng) and at > verbed.last:
+                break
+        except (Wrong, Gone) as why:
+            wrong.append("AT=%d: %s" % (at, why))
+            if len(wrong) > 20:
+                break
+        n += 1
+    return verb.name, kind, n, verbed.last + 1 - verbed.first, wrong, time.monotonic() - started
+
+
+def work(build, folder, tasks, results):
+    worker = Worker(build, folder)
+    for number, kind in iter(tasks.get, None):
+        try:
+            results.put(run_verb(worker, number, kind))
+        except Exception as why:  # told, and a failure
+            worker.service.kill()
+            results.put((VERBS[number].name, kind, 0, 0, ["%s: %s" % (type(why).__name__, why)], 0))
+
+
+def main():
+    build, folder, kinds = sys.argv[1], sys.argv[2], sys.argv[3:]
+    only = re.compile(os.environ.get("ONLY", ""))
+    n_jobs = int(os.environ.get("JOBS", "1"))
+    tasks, results = multiprocessing.Queue(), multiprocessing.Queue()
+    wanted = [(i, kind) for kind in kinds for i, v in enumerate(VERBS) if only.search(v.name)]
+    for task in wanted + [None] * n_jobs:
+        tasks.put(task)
+    print("# SEED=%d, %s of each verb" % (SEED, "every change" if FULL else "%d points" % POINTS))
+    workers = [multiprocessing.Process(target=work, args=(build, os.path.join(folder, "w%d" % i),
+                                                          tasks, results)) for i in range(n_jobs)]
+    for worker in workers:
+        worker.start()
+    n_points, n_bad = {}, 0
+    for number in range(len(wanted)):
+        name, kind, n, of, wrong, seconds = results.get()
+        n_points[kind] = n_points.get(kind, 0) + n
+        n_bad += bool(wrong)
+        print("%s %d - %s: %s at %d of %d changes (%.1f s)" % (
+            "not ok" if wrong else "ok", number + 1, name, kind, n, of, seconds))
+        for text in wrong:
+            print("\n".join("# " + line for line in text[:3000].splitlines()))
+        sys.stdout.flush()
+    for worker in workers:
+        worker.join()
+    print("# points tried: " + ", ".join("%s %d" % item for item in n_points.items()))
+    print("1..%d" % len(wanted))
+    return 1 if n_bad or not wanted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

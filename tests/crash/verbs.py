@@ -1,0 +1,212 @@
+"""The situations that the crash tests begin with, every verb that changes something, and what of the
+lists counts as the outcome.  A new verb is one line in VERBS; a new kind of thing one in VIEWS.
+"""
+import os
+import subprocess
+
+# ---- what counts: for each list of the API its fields, in order.  Of ids, only those known from
+# the start are told apart; "layer" is what a guest reads there. ----
+
+VIEWS = [
+    ("template", "/v1/templates", "name state latest n_versions description id"),
+    ("version", "/v1/templates/*/versions", "name state cpus n_desktops stores layer id"),
+    ("desktop", "/v1/desktops",
+     "name template version state generation store owner undo_available layer id"),
+    ("snapshot", "/v1/snapshots",
+     "name desktop template version generation description is_current layer id"),
+    ("trash", "/v1/trash", "name kind reason generation store layer id"),
+    ("store", "/v1/stores", "name state"),
+]
+
+
+def listed(service):
+    """{view: rows}"""
+    found = {}
+    for view, path, _ in VIEWS:
+        before, star, after = path.partition("*")
+        if star:
+            names = [row["name"] for row in service.list(before.rstrip("/"))]
+            found[view] = [row for name in names for row in service.list(before + name + after)]
+        else:
+            found[view] = service.list(path)
+    return found
+
+
+def known_ids(service):
+    return {row["id"] for rows in listed(service).values() for row in rows}
+
+
+def signature(service, known):
+    """All that a user sees, as sorted lines without times."""
+    files, found, lines = service.files(), listed(service), []
+
+    def word(row, field):
+        value = row[field]
+        if field == "layer":
+            return service.disk(files[value]) if value in files else "MISSING"
+        if field == "id":
+            return value if value in known else "new"
+        return ",".join(sorted(value)) if isinstance(value, list) else value
+
+    for view, _, fields in VIEWS:
+        for row in found[view]:
+            lines.append(" ".join([view] + ["%s=%s" % (f, word(row, f)) for f in fields.split()]))
+    return sorted(lines)
+
+
+def everything(service):
+    """All that the API lists, to be the same before and after a rebuild.  (The blocks of a template
+    are what they are just now: a copy that is not written back yet has others.)"""
+    found = listed(service)
+    for rows in found.values():
+        for row in rows:
+            if isinstance(row.get("stores"), list):
+                row["stores"].sort()
+            if row.get("checksum"):
+                row.pop("disk_bytes", None)
+        rows.sort(key=lambda row: row["id"])
+    del found["store"]  # those beside the default one are added again by hand
+    return found
+
+
+# ---- situations ----
+
+def golden(service, number):
+    path = os.path.join(service.folder, "golden%d.raw" % number)
+    if not os.path.exists(path):
+        subprocess.run(["qemu-img", "create", "-q", "-f", "raw", path, "2M"], check=True)
+        subprocess.run(["qemu-io", "-f", "raw", "-c", "write -q -P 0x1%d 0 768k" % number,
+                        "-c", "write -q -P 0x2%d 1216k 64k" % number, path], check=True)
+    return path
+
+
+def import_golden(service, name, number, *more):
+    service.do("template", "import", name, golden(service, number), "--format", "raw", *more)
+
+
+def make_one(service):
+    """Templates win (2 versions), lin (a draft), gone (in the trash); desktops a (reset once), b, c
+    with data, e without, d (in the trash)."""
+    import_golden(service, "win", 1, "--description", "the first one")
+    service.do("desktop", "create", "a", "c", "--template", "win", "--owner", "ann")
+    import_golden(service, "win", 2, "--cpus", "4")
+    service.do("desktop", "create", "b", "d", "e", "--template", "win")
+    import_golden(service, "lin", 3, "--draft")
+    import_golden(service, "gone", 4)
+    service.write_disk("a", "0xa1", "0", "128k")
+    service.write_disk("b", "0xb1", "256k", "192k")
+    service.write_disk("c", "0xc1", "640k", "256k")
+    service.write_disk("d", "0xd1", "1M", "64k")
+    service.do("desktop", "reset", "a", "--yes")
+    service.write_disk("a", "0xa2", "64k", "64k")
+    service.do("desktop", "delete", "d", "--yes")
+    service.do("template", "delete", "gone", "--yes")
+
+
+def make_two(service):
+    """Beside the default store: side (holding desktop s on a copy of win) and spare (empty)."""
+    for name in ("side", "spare"):
+        service.do("store", "add", name, os.path.join(service.state, name))
+    service.do("desktop", "create", "s", "--template", "win")
+    service.write_disk("s", "0x51", "0", "64k")
+    service.do("desktop", "move", "s", "--to", "side")
+
+
+def snapshot(service, desktop, name):
+    service.do("POST", "/v1/snapshots", '{"names":["%s"],"snapshot":"%s"}' % (desktop, name))
+
+
+def make_three(service):
+    """Desktop b has snapshots mon, tue, wed and stands on wed; c has one, from before a revert to it."""
+    for name, pattern, at in (("mon", "0xb2", "0"), ("tue", "0xb3", "64k"), ("wed", "0xb4", "1M")):
+        service.write_disk("b", pattern, at, "192k")
+        snapshot(service, "b", name)
+    service.write_disk("b", "0xb5", "32k", "64k")
+    snapshot(service, "c", "old")
+    service.write_disk("c", "0xc2", "0", "64k")
+    service.do("POST", "/v1/snapshots/revert", '{"names":["c"],"snapshot":"old"}')
+    service.write_disk("c", "0xc3", "64k", "64k")
+
+
+# name -> (the situation it begins with, what is done then)
+SITUATIONS = {"one": (None, make_one), "two": ("one", make_two), "three": ("one", make_three)}
+
+
+# ---- verbs ----
+
+class Verb:
+    """situation and imagectl's words (or POST, a path of the API and a body).  @NAME is the file golden4.raw, @KIND:NAME the id of that entry
+    of the trash.  from_start: the changes of the daemon's start count too.  half: (text, text): what
+    a verb that failed may have done all the same, as replacements that make it the old state.  Of a
+    batch with an error each desktop by itself is old or new."""
+
+    def __init__(self, situation, name, words, from_start=False, half=None, batch=False):
+        self.situation, self.name, self.text = situation, name, words
+        self.from_start, self.half, self.batch = from_start, half, batch
+
+    def words(self, service):
+        return [self.word(service, word) for word in self.text.split()]
+
+    def word(self, service, word):
+        if word == "@golden":
+            return golden(service, 4)
+        if word.startswith("@state/"):
+            return service.state + word[6:]
+        if word.startswith("@"):
+            kind, name = word[1:].split(":", 1)
+            return next(e["id"] for e in service.list("/v1/trash")
+                        if e["kind"] == kind and e["name"] == name)
+        return word
+
+
+# A drain begins with letting no new layers in; that may be all of it that was done.
+DRAIN = ("store name=side state=draining", "store name=side state=online")
+
+VERBS = [
+    Verb(None, "first start", "status", from_start=True),
+    Verb("one", "start", "status", from_start=True),
+    Verb("one", "template import", "template import fresh @golden --format raw"),
+    Verb("one", "template import, next version", "template import win @golden --format raw"),
+    Verb("one", "desktop create", "desktop create x --template win"),
+    Verb("one", "desktop create, 3", "desktop create x y z --template win:1"),
+    Verb("one", "desktop reset", "desktop reset b --yes"),
+    Verb("one", "desktop reset, 3", "desktop reset a b c --yes"),
+    Verb("one", "desktop reset --to", "desktop reset b --to 1 --yes"),
+    Verb("one", "desktop undo-reset", "desktop undo-reset a --yes"),
+    Verb("one", "desktop delete", "desktop delete b --yes"),
+    Verb("one", "desktop delete, all", "desktop delete --template win --yes"),
+    Verb("one", "desktop rename", "desktop rename b bee"),
+    Verb("one", "trash restore, disk", "trash restore @disk:a"),
+    Verb("one", "trash restore, desktop", "trash restore @desktop:d"),
+    Verb("one", "trash restore, template", "trash restore @template_version:gone:1"),
+    Verb("one", "trash empty", "trash empty --yes"),
+    Verb("one", "template publish", "template publish lin"),
+    Verb("one", "template retire", "template retire win:2"),
+    Verb("one", "template rename", "template rename win windows"),
+    Verb("one", "template delete", "template delete lin --yes"),
+    Verb("one", "catalog backup", "catalog backup"),
+    Verb("one", "catalog rebuild", "catalog rebuild --force"),
+    Verb("one", "snapshot create", 'POST /v1/snapshots {"names":["b"],"snapshot":"now"}'),
+    Verb("three", "snapshot create, 3", 'POST /v1/snapshots {"names":["a","b","c"],"snapshot":"now"}',
+         batch=True),
+    Verb("three", "snapshot revert", 'POST /v1/snapshots/revert {"names":["b"],"snapshot":"tue"}'),
+    Verb("three", "snapshot rename", 'POST /v1/desktops/b/snapshots/tue/rename {"new_name":"two"}'),
+    Verb("three", "snapshot delete, first", 'POST /v1/desktops/b/snapshots/delete {"snapshots":["mon"]}'),
+    Verb("three", "snapshot delete, middle", 'POST /v1/desktops/b/snapshots/delete {"snapshots":["tue"]}'),
+    Verb("three", "snapshot delete, last", 'POST /v1/desktops/b/snapshots/delete {"snapshots":["wed"]}'),
+    Verb("three", "snapshot delete, all",
+         'POST /v1/desktops/b/snapshots/delete {"snapshots":["mon","tue","wed"]}'),
+    Verb("three", "desktop compact", 'POST /v1/desktops/compact {"names":["b"]}'),
+    Verb("three", "desktop flatten", 'POST /v1/desktops/flatten {"names":["e"]}'),
+    Verb("three", "desktop reset, with snapshots", "desktop reset b --yes"),
+    Verb("three", "desktop undo-reset, a revert", "desktop undo-reset c --yes"),
+    Verb("three", "desktop delete, with snapshots", "desktop delete b c --yes"),
+    Verb("three", "trash empty, with snapshots", "trash empty --yes"),
+    Verb("one", "store add", "store add more @state/more"),
+    Verb("two", "store remove", "store remove spare --yes"),
+    Verb("two", "desktop move", "desktop move b c --to side", batch=True),
+    Verb("two", "desktop move, back", "desktop move s --to default"),
+    Verb("two", "template retire, two stores", "template retire win:2"),
+    Verb("two", "template rename, two stores", "template rename win windows"),
+    Verb("two", "store drain", "store drain side --to default", half=DRAIN),
+]
