@@ -47,7 +47,6 @@ n_threads=$(nproc)
 . "$here/merge.sh"
 . "$here/pack.sh"
 . "$here/latency.sh"
-. "$here/pack.sh"
 
 machine=$(printf '%s cores, %s MiB, Linux %s, %s, %s' "$n_threads" \
     "$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)" "$(uname -r)" \
