@@ -26,6 +26,9 @@
 #define MAX_RUNS 128
 #define MAX_ZEROS (1u << 18) /* clusters of one run of zeros, so that cancelling does not wait */
 #define MAX_THREADS 8
+/* On a busy machine the caller may wait for a processor for some time slices: enough that the
+ * workers need not wait for the caller meanwhile. */
+#define N_JOBS 40
 #define MAP_BUDGET (8 * MIB)
 #define CACHE_BYTES (8 * MIB)
 
@@ -265,7 +268,7 @@ static gboolean start_workers(Packer *p, GError **error)
     gsize job_out = (JOB_BYTES >> p->bits) * (ZSTD_compressBound(p->cluster) + 8);
 
     wanted = CLAMP(wanted, 1, MAX_THREADS);
-    p->n_jobs = 2 * wanted + 2;
+    p->n_jobs = N_JOBS;
     p->jobs = g_new0(Job, p->n_jobs);
     for (guint i = 0; i < p->n_jobs; i++)
         p->jobs[i].out = g_malloc(job_out);
