@@ -37,13 +37,12 @@ gboolean identity_parse(const char *text, Identity *ret, GError **error)
     json_t *above = NULL;
 
     gboolean ok = root &&
-                  json_unpack_ex(root, NULL, JSON_STRICT, "{s:I,s:s,s:o,s:s,s:s,s:s,s:I,s:I,s?s}", "v",
-                                 &v, "id", &id, "parent", &above, "owner_kind", &owner_kind,
-                                 "owner", &owner_id, "name", &owner_name, "generation",
-                                 &generation, "created", &created, "slot", &slot) == 0 &&
+                  json_unpack_ex(root, NULL, JSON_STRICT, "{s:I,s:s,s:o,s:s,s:s,s:s,s:I,s:I,s?s}",
+                                 "v", &v, "id", &id, "parent", &above, "owner_kind", &owner_kind,
+                                 "owner", &owner_id, "name", &owner_name, "generation", &generation,
+                                 "created", &created, "slot", &slot) == 0 &&
                   v == 1 && id_is_valid(id) && id_is_valid(owner_id) &&
-                  (!slot || id_is_valid(slot)) &&
-                  (json_is_null(above) || json_is_string(above)) &&
+                  (!slot || id_is_valid(slot)) && (json_is_null(above) || json_is_string(above)) &&
                   (g_str_equal(owner_kind, "template") || g_str_equal(owner_kind, "desktop")) &&
                   generation >= 0 && name_check("layer owner's", owner_name, NULL);
     if (ok && json_is_string(above)) {

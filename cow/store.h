@@ -80,10 +80,11 @@ typedef struct {
     /* Freeze it (read-only) and move it to its slot in STORE_LAYERS. */
     gboolean (*publish_tmp)(Store *store, const char *slot, gboolean is_frozen, GError **error);
 
-    /* Let content take over a slot that is in use: the slot's file gets the name former in STORE_TRASH
-     * as well, then the file content of the place from (STORE_TMP, STORE_TRASH) is renamed over the
-     * slot, and the folders are flushed.  What stands on the slot reads the same before and after.
-     * The caller tells by the id in the slot's header whether it was done before. */
+    /* Let content take over a slot that is in use: the slot's file gets the name former in
+     * STORE_TRASH as well, then the file content of the place from (STORE_TMP, STORE_TRASH) is
+     * renamed over the slot, and the folders are flushed.  What stands on the slot reads the same
+     * before and after. The caller tells by the id in the slot's header whether it was done before.
+     */
     gboolean (*switch_slot)(Store *store, const char *slot, StorePlace from, const char *content,
                             const char *former, gboolean is_frozen, GError **error);
     /* Make layers read-only, or writable again for QEMU; their data is flushed first. */

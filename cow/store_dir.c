@@ -256,9 +256,9 @@ static gboolean create_store(DirStore *s, const StoreOpenOptions *options, GErro
     s->base.id = g_strdup(id.s);
     s->base.owner_id = g_strdup(options->owner_id);
     s->base.layer_format = options->layer_format;
-    return durable_chmod(s->root, 02770, error) && set_group(s->root, options->group, error) && take_owner_lock(s, error) &&
-           open_places(s, options, error) && probe(s, options->force, error) &&
-           write_marker(s, error);
+    return durable_chmod(s->root, 02770, error) && set_group(s->root, options->group, error) &&
+           take_owner_lock(s, error) && open_places(s, options, error) &&
+           probe(s, options->force, error) && write_marker(s, error);
 }
 
 static gboolean check_owner(DirStore *s, const StoreOpenOptions *options, GError **error)

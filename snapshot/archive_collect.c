@@ -3,8 +3,8 @@
  * Deleting moves a manifest aside and touches no object.  A collection holds the target's exclusive
  * lock, so nobody is storing a layer for a point that is yet to come; it reads every manifest that
  * the target has, the deleted ones that may still be brought back among them, and deletes what none
- * of them names.  It can be stopped anywhere: an object is there or gone, and the next archive looks
- * before it counts on one.  With a manifest that cannot be read nothing is deleted at all. */
+ * of them names.  It can be stopped anywhere: an object is there or gone, and the next archive
+ * looks before it counts on one.  With a manifest that cannot be read nothing is deleted at all. */
 #include "snapshot/archive.h"
 
 #include <string.h>
@@ -32,7 +32,8 @@ static gboolean read_point(const char *id, guint64 bytes, gpointer user, GError 
 {
     Collect *c = user;
     g_autofree char *text = c->target->ops->get_point(c->target, id, c->is_deleted, error);
-    g_autoptr(ArchivePoint) point = text ? archive_point_parse(text, strlen(text), id, error) : NULL;
+    g_autoptr(ArchivePoint) point =
+        text ? archive_point_parse(text, strlen(text), id, error) : NULL;
 
     if (!point) {
         g_prefix_error(error, "point %s can't be read, so what it names is not known: ", id);

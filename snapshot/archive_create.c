@@ -3,10 +3,10 @@
  *   for each item   FREEZE (a desktop as it is now) -> STORE (layer by layer) -> POINT -> INDEX
  *
  * The desktop itself is claimed for the freeze alone; while its frozen layers are stored it can be
- * started and re-imaged.  A shared claim on "layers/DESKTOP" keeps merges and purges away from them.
- * Each step is found out by looking: what is frozen is in the catalog, a stored layer in the index
- * and in the target, a point in the target.  An item that fails leaves no point, and what it stored
- * already serves the next try. */
+ * started and re-imaged.  A shared claim on "layers/DESKTOP" keeps merges and purges away from
+ * them. Each step is found out by looking: what is frozen is in the catalog, a stored layer in the
+ * index and in the target, a point in the target.  An item that fails leaves no point, and what it
+ * stored already serves the next try. */
 #include "snapshot/archive.h"
 
 #include <string.h>
@@ -150,7 +150,8 @@ static void item_clear(Item *it)
 static void show_progress(guint64 done, guint64 total, gpointer data)
 {
     Create *c = data;
-    guint64 part = total ? (guint64)((gdouble)c->layer_bytes * ((gdouble)done / (gdouble)total)) : 0;
+    guint64 part =
+        total ? (guint64)((gdouble)c->layer_bytes * ((gdouble)done / (gdouble)total)) : 0;
 
     job_progress(c->job, MIN(c->done + part, c->total), c->total);
 }

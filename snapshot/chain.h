@@ -19,11 +19,12 @@ guint chain_n_own(const LookupRows *rows);
 
 /* ---- freezing ---- */
 
-/* Under the caller's exclusive claim on the desktop (and a shared one on "making/STORE"): freeze its
- * active layer and put a fresh overlay (new_layer_id) on it, as one committed step of job, with more
- * changes (taken over, may be NULL).  *ret_frozen_id (caller frees) is the layer that holds the
- * present state.  If the active layer holds nothing and only_if_changed is set, nothing is done and
- * that is the layer below.  Done already (before a stop) is done.  BUSY while QEMU runs on it. */
+/* Under the caller's exclusive claim on the desktop (and a shared one on "making/STORE"): freeze
+ * its active layer and put a fresh overlay (new_layer_id) on it, as one committed step of job, with
+ * more changes (taken over, may be NULL).  *ret_frozen_id (caller frees) is the layer that holds
+ * the present state.  If the active layer holds nothing and only_if_changed is set, nothing is done
+ * and that is the layer below.  Done already (before a stop) is done.  BUSY while QEMU runs on it.
+ */
 gboolean chain_freeze(Job *job, World *world, const char *desktop_id, const char *new_layer_id,
                       gboolean only_if_changed, Changes *more, gint64 next_step,
                       char **ret_frozen_id, GError **error);

@@ -81,8 +81,10 @@ static gboolean merge_one(Job *job, World *world, const Mode *mode, const char *
 static gboolean is_ours(Job *job, Db *db, const char *layer_id)
 {
     gint64 n = 0;
-    Query *q = db_query(db, "SELECT layer_id FROM trash WHERE kind = 'layer' AND slot = (SELECT slot"
-                            " FROM layer WHERE id = ?1)", "t", layer_id);
+    Query *q = db_query(db,
+                        "SELECT layer_id FROM trash WHERE kind = 'layer' AND slot = (SELECT slot"
+                        " FROM layer WHERE id = ?1)",
+                        "t", layer_id);
 
     while (query_next(q)) {
         Id merged = id_derive(job_id(job), query_text(q, "layer_id"), "merged");

@@ -17,9 +17,9 @@ typedef struct {
 } Merge;
 
 /* Merge, and commit that together with more changes (taken over, may be NULL) as a step of the job.
- * The caller has claimed "x:layers/DESKTOP" and "s:making/STORE"; the desktop itself is claimed here:
- * for the whole time if top is its active layer, else for the moment of the switch.  Done already
- * (before a stop) is done.  BUSY, NO_SPACE (says how much), CANCELLED. */
+ * The caller has claimed "x:layers/DESKTOP" and "s:making/STORE"; the desktop itself is claimed
+ * here: for the whole time if top is its active layer, else for the moment of the switch.  Done
+ * already (before a stop) is done.  BUSY, NO_SPACE (says how much), CANCELLED. */
 gboolean merge_layers(Job *job, World *world, const Merge *merge, Changes *more, GError **error);
 
 /* What it will need. */

@@ -27,6 +27,6 @@ gboolean desktop_plan_compact(World *world, const LookupRows *desktops, BatchPla
 gboolean desktop_plan_flatten(World *world, const LookupRows *desktops, BatchPlan *plan,
                               GError **error);
 
-/* The depth governor: submit a job for desktops whose chains are too deep, if there are any and none
- * is at work.  Called now and then. */
+/* The depth governor: submit a job for desktops whose chains are too deep, if there are any and
+ * none is at work.  Called now and then. */
 void merges_govern(World *world);

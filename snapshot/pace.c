@@ -1,6 +1,6 @@
-/* pace.c: see pace.h.  The averages over 10 s are too slow for steps of milliseconds, so the stalls'
- * running totals are compared.  Our own waiting for the disk counts as pressure too, so some of it
- * is normal: only beyond a share do we pause. */
+/* pace.c: see pace.h.  The averages over 10 s are too slow for steps of milliseconds, so the
+ * stalls' running totals are compared.  Our own waiting for the disk counts as pressure too, so
+ * some of it is normal: only beyond a share do we pause. */
 #include "snapshot/pace.h"
 
 #include <string.h>

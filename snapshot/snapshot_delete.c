@@ -1,5 +1,5 @@
-/* snapshot_delete.c: a snapshot's name goes to the trash, and its layer is merged into the one above
- * where that is the only one.  Both are one commit, so a snapshot is there or gone. */
+/* snapshot_delete.c: a snapshot's name goes to the trash, and its layer is merged into the one
+ * above where that is the only one.  Both are one commit, so a snapshot is there or gone. */
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
@@ -8,7 +8,8 @@
 #include "snapshot/merge_runs.h"
 #include "snapshot/merges.h"
 
-/* What will be merged when this snapshot goes: the id of the layer above, or NULL.  Caller frees. */
+/* What will be merged when this snapshot goes: the id of the layer above, or NULL.  Caller frees.
+ */
 static char *find_upper(Db *db, const SnapshotRow *row)
 {
     g_autoptr(GHashTable) live = runs_live_layers(db, row->desktop_id, row->id);

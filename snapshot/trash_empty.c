@@ -300,8 +300,9 @@ static gboolean reclaim_all(Job *job, World *world, Reclaimed *sum, GError **err
     for (;;) {
         g_auto(LookupRows) layers = { 0 };
         Db *db = catalog_read_begin(world->catalog);
-        gboolean ok = lookup_rows(db, ROW_LAYER, &layers, error,
-                                  "SELECT * FROM layer WHERE state = 'reclaim' ORDER BY random() LIMIT 1000", "");
+        gboolean ok = lookup_rows(
+            db, ROW_LAYER, &layers, error,
+            "SELECT * FROM layer WHERE state = 'reclaim' ORDER BY random() LIMIT 1000", "");
         catalog_read_end(world->catalog, db);
         if (!ok || layers.rows->len == 0)
             return ok;

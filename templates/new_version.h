@@ -13,7 +13,7 @@ gboolean new_version_plan(Db *db, const char *name, json_t *plan, GError **error
 /* The claims of such a plan.  Caller unrefs. */
 json_t *new_version_claims(const json_t *plan);
 
-/* The job's last act: the facts of the version whose layer is in its slot now.  layer has parent_id,
- * virtual_size and checksum; the rest is the plan's. */
+/* The job's last act: the facts of the version whose layer is in its slot now.  layer has
+ * parent_id, virtual_size and checksum; the rest is the plan's. */
 gboolean new_version_commit(Job *job, const LayerRow *layer, const char *event, const char *words,
                             GError **error);

@@ -63,9 +63,14 @@ static gboolean copy(Job *job, World *world, const LayerRow *from, const LayerRo
     auto_fd fd = to->ops->create_tmp(to, slot, error);
     if (fd < 0)
         return FALSE;
-    LayerCopy work = { .from = layer_fd(layer), .to = fd, .identity = text,
-                       .backing_name = backing, .checksum = from->checksum, .cancel = job_cancel_flag(job),
-                       .progress = show_progress, .data = job };
+    LayerCopy work = { .from = layer_fd(layer),
+                       .to = fd,
+                       .identity = text,
+                       .backing_name = backing,
+                       .checksum = from->checksum,
+                       .cancel = job_cancel_flag(job),
+                       .progress = show_progress,
+                       .data = job };
     if (!layer_copy(&work, checksum, error) || !to->ops->publish_tmp(to, slot, TRUE, error)) {
         to->ops->discard(to, STORE_TMP, &slot, 1, NULL);
         return FALSE;

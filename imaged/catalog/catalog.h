@@ -53,8 +53,8 @@ gboolean catalog_replay(Catalog *catalog, const char *store_id, guint64 seq, con
 /* Write a fresh snapshot of store_id's facts as its journal's only record. */
 gboolean catalog_compact(Catalog *catalog, const char *store_id, GError **error);
 
-/* Drop all facts (for a rebuild): templates, versions, layers, desktops, trash.  The setting "rebuild"
- * is there from then on, until whoever has made them anew deletes it. */
+/* Drop all facts (for a rebuild): templates, versions, layers, desktops, trash.  The setting
+ * "rebuild" is there from then on, until whoever has made them anew deletes it. */
 gboolean catalog_forget_facts(Catalog *catalog, GError **error);
 
 /* What the catalog holds must not be used any more: no commits from now on, and the process ends

@@ -395,15 +395,16 @@ gboolean catalog_replay(Catalog *c, const char *store_id, guint64 seq, const cha
 /* In one transaction with the note that says so. */
 static gboolean forget_facts(Catalog *c, gpointer unused, GError **error)
 {
-    return db_script(c->writer,
-                     "BEGIN IMMEDIATE; DELETE FROM trash; DELETE FROM snapshot; DELETE FROM desktop;"
-                     "DELETE FROM version;"
-                     "DELETE FROM template; DELETE FROM layer; DELETE FROM layer_counts;"
-                     "DELETE FROM archive_schedule; DELETE FROM archive_target;"
-                     "UPDATE store SET seq = 0;"
-                     "INSERT INTO meta (key, value) VALUES ('rebuild', '1') ON CONFLICT DO NOTHING;"
-                     "COMMIT;",
-                     error);
+    return db_script(
+        c->writer,
+        "BEGIN IMMEDIATE; DELETE FROM trash; DELETE FROM snapshot; DELETE FROM desktop;"
+        "DELETE FROM version;"
+        "DELETE FROM template; DELETE FROM layer; DELETE FROM layer_counts;"
+        "DELETE FROM archive_schedule; DELETE FROM archive_target;"
+        "UPDATE store SET seq = 0;"
+        "INSERT INTO meta (key, value) VALUES ('rebuild', '1') ON CONFLICT DO NOTHING;"
+        "COMMIT;",
+        error);
 }
 
 gboolean catalog_forget_facts(Catalog *c, GError **error)

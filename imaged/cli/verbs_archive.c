@@ -160,7 +160,8 @@ static gboolean archive_verify(Cli *cli, GError **error)
     cli->exit_code = CLI_FAILED;
     g_autofree char *why = g_strdup_printf("%" G_GINT64_FORMAT " points are damaged",
                                            json_number(result, "n_damaged"));
-    cli_complain("archive verify", why, "what is damaged is stored again by the next archive of it");
+    cli_complain("archive verify", why,
+                 "what is damaged is stored again by the next archive of it");
     return TRUE;
 }
 

@@ -235,7 +235,8 @@ static const Option import_options[] = {
     OPTION_END,
 };
 static const Option create_from_options[] = {
-    { "flat", OPTION_FLAG, NULL, "a version that stands on nothing: copies the template too", NULL },
+    { "flat", OPTION_FLAG, NULL, "a version that stands on nothing: copies the template too",
+      NULL },
     { "draft", OPTION_FLAG, NULL, "do not publish it yet", NULL },
     { "cpus", OPTION_COUNT, "N", "processors of its desktops (as the desktop's template)", NULL },
     { "memory", OPTION_SIZE, "SIZE", "memory of its desktops, like 4G", NULL },
@@ -259,7 +260,8 @@ static const Command commands[] = {
       import_options, template_import },
     { "create-from", "DESKTOP[@SNAPSHOT] NAME", 2, 2, "desktop",
       "Make a template version of a desktop's disk",
-      "Copies only what the desktop has of its own: the version stands on the one that the desktop\n"
+      "Copies only what the desktop has of its own: the version stands on the one that the "
+      "desktop\n"
       "stands on.  The desktop stays as it is.  An existing NAME gets its next version.",
       "template create-from alice@clean win11 --draft\n"
       "template create-from alice win11-office --flat\n",

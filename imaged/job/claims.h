@@ -14,8 +14,8 @@ Claims *claims_new(void);
 void claims_free(Claims *claims);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Claims, claims_free)
 
-/* Take every key of the JSON array keys for holder (a job's kind, or "export NAME"; for the message).
- * BUSY if one of them conflicts; nothing is taken then. */
+/* Take every key of the JSON array keys for holder (a job's kind, or "export NAME"; for the
+ * message). BUSY if one of them conflicts; nothing is taken then. */
 gboolean claims_take(Claims *claims, const json_t *keys, const char *holder, GError **error);
 void claims_release(Claims *claims, const json_t *keys);
 

@@ -111,8 +111,10 @@ static gboolean add_known(Account *a, Db *db, const char *store_id, GError **err
         if (!file)
             continue;
         file->is_known = TRUE;
-        add(a, kind_of(&trees, (const char *)sqlite3_column_text(row, 3),
-                       (const char *)sqlite3_column_text(row, 1), (const char *)sqlite3_column_text(row, 2)),
+        add(a,
+            kind_of(&trees, (const char *)sqlite3_column_text(row, 3),
+                    (const char *)sqlite3_column_text(row, 1),
+                    (const char *)sqlite3_column_text(row, 2)),
             &file->stat);
     }
     g_hash_table_unref(trees.current);

@@ -185,7 +185,8 @@ static gboolean make_delete(OpsCall *call, const LookupRows *desktops, BatchPlan
 
 json_t *ops_desktop_delete(OpsCall *call, GError **error)
 {
-    return submit_on_desktops(call, "names prefix template dry_run", dry_run_delete, make_delete, error);
+    return submit_on_desktops(call, "names prefix template dry_run", dry_run_delete, make_delete,
+                              error);
 }
 
 static gboolean make_reset(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
@@ -200,7 +201,8 @@ static gboolean make_reset(OpsCall *call, const LookupRows *desktops, BatchPlan 
 
 json_t *ops_desktop_reset(OpsCall *call, GError **error)
 {
-    return submit_on_desktops(call, "names prefix template to dry_run", dry_run_reset, make_reset, error);
+    return submit_on_desktops(call, "names prefix template to dry_run", dry_run_reset, make_reset,
+                              error);
 }
 
 static gboolean make_undo(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
@@ -211,7 +213,8 @@ static gboolean make_undo(OpsCall *call, const LookupRows *desktops, BatchPlan *
 
 json_t *ops_desktop_undo_reset(OpsCall *call, GError **error)
 {
-    return submit_on_desktops(call, "names prefix template dry_run", dry_run_undo, make_undo, error);
+    return submit_on_desktops(call, "names prefix template dry_run", dry_run_undo, make_undo,
+                              error);
 }
 
 static gboolean make_move(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,

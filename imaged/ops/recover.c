@@ -78,7 +78,8 @@ static gboolean compare_seq(World *world, Store *store, const char *store_id, GE
             "the catalog was older than the store; it was brought up to date from the store");
     }
     /* The stop may have come from a flush of the journal that failed: what we have just read may be
-     * nowhere but in memory.  So it is written anew; without room for that it is as good as it was. */
+     * nowhere but in memory.  So it is written anew; without room for that it is as good as it was.
+     */
     catalog_compact(world->catalog, store_id, NULL);
     return TRUE;
 }

@@ -254,8 +254,8 @@ static void add_sums(Sums *total, const Sums *s)
 /* Rows for all that is neither template nor desktop, over all stores that are online. */
 static json_t *other_rows(GHashTable *accounts, guint64 *ret_used)
 {
-    static const AccountKind kinds[] = { ACCOUNT_SNAPSHOTS, ACCOUNT_TRASH, ACCOUNT_QUARANTINE, ACCOUNT_METADATA,
-                                         ACCOUNT_UNKNOWN };
+    static const AccountKind kinds[] = { ACCOUNT_SNAPSHOTS, ACCOUNT_TRASH, ACCOUNT_QUARANTINE,
+                                         ACCOUNT_METADATA, ACCOUNT_UNKNOWN };
     guint64 bytes[ACCOUNT_N_KINDS] = { 0 };
     guint n_files[ACCOUNT_N_KINDS] = { 0 };
     json_t *out = json_array();
