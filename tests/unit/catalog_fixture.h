@@ -295,6 +295,29 @@ static inline void make_row(RowKind kind, const char *id, const char *name, cons
                                            t,
                                            t };
         break;
+    case ROW_SNAPSHOT:
+        *(SnapshotRow *)ret = (SnapshotRow){ g_strdup(id),      g_strdup(above),
+                                             g_strdup(name),    g_strdup(name),
+                                             g_strdup(layer.s), g_strdup(store_id),
+                                             g_strdup(above),   salt,
+                                             0,                 t,
+                                             t };
+        break;
+    case ROW_ARCHIVE_TARGET:
+        *(ArchiveTargetRow *)ret = (ArchiveTargetRow){ g_strdup(id),    g_strdup(name),
+                                                       g_strdup("dir"), g_strdup(above),
+                                                       g_strdup(store_id), t };
+        break;
+    case ROW_ARCHIVE_SCHEDULE:
+        *(ArchiveScheduleRow *)ret = (ArchiveScheduleRow){ g_strdup(id),
+                                                           g_strdup(name),
+                                                           g_strdup(above),
+                                                           g_strdup("{}"),
+                                                           g_strdup(name),
+                                                           g_strdup(store_id),
+                                                           salt,
+                                                           t };
+        break;
     default:
         *(TrashRow *)ret = (TrashRow){ g_strdup(id),
                                        g_strdup("disk"),
@@ -328,6 +351,9 @@ static inline char *dump_facts(Catalog *catalog)
         "SELECT * FROM template ORDER BY id", "SELECT * FROM version ORDER BY id",
         "SELECT * FROM layer ORDER BY id",    "SELECT * FROM desktop ORDER BY id",
         "SELECT * FROM trash ORDER BY id",
+        "SELECT * FROM snapshot ORDER BY id",
+        "SELECT * FROM archive_target ORDER BY id",
+        "SELECT * FROM archive_schedule ORDER BY id",
     };
     GString *out = g_string_new(NULL);
     Db *db = catalog_read_begin(catalog);

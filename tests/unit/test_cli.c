@@ -34,6 +34,8 @@ static const Command plain_commands[] = {
 };
 const Noun noun_template = { "template", "", desktop_commands };
 const Noun noun_desktop = { "desktop", "", desktop_commands };
+const Noun noun_snapshot = { "snapshot", "", desktop_commands };
+const Noun noun_archive = { "archive", "", desktop_commands };
 const Noun noun_trash = { "trash", "", desktop_commands };
 const Noun noun_store = { "store", "", desktop_commands };
 const Noun noun_job = { "job", "", desktop_commands };
