@@ -160,7 +160,8 @@ static gboolean archive_verify(Cli *cli, GError **error)
     cli->exit_code = CLI_FAILED;
     g_autofree char *why = g_strdup_printf("%" G_GINT64_FORMAT " points are damaged",
                                            json_number(result, "n_damaged"));
-    cli_complain("archive verify", why, "what is damaged is stored again by the next archive of it");
+    cli_complain("archive verify", why,
+                 "what is damaged is stored again by the next archive of it");
     return TRUE;
 }
 
@@ -403,7 +404,7 @@ static const Option target_options[] = {
 };
 static const Option schedule_options[] = { TO, PREFIX, TEMPLATE, OPTION_END };
 
-static const Command commands[] = {
+static const Command archive_commands[] = {
     { "target", "add NAME LOCATION | list | remove NAME", 1, 3, NULL,
       "Add, list or forget places where archives lie",
       "A folder that holds an archive already is taken with all its points.",
@@ -450,4 +451,5 @@ static const Command commands[] = {
     { NULL },
 };
 
-const Noun noun_archive = { "archive", "points in time, stored elsewhere", commands };
+const Noun noun_archive = { "archive", "points in time, stored elsewhere",
+                            archive_commands };

@@ -62,9 +62,10 @@ json_t *ops_archive_target_list(OpsCall *call, GError **error)
     if (!args_check(call, "search limit after", error) || !view_page(call, &page, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
-    json_t *out = view_array(db_query(db, TARGET_COLUMNS "t.name > coalesce(?1, '') ORDER BY t.name",
-                                      "t", page.after),
-                             page.search, page.limit, error);
+    json_t *out =
+        view_array(db_query(db, TARGET_COLUMNS "t.name > coalesce(?1, '') ORDER BY t.name", "t",
+                            page.after),
+                   page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
     json_array_foreach(out, i, target) {
         add_state(call->world, target);
@@ -91,7 +92,8 @@ static gboolean check_new_target(World *world, const ArchiveTarget *target, cons
     g_auto(ArchiveTargetRow) row = { 0 };
     Db *db = catalog_read_begin(world->catalog);
     gboolean has_name = archive_lookup_target(db, name, &row, NULL);
-    gboolean has_id = target && !has_name && archive_lookup_target_by_id(db, target->id, &row, NULL);
+    gboolean has_id =
+        target && !has_name && archive_lookup_target_by_id(db, target->id, &row, NULL);
 
     catalog_read_end(world->catalog, db);
     if (has_name)
