@@ -404,7 +404,7 @@ static const Option target_options[] = {
 };
 static const Option schedule_options[] = { TO, PREFIX, TEMPLATE, OPTION_END };
 
-static const Command commands[] = {
+static const Command archive_commands[] = {
     { "target", "add NAME LOCATION | list | remove NAME", 1, 3, NULL,
       "Add, list or forget places where archives lie",
       "A folder that holds an archive already is taken with all its points.",
@@ -451,4 +451,5 @@ static const Command commands[] = {
     { NULL },
 };
 
-const Noun noun_archive = { "archive", "points in time, stored elsewhere", commands };
+const Noun noun_archive = { "archive", "points in time, stored elsewhere",
+                            archive_commands };

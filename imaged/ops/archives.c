@@ -62,9 +62,10 @@ json_t *ops_archive_target_list(OpsCall *call, GError **error)
     if (!args_check(call, "search limit after", error) || !view_page(call, &page, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
-    json_t *out = view_array(
-        db_query(db, TARGET_COLUMNS "t.name > coalesce(?1, '') ORDER BY t.name", "t", page.after),
-        page.search, page.limit, error);
+    json_t *out =
+        view_array(db_query(db, TARGET_COLUMNS "t.name > coalesce(?1, '') ORDER BY t.name", "t",
+                            page.after),
+                   page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
     json_array_foreach(out, i, target) {
         add_state(call->world, target);

@@ -295,6 +295,29 @@ static inline void make_row(RowKind kind, const char *id, const char *name, cons
                                            t,
                                            t };
         break;
+    case ROW_SNAPSHOT:
+        *(SnapshotRow *)ret = (SnapshotRow){ g_strdup(id),      g_strdup(above),
+                                             g_strdup(name),    g_strdup(name),
+                                             g_strdup(layer.s), g_strdup(store_id),
+                                             g_strdup(above),   salt,
+                                             0,                 t,
+                                             t };
+        break;
+    case ROW_ARCHIVE_TARGET:
+        *(ArchiveTargetRow *)ret = (ArchiveTargetRow){ g_strdup(id),    g_strdup(name),
+                                                       g_strdup("dir"), g_strdup(above),
+                                                       g_strdup(store_id), t };
+        break;
+    case ROW_ARCHIVE_SCHEDULE:
+        *(ArchiveScheduleRow *)ret = (ArchiveScheduleRow){ g_strdup(id),
+                                                           g_strdup(name),
+                                                           g_strdup(above),
+                                                           g_strdup("{}"),
+                                                           g_strdup(name),
+                                                           g_strdup(store_id),
+                                                           salt,
+                                                           t };
+        break;
     default:
         *(TrashRow *)ret = (TrashRow){ g_strdup(id),
                                        g_strdup("disk"),
@@ -324,14 +347,20 @@ static inline void put_row(Changes *changes, RowKind kind, const char *id, const
 /* All facts as lines of JSON. */
 static inline char *dump_facts(Catalog *catalog)
 {
+    static const char *const all[ROW_N_KINDS] = {
+        "SELECT * FROM template ORDER BY id", "SELECT * FROM version ORDER BY id",
+        "SELECT * FROM layer ORDER BY id",    "SELECT * FROM desktop ORDER BY id",
+        "SELECT * FROM trash ORDER BY id",
+        "SELECT * FROM snapshot ORDER BY id",
+        "SELECT * FROM archive_target ORDER BY id",
+        "SELECT * FROM archive_schedule ORDER BY id",
+    };
     GString *out = g_string_new(NULL);
     Db *db = catalog_read_begin(catalog);
 
     for (RowKind kind = 0; kind < ROW_N_KINDS; kind++) {
         g_autofree gpointer row = g_malloc0(row_size(kind));
-        g_autofree char *sql =
-            g_strdup_printf("SELECT * FROM %s ORDER BY id", row_kind_name(kind));
-        Query *q = db_query(db, g_intern_string(sql), "");
+        Query *q = db_query(db, all[kind], "");
         while (query_next(q)) {
             row_read(kind, q, row);
             g_string_append_printf(out, "%s ", row_kind_name(kind));

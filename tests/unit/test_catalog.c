@@ -34,6 +34,9 @@ static void round_trip(Db *db, RowKind kind, const char *text, gint64 salt)
         "SELECT * FROM template WHERE id = ?1", "SELECT * FROM version WHERE id = ?1",
         "SELECT * FROM layer WHERE id = ?1",    "SELECT * FROM desktop WHERE id = ?1",
         "SELECT * FROM trash WHERE id = ?1",
+        "SELECT * FROM snapshot WHERE id = ?1",
+        "SELECT * FROM archive_target WHERE id = ?1",
+        "SELECT * FROM archive_schedule WHERE id = ?1",
     };
     g_autofree gpointer row = g_malloc0(row_size(kind)), parsed = g_malloc0(row_size(kind)),
                         stored = g_malloc0(row_size(kind));
