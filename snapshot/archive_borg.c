@@ -46,7 +46,7 @@ static void unlock(ArchiveTarget *target)
 }
 
 /* Note in the repository that we use it, once. */
-static gboolean note_manager(BorgTarget *t, GError **error)
+gboolean borg_note_manager(BorgTarget *t, GError **error)
 {
     g_autofree char *name = g_strconcat(BORG_MANAGER, t->manager, NULL);
     g_autofree char *text =
@@ -54,6 +54,8 @@ static gboolean note_manager(BorgTarget *t, GError **error)
     guint64 unused;
     GError *local = NULL;
 
+    if (!t->archives && !borg_list(t, error))
+        return FALSE;
     if (borg_find(t, name))
         return TRUE;
     auto_fd fd = borg_input_file(text, error);
@@ -85,7 +87,7 @@ static gboolean lock(ArchiveTarget *target, gboolean is_exclusive, GError **erro
         }
         g_usleep(20000);
     }
-    if (borg_list(t, error) && note_manager(t, error))
+    if (borg_list(t, error))
         return TRUE;
     unlock(target);
     return FALSE;
@@ -156,6 +158,11 @@ static gboolean open_base(BorgTarget *t, const ArchiveTargetOptions *o, GError *
     }
     if (!durable_mkdir(t->base_fd, "points", 0700, error))
         return FALSE;
+    t->points_fd = openat(t->base_fd, "points", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (t->points_fd < 0) {
+        imaged_error_set_errno(error, errno, "cannot open '%s/points'", t->place.base_dir);
+        return FALSE;
+    }
     t->lock_fd = durable_create(t->base_fd, "lock", 0, 0600, &local);
     if (t->lock_fd < 0 && g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_EXISTS)) {
         g_clear_error(&local);
@@ -208,6 +215,7 @@ static void borg_free(ArchiveTarget *target)
     BorgTarget *t = (BorgTarget *)target;
 
     durable_close(&t->lock_fd);
+    durable_close(&t->points_fd);
     durable_close(&t->base_fd);
     if (t->archives)
         g_array_unref(t->archives);
@@ -247,7 +255,7 @@ ArchiveTarget *archive_borg_open(const ArchiveTargetOptions *options, GError **e
         return NULL;
     BorgTarget *t = g_new0(BorgTarget, 1);
     t->base.ops = &borg_ops;
-    t->base_fd = t->lock_fd = -1;
+    t->base_fd = t->points_fd = t->lock_fd = -1;
     t->base.location = g_strdup(options->location);
     t->place.location = g_strdup(options->location);
     t->place.passphrase = g_strdup(options->passphrase);

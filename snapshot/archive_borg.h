@@ -26,6 +26,7 @@ typedef struct {
     ArchiveTarget base;
     BorgPlace place;
     int base_fd;              /* of place.base_dir */
+    int points_fd;            /* of "points" in it */
     int lock_fd;              /* "lock" in it */
     char manager[ID_LEN + 1]; /* of the folder place.base_dir, made with it */
     GArray *archives;         /* BorgArchive; NULL until they are listed */
@@ -33,6 +34,10 @@ typedef struct {
 
 /* List the archives anew. */
 gboolean borg_list(BorgTarget *t, GError **error);
+
+/* Before writing: list the archives if they are not, and note in the repository that this manager
+ * uses it. */
+gboolean borg_note_manager(BorgTarget *t, GError **error);
 
 /* The archive with this name, or the first that begins with it; NULL if there is none. */
 const BorgArchive *borg_find(const BorgTarget *t, const char *name);

@@ -92,7 +92,7 @@ gboolean borg_put_layer(ArchiveTarget *target, const ArchivePut *put, ArchiveObj
         return no_object(put->parent, error);
     g_autoptr(LayerStream) stream =
         layer_stream_new(put->layer, put->below, put->n_below, backing, error);
-    if (!stream || (!t->archives && !borg_list(t, error)))
+    if (!stream || !borg_note_manager(t, error))
         return FALSE;
     Feed feed = { .stream = stream, .put = put, .total = layer_stream_length(stream) };
     const BorgRun run = { .read = read_stream, .input = -1, .data = &feed, .cancel = put->cancel };
@@ -131,7 +131,8 @@ gboolean borg_has_object(ArchiveTarget *target, const char *name, gboolean *ret_
 {
     BorgTarget *t = (BorgTarget *)target;
 
-    if (!t->archives && !borg_list(t, error))
+    /* Asked by who is about to write: what is found must not be collected from now on. */
+    if (!borg_note_manager(t, error))
         return FALSE;
     *ret_has = borg_find(t, name) != NULL; /* one on its way out is not to be counted on */
     return TRUE;

@@ -34,18 +34,9 @@ static const BorgArchive *find_point(const BorgTarget *t, const char *id, gboole
     return is_deleted ? borg_find_prefix(t, name) : borg_find(t, name);
 }
 
-static char *cache_name(const BorgArchive *archive)
-{
-    return g_strconcat("points/", archive->id, NULL);
-}
-
 /* All objects of a point that was just put are there: somebody may have collected meanwhile. */
-static gboolean check_objects(BorgTarget *t, const char *text, GError **error)
+static gboolean check_objects(BorgTarget *t, const ArchivePoint *point, GError **error)
 {
-    g_autoptr(ArchivePoint) point = archive_point_parse(text, strlen(text), NULL, error);
-
-    if (!point)
-        return FALSE;
     for (guint i = 0; i < point->layers->len; i++) {
         const char *object = g_array_index(point->layers, ArchiveLayer, i).object;
         if (!borg_find(t, object)) {
@@ -64,9 +55,10 @@ gboolean borg_put_point(ArchiveTarget *target, const char *id, const char *text,
     BorgTarget *t = (BorgTarget *)target;
     g_autofree char *name = g_strconcat(BORG_POINT, id, NULL);
     g_autoptr(GPtrArray) undo = g_ptr_array_new();
+    g_autoptr(ArchivePoint) point = archive_point_parse(text, strlen(text), id, error);
     guint64 added;
 
-    if (!have_list(t, error))
+    if (!point || !borg_note_manager(t, error))
         return FALSE;
     if (borg_find(t, name)) { /* put before a stop; a point never changes */
         g_autofree char *there = borg_get_point(target, id, FALSE, error);
@@ -82,11 +74,10 @@ gboolean borg_put_point(ArchiveTarget *target, const char *id, const char *text,
     const BorgRun run = { .input = fd };
     if (fd < 0 || !borg_create(t, name, MANIFEST, &run, &added, error))
         return FALSE;
-    if (check_objects(t, text, error)) {
+    if (check_objects(t, point, error)) {
         const BorgArchive *archive = borg_find(t, name);
-        g_autofree char *cached = archive ? cache_name(archive) : NULL;
-        if (cached)
-            durable_replace(t->base_fd, cached, text, strlen(text), 0600, NULL);
+        if (archive)
+            durable_replace(t->points_fd, archive->id, text, strlen(text), 0600, NULL);
         return TRUE;
     }
     g_ptr_array_add(undo, name);
@@ -105,8 +96,8 @@ char *borg_get_point(ArchiveTarget *target, const char *id, gboolean is_deleted,
             not_found(id, error);
         return NULL;
     }
-    g_autofree char *cached = cache_name(archive), *where = borg_where(t, archive->name);
-    if (durable_read(t->base_fd, cached, ARCHIVE_POINT_TEXT_MAX, &text, NULL, NULL)) {
+    g_autofree char *cached = g_strdup(archive->id), *where = borg_where(t, archive->name);
+    if (durable_read(t->points_fd, cached, ARCHIVE_POINT_TEXT_MAX, &text, NULL, NULL)) {
         g_autoptr(ArchivePoint) point = archive_point_parse(text, strlen(text), id, NULL);
         if (point)
             return text;
@@ -116,7 +107,7 @@ char *borg_get_point(ArchiveTarget *target, const char *id, gboolean is_deleted,
     const BorgRun run = { .input = -1, .ret_text = &text, .max_text = ARCHIVE_POINT_TEXT_MAX };
     if (!borg_run(&t->place, argv, &run, error))
         return NULL;
-    durable_replace(t->base_fd, cached, text, strlen(text), 0600, NULL);
+    durable_replace(t->points_fd, cached, text, strlen(text), 0600, NULL);
     return text;
 }
 
@@ -174,9 +165,8 @@ static gboolean forget(BorgTarget *t, const GPtrArray *archives, GError **error)
 {
     for (guint i = 0; i < archives->len; i++) {
         const BorgArchive *archive = borg_find(t, archives->pdata[i]);
-        g_autofree char *cached = archive ? cache_name(archive) : NULL;
-        if (cached)
-            durable_unlink(t->base_fd, cached, NULL);
+        if (archive)
+            durable_unlink(t->points_fd, archive->id, NULL);
     }
     return borg_delete(t, archives, error);
 }

@@ -153,6 +153,26 @@ static void replace(char **text, const char *with)
     *text = with ? g_strdup(with) : NULL;
 }
 
+/* Before a traceback of its own or of the other side's program, borg says just this. */
+static gboolean is_headline(const char *message)
+{
+    return g_str_has_prefix(message, "Local Exception") ||
+           g_str_has_prefix(message, "Remote Exception");
+}
+
+/* The line that says what was wrong: the first; of a traceback the one that ends it. */
+static char *clear_words(const char *message)
+{
+    g_auto(GStrv) lines = g_strsplit(message, "\n", -1);
+    const char *found = lines[0] ? lines[0] : "";
+
+    if (g_str_has_prefix(message, "Traceback")) {
+        for (guint i = 1; lines[i] && *lines[i]; i++)
+            found = *lines[i] != ' ' ? lines[i] : found;
+    }
+    return g_strdup(found);
+}
+
 static void take_line(Child *c, const char *line)
 {
     json_t *root = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
@@ -166,14 +186,9 @@ static void take_line(Child *c, const char *line)
     } else if (message && level &&
                (g_str_equal(level, "ERROR") || g_str_equal(level, "CRITICAL"))) {
         /* A cause comes before what follows from it; an error with an id is the clearer one. */
-        if (!c->message || (msgid && !c->msgid)) {
-            g_auto(GStrv) lines = g_strsplit(message, "\n", -1);
-            guint n = g_strv_length(lines);
-            while (n > 1 && !*g_strstrip(lines[n - 1]))
-                n--;
-            /* Of a traceback, its last line says what was wrong. */
-            gboolean is_traceback = strstr(message, "Traceback") != NULL;
-            replace(&c->message, n ? lines[is_traceback ? n - 1 : 0] : "");
+        if (!c->message || (msgid && !c->msgid) || is_headline(c->message)) {
+            g_free(c->message);
+            c->message = clear_words(message);
             replace(&c->msgid, msgid);
         }
     } else if (message && level && g_str_equal(level, "WARNING")) {

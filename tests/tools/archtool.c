@@ -128,6 +128,11 @@ static gboolean put_point(ArchiveTarget *t, char **args, GError **error)
     p->template_id = g_strdup(args[0]);
     p->template_name = g_strdup(args[1]);
     p->version_id = g_strdup(args[0]);
+    p->description = g_strdup("");
+    p->version_description = g_strdup("");
+    p->source = g_strdup("");
+    p->notes = g_strdup("");
+    p->os = g_strdup("");
     p->cpus = 1;
     p->memory_bytes = 1 << 30;
     p->virtual_size = g_ascii_strtoull(args[2], NULL, 10);
