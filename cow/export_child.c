@@ -72,7 +72,8 @@ static gboolean spawn(ExportChild *child, ExportCommand *command, int ready_fd, 
     /* A writer is asked to end, so that it flushes; a reader has nothing to lose. */
     Setup setup = { getpid(), listen_pid + strlen("LISTEN_PID="),
                     child->is_read_write ? SIGTERM : SIGKILL };
-    char *environment[] = { path, (char *)"LC_ALL=C", (char *)"LISTEN_FDS=1", listen_pid, NULL };
+    char *environment[] = { path,       (char *)"LC_ALL=C", (char *)"LISTEN_FDS=1",
+                            listen_pid, command->preload,   NULL };
     GError *local = NULL;
 
     export_command_set_ready(command, ready_fd);

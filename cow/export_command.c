@@ -86,6 +86,7 @@ static gboolean build_nbdkit(ExportCommand *c, const ExportChildSpec *spec, GErr
         add(c, g_strconcat("--tls-certificates=", spec->tls_dir, NULL));
         add(c, g_strdup("--tls-verify-peer"));
     }
+    c->preload = g_strconcat("LD_PRELOAD=", plugin, NULL); /* see cow/nbdkit/hangup.c */
     add(c, plugin ? plugin : g_strdup(""));
     add(c, g_string_free(fds, FALSE));
     add(c, g_strdup_printf("ready=%d", READY_FD));
@@ -182,5 +183,6 @@ void export_command_free(ExportCommand *c)
     g_array_unref(c->sources);
     g_array_unref(c->targets);
     durable_close(&c->psk_fd);
+    g_free(c->preload);
     g_free(c);
 }

@@ -10,6 +10,7 @@ typedef struct {
     GArray *sources; /* int: ours */
     GArray *targets; /* int: the same in the child */
     int psk_fd;      /* opened here, or -1 */
+    char *preload;   /* "LD_PRELOAD=...", or NULL */
 } ExportCommand;
 
 ExportCommand *export_command_new(const ExportChildSpec *spec, GError **error);

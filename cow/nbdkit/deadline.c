@@ -14,7 +14,7 @@
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
 
-#define LIMIT_US (20 * G_USEC_PER_SEC)
+#define LIMIT_US (10 * G_USEC_PER_SEC)
 #define STEP_US G_USEC_PER_SEC
 #define MAX_FDS 4096
 

@@ -221,7 +221,8 @@ const char *sandbox_enter(const SandboxKeys *keys)
         return "its signals";
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     const char *failed = filter ? NULL : "its system calls (no memory)";
-    if (!failed && (seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) || add_rules(filter) ||
+    if (!failed && (seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) ||
+                    seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) || add_rules(filter) ||
                     seccomp_load(filter)))
         failed = "its system calls";
     seccomp_release(filter);

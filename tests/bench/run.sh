@@ -8,7 +8,7 @@
 # A missed goal is a result, not a failure: the exit code is 0.
 #
 #   BENCH_ONLY=create,reset  only these lines: create reset report check growth chain merge pack
-#                            latency daemon
+#                            nbd latency daemon
 #   BENCH_QUICK=1            small counts, to try the benchmark itself
 #   BENCH_ROUNDS=N           rounds of what is repeated; medians are shown (default 3)
 #   BENCH_DIR=DIR            where the scratch folder goes (default TMPDIR); needs 15 GB
@@ -47,6 +47,7 @@ n_threads=$(nproc)
 . "$here/merge.sh"
 . "$here/pack.sh"
 . "$here/latency.sh"
+. "$here/nbd.sh"
 
 machine=$(printf '%s cores, %s MiB, Linux %s, %s, %s' "$n_threads" \
     "$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)" "$(uname -r)" \
@@ -64,6 +65,7 @@ selected growth && bench_growth
 selected chain && bench_chain
 selected merge && bench_merge
 selected pack && bench_pack
+selected nbd && bench_nbd
 cat "$top/rows.latency" >>"$top/rows"
 
 echo "$machine"

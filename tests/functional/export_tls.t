@@ -57,7 +57,6 @@ is "$(find "$state/exports" -mindepth 1 2>/dev/null | wc -l)" 0 "nothing of thes
 
 uri=$(ctl export start golden --tcp 127.0.0.1:0 --tls-psk "$top/alice.psk")
 like "$uri" '^nbds://alice@127\.0\.0\.1:[0-9]+/golden:1$' "the URI names user, address and export"
-port=${uri##*:127.0.0.1:}
 port=$(sed -E 's,.*127\.0\.0\.1:([0-9]+)/.*,\1,' <<<"$uri")
 is "$(nbdinfo --size "$uri?tls-psk-file=$top/alice.psk")" 25165824 "a client with the key"
 like "$(nbdinfo "$uri?tls-psk-file=$top/alice.psk")" 'with TLS' "speaks TLS"
@@ -122,21 +121,30 @@ ok "stop" ctl export stop lab-1
 ok "it wrote" qemu-img compare -f qcow2 -F raw "$(path_of lab-1)" "$top/golden.raw"
 uri=$(ctl export start lab-1 --tcp '[::1]:0' --tls-psk "$top/alice.psk")
 like "$uri" '^nbds://alice@\[::1\]:[0-9]+/lab-1$' "IPv6"
-is "$(nbdinfo --size "$uri?tls-psk-file=$top/alice.psk")" 25165824 "is served"
+port=$(sed -E 's,.*\]:([0-9]+)/.*,\1,' <<<"$uri")
+mkdir "$top/keys"
+cp "$top/alice.psk" "$top/keys/keys.psk"
+# QEMU asks: libnbd 1.14 sends "[::1]" as the server's name, which GnuTLS refuses.
+v6_works()
+{
+    qemu-img compare --object \
+        "tls-creds-psk,id=tls,dir=$top/keys,endpoint=client,username=alice" --image-opts \
+        "driver=raw,file.driver=nbd,file.host=::1,file.port=$port,file.export=lab-1,file.tls-creds=tls" \
+        "driver=raw,file.driver=file,file.filename=$top/golden.raw"
+}
+ok "is served" v6_works
 
 # ---- A client that connects and says nothing ----
 
 python3 - "$uri" <<'PY' &
-import re, socket, sys, time
+import re, socket, sys
 s = socket.create_connection(("::1", int(re.search(r"\]:(\d+)", sys.argv[1]).group(1))))
-start = time.time()
 while s.recv(100):
     pass
-open(sys.argv[0] if False else "/dev/null", "w")
 PY
 silent=$!
 keep_pid $silent
 ended() { ! kill -0 $silent; }
 ok "is dropped" wait_for 30 ended
-ok "and others are served" nbdinfo --size "$uri?tls-psk-file=$top/alice.psk"
+ok "and others are served" v6_works
 done_testing
