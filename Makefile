@@ -43,7 +43,7 @@ UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SRC))
 TOOL_BIN := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(TOOL_SRC))
 BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
-.PHONY: all help deps build demo check bench lint asan fuzz install clean test-binaries format
+.PHONY: all help deps build demo check bench lint asan crash soak fuzz install clean test-binaries format
 
 # What nbdkit loads for a read-only export: position-independent, and never sanitized, because
 # nbdkit itself is not.
@@ -61,6 +61,8 @@ help:
 	@echo 'make demo     show the main job on a real bootable image'
 	@echo 'make check    all tests         make lint    the quick static ones alone'
 	@echo 'make asan     the tests under ASan and UBSan'
+	@echo 'make crash    every verb stopped at every change, every power failure'
+	@echo 'make soak     half an hour of random verbs and kills'
 	@echo 'make fuzz     the fuzzers, FUZZ_SECONDS=60 each'
 	@echo 'make bench    speed and size: ours, the peer, the limit'
 	@echo 'make install  PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
@@ -132,6 +134,16 @@ check: deps
 asan: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/asan SANITIZE=1 CFLAGS='-O1 -g' test-binaries
 	@SANITIZED=1 bash tests/run.sh build/asan
+
+# Every change of every verb: killed, EIO, ENOSPC; every state that a power failure can leave.  Hours on a
+# busy machine; ONLY=REGEX takes some verbs.
+crash: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) test-binaries
+	@BUILD=$(abspath $(BUILD)) FULL=1 JOBS=$(JOBS) bash tests/crash/all.sh
+
+soak: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) test-binaries
+	@BUILD=$(abspath $(BUILD)) SOAK_SECONDS=$(or $(SOAK_SECONDS),1800) bash tests/crash/soak.t
 
 fuzz: deps
 	@BUILD=$(BUILD) bash tests/fuzz/run.sh $(or $(FUZZ_SECONDS),60)

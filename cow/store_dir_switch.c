@@ -49,12 +49,16 @@ gboolean store_dir_switch_slot(Store *store, const char *slot, StorePlace from, 
         imaged_error_set_errno(error, errno, "cannot open the new layer");
         return FALSE;
     }
-    if (!durable_chmod(fd, is_frozen ? 0440 : 0660, error) || !durable_sync(fd, error) ||
-        !link_former(layers, slot, trash, former, error) ||
-        !durable_sync_dir(trash, error)) /* the former has its name before the slot changes */
+    if (!durable_chmod(fd, is_frozen ? 0440 : 0660, error) || !durable_sync(fd, error))
         return FALSE;
-    return durable_rename(from_fd, content, layers, slot, TRUE, error) &&
-           durable_sync_dir(layers, error) &&
+    if (!link_former(layers, slot, trash, former, error) ||
+        !durable_sync_dir(trash, error) || /* the former has its name before the slot changes */
+        !durable_rename(from_fd, content, layers, slot, TRUE, error)) {
+        if (is_same_file(layers, slot, trash, former)) /* it is in its slot still */
+            durable_unlink(trash, former, NULL);
+        return FALSE;
+    }
+    return durable_sync_dir(layers, error) &&
            (from != STORE_TRASH || durable_sync_dir(trash, error));
 }
 

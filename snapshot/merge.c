@@ -302,6 +302,17 @@ static void switch_back(const Work *w)
         w->store->ops->discard(w->store, STORE_TRASH, &w->m->merged, 1, NULL);
 }
 
+/* What switch_slot() did before it failed is taken back: nobody has heard of the result yet. */
+static gboolean switch_over(const Work *w, gboolean is_frozen, GError **error)
+{
+    if (w->store->ops->switch_slot(w->store, w->top->slot, STORE_TMP, w->m->merged, w->former.s,
+                                   is_frozen, error))
+        return TRUE;
+    if (is_switched(w))
+        switch_back(w);
+    return FALSE;
+}
+
 static gboolean run(Work *w, Changes *changes, GError **error)
 {
     gboolean is_active = g_str_equal(w->top->state, "active"), switched = is_switched(w);
@@ -310,8 +321,7 @@ static gboolean run(Work *w, Changes *changes, GError **error)
         (is_active && !store_lock_layer(w->store, w->top->slot, &w->lock, error)) ||
         (!switched && !build(w, error)) ||
         (!is_active && !claim_desktop(w, CLAIM_WAIT_MS, error)) ||
-        (!switched && !w->store->ops->switch_slot(w->store, w->top->slot, STORE_TMP, w->m->merged,
-                                                  w->former.s, !is_active, error))) {
+        (!switched && !switch_over(w, !is_active, error))) {
         w->store->ops->discard(w->store, STORE_TMP, &w->m->merged, 1, NULL);
         return FALSE;
     }

@@ -114,7 +114,7 @@ class Verbed:
         else:
             self.service.do(*self.words)
         self.service.wait_idle()
-        self.outcome("done again", True)
+        self.outcome("done again", state != "mixed", True)
         self.service.clean()
 
     def rebuild(self):

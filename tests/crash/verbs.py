@@ -113,7 +113,7 @@ def make_two(service):
 
 
 def snapshot(service, desktop, name):
-    service.do("POST", "/v1/snapshots", '{"names":["%s"],"snapshot":"%s"}' % (desktop, name))
+    service.do("snapshot", "create", desktop, name)
 
 
 def make_three(service):
@@ -124,12 +124,18 @@ def make_three(service):
     service.write_disk("b", "0xb5", "32k", "64k")
     snapshot(service, "c", "old")
     service.write_disk("c", "0xc2", "0", "64k")
-    service.do("POST", "/v1/snapshots/revert", '{"names":["c"],"snapshot":"old"}')
+    service.do("snapshot", "revert", "c", "old", "--yes")
     service.write_disk("c", "0xc3", "64k", "64k")
 
 
+def make_four(service):
+    """A layer of b was merged away, into the one above, and is in the trash."""
+    service.do("snapshot", "delete", "b", "tue", "--yes")
+
+
 # name -> (the situation it begins with, what is done then)
-SITUATIONS = {"one": (None, make_one), "two": ("one", make_two), "three": ("one", make_three)}
+SITUATIONS = {"one": (None, make_one), "two": ("one", make_two), "three": ("one", make_three),
+              "four": ("three", make_four)}
 
 
 # ---- verbs ----
@@ -186,22 +192,24 @@ VERBS = [
     Verb("one", "template delete", "template delete lin --yes"),
     Verb("one", "catalog backup", "catalog backup"),
     Verb("one", "catalog rebuild", "catalog rebuild --force"),
-    Verb("one", "snapshot create", 'POST /v1/snapshots {"names":["b"],"snapshot":"now"}'),
-    Verb("three", "snapshot create, 3", 'POST /v1/snapshots {"names":["a","b","c"],"snapshot":"now"}',
+    Verb("one", "snapshot create", "snapshot create b now"),
+    Verb("three", "snapshot create, 3", "snapshot create --template win now", batch=True),
+    Verb("three", "snapshot revert", "snapshot revert b tue --yes"),
+    Verb("three", "snapshot rename", "snapshot rename b tue two"),
+    Verb("three", "snapshot delete, first", "snapshot delete b mon --yes"),
+    Verb("three", "snapshot delete, middle", "snapshot delete b tue --yes"),
+    Verb("three", "snapshot delete, last", "snapshot delete b wed --yes"),
+    Verb("three", "snapshot delete, all", "snapshot delete b mon tue wed --yes",
          batch=True),
-    Verb("three", "snapshot revert", 'POST /v1/snapshots/revert {"names":["b"],"snapshot":"tue"}'),
-    Verb("three", "snapshot rename", 'POST /v1/desktops/b/snapshots/tue/rename {"new_name":"two"}'),
-    Verb("three", "snapshot delete, first", 'POST /v1/desktops/b/snapshots/delete {"snapshots":["mon"]}'),
-    Verb("three", "snapshot delete, middle", 'POST /v1/desktops/b/snapshots/delete {"snapshots":["tue"]}'),
-    Verb("three", "snapshot delete, last", 'POST /v1/desktops/b/snapshots/delete {"snapshots":["wed"]}'),
-    Verb("three", "snapshot delete, all",
-         'POST /v1/desktops/b/snapshots/delete {"snapshots":["mon","tue","wed"]}'),
-    Verb("three", "desktop compact", 'POST /v1/desktops/compact {"names":["b"]}'),
-    Verb("three", "desktop flatten", 'POST /v1/desktops/flatten {"names":["e"]}'),
+    Verb("three", "desktop compact", "desktop compact b", batch=True),
+    Verb("three", "desktop flatten", "desktop flatten e"),
     Verb("three", "desktop reset, with snapshots", "desktop reset b --yes"),
     Verb("three", "desktop undo-reset, a revert", "desktop undo-reset c --yes"),
     Verb("three", "desktop delete, with snapshots", "desktop delete b c --yes"),
     Verb("three", "trash empty, with snapshots", "trash empty --yes"),
+    Verb("four", "trash restore, snapshot", "trash restore @snapshot:tue"),
+    Verb("four", "trash restore, layer", "trash restore @layer:b"),
+    Verb("four", "trash empty, after a merge", "trash empty --yes"),
     Verb("one", "store add", "store add more @state/more"),
     Verb("two", "store remove", "store remove spare --yes"),
     Verb("two", "desktop move", "desktop move b c --to side", batch=True),
