@@ -7,6 +7,7 @@
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "imaged/job/each.h"
+#include "snapshot/archive.h"
 #include "snapshot/chain.h"
 #include "snapshot/merge.h"
 #include "snapshot/merge_runs.h"
@@ -71,8 +72,12 @@ static gboolean merge_one(Job *job, World *world, const Mode *mode, const char *
                           const char *top, GError **error)
 {
     Id merged = id_derive(job_id(job), top, "merged"), trash = id_derive(job_id(job), top, "trash");
-    Merge merge = { .top = top, .bottom = bottom, .merged = merged.s, .trash = trash.s,
-                    .drop = mode->drop, .is_paced = mode->is_governor };
+    Merge merge = { .top = top,
+                    .bottom = bottom,
+                    .merged = merged.s,
+                    .trash = trash.s,
+                    .drop = mode->drop,
+                    .is_paced = mode->is_governor };
 
     return merge_layers(job, world, &merge, NULL, error);
 }
@@ -120,18 +125,39 @@ static gboolean is_wanted(const Mode *mode, const Run *run)
     return mode->is_governor ? run->n > 1 && !run->is_active : TRUE;
 }
 
+/* What the next archive will have to store again, because a target has these layers as they are. */
+static gint64 archive_cost(Db *db, const DesktopRow *desktop, const GArray *runs, const Mode *mode)
+{
+    g_auto(LookupRows) chain = { 0 };
+    g_autoptr(GPtrArray) ids = g_ptr_array_new();
+    guint next = 0;
+
+    if (!chain_rows(db, desktop->layer_id, &chain, NULL))
+        return 0;
+    for (guint i = 0; i < runs->len; i++) {
+        const Run *run = &g_array_index(runs, Run, i);
+        guint first = chain.rows->len - chain_n_own(&chain) + next;
+        next += run->n;
+        for (guint k = 0; is_wanted(mode, run) && k < run->n; k++)
+            g_ptr_array_add(ids, (gpointer)row_id(chain.rows->pdata[first + k]));
+    }
+    return archive_cost_of_merge(db, (const char *const *)ids->pdata, ids->len);
+}
+
 static gboolean work(Job *job, World *world, json_t *item, const Mode *mode, GError **error)
 {
     g_auto(DesktopRow) desktop = { 0 };
     Db *db = catalog_read_begin(world->catalog);
     const char *id = json_string_value(json_object_get(item, "id"));
     g_autoptr(GArray) runs = NULL;
-    gint64 before = 0, after;
+    gint64 before = 0, after, archive_again = 0;
     guint n_merged = 0;
 
     if (lookup_desktop_by_id(db, id, &desktop, error)) {
         runs = runs_of_desktop(db, &desktop, error);
         before = chain_bytes(world, db, desktop.layer_id);
+        if (runs)
+            archive_again = archive_cost(db, &desktop, runs, mode);
     }
     catalog_read_end(world->catalog, db);
     gboolean ok = runs != NULL;
@@ -150,12 +176,17 @@ static gboolean work(Job *job, World *world, json_t *item, const Mode *mode, GEr
     after = ok ? chain_bytes(world, db, desktop.layer_id) : 0;
     catalog_read_end(world->catalog, db);
     json_object_set_new(item, "result",
-                        json_pack("{s:i,s:I,s:I}", "n_layers", (int)n_merged, "before_bytes",
-                                  (json_int_t)before, "after_bytes", (json_int_t)after));
+                        json_pack("{s:i,s:I,s:I,s:I}", "n_layers", (int)n_merged, "before_bytes",
+                                  (json_int_t)before, "after_bytes", (json_int_t)after,
+                                  "archive_again_bytes", (json_int_t)archive_again));
+    g_autofree char *size = units_format_size((guint64)archive_again);
+    g_autofree char *again = archive_again
+                                 ? g_strdup_printf("; the next archive stores about %s again", size)
+                                 : g_strdup("");
     Changes *changes = changes_new();
-    changes_event(changes, job_type_kind(job), "info", json_string_value(json_object_get(item,
-                                                                                         "name")),
-                  job_owner(job), "%u layers merged", n_merged);
+    changes_event(changes, job_type_kind(job), "info",
+                  json_string_value(json_object_get(item, "name")), job_owner(job),
+                  "%u layers merged%s", n_merged, again);
     return job_commit(job, changes, job_step(job) + 1, error);
 }
 
@@ -227,8 +258,10 @@ void merges_govern(World *world)
     Db *db = catalog_read_begin(world->catalog);
 
     batch_plan_init(&plan, world, &desktop_shorten_job);
-    if (!max || lookup_int(db, "SELECT EXISTS (SELECT 1 FROM job WHERE kind = 'desktop.shorten' AND"
-                               " state IN ('queued', 'running'))", "")) {
+    if (!max || lookup_int(db,
+                           "SELECT EXISTS (SELECT 1 FROM job WHERE kind = 'desktop.shorten' AND"
+                           " state IN ('queued', 'running'))",
+                           "")) {
         catalog_read_end(world->catalog, db);
         return;
     }
