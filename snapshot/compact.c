@@ -2,7 +2,7 @@
  *
  *   compact   each run of own layers becomes one, without what reads the same below
  *   flatten   the whole chain becomes one layer that stands on nothing
- *   shorten   the depth governor: runs that end below the active layer, and nothing is left out */
+ *   shorten   the depth governor: runs without the active layer, and nothing is left out */
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
@@ -83,28 +83,27 @@ static gboolean merge_one(Job *job, World *world, const Mode *mode, const char *
 }
 
 /* Was this layer made by this job before a stop? */
-static gboolean is_ours(Job *job, Db *db, const char *layer_id)
+static gboolean is_ours(Job *job, Db *db, const char *desktop_id, const char *layer_id)
 {
-    gint64 n = 0;
-    Query *q = db_query(db,
-                        "SELECT layer_id FROM trash WHERE kind = 'layer' AND slot = (SELECT slot"
-                        " FROM layer WHERE id = ?1)",
-                        "t", layer_id);
+    gboolean is = FALSE;
+    Query *q = db_query(db, "SELECT layer_id FROM trash WHERE desktop_id = ?1 AND"
+                            " reason = 'merged'", "t", desktop_id);
 
     while (query_next(q)) {
         Id merged = id_derive(job_id(job), query_text(q, "layer_id"), "merged");
-        n += g_str_equal(merged.s, layer_id);
+        is |= g_str_equal(merged.s, layer_id);
     }
     query_end(q, NULL);
-    return n > 0;
+    return is;
 }
 
 static gboolean merge_run(Job *job, World *world, const Mode *mode, const DesktopRow *desktop,
                           const Run *run, GError **error)
 {
     g_autofree char *base = NULL;
+    const char *top = mode->is_governor ? run->frozen_top : run->top;
     Db *db = catalog_read_begin(world->catalog);
-    gboolean ok = TRUE, is_done = is_ours(job, db, run->top);
+    gboolean ok = TRUE, is_done = is_ours(job, db, desktop->id, top);
 
     if (mode->is_flat) {
         g_auto(LookupRows) chain = { 0 };
@@ -114,15 +113,22 @@ static gboolean merge_run(Job *job, World *world, const Mode *mode, const Deskto
     catalog_read_end(world->catalog, db);
     if (!ok || is_done)
         return ok;
-    return merge_one(job, world, mode, base ? base : run->bottom, run->top, error);
+    return merge_one(job, world, mode, base ? base : run->bottom, top, error);
 }
 
-/* Is this run one that the mode is about? */
+/* Is this run one that the mode is about?  The governor leaves a disk's active layer alone. */
 static gboolean is_wanted(const Mode *mode, const Run *run)
 {
     if (mode->is_flat)
         return run->is_active;
-    return mode->is_governor ? run->n > 1 && !run->is_active : TRUE;
+    return mode->is_governor ? run->n > (run->is_active ? 2 : 1) : TRUE;
+}
+
+static gboolean check_present(const DesktopRow *desktop, GError **error)
+{
+    if (desktop->is_trashed)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "it was deleted meanwhile");
+    return !desktop->is_trashed;
 }
 
 /* What the next archive will have to store again, because a target has these layers as they are. */
@@ -153,7 +159,7 @@ static gboolean work(Job *job, World *world, json_t *item, const Mode *mode, GEr
     gint64 before = 0, after, archive_again = 0;
     guint n_merged = 0;
 
-    if (lookup_desktop_by_id(db, id, &desktop, error)) {
+    if (lookup_desktop_by_id(db, id, &desktop, error) && check_present(&desktop, error)) {
         runs = runs_of_desktop(db, &desktop, error);
         before = chain_bytes(world, db, desktop.layer_id);
         if (runs)
@@ -165,7 +171,7 @@ static gboolean work(Job *job, World *world, json_t *item, const Mode *mode, GEr
         const Run *run = &g_array_index(runs, Run, i);
         if (is_wanted(mode, run)) {
             ok = job_check(job, error) && merge_run(job, world, mode, &desktop, run, error);
-            n_merged += run->n;
+            n_merged += run->n - (mode->is_governor && run->is_active ? 1 : 0);
         }
     }
     if (!ok)
@@ -233,7 +239,7 @@ static guint n_mergeable(Db *db, const DesktopRow *row)
 
     for (guint i = 0; runs && i < runs->len; i++) {
         const Run *run = &g_array_index(runs, Run, i);
-        n += is_wanted(&(Mode){ .is_governor = TRUE }, run) ? run->n : 0;
+        n += is_wanted(&(Mode){ .is_governor = TRUE }, run) ? run->n - (run->is_active ? 1 : 0) : 0;
     }
     return n;
 }

@@ -20,6 +20,7 @@ static gboolean add_side(Db *db, const DesktopRow *desktop, const char *snapshot
 
     if (!snapshot) {
         json_object_set_new(plan, key, json_string(desktop->layer_id));
+        json_object_set_new(plan, "active", json_string(desktop->layer_id));
         claims_add(claims, 's', "desktop", desktop->id);
         return TRUE;
     }
@@ -201,12 +202,29 @@ static gboolean compare(Diff *d, guint64 size, GError **error)
     return TRUE;
 }
 
+/* A disk that QEMU writes to can't be compared: its tables on storage are stale. */
+static gboolean lock_active(World *world, const char *layer_id, ImageLock *lock, GError **error)
+{
+    g_auto(LayerRow) row = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = !layer_id || lookup_layer(db, layer_id, &row, error);
+
+    catalog_read_end(world->catalog, db);
+    if (!ok || !layer_id)
+        return ok;
+    g_autoptr(Store) store = store_set_get(world->stores, row.store_id, error);
+    return store && store_lock_layer(store, row.slot, lock, error);
+}
+
 static gboolean run_diff(Job *job, gpointer data, GError **error)
 {
     World *world = data;
     json_t *plan = job_plan(job);
     Diff d = { .job = job, .extents = json_array() };
-    gboolean ok = open_side(world, json_string_value(json_object_get(plan, "a")), &d.a, error) &&
+    g_auto(ImageLock) lock = IMAGE_LOCK_INIT;
+    const char *active = json_string_value(json_object_get(plan, "active"));
+    gboolean ok = lock_active(world, active, &lock, error) &&
+                  open_side(world, json_string_value(json_object_get(plan, "a")), &d.a, error) &&
                   open_side(world, json_string_value(json_object_get(plan, "b")), &d.b, error);
 
     if (ok) {

@@ -3,7 +3,11 @@
  *   BUILD (tmp/) -> SWITCH (the slot; the former file gets a name in trash/) -> FACTS
  *
  * After a stop, the id in the slot's header tells whether SWITCH was done: then FACTS follow; else
- * it begins again.  If the facts can't be committed, the former file is switched back. */
+ * it begins again.  If the facts can't be committed, the former file is switched back.
+ *
+ * A layer on top of which nothing stands but the desktop itself is written by QEMU again after the
+ * merge.  So what it replaced is a former disk then (kind disk), not a layer that could be put back
+ * below what was written since. */
 #include "snapshot/merge.h"
 
 #include "cow/identity.h"
@@ -12,6 +16,7 @@
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "snapshot/chain.h"
+#include "snapshot/merge_facts.h"
 #include "snapshot/pace.h"
 
 #define CLAIM_WAIT_MS 600000 /* for the moment of the switch: jobs on a desktop are short */
@@ -26,25 +31,35 @@ typedef struct {
     GPtrArray *layers; /* the chain, opened */
     Store *store;
     LayerRow *top; /* in chain */
+    gboolean is_active; /* top is the desktop's disk */
     DesktopRow desktop;
     Id former; /* the name in trash/ of what the slot held */
     ImageLock lock;
     json_t *claimed;   /* the desktop, once it is */
+    gboolean has_tried; /* to switch the slot's file */
     char checksum[33]; /* of the result, or empty */
     Pace pace;
 } Work;
 
-static void work_clear(Work *w)
+/* Forget the rows. */
+static void unload(Work *w)
 {
-    if (w->claimed) {
-        claims_release(w->world->claims, w->claimed);
-        json_decref(w->claimed);
-    }
-    image_lock_release(&w->lock);
     g_clear_pointer(&w->layers, g_ptr_array_unref);
     lookup_rows_clear(&w->chain);
     desktop_row_clear(&w->desktop);
     g_clear_pointer(&w->store, store_unref);
+    w->top = NULL;
+    w->bottom = 0;
+}
+
+static void work_clear(Work *w)
+{
+    image_lock_release(&w->lock);
+    unload(w);
+    if (w->claimed) {
+        claims_release(w->world->claims, w->claimed);
+        json_decref(w->claimed);
+    }
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Work, work_clear)
 
@@ -71,6 +86,7 @@ static gboolean load(Work *w, gboolean *ret_is_done, GError **error)
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "the chain has changed meanwhile");
         return FALSE;
     }
+    w->is_active = g_str_equal(w->top->state, "active");
     w->store = store_set_get(w->world->stores, w->top->store_id, error);
     w->former = id_derive("former", w->m->merged, "");
     return w->store != NULL;
@@ -100,6 +116,25 @@ static gboolean claim_desktop(Work *w, gint64 wait_ms, GError **error)
     else
         json_decref(keys);
     return ok;
+}
+
+/* Load for a merge: what was read before the desktop was claimed may be old by then. */
+static gboolean load_claimed(Work *w, gboolean *ret_is_done, GError **error)
+{
+    if (!load(w, ret_is_done, error))
+        return FALSE;
+    if (*ret_is_done || !w->is_active)
+        return TRUE;
+    if (!claim_desktop(w, 0, error))
+        return FALSE;
+    unload(w);
+    if (!load(w, ret_is_done, error) || *ret_is_done)
+        return *ret_is_done;
+    if (w->is_active && !w->desktop.is_trashed && g_str_equal(w->desktop.layer_id, w->m->top))
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "its disk was replaced meanwhile");
+    imaged_error_hint(error, "ask for it again");
+    return FALSE;
 }
 
 static void show_progress(guint64 done, guint64 total, gpointer data)
@@ -189,15 +224,25 @@ static gboolean build(Work *w, GError **error)
     return FALSE;
 }
 
-/* Does the slot hold the result already? */
-static gboolean is_switched(const Work *w)
+/* The id of what the slot holds, or NULL.  Caller frees. */
+static char *slot_content(const Work *w)
 {
     g_autoptr(Layer) layer = store_open_layer(w->store, w->top->slot, NULL, NULL);
     g_auto(Identity) identity = { 0 };
 
-    return layer && layer_header(layer)->identity &&
-           identity_parse(layer_header(layer)->identity, &identity, NULL) &&
-           g_str_equal(identity.id, w->m->merged);
+    if (!layer || !layer_header(layer)->identity ||
+        !identity_parse(layer_header(layer)->identity, &identity, NULL))
+        return NULL;
+    return g_steal_pointer(&identity.id);
+}
+
+/* Does the slot hold the result already, from before a stop?  It may not be durable there. */
+static gboolean is_switched(const Work *w, gboolean *ret_is, GError **error)
+{
+    g_autofree char *content = slot_content(w);
+
+    *ret_is = g_strcmp0(content, w->m->merged) == 0;
+    return !*ret_is || w->store->ops->discard(w->store, STORE_LAYERS, NULL, 0, error);
 }
 
 /* What the run's layers take on disk that nothing else will need. */
@@ -217,38 +262,10 @@ static gint64 run_bytes(const Work *w)
     return sum + (gint64)former.disk_bytes;
 }
 
-static gboolean put_children(const Work *w, Db *db, Changes *changes, GError **error)
+static void put_trash(const Work *w, Changes *changes, gint64 now)
 {
-    g_auto(LookupRows) children = { 0 };
-
-    if (!lookup_rows(db, ROW_LAYER, &children, error, "SELECT * FROM layer WHERE parent_id = ?1",
-                     "t", w->top->id))
-        return FALSE;
-    for (guint i = 0; i < children.rows->len; i++) {
-        LayerRow *child = children.rows->pdata[i];
-        g_free(child->parent_id);
-        child->parent_id = g_strdup(w->m->merged);
-        changes_put(changes, ROW_LAYER, child, child->store_id);
-    }
-    return TRUE;
-}
-
-static void put_slot(const Work *w, Db *db, Changes *changes)
-{
-    const LayerRow *below = w->bottom ? w->chain.rows->pdata[w->bottom - 1] : NULL;
-    gint64 now = units_now_ms();
-    LayerRow merged = *w->top, former = *w->top;
-    gboolean is_active = g_str_equal(w->top->state, "active");
-
-    former.slot = (char *)w->former.s;
-    former.state = "trashed";
-    former.place = "trash";
-    merged.id = (char *)w->m->merged;
-    merged.parent_id = below ? below->id : NULL;
-    merged.checksum = !is_active && *w->checksum ? (char *)w->checksum : NULL;
-    merged.created_at = now;
     TrashRow trash = { .id = (char *)w->m->trash,
-                       .kind = "layer",
+                       .kind = w->is_active ? "disk" : "layer",
                        .reason = "merged",
                        .name = w->desktop.name,
                        .desktop_id = w->desktop.id,
@@ -259,90 +276,112 @@ static void put_slot(const Work *w, Db *db, Changes *changes)
                        .disk_bytes = run_bytes(w),
                        .trashed_at = now,
                        .expires_at = now + w->world->settings.merged_keep_ms,
-                       .slot = w->top->slot };
+                       .slot = w->is_active ? NULL : w->top->slot };
+
+    changes_put(changes, ROW_TRASH, &trash, trash.store_id);
+}
+
+static void put_slot(const Work *w, Changes *changes)
+{
+    const LayerRow *below = w->bottom ? w->chain.rows->pdata[w->bottom - 1] : NULL;
+    gint64 now = units_now_ms();
+    LayerRow merged = *w->top, former = *w->top;
+
+    former.slot = (char *)w->former.s;
+    former.state = "trashed";
+    former.place = "trash";
+    merged.id = (char *)w->m->merged;
+    merged.parent_id = below ? below->id : NULL;
+    merged.checksum = !w->is_active && *w->checksum ? (char *)w->checksum : NULL;
+    merged.created_at = now;
     changes_put(changes, ROW_LAYER, &former, former.store_id); /* its slot is free then */
     changes_put(changes, ROW_LAYER, &merged, merged.store_id);
-    changes_put(changes, ROW_TRASH, &trash, trash.store_id);
-    if (is_active) {
+    put_trash(w, changes, now);
+    if (w->is_active) {
         DesktopRow desktop = w->desktop;
         desktop.layer_id = merged.id;
         desktop.changed_at = now;
         changes_put(changes, ROW_DESKTOP, &desktop, desktop.store_id);
-    }
-    /* a snapshot of this state is one of the merged layer */
-    g_auto(LookupRows) snapshots = { 0 };
-    lookup_rows(db, ROW_SNAPSHOT, &snapshots, NULL, "SELECT * FROM snapshot WHERE layer_id = ?1",
-                "t", w->top->id);
-    for (guint i = 0; snapshots.rows && i < snapshots.rows->len; i++) {
-        SnapshotRow *row = snapshots.rows->pdata[i];
-        g_free(row->layer_id);
-        row->layer_id = g_strdup(merged.id);
-        row->changed_at = now;
-        changes_put(changes, ROW_SNAPSHOT, row, row->store_id);
     }
 }
 
 static gboolean put_facts(const Work *w, Changes *changes, GError **error)
 {
     Db *db = catalog_read_begin(w->world->catalog);
-    gboolean ok = put_children(w, db, changes, error);
+    gboolean ok = merge_put_moved(db, changes, w->top->id, w->m->merged, error);
 
-    if (ok)
-        put_slot(w, db, changes);
     catalog_read_end(w->world->catalog, db);
+    if (ok)
+        put_slot(w, changes);
     return ok;
 }
 
+/* The facts don't hold: the slot gets its former file back.  Where the switch itself failed, the
+ * former may have a second name only. */
 static void switch_back(const Work *w)
 {
-    gboolean is_frozen = !g_str_equal(w->top->state, "active");
+    g_autofree char *content = slot_content(w);
+    const char *former = w->former.s;
 
-    if (w->store->ops->switch_slot(w->store, w->top->slot, STORE_TRASH, w->former.s, w->m->merged,
-                                   is_frozen, NULL))
-        w->store->ops->discard(w->store, STORE_TRASH, &w->m->merged, 1, NULL);
-}
-
-/* What switch_slot() did before it failed is taken back: nobody has heard of the result yet. */
-static gboolean switch_over(const Work *w, gboolean is_frozen, GError **error)
-{
-    if (w->store->ops->switch_slot(w->store, w->top->slot, STORE_TMP, w->m->merged, w->former.s,
-                                   is_frozen, error))
-        return TRUE;
-    if (is_switched(w))
-        switch_back(w);
-    return FALSE;
-}
-
-static gboolean run(Work *w, Changes *changes, GError **error)
-{
-    gboolean is_active = g_str_equal(w->top->state, "active"), switched = is_switched(w);
-
-    if ((is_active && !claim_desktop(w, 0, error)) ||
-        (is_active && !store_lock_layer(w->store, w->top->slot, &w->lock, error)) ||
-        (!switched && !build(w, error)) ||
-        (!is_active && !claim_desktop(w, CLAIM_WAIT_MS, error)) ||
-        (!switched && !switch_over(w, !is_active, error))) {
-        w->store->ops->discard(w->store, STORE_TMP, &w->m->merged, 1, NULL);
-        return FALSE;
+    if (g_strcmp0(content, w->m->merged) == 0) {
+        if (w->store->ops->switch_slot(w->store, w->top->slot, STORE_TRASH, former, w->m->merged,
+                                       !w->is_active, NULL))
+            w->store->ops->discard(w->store, STORE_TRASH, &w->m->merged, 1, NULL);
+    } else if (g_strcmp0(content, w->top->id) == 0) {
+        w->store->ops->discard(w->store, STORE_TRASH, &former, 1, NULL);
     }
-    return put_facts(w, changes, error);
+    w->store->ops->discard(w->store, STORE_TMP, &w->m->merged, 1, NULL);
+}
+
+/* Build and switch, with all claims and locks that are needed until the facts are committed. */
+static gboolean make(Work *w, GError **error)
+{
+    gboolean is_done;
+
+    if ((w->is_active && !store_lock_layer(w->store, w->top->slot, &w->lock, error)) ||
+        !is_switched(w, &is_done, error) || (!is_done && !build(w, error)) ||
+        (!w->is_active && !claim_desktop(w, CLAIM_WAIT_MS, error)))
+        return FALSE;
+    w->has_tried = !is_done;
+    return is_done || w->store->ops->switch_slot(w->store, w->top->slot, STORE_TMP, w->m->merged,
+                                                 w->former.s, !w->is_active, error);
 }
 
 gboolean merge_layers(Job *job, World *world, const Merge *m, Changes *more, GError **error)
 {
     g_auto(Work) w = { .job = job, .world = world, .m = m, .lock = IMAGE_LOCK_INIT };
     Changes *changes = more ? more : changes_new();
+    gboolean is_done = FALSE;
+    gboolean ok = load_claimed(&w, &is_done, error) &&
+                  (is_done || (make(&w, error) && put_facts(&w, changes, error)));
+
+    if (!ok)
+        changes_free(changes);
+    else
+        ok = job_commit(job, changes, job_step(job) + 1, error);
+    if (!ok && w.has_tried)
+        switch_back(&w);
+    else if (!ok && w.store)
+        w.store->ops->discard(w.store, STORE_TMP, &m->merged, 1, NULL);
+    return ok;
+}
+
+gboolean merge_finish(World *world, const Merge *m, gboolean *ret_done, GError **error)
+{
+    g_auto(Work) w = { .world = world, .m = m, .lock = IMAGE_LOCK_INIT };
     gboolean is_done;
 
-    if (!load(&w, &is_done, error) || (!is_done && !run(&w, changes, error))) {
+    *ret_done = FALSE;
+    if (!load(&w, &is_done, error) || is_done)
+        return is_done;
+    Changes *changes = changes_new();
+    if (!put_facts(&w, changes, error)) {
         changes_free(changes);
         return FALSE;
     }
-    if (job_commit(job, changes, job_step(job) + 1, error))
-        return TRUE;
-    if (!is_done)
-        switch_back(&w);
-    return FALSE;
+    changes_event(changes, "desktop.shorten", "warning", w.desktop.name, NULL,
+                  "a merge of its layers was finished after a stop");
+    return *ret_done = catalog_commit(world->catalog, changes, error);
 }
 
 gboolean merge_reckon(World *world, const Merge *m, LayerMergeNeed *ret, GError **error)
@@ -354,94 +393,4 @@ gboolean merge_reckon(World *world, const Merge *m, LayerMergeNeed *ret, GError 
     g_autofree char *backing = (char *)spec.backing_name;
 
     return ok && layer_merge_reckon(&merge, ret, error);
-}
-
-/* ---- merges that a stop left switched, and whose job is lost ---- */
-
-typedef struct {
-    World *world;
-    Store *store;
-} Settle;
-
-/* The identity in a file of the store.  Caller clears. */
-static gboolean read_identity(Store *store, StorePlace place, const char *slot, Identity *ret)
-{
-    int fd = store->ops->open(store, place, slot, NULL, NULL);
-    g_autoptr(Layer) layer = fd >= 0 ? layer_open_fd(fd, slot, NULL) : NULL;
-
-    return layer && layer_header(layer)->identity &&
-           identity_parse(layer_header(layer)->identity, ret, NULL);
-}
-
-/* The lowest layer of the run that merged took in, by the parent that it names. */
-static const char *find_bottom(const LookupRows *chain, const Identity *merged)
-{
-    for (guint i = 0; i < chain->rows->len; i++) {
-        const LayerRow *row = chain->rows->pdata[i];
-        if (g_strcmp0(row->parent_id, merged->parent) == 0)
-            return row->id;
-    }
-    return NULL;
-}
-
-static gboolean settle_facts(Settle *s, const LayerRow *top, const Identity *merged, GError **error)
-{
-    g_auto(LookupRows) chain = { 0 };
-    Id trash = id_derive("settled", merged->id, "");
-    gboolean is_done;
-    Db *db = catalog_read_begin(s->world->catalog);
-    gboolean ok = chain_rows(db, top->id, &chain, error);
-    const char *bottom = ok ? find_bottom(&chain, merged) : NULL;
-    Merge m = { .top = top->id, .bottom = bottom, .merged = merged->id, .trash = trash.s };
-    g_auto(Work) w = { .world = s->world, .m = &m, .lock = IMAGE_LOCK_INIT };
-
-    catalog_read_end(s->world->catalog, db);
-    if (!ok || !bottom)
-        return ok; /* the check reports it */
-    Changes *changes = changes_new();
-    if (load(&w, &is_done, error) && !is_done && put_facts(&w, changes, error)) {
-        changes_event(changes, "desktop.shorten", "warning", w.desktop.name, NULL,
-                      "a merge of its layers was finished after a stop");
-        return catalog_commit(s->world->catalog, changes, error);
-    }
-    changes_free(changes);
-    return is_done;
-}
-
-/* A file in trash/ that nobody knows, whose layer is said to be in a slot that holds a merge. */
-static gboolean settle_one(const char *name, const StoreStat *stat, gpointer user, GError **error)
-{
-    Settle *s = user;
-    g_auto(Identity) former = { 0 };
-    g_auto(Identity) merged = { 0 };
-    g_auto(LayerRow) row = { 0 };
-    Db *db = catalog_read_begin(s->world->catalog);
-    gboolean is_known = lookup_slot(db, s->store->id, name, &row, NULL);
-    gboolean is_former =
-        !is_known && id_is_valid(name) && read_identity(s->store, STORE_TRASH, name, &former) &&
-        lookup_layer(db, former.id, &row, NULL) && g_str_equal(row.owner_kind, "desktop");
-
-    catalog_read_end(s->world->catalog, db);
-    if (!is_former || !read_identity(s->store, STORE_LAYERS, row.slot, &merged))
-        return TRUE;
-    Id expected = id_derive("former", merged.id, "");
-    if (g_str_equal(merged.id, former.id) || !g_str_equal(expected.s, name) ||
-        g_strcmp0(merged.slot, row.slot) != 0)
-        return TRUE;
-    json_t *keys = json_array();
-    gboolean ok = TRUE;
-    claims_add(keys, 'x', "layers", row.owner_id);
-    if (claims_take(s->world->claims, keys, "store.sweep", NULL)) {
-        ok = settle_facts(s, &row, &merged, error);
-        claims_release(s->world->claims, keys);
-    }
-    json_decref(keys);
-    return ok;
-}
-
-gboolean merge_settle(World *world, Store *store, GError **error)
-{
-    Settle s = { world, store };
-
-    return store->ops->list(store, STORE_TRASH, settle_one, &s, error);
 }

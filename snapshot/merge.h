@@ -25,6 +25,11 @@ gboolean merge_layers(Job *job, World *world, const Merge *merge, Changes *more,
 /* What it will need. */
 gboolean merge_reckon(World *world, const Merge *merge, LayerMergeNeed *ret_need, GError **error);
 
+/* The facts of a merge whose slot was switched before a stop, in a commit of their own.  The caller
+ * holds every claim. */
+gboolean merge_finish(World *world, const Merge *merge, gboolean *ret_done, GError **error);
+
 /* After a stop without its job (an old catalog was put back): slots of this store that hold the
- * result of a merge which the catalog does not know, are taken for what they are. */
+ * result of a merge which the catalog does not know, are taken for what they are; half of a switch
+ * is taken back. */
 gboolean merge_settle(World *world, Store *store, GError **error);

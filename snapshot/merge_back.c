@@ -1,11 +1,14 @@
 /* merge_back.c: see merge_back.h.  The reverse of merge.c's switch: the file in the slot gets a
  * name in trash/, the former one is renamed over the slot.  The layers that it stands on are there
- * still, since a layer that something stands on is never given back. */
+ * still, since a layer that something stands on is never given back.
+ *
+ * Only frozen layers are taken back: a slot that QEMU wrote to since has another content. */
 #include "snapshot/merge_back.h"
 
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "snapshot/merge_facts.h"
 
 typedef struct {
     LayerRow former, merged;
@@ -29,11 +32,15 @@ static gboolean load(BatchChunk *chunk, Db *db, const TrashRow *entry, Back *b, 
         !lookup_desktop_by_id(db, entry->desktop_id, &b->desktop, error) ||
         !lookup_slot(db, entry->store_id, entry->slot, &b->merged, error))
         return FALSE;
-    Id expected = id_derive("former", b->merged.id, "");
-    if (!g_str_equal(expected.s, b->former.slot) || b->desktop.is_trashed) {
+    Id merged = id_derive("former", b->merged.id, "");
+    Id back = id_derive("former", b->merged.id, b->former.id); /* it was taken back before */
+    gboolean is_same = (g_str_equal(merged.s, b->former.slot) ||
+                        g_str_equal(back.s, b->former.slot)) &&
+                       g_str_equal(b->merged.state, "frozen");
+    if (!is_same || b->desktop.is_trashed) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                     b->desktop.is_trashed ? "its desktop is in the trash"
-                                          : "its slot was merged again since");
+                                          : "its slot has another content since");
         return FALSE;
     }
     b->name = id_derive("former", b->former.id, b->merged.id);
@@ -50,17 +57,12 @@ static void set_text(char **field, const char *text)
 static gboolean put_facts(BatchChunk *chunk, Db *db, const TrashRow *entry, Back *b,
                           const char *trash_id, GError **error)
 {
-    g_auto(LookupRows) children = { 0 };
-    g_auto(LookupRows) snapshots = { 0 };
     gint64 now = units_now_ms();
     Changes *changes = chunk->changes;
 
-    if (!lookup_rows(db, ROW_LAYER, &children, error, "SELECT * FROM layer WHERE parent_id = ?1",
-                     "t", b->merged.id) ||
-        !lookup_rows(db, ROW_SNAPSHOT, &snapshots, error,
-                     "SELECT * FROM snapshot WHERE layer_id = ?1", "t", b->merged.id))
+    if (!merge_put_moved(db, changes, b->merged.id, b->former.id, error))
         return FALSE;
-    set_text(&b->former.state, b->merged.state);
+    set_text(&b->former.state, "frozen");
     set_text(&b->former.place, "layers");
     set_text(&b->former.slot, entry->slot);
     set_text(&b->merged.state, "trashed");
@@ -68,22 +70,6 @@ static gboolean put_facts(BatchChunk *chunk, Db *db, const TrashRow *entry, Back
     set_text(&b->merged.slot, b->name.s);
     changes_put(changes, ROW_LAYER, &b->merged, b->merged.store_id);
     changes_put(changes, ROW_LAYER, &b->former, b->former.store_id);
-    for (guint k = 0; k < children.rows->len; k++) {
-        LayerRow *child = children.rows->pdata[k];
-        set_text(&child->parent_id, b->former.id);
-        changes_put(changes, ROW_LAYER, child, child->store_id);
-    }
-    for (guint k = 0; k < snapshots.rows->len; k++) {
-        SnapshotRow *row = snapshots.rows->pdata[k];
-        set_text(&row->layer_id, b->former.id);
-        row->changed_at = now;
-        changes_put(changes, ROW_SNAPSHOT, row, row->store_id);
-    }
-    if (g_str_equal(b->former.state, "active")) {
-        set_text(&b->desktop.layer_id, b->former.id);
-        b->desktop.changed_at = now;
-        changes_put(changes, ROW_DESKTOP, &b->desktop, b->desktop.store_id);
-    }
     TrashRow trash = *entry;
     StoreStat stat = { 0 };
     b->store->ops->stat(b->store, STORE_TRASH, b->name.s, &stat, NULL);
@@ -98,20 +84,47 @@ static gboolean put_facts(BatchChunk *chunk, Db *db, const TrashRow *entry, Back
     return TRUE;
 }
 
+/* Put the file of merged, which has a name in trash/, back into the slot, if it isn't there. */
+static void switch_back(const Back *b, const char *slot)
+{
+    StoreStat stat, there;
+
+    if (!b->store->ops->stat(b->store, STORE_TRASH, b->name.s, &stat, NULL) ||
+        !b->store->ops->stat(b->store, STORE_LAYERS, slot, &there, NULL))
+        return;
+    if (stat.inode == there.inode) {
+        const char *name = b->name.s;
+        b->store->ops->discard(b->store, STORE_TRASH, &name, 1, NULL);
+    } else {
+        b->store->ops->switch_slot(b->store, slot, STORE_TRASH, b->name.s, b->former.slot, TRUE,
+                                   NULL);
+    }
+}
+
 gboolean merge_take_back(BatchChunk *chunk, guint i, Db *db, const TrashRow *entry, GError **error)
 {
     g_auto(Back) b = { 0 };
+    StoreStat stat;
 
     if (!load(chunk, db, entry, &b, error))
         return FALSE;
-    gboolean is_active = g_str_equal(b.merged.state, "active");
-    StoreStat stat;
-    if (is_active && !batch_lock(chunk, i, b.store, b.merged.slot))
-        return FALSE;
     /* after a stop the switch may be done already: then trash/ has the former no more */
-    if (b.store->ops->stat(b.store, STORE_TRASH, b.former.slot, &stat, NULL) &&
-        !b.store->ops->switch_slot(b.store, entry->slot, STORE_TRASH, b.former.slot, b.name.s,
-                                   !is_active, error))
+    if (b.store->ops->stat(b.store, STORE_TRASH, b.former.slot, &stat, NULL)) {
+        if (!b.store->ops->switch_slot(b.store, entry->slot, STORE_TRASH, b.former.slot, b.name.s,
+                                       TRUE, error)) {
+            switch_back(&b, entry->slot);
+            return FALSE;
+        }
+    } else if (!b.store->ops->discard(b.store, STORE_LAYERS, NULL, 0, error)) { /* a flush */
         return FALSE;
+    }
     return put_facts(chunk, db, entry, &b, batch_text(chunk, i, "trash"), error);
+}
+
+void merge_undo_take_back(BatchChunk *chunk, Db *db, const TrashRow *entry)
+{
+    g_auto(Back) b = { 0 };
+
+    if (load(chunk, db, entry, &b, NULL))
+        switch_back(&b, entry->slot);
 }

@@ -10,3 +10,6 @@
 /* Item i: the layer of this trash entry (kind layer) goes back into its slot, and what is there now
  * goes to the trash.  INVALID if another merge has been there since. */
 gboolean merge_take_back(BatchChunk *chunk, guint i, Db *db, const TrashRow *entry, GError **error);
+
+/* The facts were not committed: the slot gets back what it had. */
+void merge_undo_take_back(BatchChunk *chunk, Db *db, const TrashRow *entry);

@@ -46,6 +46,7 @@ static void clear_run(gpointer data)
 
     g_free(run->bottom);
     g_free(run->top);
+    g_free(run->frozen_top);
 }
 
 static gboolean has_snapshot(Db *db, const char *layer_id)
@@ -76,6 +77,10 @@ GArray *runs_of_desktop(Db *db, const DesktopRow *desktop, GError **error)
         if (!run.bottom)
             run.bottom = g_strdup(id);
         run.n++;
+        if (!is_last) {
+            g_free(run.frozen_top);
+            run.frozen_top = g_strdup(id);
+        }
         if (is_last || n_children != 1 || has_snapshot(db, id)) {
             run.top = g_strdup(id);
             run.is_active = is_last;

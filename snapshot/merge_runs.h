@@ -16,6 +16,7 @@ char *runs_live_child(Db *db, GHashTable *live, const char *layer_id, guint *ret
 /* A run of adjacent layers that can become one: ids, the lowest and the uppermost. */
 typedef struct {
     char *bottom, *top;
+    char *frozen_top;   /* the uppermost that is not active, or NULL */
     guint n;            /* layers */
     gboolean is_active; /* top is the desktop's active layer */
 } Run;

@@ -66,6 +66,7 @@ gboolean snapshot_plan_delete(World *world, const char *desktop, const json_t *n
                               BatchPlan *plan, GError **error)
 {
     g_auto(DesktopRow) owner = { 0 };
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = lookup_desktop(db, desktop, &owner, error);
     size_t i;
@@ -79,6 +80,8 @@ gboolean snapshot_plan_delete(World *world, const char *desktop, const json_t *n
         ok = batch_plan_claim(plan, keys, error);
     }
     json_array_foreach((json_t *)names, i, name) {
+        if (!g_hash_table_add(seen, (gpointer)json_string_value(name)))
+            continue; /* named twice */
         g_auto(SnapshotRow) row = { 0 };
         Id trash = id_new(), merged = id_new(), former = id_new();
         if (!ok || !(ok = lookup_snapshot(db, owner.id, json_string_value(name), &row, error)) ||

@@ -93,7 +93,10 @@ static gboolean prepare_create(BatchChunk *chunk, GError **error)
             put_snapshot(chunk, i, &freezes[i], now);
     }
     if (ok) {
-        g_autofree char *verb = g_strdup_printf("took snapshot '%s' of", name);
+        g_autofree char *verb = g_strdup_printf(json_array_size(chunk->items) == 1
+                                                    ? "took snapshot '%s'"
+                                                    : "took snapshot '%s' of",
+                                                name);
         batch_event(chunk, "snapshot.create", verb, "desktops");
     }
     for (guint i = 0; i < chunk->n; i++)

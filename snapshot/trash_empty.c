@@ -11,6 +11,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "snapshot/trash_claims.h"
 
 #define PURGE_CHUNK 1000u
 #define STEP_PAUSE_US 60000
@@ -161,12 +162,20 @@ static gboolean purge(Db *db, Changes *changes, const TrashRow *entry, GError **
     return ok;
 }
 
-/* While an archive or an export reads a desktop's layers, none of them may go. */
-static gboolean is_being_read(World *world, const char *desktop_id)
+/* Take hold of the layers of all desktops that the entries belong to. */
+static void claim_entries(World *world, TrashClaims *claims, const json_t *items)
 {
-    g_autofree char *thing = g_strconcat("layers/", desktop_id, NULL);
+    size_t i;
+    json_t *item;
+    Db *db = catalog_read_begin(world->catalog);
 
-    return claims_has(world->claims, thing);
+    json_array_foreach((json_t *)items, i, item) {
+        g_auto(TrashRow) entry = { 0 };
+        const char *id = json_string_value(json_object_get(item, "id"));
+        if (lookup_trash(db, id, &entry, NULL) && entry.desktop_id)
+            trash_claims_take(claims, entry.desktop_id);
+    }
+    catalog_read_end(world->catalog, db);
 }
 
 /* Purge what can go of the plan's entries; *ret_n says how many went. */
@@ -178,14 +187,16 @@ static gboolean purge_some(Job *job, World *world, guint *ret_n, GError **error)
     guint n = 0;
     gboolean ok = TRUE;
     Changes *changes = changes_new();
-    Db *db = catalog_read_begin(world->catalog);
+    g_auto(TrashClaims) claims = TRASH_CLAIMS_INIT(world->claims);
 
+    claim_entries(world, &claims, items);
+    Db *db = catalog_read_begin(world->catalog); /* after the claims: nothing of it is old */
     json_array_foreach(items, i, item) {
         g_auto(TrashRow) entry = { 0 };
         const char *id = json_string_value(json_object_get(item, "id"));
         if (!ok || n >= PURGE_CHUNK || !lookup_trash(db, id, &entry, NULL) ||
             is_stood_on(db, &entry) ||
-            (entry.desktop_id && is_being_read(world, entry.desktop_id)))
+            (entry.desktop_id && !trash_claims_has(&claims, entry.desktop_id)))
             continue;
         /* The store's journal must be there; what is on an offline store waits. */
         g_autoptr(Store) store = store_set_get(world->stores, entry.store_id, NULL);
@@ -262,26 +273,38 @@ static gboolean drop_drained_copies(Job *job, World *world, GError **error)
 }
 
 /* Own layers of desktops that carry no snapshot, and that nothing stands on any more. */
-static gboolean drop_unneeded(Job *job, World *world, gboolean *ret_any, GError **error)
+static gboolean find_unneeded(World *world, LookupRows *ret, GError **error)
 {
-    g_auto(LookupRows) layers = { 0 };
     Db *db = catalog_read_begin(world->catalog);
-    gboolean ok = lookup_rows(db, ROW_LAYER, &layers, error,
+    gboolean ok = lookup_rows(db, ROW_LAYER, ret, error,
                               "SELECT l.* FROM layer l WHERE l.owner_kind = 'desktop' AND"
                               " l.state = 'frozen' AND NOT EXISTS (SELECT 1 FROM layer c WHERE"
                               " c.parent_id = l.id) AND NOT EXISTS (SELECT 1 FROM snapshot s WHERE"
                               " s.layer_id = l.id)",
                               "");
-    guint n = 0;
 
     catalog_read_end(world->catalog, db);
+    return ok;
+}
+
+static gboolean drop_unneeded(Job *job, World *world, gboolean *ret_any, GError **error)
+{
+    g_auto(LookupRows) seen = { 0 };
+    g_auto(LookupRows) layers = { 0 };
+    g_auto(TrashClaims) claims = TRASH_CLAIMS_INIT(world->claims);
+    guint n = 0;
+
     *ret_any = FALSE;
-    if (!ok)
+    if (!find_unneeded(world, &seen, error))
         return FALSE;
+    for (guint i = 0; i < seen.rows->len; i++)
+        trash_claims_take(&claims, ((const LayerRow *)seen.rows->pdata[i])->owner_id);
+    if (seen.rows->len == 0 || !find_unneeded(world, &layers, error))
+        return seen.rows->len == 0;
     Changes *changes = changes_new();
     for (guint i = 0; i < layers.rows->len; i++) {
         const LayerRow *layer = layers.rows->pdata[i];
-        if (is_being_read(world, layer->owner_id))
+        if (!trash_claims_has(&claims, layer->owner_id))
             continue;
         reclaim_layer(changes, layer);
         n++;

@@ -35,8 +35,11 @@ static gboolean plan_one(Db *db, BatchPlan *plan, const TrashRow *entry, const c
         claims_add(keys, 'x', "name", name);
     if (g_str_equal(entry->kind, "snapshot"))
         claims_add(keys, 'x', "snapshots", entry->desktop_id);
-    if (g_str_equal(entry->kind, "layer"))
+    if (g_str_equal(entry->kind, "layer")) {
         claims_add(keys, 'x', "layers", entry->desktop_id);
+        claims_add(keys, 'x', "snapshots", entry->desktop_id);
+        claims_add(keys, 's', "making", entry->store_id);
+    }
     batch_plan_add(plan,
                    json_pack("{s:s,s:s,s:s}", "id", entry->id, "name", name, "trash", trash.s),
                    keys);
@@ -204,9 +207,23 @@ static gboolean prepare_restore(BatchChunk *chunk, GError **error)
     return TRUE;
 }
 
+/* Disks that moved back to layers/ are found there too; a slot that was switched is not. */
+static void undo_restore(BatchChunk *chunk)
+{
+    Db *db = catalog_read_begin(chunk->world->catalog);
+
+    for (guint i = 0; i < chunk->n; i++) {
+        g_auto(TrashRow) entry = { 0 };
+        if (!chunk->errors[i] && lookup_trash(db, batch_text(chunk, i, "id"), &entry, NULL) &&
+            g_str_equal(entry.kind, "layer"))
+            merge_undo_take_back(chunk, db, &entry);
+    }
+    catalog_read_end(chunk->world->catalog, db);
+}
+
 static gboolean run_restore(Job *job, gpointer world, GError **error)
 {
-    static const BatchType type = { prepare_restore, NULL, batch_move_now };
+    static const BatchType type = { prepare_restore, undo_restore, batch_move_now };
 
     return batch_run(job, world, &type, error);
 }
