@@ -9,9 +9,9 @@
 #include "imaged/base/ident.h"
 #include "imaged/catalog/lookup.h"
 #include "snapshot/archive.h"
+#include "snapshot/chain.h"
 
 #define ARCHIVE_PREFIX "archive:"
-#define MAX_DEPTH 1000
 
 void export_ref_clear(ExportRef *ref)
 {
@@ -191,25 +191,13 @@ gboolean export_ref_find_by_id(World *world, const char *kind, const char *id,
 
 /* ---- The chain ---- */
 
-/* The rows of the chain, the base first. */
 static gboolean find_chain(World *world, const ExportRef *ref, LookupRows *ret, GError **error)
 {
     Db *db = catalog_read_begin(world->catalog);
-    gboolean ok = lookup_rows(db, ROW_LAYER, ret, error,
-                              "WITH RECURSIVE c (id, depth) AS (SELECT ?1, 0 UNION ALL SELECT"
-                              " l.parent_id, c.depth + 1 FROM c JOIN layer l ON l.id = c.id WHERE"
-                              " l.parent_id IS NOT NULL AND c.depth < ?2) SELECT l.* FROM c JOIN"
-                              " layer l ON l.id = c.id ORDER BY c.depth DESC",
-                              "ti", ref->layer_id, (gint64)MAX_DEPTH);
+    gboolean ok = chain_rows(db, ref->layer_id, ret, error);
 
     catalog_read_end(world->catalog, db);
-    if (!ok)
-        return FALSE;
-    if (ret->rows->len && !((LayerRow *)ret->rows->pdata[0])->parent_id)
-        return TRUE;
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT,
-                "the catalog does not know all layers of '%s'", ref->name);
-    return FALSE;
+    return ok;
 }
 
 json_t *export_ref_claims(World *world, const ExportRef *ref)

@@ -189,6 +189,25 @@ ok "a desktop that QEMU writes is not exported" wait_for 10 held
 fails_with 4 "in use by QEMU" "nor for writing" ctl export start lab-2 --read-write
 exec 9>&-
 
+# ---- Snapshots and archive points ----
+
+mark lab-1 3
+ctl snapshot create lab-1 first >/dev/null || diag "no snapshot"
+mark lab-1 4
+uri=$(ctl export start lab-1@first)
+like "$(qemu-io -r -f raw -c 'read -P 3 4M 64k' "$uri")" '^read 65536' "a snapshot reads as it was"
+fails_with 4 "it is exported" "it cannot be deleted meanwhile" \
+    ctl snapshot delete lab-1 first --yes
+ctl export stop lab-1@first >/dev/null
+mkdir "$top/archive"
+ctl archive target add backup --kind dir "$top/archive" >/dev/null
+ctl archive create lab-1 --to backup >/dev/null
+point=$(field '.[0].id' archive list)
+uri=$(ctl export start "archive:$point")
+ok "an archive point reads as the desktop" \
+    qemu-img compare -f raw -F qcow2 "$uri" "$(path_of lab-1)"
+ctl export stop "archive:$point" >/dev/null
+
 # ---- Ends by themselves ----
 
 uri=$(ctl export start lab-1 --idle-timeout 1)
