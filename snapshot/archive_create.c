@@ -4,9 +4,9 @@
  *
  * The desktop itself is claimed for the freeze alone; while its frozen layers are stored it can be
  * started and re-imaged.  A shared claim on "layers/DESKTOP" keeps merges and purges away from
- * them.  Each step is found out by looking: what is frozen is in the catalog, a stored layer in the index
- * and in the target, a point in the target.  An item that fails leaves no point, and what it stored
- * already serves the next try. */
+ * them.  Each step is found out by looking: what is frozen is in the catalog, a stored layer in the
+ * index and in the target, a point in the target.  An item that fails leaves no point, and what it
+ * stored already serves the next try. */
 #include "snapshot/archive.h"
 
 #include <string.h>

@@ -3,8 +3,8 @@
  *   VERSION (only if this imaged has not what the desktop stands on) -> DESKTOP
  *
  * Each is built as one new layer beside what there is, and committed as a step.  In place the
- * former disk goes to the trash, from where undo-reset brings it back.  Planning runs in the asker's
- * thread. */
+ * former disk goes to the trash, from where undo-reset brings it back.  Planning runs in the
+ * asker's thread. */
 #pragma once
 
 #include "imaged/job/world.h"

@@ -8,7 +8,7 @@
 # A missed goal is a result, not a failure: the exit code is 0.
 #
 #   BENCH_ONLY=create,reset  only these lines: create reset report check growth chain merge pack
-#                            nbd latency daemon
+#                            nbd archive latency daemon
 #   BENCH_QUICK=1            small counts, to try the benchmark itself
 #   BENCH_ROUNDS=N           rounds of what is repeated; medians are shown (default 3)
 #   BENCH_DIR=DIR            where the scratch folder goes (default TMPDIR); needs 15 GB
