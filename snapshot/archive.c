@@ -160,20 +160,19 @@ void archive_index_point(Changes *changes, const char *target_id, const ArchiveP
 {
     g_autofree char *title = archive_point_title(p);
 
-    changes_sql(
-        changes,
-        "INSERT INTO archive_point (id, target_id, kind, name, desktop_id, version_id,"
-        " snapshot, created_at, deleted_at, state, bytes, new_bytes, manifest) VALUES"
-        " (?1,?2,?3,?4,?5,?6,?7,?8, CASE ?9 WHEN 0 THEN NULL ELSE ?9 END,'ok',?10,?11,?12)"
-        " ON CONFLICT (id) DO UPDATE SET kind=?3, name=?4, desktop_id=?5, version_id=?6,"
-        " snapshot=?7, created_at=?8, deleted_at=CASE ?9 WHEN 0 THEN NULL ELSE"
-        " coalesce(deleted_at, ?9) END, state = CASE WHEN kind = 'unknown' OR state = 'missing'"
-        " THEN 'ok' ELSE state END, bytes=?10, new_bytes=?11, manifest=?12"
-        " WHERE target_id = ?2",
-        "tttttttiiiit", p->id, target_id, p->is_template ? "template" : "desktop", title,
-        p->desktop_id, p->version_id, p->snapshot, p->created_at,
-        is_deleted ? units_now_ms() : (gint64)0, (gint64)archive_point_bytes(p),
-        (gint64)p->new_bytes, text);
+    changes_sql(changes,
+                "INSERT INTO archive_point (id, target_id, kind, name, desktop_id, version_id,"
+                " snapshot, created_at, deleted_at, state, bytes, new_bytes, manifest) VALUES"
+                " (?1,?2,?3,?4,?5,?6,?7,?8, CASE ?9 WHEN 0 THEN NULL ELSE ?9 END,'ok',?10,?11,?12)"
+                " ON CONFLICT (id) DO UPDATE SET kind=?3, name=?4, desktop_id=?5, version_id=?6,"
+                " snapshot=?7, created_at=?8, deleted_at=CASE ?9 WHEN 0 THEN NULL ELSE"
+                " coalesce(deleted_at, ?9) END, state = CASE WHEN kind = 'unknown' OR state ="
+                " 'missing' THEN 'ok' ELSE state END, bytes=?10, new_bytes=?11, manifest=?12"
+                " WHERE target_id = ?2",
+                "tttttttiiiit", p->id, target_id, p->is_template ? "template" : "desktop", title,
+                p->desktop_id, p->version_id, p->snapshot, p->created_at,
+                is_deleted ? units_now_ms() : (gint64)0, (gint64)archive_point_bytes(p),
+                (gint64)p->new_bytes, text);
     for (guint i = 0; i < p->layers->len; i++) {
         const ArchiveLayer *layer = &g_array_index(p->layers, ArchiveLayer, i);
         changes_sql(changes, "INSERT OR IGNORE INTO archive_use (point_id, object) VALUES (?1, ?2)",
@@ -322,8 +321,8 @@ GPtrArray *archive_open_layers(World *world, ArchiveTarget *target, const Archiv
 
     for (guint i = from; scratch >= 0 && i < to; i++) {
         const ArchiveLayer *l = &g_array_index(point->layers, ArchiveLayer, i);
-        int fd =
-            target->ops->open_object(target, l->object, scratch, cancel, progress, data, error);
+        int fd = target->ops->open_object(target, l->object, scratch, cancel, progress, data,
+                                          error);
         Layer *layer = fd < 0 ? NULL : layer_open_fd(fd, l->object, error);
         if (!layer)
             return NULL;

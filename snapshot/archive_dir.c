@@ -11,7 +11,7 @@
  * Everything is reached through one held descriptor, and a session begins with comparing it and the
  * marker with what is mounted: an empty mount point or another disk is never written to.  Files are
  * durable under their last name before a point names them. */
-#include "snapshot/archive_target.h"
+#include "snapshot/archive_dir.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -21,7 +21,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cow/layer_pack.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
@@ -33,15 +32,7 @@
 #define FORMAT 1
 #define LOCK_WAIT_MS 10000 /* a collection is short: writers wait for it */
 
-enum { LAYERS, POINTS, DELETED, TMP, N_PLACES };
-static const char *const place_names[N_PLACES] = { "layers", "points", "deleted", "tmp" };
-
-typedef struct {
-    ArchiveTarget base;
-    int root, lock, place[N_PLACES];
-    dev_t dev;
-    ino_t ino;
-} DirTarget;
+static const char *const place_names[DIR_N_PLACES] = { "layers", "points", "deleted", "tmp" };
 
 static gboolean away(const char *location, GError **error, const char *format, ...)
     G_GNUC_PRINTF(3, 4);
@@ -58,16 +49,14 @@ static gboolean away(const char *location, GError **error, const char *format, .
 }
 
 /* An error of the file system, with the place that the user knows. */
-static gboolean prefixed(gboolean ok, const DirTarget *t, GError **error)
+gboolean archive_dir_prefixed(gboolean ok, const DirTarget *t, GError **error)
 {
     if (!ok)
         g_prefix_error(error, "archive target at '%s': ", t->base.location);
     return ok;
 }
 
-typedef gboolean (*NameVisit)(DirTarget *t, const char *name, gpointer user, GError **error);
-
-static gboolean each_name(DirTarget *t, int folder, NameVisit visit, gpointer user, GError **error)
+gboolean archive_dir_each(DirTarget *t, int folder, DirVisit visit, gpointer user, GError **error)
 {
     int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -122,7 +111,7 @@ static gboolean read_marker(DirTarget *t, char **ret_id, GError **error)
 }
 
 /* Is what is mounted there still what we hold? */
-static gboolean check_online(DirTarget *t, GError **error)
+gboolean archive_dir_check(DirTarget *t, GError **error)
 {
     g_autofree char *id = NULL;
     struct stat st;
@@ -142,7 +131,7 @@ static gboolean note_stranger(DirTarget *t, const char *name, gpointer user, GEr
     gboolean is_ours = g_str_equal(name, LOCK) || g_str_equal(name, "." MARKER ".new") ||
                        g_str_equal(name, "lost+found");
 
-    for (guint i = 0; i < N_PLACES; i++)
+    for (guint i = 0; i < DIR_N_PLACES; i++)
         is_ours |= g_str_equal(name, place_names[i]);
     *(gboolean *)user |= !is_ours;
     return TRUE;
@@ -154,21 +143,21 @@ static gboolean create(DirTarget *t, GError **error)
     gboolean is_used = FALSE;
     Id id = id_new();
 
-    if (!each_name(t, t->root, note_stranger, &is_used, error))
+    if (!archive_dir_each(t, t->root, note_stranger, &is_used, error))
         return FALSE;
     if (is_used)
         return away(t->base.location, error, "the folder is not empty and has no archive's marker");
-    for (guint i = 0; i < N_PLACES; i++) {
+    for (guint i = 0; i < DIR_N_PLACES; i++) {
         if (!durable_mkdir(t->root, place_names[i], 0770, error))
-            return prefixed(FALSE, t, error);
+            return archive_dir_prefixed(FALSE, t, error);
     }
     if (!durable_unlink(t->root, LOCK, error))
-        return prefixed(FALSE, t, error);
+        return archive_dir_prefixed(FALSE, t, error);
     auto_fd lock = durable_create(t->root, LOCK, 0, 0660, error);
     g_autofree char *text = g_strdup_printf("{\"format\": %d, \"id\": \"%s\"}\n", FORMAT, id.s);
     t->base.id = g_strdup(id.s);
-    return prefixed(lock >= 0 && durable_replace(t->root, MARKER, text, strlen(text), 0640, error),
-                    t, error);
+    return archive_dir_prefixed(
+        lock >= 0 && durable_replace(t->root, MARKER, text, strlen(text), 0640, error), t, error);
 }
 
 static gboolean open_target(DirTarget *t, const ArchiveTargetOptions *options, GError **error)
@@ -191,7 +180,7 @@ static gboolean open_target(DirTarget *t, const ArchiveTargetOptions *options, G
         return FALSE;
     if (options->expect_id && !g_str_equal(options->expect_id, t->base.id))
         return away(location, error, "another archive's disk is there");
-    for (guint i = 0; i < N_PLACES; i++) {
+    for (guint i = 0; i < DIR_N_PLACES; i++) {
         t->place[i] =
             openat(t->root, place_names[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         if (t->place[i] < 0)
@@ -214,7 +203,7 @@ static gboolean try_lock(DirTarget *t, short type)
 
 static gboolean drop_tmp(DirTarget *t, const char *name, gpointer user, GError **error)
 {
-    return durable_unlink(t->place[TMP], name, error);
+    return durable_unlink(t->place[DIR_TMP], name, error);
 }
 
 static void dir_unlock(ArchiveTarget *target)
@@ -228,7 +217,8 @@ static gboolean take_lock(DirTarget *t, gboolean is_exclusive, GError **error)
 
     for (;;) {
         if (try_lock(t, F_WRLCK)) {
-            each_name(t, t->place[TMP], drop_tmp, NULL, NULL); /* nobody's: we are alone here */
+            archive_dir_each(t, t->place[DIR_TMP], drop_tmp, NULL,
+                             NULL); /* nobody's: we are alone here */
             if (is_exclusive || try_lock(t, F_RDLCK))
                 return TRUE;
         }
@@ -243,9 +233,8 @@ static gboolean take_lock(DirTarget *t, gboolean is_exclusive, GError **error)
             break;
         g_usleep(20000);
     }
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
-                "the archive target at '%s' is %s", t->base.location,
-                is_exclusive ? "in use" : "being cleaned up");
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "the archive target at '%s' is %s",
+                t->base.location, is_exclusive ? "in use" : "being cleaned up");
     return FALSE;
 }
 
@@ -253,411 +242,16 @@ static gboolean dir_lock(ArchiveTarget *target, gboolean is_exclusive, GError **
 {
     DirTarget *t = (DirTarget *)target;
 
-    if (!check_online(t, error) || !take_lock(t, is_exclusive, error))
+    if (!archive_dir_check(t, error) || !take_lock(t, is_exclusive, error))
         return FALSE;
     return TRUE;
-}
-
-/* ---- Objects ---- */
-
-static gboolean is_digest(const char *name)
-{
-    return strlen(name) == PACK_DIGEST_TEXT &&
-           strspn(name, "0123456789abcdef") == PACK_DIGEST_TEXT;
-}
-
-static char *object_file(const char *name)
-{
-    return g_strconcat(name, ".qcow2", NULL);
-}
-
-static gboolean publish_object(DirTarget *t, const char *tmp, int fd, const PackSummary *summary,
-                               GError **error)
-{
-    g_autofree char *file = object_file(summary->digest);
-
-    /* One that is there already has the same bytes, or has been damaged. */
-    return check_online(t, error) && durable_chmod(fd, 0440, error) &&
-           durable_rename(t->place[TMP], tmp, t->place[LAYERS], file, TRUE, error) &&
-           durable_sync_dir(t->place[LAYERS], error);
-}
-
-static gboolean dir_put_layer(ArchiveTarget *target, const ArchivePut *put, ArchiveObject *ret,
-                              GError **error)
-{
-    DirTarget *t = (DirTarget *)target;
-    g_autofree char *backing = put->parent ? object_file(put->parent) : NULL;
-    Id tmp = id_new();
-    PackSummary summary = { 0 };
-    auto_fd fd = durable_create(t->place[TMP], tmp.s, 0, 0640, error);
-
-    if (fd < 0)
-        return prefixed(FALSE, t, error);
-    LayerPack pack = { .layer = put->layer, .below = put->below, .n_below = put->n_below,
-                       .backing_name = backing, .to = fd, .cancel = put->cancel,
-                       .progress = put->progress, .data = put->data };
-    if (!layer_pack(&pack, &summary, error) || !publish_object(t, tmp.s, fd, &summary, error)) {
-        durable_unlink(t->place[TMP], tmp.s, NULL);
-        return prefixed(FALSE, t, error);
-    }
-    g_strlcpy(ret->name, summary.digest, sizeof ret->name);
-    ret->bytes = summary.file_length;
-    return TRUE;
-}
-
-static int open_file(DirTarget *t, const char *name, struct stat *ret_st, GError **error)
-{
-    g_autofree char *file = object_file(name);
-    auto_fd fd = is_digest(name) ? openat(t->place[LAYERS], file,
-                                          O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
-                                 : (errno = ENOENT, -1);
-
-    if (fd < 0 || fstat(fd, ret_st) < 0) {
-        imaged_error_set_errno(error, errno, "cannot open the object %s", name);
-        return -1;
-    }
-    if (!S_ISREG(ret_st->st_mode)) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT, "the object %s is no file", name);
-        return -1;
-    }
-    int result = fd;
-    fd = -1;
-    return result;
-}
-
-static gboolean dir_has_object(ArchiveTarget *target, const char *name, gboolean *ret,
-                               GError **error)
-{
-    GError *local = NULL;
-    struct stat st;
-    auto_fd fd = open_file((DirTarget *)target, name, &st, &local);
-
-    *ret = fd >= 0 && st.st_size > 0;
-    if (!local || g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND) ||
-        g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_CORRUPT)) {
-        g_clear_error(&local);
-        return TRUE;
-    }
-    g_propagate_error(error, local);
-    return prefixed(FALSE, (DirTarget *)target, error);
-}
-
-typedef struct {
-    ArchiveProgress progress;
-    gpointer data;
-    guint64 total;
-} Reading;
-
-static void read_progress(guint64 bytes, gpointer data)
-{
-    Reading *r = data;
-
-    if (r->progress)
-        r->progress(bytes, r->total, r->data);
-}
-
-static int dir_open_object(ArchiveTarget *target, const char *name, int scratch,
-                           const gint *cancel, ArchiveProgress progress, gpointer data,
-                           GError **error)
-{
-    DirTarget *t = (DirTarget *)target;
-    char digest[PACK_DIGEST_TEXT + 1];
-    struct stat st;
-    auto_fd fd = open_file(t, name, &st, error);
-    Reading reading = { progress, data, fd >= 0 ? (guint64)st.st_size : 0 };
-
-    if (fd < 0 || !pack_digest(fd, cancel, read_progress, &reading, digest, error)) {
-        prefixed(FALSE, t, error);
-        return -1;
-    }
-    if (!g_str_equal(digest, name)) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT,
-                    "archive target at '%s': the object %s is damaged: its bytes do not match its"
-                    " name", t->base.location, name);
-        return -1;
-    }
-    int result = fd;
-    fd = -1;
-    return result;
-}
-
-static gboolean dir_verify_object(ArchiveTarget *target, const char *name, const gint *cancel,
-                                  GError **error)
-{
-    auto_fd fd = dir_open_object(target, name, -1, cancel, NULL, NULL, error);
-
-    return fd >= 0;
-}
-
-typedef struct {
-    ArchiveVisit visit;
-    gpointer user;
-    gint64 before_ms;  /* of a purge */
-    const char *wanted; /* of a search */
-    char *found;
-} Walk;
-
-static gboolean visit_object(DirTarget *t, const char *name, gpointer user, GError **error)
-{
-    Walk *walk = user;
-    g_autofree char *digest = g_strndup(name, PACK_DIGEST_TEXT);
-    struct stat st;
-
-    if (!is_digest(digest) || !g_str_equal(name + PACK_DIGEST_TEXT, ".qcow2") ||
-        fstatat(t->place[LAYERS], name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return TRUE;
-    return walk->visit(digest, (guint64)st.st_size, walk->user, error);
-}
-
-static gboolean dir_list_objects(ArchiveTarget *target, ArchiveVisit visit, gpointer user,
-                                 GError **error)
-{
-    DirTarget *t = (DirTarget *)target;
-    Walk walk = { .visit = visit, .user = user };
-
-    return each_name(t, t->place[LAYERS], visit_object, &walk, error);
-}
-
-static gboolean dir_delete_objects(ArchiveTarget *target, const char *const *names, guint n,
-                                   guint64 *ret_freed, GError **error)
-{
-    DirTarget *t = (DirTarget *)target;
-
-    *ret_freed = 0;
-    for (guint i = 0; i < n; i++) {
-        g_autofree char *file = object_file(names[i]);
-        struct stat st;
-        if (!is_digest(names[i]) ||
-            fstatat(t->place[LAYERS], file, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            continue;
-        if (!durable_unlink(t->place[LAYERS], file, error))
-            return prefixed(FALSE, t, error);
-        *ret_freed += (guint64)st.st_blocks * 512;
-    }
-    return prefixed(durable_sync_dir(t->place[LAYERS], error), t, error);
-}
-
-/* ---- Points ---- */
-
-static char *point_file(const char *id)
-{
-    return g_strconcat(id, ".json", NULL);
-}
-
-/* "ID-MS.json" -> ID and MS. */
-static gboolean split_deleted(const char *name, char **ret_id, gint64 *ret_ms)
-{
-    g_autofree char *id = g_strndup(name, ID_LEN);
-    char *end = NULL;
-
-    if (!id_is_valid(id) || name[ID_LEN] != '-' || !g_ascii_isdigit(name[ID_LEN + 1]))
-        return FALSE;
-    *ret_ms = g_ascii_strtoll(name + ID_LEN + 1, &end, 10);
-    if (!g_str_equal(end, ".json"))
-        return FALSE;
-    *ret_id = g_steal_pointer(&id);
-    return TRUE;
-}
-
-static gboolean match_deleted(DirTarget *t, const char *name, gpointer user, GError **error)
-{
-    Walk *walk = user;
-    g_autofree char *id = NULL;
-    gint64 ms;
-
-    if (split_deleted(name, &id, &ms) && g_str_equal(id, walk->wanted)) {
-        g_free(walk->found);
-        walk->found = g_strdup(name);
-    }
-    return TRUE;
-}
-
-/* The file in deleted/ of this point, or NULL (without an error if there is none). */
-static char *find_deleted(DirTarget *t, const char *id, GError **error)
-{
-    Walk walk = { .wanted = id };
-
-    if (each_name(t, t->place[DELETED], match_deleted, &walk, error))
-        return walk.found;
-    g_free(walk.found);
-    return NULL;
-}
-
-static gboolean not_found(const char *id, GError **error)
-{
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "the target has no point %s", id);
-    return FALSE;
-}
-
-static gboolean dir_put_point(ArchiveTarget *target, const char *id, const char *text,
-                              GError **error)
-{
-    DirTarget *t = (DirTarget *)target;
-    g_autofree char *file = point_file(id);
-    Id tmp = id_new();
-    auto_fd fd = durable_create(t->place[TMP], tmp.s, 0, 0640, error);
-
-    if (fd < 0)
-        return prefixed(FALSE, t, error);
-    if (durable_write(fd, text, strlen(text), 0, error) && durable_sync(fd, error) &&
-        check_online(t, error) &&
-        durable_rename(t->place[TMP], tmp.s, t->place[POINTS], file, TRUE, error) &&
-        durable_sync_dir(t->place[POINTS], error))
-        return TRUE;
-    durable_unlink(t->place[TMP], tmp.s, NULL);
-    return prefixed(FALSE, t, error);
-}
-
-static char *dir_get_point(ArchiveTarget *target, const char *id, gboolean is_deleted,
-                           GError **error)
-{
-    DirTarget *t = (DirTarget *)target;
-    GError *local = NULL;
-    g_autofree char *file = is_deleted ? find_deleted(t, id, &local) : point_file(id);
-    char *text = NULL;
-
-    if (local) {
-        g_propagate_error(error, local);
-        return NULL;
-    }
-    gsize len = 0;
-    if (!file || !durable_read(t->place[is_deleted ? DELETED : POINTS], file,
-                               ARCHIVE_POINT_TEXT_MAX, &text, &len, &local)) {
-        if (!file || g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND))
-            not_found(id, error);
-        else if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_INVALID))
-            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT, "point %s: %s", id,
-                        local->message);
-        else
-            g_propagate_error(error, g_steal_pointer(&local));
-        g_clear_error(&local);
-        return NULL;
-    }
-    if (strlen(text) != len) {
-        g_free(text);
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT, "point %s is no text", id);
-        return NULL;
-    }
-    return text;
-}
-
-static gboolean visit_point(DirTarget *t, const char *name, gpointer user, GError **error)
-{
-    Walk *walk = user;
-    g_autofree char *id = g_strndup(name, ID_LEN);
-
-    return !id_is_valid(id) || !g_str_equal(name + ID_LEN, ".json") ||
-           walk->visit(id, 0, walk->user, error);
-}
-
-static gboolean visit_deleted(DirTarget *t, const char *name, gpointer user, GError **error)
-{
-    Walk *walk = user;
-    g_autofree char *id = NULL;
-    gint64 ms;
-
-    return !split_deleted(name, &id, &ms) || walk->visit(id, 0, walk->user, error);
-}
-
-static gboolean dir_list_points(ArchiveTarget *target, gboolean deleted, ArchiveVisit visit,
-                                gpointer user, GError **error)
-{
-    DirTarget *t = (DirTarget *)target;
-    Walk walk = { .visit = visit, .user = user };
-
-    return each_name(t, t->place[deleted ? DELETED : POINTS],
-                     deleted ? visit_deleted : visit_point, &walk, error);
-}
-
-static gboolean move_point(DirTarget *t, int from, const char *old, int to, const char *new,
-                           GError **error)
-{
-    return prefixed(durable_rename(t->place[from], old, t->place[to], new, TRUE, error) &&
-                        durable_sync_dir(t->place[to], error) &&
-                        durable_sync_dir(t->place[from], error),
-                    t, error);
-}
-
-static gboolean dir_delete_point(ArchiveTarget *target, const char *id, GError **error)
-{
-    DirTarget *t = (DirTarget *)target;
-    g_autofree char *file = point_file(id);
-    g_autofree char *aside = g_strdup_printf("%s-%" G_GINT64_FORMAT ".json", id, units_now_ms());
-    g_autofree char *before = NULL;
-    GError *local = NULL;
-    struct stat st;
-
-    if (fstatat(t->place[POINTS], file, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        return move_point(t, POINTS, file, DELETED, aside, error);
-    if ((before = find_deleted(t, id, &local)))
-        return TRUE; /* before a stop */
-    if (!local)
-        return not_found(id, error);
-    g_propagate_error(error, local);
-    return FALSE;
-}
-
-static gboolean dir_undelete_point(ArchiveTarget *target, const char *id, GError **error)
-{
-    DirTarget *t = (DirTarget *)target;
-    g_autofree char *file = point_file(id);
-    GError *local = NULL;
-    g_autofree char *aside = find_deleted(t, id, &local);
-    struct stat st;
-
-    if (aside)
-        return move_point(t, DELETED, aside, POINTS, file, error);
-    if (!local && fstatat(t->place[POINTS], file, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        return TRUE; /* before a stop */
-    if (!local)
-        return not_found(id, error);
-    g_propagate_error(error, local);
-    return FALSE;
-}
-
-static gboolean purge_one(DirTarget *t, const char *name, gpointer user, GError **error)
-{
-    const Walk *walk = user;
-    g_autofree char *id = NULL;
-    gint64 ms;
-
-    return !split_deleted(name, &id, &ms) || ms >= walk->before_ms ||
-           durable_unlink(t->place[DELETED], name, error);
-}
-
-static gboolean dir_purge_points(ArchiveTarget *target, gint64 before_ms, GError **error)
-{
-    DirTarget *t = (DirTarget *)target;
-    Walk walk = { .before_ms = before_ms };
-
-    return prefixed(each_name(t, t->place[DELETED], purge_one, &walk, error) &&
-                        durable_sync_dir(t->place[DELETED], error),
-                    t, error);
-}
-
-static gboolean dir_forget_point(ArchiveTarget *target, const char *id, GError **error)
-{
-    DirTarget *t = (DirTarget *)target;
-    g_autofree char *file = point_file(id);
-    GError *local = NULL;
-    g_autofree char *aside = find_deleted(t, id, &local);
-
-    if (local) {
-        g_propagate_error(error, local);
-        return FALSE;
-    }
-    return prefixed((!aside || durable_unlink(t->place[DELETED], aside, error)) &&
-                        durable_unlink(t->place[POINTS], file, error) &&
-                        durable_sync_dir(t->place[DELETED], error) &&
-                        durable_sync_dir(t->place[POINTS], error),
-                    t, error);
 }
 
 static void dir_free(ArchiveTarget *target)
 {
     DirTarget *t = (DirTarget *)target;
 
-    for (guint i = 0; i < N_PLACES; i++)
+    for (guint i = 0; i < DIR_N_PLACES; i++)
         durable_close(&t->place[i]);
     durable_close(&t->lock);
     durable_close(&t->root);
@@ -670,19 +264,19 @@ static const ArchiveTargetOps dir_ops = {
     .kind = "dir",
     .lock = dir_lock,
     .unlock = dir_unlock,
-    .put_layer = dir_put_layer,
-    .has_object = dir_has_object,
-    .open_object = dir_open_object,
-    .verify_object = dir_verify_object,
-    .list_objects = dir_list_objects,
-    .delete_objects = dir_delete_objects,
-    .put_point = dir_put_point,
-    .get_point = dir_get_point,
-    .list_points = dir_list_points,
-    .delete_point = dir_delete_point,
-    .undelete_point = dir_undelete_point,
-    .purge_points = dir_purge_points,
-    .forget_point = dir_forget_point,
+    .put_layer = archive_dir_put_layer,
+    .has_object = archive_dir_has_object,
+    .open_object = archive_dir_open_object,
+    .verify_object = archive_dir_verify_object,
+    .list_objects = archive_dir_list_objects,
+    .delete_objects = archive_dir_delete_objects,
+    .put_point = archive_dir_put_point,
+    .get_point = archive_dir_get_point,
+    .list_points = archive_dir_list_points,
+    .delete_point = archive_dir_delete_point,
+    .undelete_point = archive_dir_undelete_point,
+    .purge_points = archive_dir_purge_points,
+    .forget_point = archive_dir_forget_point,
     .free = dir_free,
 };
 
@@ -693,7 +287,7 @@ ArchiveTarget *archive_dir_open(const ArchiveTargetOptions *options, GError **er
     t->base.ops = &dir_ops;
     t->base.location = g_strdup(options->location);
     t->root = t->lock = -1;
-    for (guint i = 0; i < N_PLACES; i++)
+    for (guint i = 0; i < DIR_N_PLACES; i++)
         t->place[i] = -1;
     if (open_target(t, options, error))
         return &t->base;

@@ -266,11 +266,9 @@ gboolean archive_plan_verify(World *world, const char *target_id, const json_t *
     Db *db = catalog_read_begin(world->catalog);
     json_t *points = refs ? name_points(db, target_id, refs, &found, error) : json_null();
     const char *target = refs ? found : target_id;
-    gint64 total = !points ? 0
-                           : lookup_int(db,
-                                        "SELECT sum(bytes) FROM (SELECT max(bytes) AS bytes FROM"
-                                        " archive_object WHERE target_id = ?1 GROUP BY object)",
-                                        "t", target);
+    gint64 total = lookup_int(db, "SELECT sum(bytes) FROM (SELECT max(bytes) AS bytes FROM"
+                                  " archive_object WHERE target_id = ?1 GROUP BY object)",
+                              "t", target);
 
     catalog_read_end(world->catalog, db);
     if (!points)

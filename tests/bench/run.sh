@@ -8,7 +8,7 @@
 # A missed goal is a result, not a failure: the exit code is 0.
 #
 #   BENCH_ONLY=create,reset  only these lines: create reset report check growth chain merge pack
-#                            nbd latency daemon
+#                            nbd archive latency daemon
 #   BENCH_QUICK=1            small counts, to try the benchmark itself
 #   BENCH_ROUNDS=N           rounds of what is repeated; medians are shown (default 3)
 #   BENCH_DIR=DIR            where the scratch folder goes (default TMPDIR); needs 15 GB
@@ -34,10 +34,10 @@ rounds=${BENCH_ROUNDS:-3}
 if [ "${BENCH_QUICK:-}" ]; then
     rounds=${BENCH_ROUNDS:-1}
     n_desktops=500 n_peer=30 n_map=20 big_image=64G n_writes=1000 n_reads=20000 n_layers=32
-    n_resets=100 big_mib=512 n_big=2 n_merged=128 pack_mib=300
+    n_resets=100 archive_mib=200 big_mib=512 n_big=2 n_merged=128 pack_mib=300
 else
     n_desktops=5000 n_peer=300 n_map=100 big_image=1T n_writes=16000 n_reads=200000 n_layers=32
-    n_resets=500 big_mib=4096 n_big=4 n_merged=512 pack_mib=1500
+    n_resets=500 archive_mib=2000 big_mib=4096 n_big=4 n_merged=512 pack_mib=1500
 fi
 n_threads=$(nproc)
 
@@ -48,6 +48,7 @@ n_threads=$(nproc)
 . "$here/pack.sh"
 . "$here/latency.sh"
 . "$here/nbd.sh"
+. "$here/archive.sh"
 
 machine=$(printf '%s cores, %s MiB, Linux %s, %s, %s' "$n_threads" \
     "$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)" "$(uname -r)" \
@@ -63,6 +64,7 @@ selected report && bench_report
 selected check && bench_check
 selected growth && bench_growth
 selected chain && bench_chain
+selected archive && bench_archive
 selected merge && bench_merge
 selected pack && bench_pack
 selected nbd && bench_nbd
