@@ -7,10 +7,12 @@
 # bare C loop that does the same I/O, limit_*.c), from one run; the same in BUILD_DIR/bench.json.
 # A missed goal is a result, not a failure: the exit code is 0.
 #
-#   BENCH_ONLY=create,reset  only these lines: create reset report check growth chain latency daemon
+#   BENCH_ONLY=create,reset  only these lines: create reset report check growth chain latency
+#                           daemon borg
 #   BENCH_QUICK=1            small counts, to try the benchmark itself
 #   BENCH_ROUNDS=N           rounds of what is repeated; medians are shown (default 3)
 #   BENCH_DIR=DIR            where the scratch folder goes (default TMPDIR); needs 15 GB
+#   BENCH_BORG_DESKTOPS=50   of the line borg (default 6)
 #   KEEP=1                   keep the scratch folder
 #
 # Run it alone on the machine, and not within five minutes of the run before: what that one deleted
@@ -44,6 +46,7 @@ n_threads=$(nproc)
 . "$here/report.sh"
 . "$here/images.sh"
 . "$here/latency.sh"
+. "$here/borg.sh"
 
 machine=$(printf '%s cores, %s MiB, Linux %s, %s, %s' "$n_threads" \
     "$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)" "$(uname -r)" \
@@ -59,6 +62,7 @@ selected report && bench_report
 selected check && bench_check
 selected growth && bench_growth
 selected chain && bench_chain
+selected borg && bench_borg
 cat "$top/rows.latency" >>"$top/rows"
 
 echo "$machine"
