@@ -52,7 +52,7 @@ borg_put()
     local repository=$1
     shift
     "$build/tests/archtool" --create --state-dir "$dir/state" borg "$repository" put "$@" \
-        XX
+        2>"$top/said" | cut -d ' ' -f 2
 }
 
 bench_borg()
@@ -77,7 +77,7 @@ bench_borg()
         # By itself: in a repository of its own.
         borg_put "$dir/own" "$base" "$dir/desk.qcow2" "$base=$dir/base.qcow2" >"$top/said"
         alone=$((alone + $(cat "$top/said")))
-        rm -rf "$dir/own" "$dir/state/"borg-*/.cache/borg/*.own
+        rm -rf "$dir/own"
     done
     row MiB "borg, $n desktops, one update" "$(calc "$together / 1048576")" \
         "$(calc "$alone / 1048576")" - "peer>=4" \
