@@ -44,6 +44,7 @@ borg_desktop()
     cp -a "$dir/update" "$dir/m/" && umount "$dir/m" || fail "cannot write the update"
     kill "$server"
     wait "$server"
+    umount "$dir/disk" 2>/dev/null # QEMU leaves the mount when a signal ends it
 }
 
 # put REPOSITORY ID FILE [BELOW]: bytes stored for it.
@@ -80,6 +81,6 @@ bench_borg()
         rm -rf "$dir/own"
     done
     row MiB "borg, $n desktops, one update" "$(calc "$together / 1048576")" \
-        "$(calc "$alone / 1048576")" - "peer>=4" \
+        "$(calc "$alone / 1048576")" - "$([ "$n" -ge 50 ] && echo 'peer>=4' || echo -)" \
         "peer: each archived by itself; factor $(calc "$alone / $together"); goal set for 50"
 }
