@@ -132,10 +132,13 @@ void borg_set_error(const BorgPlace *place, const char *msgid, const char *text,
             break;
         }
     }
-    for (guint i = 0; i < G_N_ELEMENTS(parts) && code == IMAGED_ERROR_FAILED; i++) {
-        if (text && strstr(text, parts[i].part)) {
+    /* A full disk is the cause of much else: of a lock that can't be taken, too. */
+    for (guint i = 0; i < G_N_ELEMENTS(parts); i++) {
+        if (text && strstr(text, parts[i].part) &&
+            (code == IMAGED_ERROR_FAILED || parts[i].code == IMAGED_ERROR_NO_SPACE)) {
             code = parts[i].code;
             says = parts[i].says;
+            break;
         }
     }
     g_set_error(error, IMAGED_ERROR, code, "borg repository '%s': %s%s%s%s", place->location,

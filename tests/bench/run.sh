@@ -8,10 +8,11 @@
 # A missed goal is a result, not a failure: the exit code is 0.
 #
 #   BENCH_ONLY=create,reset  only these lines: create reset report check growth chain merge pack
-#                            nbd archive latency daemon
+#                            nbd archive borg latency daemon
 #   BENCH_QUICK=1            small counts, to try the benchmark itself
 #   BENCH_ROUNDS=N           rounds of what is repeated; medians are shown (default 3)
 #   BENCH_DIR=DIR            where the scratch folder goes (default TMPDIR); needs 15 GB
+#   BENCH_BORG_DESKTOPS=50   of the line borg (default 6)
 #   KEEP=1                   keep the scratch folder
 #
 # Run it alone on the machine, and not within five minutes of the run before: what that one deleted
@@ -49,6 +50,7 @@ n_threads=$(nproc)
 . "$here/latency.sh"
 . "$here/nbd.sh"
 . "$here/archive.sh"
+. "$here/borg.sh"
 
 machine=$(printf '%s cores, %s MiB, Linux %s, %s, %s' "$n_threads" \
     "$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)" "$(uname -r)" \
@@ -68,6 +70,7 @@ selected archive && bench_archive
 selected merge && bench_merge
 selected pack && bench_pack
 selected nbd && bench_nbd
+selected borg && bench_borg
 cat "$top/rows.latency" >>"$top/rows"
 
 echo "$machine"
