@@ -83,7 +83,7 @@ typedef struct {
     /* Let content take over a slot that is in use: the slot's file gets the name former in
      * STORE_TRASH as well, then the file content of the place from (STORE_TMP, STORE_TRASH) is
      * renamed over the slot, and the folders are flushed.  What stands on the slot reads the same
-     * before and after.  The caller tells by the id in the slot's header whether it was done before;
+     * before and after.  The id in the slot's header tells the caller whether it was done before;
      * and after an error whether all of it was but the last flush. */
     gboolean (*switch_slot)(Store *store, const char *slot, StorePlace from, const char *content,
                             const char *former, gboolean is_frozen, GError **error);

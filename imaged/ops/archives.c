@@ -53,13 +53,17 @@ static json_t *target_object(World *world, const char *id)
     return out;
 }
 
+static gboolean refresh(World *world, const char *target_id, gboolean only_new, GError **error);
+
 json_t *ops_archive_target_list(OpsCall *call, GError **error)
 {
     ViewPage page;
     json_t *target;
     size_t i;
 
-    if (!args_check(call, "search limit after", error) || !view_page(call, &page, error))
+    /* after a rebuild of the catalog nobody has looked into them yet */
+    if (!args_check(call, "search limit after", error) || !view_page(call, &page, error) ||
+        !refresh(call->world, NULL, TRUE, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
     json_t *out =

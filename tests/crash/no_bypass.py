@@ -191,10 +191,10 @@ def main():
             worker.service.kill()
             test(False, verb.name, [str(why)])
     test(lost, "a wrapper that is not on the list is noticed")
-    file = os.path.join(folder, "traced", "bypass")
-    for words in (["dd", "if=/dev/zero", "of=" + file, "count=1", "conv=fsync"], ["mkdir", file + ".d"],
-                  ["mv", file, file + ".2"], ["cp", "--reflink=never", file + ".2", file],
-                  ["truncate", "-s", "9", file], ["fallocate", "-l", "4096", file], ["rm", file]):
+    at = os.path.join(folder, "traced", "bypass")
+    for words in (["dd", "if=/dev/zero", "of=" + at, "count=1", "conv=fsync"], ["mkdir", at + ".d"],
+                  ["mv", at, at + ".2"], ["cp", "--reflink=never", at + ".2", at],
+                  ["truncate", "-s", "9", at], ["fallocate", "-l", "4096", at], ["rm", at]):
         trace, process = trace_of(folder, words, stderr=subprocess.DEVNULL)
         process.wait()
         test(bypasses(trace)[1], "%s is noticed" % words[0])

@@ -5,11 +5,13 @@ set -u
 cd "$(dirname "$0")" || exit 1
 . ./lib.sh
 
-ROUNDS=${ROUNDS:-2}
+ROUNDS=${ROUNDS:-1}
 
 # Undo needs a reset before it, move two stores; every race begins with the same situation.
 make_situation
 add_stores
+ctl snapshot create a base >/dev/null || bail "snapshot"
+write_disk a 0xa3 256k 64k
 wait_idle
 note_ids
 stop_daemon
@@ -22,6 +24,11 @@ verb_of() {
     delete) echo desktop delete a --yes ;;
     rename) echo desktop rename a "renamed$2" ;;
     move) echo desktop move a --to side ;;
+    snapshot) echo snapshot create a "snap$2" ;;
+    revert) echo snapshot revert a base --yes ;;
+    delete-snapshot) echo snapshot delete a base --yes ;;
+    compact) echo desktop compact a ;;
+    flatten) echo desktop flatten a ;;
     create) echo desktop create fresh --template lin ;;
     delete-template) echo template delete lin --yes ;;
     esac
@@ -85,7 +92,7 @@ race_often() {
     if [ $bad = 0 ]; then ok "$1 against $2 (exit codes$outcomes)"; else not_ok "$1 against $2"; fi
 }
 
-verbs=(reset undo-reset delete rename move)
+verbs=(reset undo-reset delete rename move snapshot revert delete-snapshot compact flatten)
 for ((i = 0; i < ${#verbs[@]}; i++)); do
     for ((k = i; k < ${#verbs[@]}; k++)); do
         race_often "${verbs[i]}" "${verbs[k]}"

@@ -16,6 +16,8 @@ VIEWS = [
      "name desktop template version generation description is_current layer id"),
     ("trash", "/v1/trash", "name kind reason generation store layer id"),
     ("store", "/v1/stores", "name state"),
+    ("target", "/v1/archive/targets", "name kind state n_points n_damaged id"),
+    ("point", "/v1/archive/points", "name kind target snapshot state id"),
 ]
 
 
@@ -133,16 +135,25 @@ def make_four(service):
     service.do("snapshot", "delete", "b", "tue", "--yes")
 
 
+def make_five(service):
+    """Points of b and of win in archive t; b has changed since.  The folder arch2 is empty."""
+    for name in ("arch", "arch2"):
+        os.mkdir(os.path.join(service.state, name))
+    service.do("archive", "target", "add", "t", os.path.join(service.state, "arch"), "--kind", "dir")
+    service.do("archive", "create", "b", "win", "--to", "t")
+    service.write_disk("b", "0xb6", "512k", "64k")
+
+
 # name -> (the situation it begins with, what is done then)
 SITUATIONS = {"one": (None, make_one), "two": ("one", make_two), "three": ("one", make_three),
-              "four": ("three", make_four)}
+              "four": ("three", make_four), "five": ("one", make_five)}
 
 
 # ---- verbs ----
 
 class Verb:
     """situation and imagectl's words (or POST, a path of the API and a body).  @NAME is the file golden4.raw, @KIND:NAME the id of that entry
-    of the trash.  from_start: the changes of the daemon's start count too.  half: (text, text): what
+    of the trash, @point:NAME of an archive's point.  from_start: the changes of the daemon's start count too.  half: (text, text): what
     a verb that failed may have done all the same, as replacements that make it the old state.  Of a
     batch with an error each desktop by itself is old or new."""
 
@@ -158,6 +169,8 @@ class Verb:
             return golden(service, 4)
         if word.startswith("@state/"):
             return service.state + word[6:]
+        if word.startswith("@point:"):
+            return next(p["id"] for p in service.list("/v1/archive/points") if p["name"] == word[7:])
         if word.startswith("@"):
             kind, name = word[1:].split(":", 1)
             return next(e["id"] for e in service.list("/v1/trash")
@@ -210,6 +223,14 @@ VERBS = [
     Verb("four", "trash restore, snapshot", "trash restore @snapshot:tue"),
     Verb("four", "trash restore, layer", "trash restore @layer:b"),
     Verb("four", "trash empty, after a merge", "trash empty --yes"),
+    Verb("five", "archive target add", "archive target add t2 @state/arch2 --kind dir"),
+    Verb("five", "archive target remove", "archive target remove t --yes"),
+    Verb("five", "archive create", "archive create b --to t"),
+    Verb("five", "archive restore", "archive restore @point:b --as back --yes"),
+    Verb("five", "archive restore, in place", "archive restore @point:b --in-place --yes"),
+    Verb("five", "archive delete", "archive delete @point:b --yes"),
+    Verb("five", "archive delete, now", "archive delete @point:b --now --yes"),
+    Verb("five", "archive gc", "archive gc t"),
     Verb("one", "store add", "store add more @state/more"),
     Verb("two", "store remove", "store remove spare --yes"),
     Verb("two", "desktop move", "desktop move b c --to side", batch=True),

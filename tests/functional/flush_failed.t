@@ -19,7 +19,7 @@ is_traced()
     grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$daemon/status"
 }
 
-# create_with_failure NAME FILE N: "done" or "failed" in $said, and the exit status of a daemon that ended.
+# create_with_failure NAME FILE N: "yes" or "no" in $is_done, and the exit status of a daemon that ended.
 create_with_failure()
 {
     strace -f -qq -p "$daemon" -o "$top/trace" -P "$2" -e trace=fdatasync,fsync \
@@ -37,8 +37,8 @@ create_with_failure()
         ended=$?
         daemon=
     fi
-    said=failed
-    wait "$client" && said=done
+    is_done=no
+    wait "$client" && is_done=yes
     kill "$tracer" 2>/dev/null
     wait "$tracer" 2>/dev/null
     return 0
@@ -51,7 +51,7 @@ fail_each()
     n_found=0
     for ((n = 1; n < 20; n++)); do
         create_with_failure "$what-$n" "$file" "$n" || { fail "$what: flush $n"; return; }
-        [ "$said" = done ] && break
+        [ $is_done = yes ] && break
         grep -q INJECTED "$top/trace" || diag "nothing was injected: $(cat "$top/trace" "$top/out")"
         [ "$what" = journal ] || is "$ended" 1 "$what: flush $n fails: the daemon ends by itself"
         [ "$daemon" ] || ok "$what: flush $n: it starts again" start_daemon
