@@ -99,8 +99,10 @@ static void check_identity(Check *c, const LayerRow *row, const Layer *layer)
 
     find_parent(c, row, &parent);
     g_autofree char *expected = parent.slot ? g_strdup_printf("../layers/%s", parent.slot) : NULL;
-    /* What was merged into the slot below has an id that a header from before doesn't know. */
-    gboolean was_merged = parent.slot && !g_str_equal(parent.slot, parent.id);
+    /* What was merged into the slot below, or taken back into it, has an id that a header from
+     * before doesn't know. */
+    gboolean was_merged = parent.slot && (!g_str_equal(parent.slot, parent.id) ||
+                                          g_str_equal(parent.owner_kind, "desktop"));
     if (!h->identity || !identity_parse(h->identity, &identity, NULL))
         find(c, "error", "forged", row->slot, row, FALSE, "the layer's file carries no identity");
     else if (!g_str_equal(identity.id, row->id) || !identity.parent != !row->parent_id ||

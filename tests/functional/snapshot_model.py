@@ -89,8 +89,9 @@ class Model:
         listed = {e["id"]: e for e in ctl("trash", "list")}
         for gone in set(self.trash) - set(listed):
             del self.trash[gone]
-        for new in set(listed) - set(self.trash):
-            e = listed[new]
+        came = [e for e in listed.values() if e["id"] not in self.trash]
+        for e in sorted(came, key=lambda e: (e["kind"], e["reason"], e["name"])):
+            new = e["id"]
             kept = d.snapshots_before.get(e["name"]) if e["kind"] == "snapshot" else before
             self.trash[new] = (e["kind"], e["reason"], d, e["name"], kept)
 
@@ -213,7 +214,7 @@ class Model:
         return "desktop delete"
 
     def restore(self, d):
-        mine = [(e, what) for e, what in sorted(self.trash.items()) if what[2] is d]
+        mine = [(e, what) for e, what in self.trash.items() if what[2] is d]
         if not d.is_there:
             mine = [(e, what) for e, what in mine if what[0] == "desktop"]
         if not mine:
@@ -233,7 +234,7 @@ class Model:
         return f"restore {kind} ({reason}) {name} {'refused' if isinstance(said, tuple) else ''}"
 
     def empty(self, d):
-        mine = [e for e, what in sorted(self.trash.items())
+        mine = [e for e, what in self.trash.items()
                 if what[0] != "desktop" and (what[2].is_there or what[0] != "snapshot")]
         if not mine:
             return None
@@ -248,9 +249,10 @@ class Model:
         return f"empty {len(chosen)} of {len(mine)}"
 
     def restart(self, d):
-        stop(kill=rng.random() < 0.5)
+        kill = rng.random() < 0.5
+        stop(kill)
         start()
-        return "restart"
+        return "restart after a kill" if kill else "restart"
 
     def world(self):
         def facts(*args):

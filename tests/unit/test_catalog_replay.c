@@ -263,19 +263,26 @@ static const char *const rows_of_version[] = {
           " 1);"
           "INSERT INTO desktop VALUES ('d', 'desk-001', 'v', 'ann', 1, 'l', 's', 'm', 'u', 'ok', 0,"
           " 1, 1);"
-          "INSERT INTO trash VALUES ('x', 'disk', 'reset', 'desk-001', 'd', 'v', 'l', 's', 1, 1, 1,"
-          " 1);"
+          "INSERT INTO trash (id, kind, reason, name, desktop_id, version_id, layer_id, store_id,"
+          " generation, disk_bytes, trashed_at, expires_at) VALUES ('x', 'disk', 'reset',"
+          " 'desk-001', 'd', 'v', 'l', 's', 1, 1, 1, 1);"
           "INSERT INTO job (id, kind, tier, state, owner, plan, step, done, total, unit, message,"
           " epoch, created_at) VALUES ('j', 'k', 'bulk', 'queued', '', '{}', 0, 0, 0, '', '', 0,"
           " 0);"
           "INSERT INTO event VALUES (1, 1, 'k', 'info', '', '', 'm');",
 };
 
+/* What came with schema 3. */
+static const char snapshot_rows[] =
+    "INSERT INTO snapshot VALUES ('n', 'd', 'monday', '', 'l', 's', 'v', 1, 0, 1, 1);"
+    "UPDATE trash SET slot = 'z';";
+
 static const char count_rows[] =
     "SELECT (SELECT count(*) FROM meta) + (SELECT count(*) FROM store) +"
     " (SELECT count(*) FROM template) + (SELECT count(*) FROM layer) +"
     " (SELECT count(*) FROM version) + (SELECT count(*) FROM desktop) +"
-    " (SELECT count(*) FROM trash) + (SELECT count(*) FROM job) + (SELECT count(*) FROM event)";
+    " (SELECT count(*) FROM trash) + (SELECT count(*) FROM job) + (SELECT count(*) FROM event) +"
+    " (SELECT count(*) FROM snapshot)";
 
 static void test_migrations(void)
 {
@@ -293,10 +300,18 @@ static void test_migrations(void)
                       &error);
             g_assert_no_error(error);
         }
+        if (from >= 3)
+            db_script(db, snapshot_rows, &error);
+        g_assert_no_error(error);
         g_assert_true(schema_migrate(db, &error));
         g_assert_no_error(error);
         g_assert_cmpint(lookup_int(db, "PRAGMA user_version", ""), ==, schema_version());
-        g_assert_cmpint(lookup_int(db, count_rows, ""), ==, from ? 9 : 0);
+        g_assert_cmpint(lookup_int(db, count_rows, ""), ==,
+                        from >= 3 ? 10
+                        : from    ? 9
+                                  : 0);
+        g_assert_cmpint(lookup_int(db, "SELECT count(*) FROM trash WHERE slot IS NULL AND"
+                                       " snapshot_id IS NULL", ""), ==, from > 0 && from < 3);
         g_assert_true(schema_migrate(db, &error));       /* nothing to do */
         g_assert_true(schema_migrate_to(db, 1, &error)); /* never back */
         g_assert_cmpint(lookup_int(db, "PRAGMA user_version", ""), ==, schema_version());
