@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define LOOK_EVERY_US 200000
-#define NORMAL_PERMILLE 250u
+#define NORMAL_SHARE 0.25
 #define PAUSE_MAX_US 2000000
 #define NAP_US 50000
 
@@ -18,20 +18,21 @@ guint64 pace_parse(const char *text)
     return total ? g_ascii_strtoull(total + strlen("total="), NULL, 10) : 0;
 }
 
-static guint64 read_total(const char *path)
+static gint64 read_total(const char *path)
 {
     g_autofree char *text = NULL;
 
-    return g_file_get_contents(path, &text, NULL, NULL) ? pace_parse(text) : 0;
+    return g_file_get_contents(path, &text, NULL, NULL) ? (gint64)MIN(pace_parse(text), G_MAXINT64)
+                                                        : 0;
 }
 
-gint64 pace_pause(guint64 stalled, gint64 span)
+gint64 pace_pause(gint64 stalled, gint64 span)
 {
-    guint64 permille = span > 0 ? stalled * 1000 / (guint64)span : 0;
-
-    if (permille <= NORMAL_PERMILLE)
+    if (span <= 0 || stalled <= 0)
         return 0;
-    return MIN(PAUSE_MAX_US, span * (gint64)(permille - NORMAL_PERMILLE) / 500);
+    double share = (double)stalled / (double)span - NORMAL_SHARE;
+
+    return share <= 0 ? 0 : (gint64)MIN((double)PAUSE_MAX_US, 2 * share * (double)span);
 }
 
 void pace_wait(Pace *p, const gint *cancel)
@@ -40,11 +41,10 @@ void pace_wait(Pace *p, const gint *cancel)
 
     if (now < p->next_look)
         return;
-    guint64 io = read_total("/proc/pressure/io"), cpu = read_total("/proc/pressure/cpu");
-    guint64 memory = read_total("/proc/pressure/memory");
-    gint64 pause = 0;
+    gint64 io = read_total("/proc/pressure/io"), cpu = read_total("/proc/pressure/cpu");
+    gint64 memory = read_total("/proc/pressure/memory"), pause = 0;
     if (p->last_look) {
-        guint64 most = MAX(MAX(io - p->io_total, cpu - p->cpu_total), memory - p->memory_total);
+        gint64 most = MAX(MAX(io - p->io_total, cpu - p->cpu_total), memory - p->memory_total);
         pause = pace_pause(most, now - p->last_look);
     }
     for (gint64 slept = 0; slept < pause && !(cancel && g_atomic_int_get(cancel)); slept += NAP_US)

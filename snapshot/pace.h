@@ -8,7 +8,7 @@
 
 typedef struct {
     gint64 next_look; /* monotonic time, in microseconds */
-    guint64 io_total, cpu_total, memory_total; /* microseconds of stalls at the last look */
+    gint64 io_total, cpu_total, memory_total; /* microseconds of stalls at the last look */
     gint64 last_look;
 } Pace;
 
@@ -20,5 +20,6 @@ void pace_wait(Pace *pace, const gint *cancel);
  * none. */
 guint64 pace_parse(const char *text);
 
-/* How long to sleep, in microseconds: stalls and span of the look in microseconds. */
-gint64 pace_pause(guint64 stalled, gint64 span);
+/* How long to sleep, in microseconds: stalls (below 0 when the figures began anew) and span of the
+ * look in microseconds. */
+gint64 pace_pause(gint64 stalled, gint64 span);

@@ -8,23 +8,10 @@
 #include <string.h>
 
 #include "cow/digest.h"
-#include "cow/identity.h"
-#include "imaged/base/error.h"
 #include "imaged/base/ident.h"
-#include "imaged/base/units.h"
 #include "imaged/catalog/lookup.h"
+#include "imaged/ops/adopt_rows.h"
 #include "snapshot/chain.h"
-
-typedef struct Found Found;
-struct Found {
-    Identity identity;
-    char *slot;
-    char *backing_slot; /* or NULL */
-    guint64 virtual_size;
-    char *checksum; /* of a base */
-    gboolean in_trash, is_writable;
-    gboolean is_known; /* to the catalog, by now */
-};
 
 typedef struct {
     World *world;
@@ -123,129 +110,6 @@ static char *find_version(Adopt *a, const LayerRow *below)
     return id;
 }
 
-static void put_layer(Adopt *a, Changes *changes, const Found *f, const LayerRow *below,
-                      const char *state)
-{
-    LayerRow row = { .id = f->identity.id,
-                     .slot = f->slot,
-                     .store_id = a->store->id,
-                     .parent_id = below->id,
-                     .owner_kind = f->identity.owner_kind,
-                     .owner_id = f->identity.owner_id,
-                     .generation = f->identity.generation,
-                     .state = (char *)state,
-                     .place = f->in_trash ? "trash" : "layers",
-                     .virtual_size = (gint64)f->virtual_size,
-                     .checksum = f->checksum,
-                     .created_at = f->identity.created_at };
-
-    changes_put(changes, ROW_LAYER, &row, a->store->id);
-}
-
-/* A template's layer in layers/: a version of the template with that name. */
-static gboolean adopt_version(Adopt *a, Found *f, const LayerRow *below, GError **error)
-{
-    g_auto(TemplateRow) template = { 0 };
-    gint64 now = units_now_ms();
-    Changes *changes = changes_new();
-    Db *db = catalog_read_begin(a->world->catalog);
-
-    if (!lookup_template(db, f->identity.owner_name, &template, NULL)) {
-        Id id = id_derive("template", f->identity.owner_name, a->store->id);
-        template = (TemplateRow){ .id = g_strdup(id.s),
-                                  .name = g_strdup(f->identity.owner_name),
-                                  .created_at = now };
-    }
-    catalog_read_end(a->world->catalog, db);
-    template.last_version = MAX(template.last_version, f->identity.generation);
-    template.changed_at = now;
-    VersionRow version = { .id = f->identity.owner_id,
-                           .template_id = template.id,
-                           .version = f->identity.generation,
-                           .state = "published",
-                           .layer_id = f->identity.id,
-                           .cpus = 2,
-                           .memory_bytes = 2 * (gint64)GIB,
-                           .os = "",
-                           .description = "",
-                           .source = "",
-                           .notes = "found in the store without a journal",
-                           .created_at = f->identity.created_at,
-                           .changed_at = now };
-    put_layer(a, changes, f, below, "frozen");
-    changes_put(changes, ROW_TEMPLATE, &template, a->store->id);
-    changes_put(changes, ROW_VERSION, &version, a->store->id);
-    f->is_known = TRUE;
-    return catalog_commit(a->world->catalog, changes, error);
-}
-
-/* The disk of a desktop that the catalog has not heard of yet. */
-static void put_desktop(Adopt *a, Changes *changes, const Found *f, const char *version_id,
-                        gboolean is_trashed)
-{
-    gint64 now = units_now_ms();
-    g_autofree char *mac = id_to_mac(f->identity.owner_id);
-    g_autofree char *uuid = id_to_uuid(f->identity.owner_id);
-    DesktopRow row = { .id = f->identity.owner_id,
-                       .name = f->identity.owner_name,
-                       .version_id = (char *)version_id,
-                       .owner = "",
-                       .generation = f->identity.generation,
-                       .layer_id = f->identity.id,
-                       .store_id = a->store->id,
-                       .mac = mac,
-                       .uuid = uuid,
-                       .state = "ok",
-                       .is_trashed = is_trashed,
-                       .created_at = f->identity.created_at,
-                       .changed_at = now };
-
-    changes_put(changes, ROW_DESKTOP, &row, a->store->id);
-}
-
-static void put_trash(Adopt *a, Changes *changes, const Found *f, const char *version_id,
-                      gboolean is_desktop)
-{
-    Id id = id_derive("trash", f->identity.id, a->store->id);
-    gint64 now = units_now_ms();
-    StoreStat stat = { 0 };
-
-    store_stat_layer(a->store, f->slot, &stat, NULL);
-    TrashRow row = { .id = id.s,
-                     .kind = is_desktop ? "desktop" : "disk",
-                     .reason = is_desktop ? "deleted" : "reset",
-                     .name = f->identity.owner_name,
-                     .desktop_id = f->identity.owner_id,
-                     .version_id = (char *)version_id,
-                     .layer_id = f->identity.id,
-                     .store_id = a->store->id,
-                     .generation = f->identity.generation,
-                     .disk_bytes = (gint64)stat.disk_bytes,
-                     .trashed_at = now,
-                     .expires_at = now + a->world->settings.trash_keep_ms };
-
-    changes_put(changes, ROW_TRASH, &row, a->store->id);
-}
-
-static void put_snapshot(Adopt *a, Changes *changes, const Found *f, const char *version_id)
-{
-    Id id = id_derive("snapshot", f->identity.id, a->store->id);
-    gint64 now = units_now_ms();
-    g_autofree char *name = g_strdup_printf("recovered-%.12s", f->identity.id);
-    SnapshotRow row = { .id = id.s,
-                        .desktop_id = f->identity.owner_id,
-                        .name = name,
-                        .description = "found in the store without a journal",
-                        .layer_id = f->identity.id,
-                        .store_id = a->store->id,
-                        .version_id = (char *)version_id,
-                        .generation = f->identity.generation,
-                        .created_at = f->identity.created_at,
-                        .changed_at = now };
-
-    changes_put(changes, ROW_SNAPSHOT, &row, a->store->id);
-}
-
 /* What is most likely a desktop's disk comes first: in layers/, writable, of the newest generation,
  * the youngest. */
 static gint newest_first(gconstpointer left, gconstpointer right)
@@ -280,37 +144,20 @@ static gboolean is_name_taken(Adopt *a, const char *name)
     return is;
 }
 
-/* A flattened disk stands on no version, but a desktop names one: one that is in the trash. */
-static char *put_no_version(Adopt *a, Changes *changes, const Found *f)
+/* A template's layer: a version of the template with that name, in trash/ a deleted one. */
+static gboolean adopt_version(Adopt *a, Found *f, const LayerRow *below, GError **error)
 {
-    Id template_id = id_derive("template", "none", a->store->id);
-    Id id = id_derive("version", "none", a->store->id);
-    TemplateRow template = { .id = template_id.s,
-                             .name = "none",
-                             .last_version = 1,
-                             .is_trashed = TRUE,
-                             .created_at = f->identity.created_at };
-    VersionRow version = { .id = id.s,
-                           .template_id = template_id.s,
-                           .version = 1,
-                           .state = "retired",
-                           .is_trashed = TRUE,
-                           .layer_id = f->identity.id,
-                           .cpus = 2,
-                           .memory_bytes = 2 * (gint64)GIB,
-                           .os = "",
-                           .description = "of flattened disks, found without a journal",
-                           .source = "",
-                           .notes = "",
-                           .created_at = f->identity.created_at };
+    Changes *changes = changes_new();
 
-    changes_put(changes, ROW_TEMPLATE, &template, a->store->id);
-    changes_put(changes, ROW_VERSION, &version, a->store->id);
-    return g_strdup(id.s);
+    adopt_put_layer(a->world, a->store, changes, f, below, f->in_trash ? "trashed" : "frozen");
+    adopt_put_version(a->world, a->store, changes, f);
+    if (f->in_trash)
+        adopt_put_trash(a->world, a->store, changes, f, f->identity.owner_id, "template_version");
+    f->is_known = TRUE;
+    return catalog_commit(a->world->catalog, changes, error);
 }
 
-/* A desktop's layer: its disk, a snapshot, or a disk that
- * was replaced. */
+/* A desktop's layer: its disk, a snapshot, or a disk that was replaced. */
 static gboolean adopt_own(Adopt *a, Found *f, const LayerRow *below, GHashTable *disks,
                           GError **error)
 {
@@ -322,17 +169,17 @@ static gboolean adopt_own(Adopt *a, Found *f, const LayerRow *below, GHashTable 
     f->is_known = TRUE;
     Changes *changes = changes_new();
     if (!version_id)
-        version_id = put_no_version(a, changes, f);
-    put_layer(a, changes, f, below,
-              is_snapshot              ? "frozen"
-              : is_disk && !is_trashed ? "active"
-                                       : "trashed");
+        version_id = adopt_put_no_version(a->world, a->store, changes, f);
+    adopt_put_layer(a->world, a->store, changes, f, below,
+                    is_snapshot              ? "frozen"
+                    : is_disk && !is_trashed ? "active"
+                                             : "trashed");
     if (is_disk)
-        put_desktop(a, changes, f, version_id, is_trashed);
+        adopt_put_desktop(a->world, a->store, changes, f, version_id, is_trashed);
     if (is_snapshot)
-        put_snapshot(a, changes, f, version_id);
+        adopt_put_snapshot(a->world, a->store, changes, f, version_id);
     else if (!is_disk || is_trashed)
-        put_trash(a, changes, f, version_id, is_disk);
+        adopt_put_trash(a->world, a->store, changes, f, version_id, is_disk ? "desktop" : "disk");
     return catalog_commit(a->world->catalog, changes, error);
 }
 
@@ -366,9 +213,8 @@ static gboolean adopt_all(Adopt *a, GHashTable *disks, GError **error)
             any = TRUE;
             if (g_str_equal(f->identity.owner_kind, "desktop"))
                 ok = adopt_own(a, f, &below, disks, error);
-            else if (!f->in_trash)
+            else
                 ok = adopt_version(a, f, &below, error);
-            f->is_known = TRUE;
         }
     }
     return ok;

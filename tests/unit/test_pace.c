@@ -28,8 +28,7 @@ static void test_parse(void)
 static void test_pause(void)
 {
     static const struct {
-        guint64 stalled;
-        gint64 span, least, most;
+        gint64 stalled, span, least, most;
     } cases[] = {
         { 0, 200000, 0, 0 },
         { 40000, 200000, 0, 0 },     /* a fifth: our own waiting, mostly */
@@ -48,7 +47,7 @@ static void test_pause(void)
         g_assert_cmpint(pause, <=, cases[i].most);
     }
     gint64 before = 0;
-    for (guint64 stalled = 0; stalled <= 200000; stalled += 1000) {
+    for (gint64 stalled = 0; stalled <= 200000; stalled += 1000) {
         g_assert_cmpint(pace_pause(stalled, 200000), >=, before);
         before = pace_pause(stalled, 200000);
     }
@@ -57,7 +56,7 @@ static void test_pause(void)
 /* A figure that goes backwards (a reset, an unreadable file) is no pressure. */
 static void test_backwards(void)
 {
-    g_assert_cmpint(pace_pause((guint64)-5, 200000), ==, 0);
+    g_assert_cmpint(pace_pause(-5, 200000), ==, 0);
 }
 
 /* Cancelled work does not sleep. */
