@@ -213,8 +213,10 @@ def check_imagectl_page():
     for name, text in TEXTS.items():
         if not re.match(r"imaged/cli/verbs_\w+\.c$", name):
             continue
-        for noun, table in re.findall(r"Command (\w+)_commands\[\] = \{\n(.*?)\n\};", text, re.S):
-            for verb in re.findall(r'^    \{ (NULL|"[a-z-]+"), ?\n?\s*"', table, re.M):
+        for noun, table_name in re.findall(r'^const Noun \w+ = \{ "([a-z]+)",[^;]*?(\w+) \};', text,
+                                           re.M):
+            table = re.search(rf"Command {table_name}\[\] = \{{\n(.*?)\n\}};", text, re.S)
+            for verb in re.findall(r'^    \{ (NULL|"[a-z-]+"), ?\n?\s*"', table.group(1), re.M):
                 verbs.add(noun if verb == "NULL" else f"{noun} {verb[1:-1]}")
         for option in re.findall(r'^    \{ "([a-z-]+)", OPTION_', text, re.M):
             if f"--{option}" not in words:
@@ -240,7 +242,11 @@ def check_events():
             continue
         for second in re.findall(r"\bchanges_event\(\s*[^,]+,\s*([^,]+),", text):
             kinds.update(re.findall(r'"([a-z]+\.[a-z.-]+)"', second))
-        kinds.update(re.findall(r'\b(?:say|batch_event)\([^,]+,\s*"([a-z]+\.[a-z.-]+)"', text))
+            if "job_type_kind(" in second:  # the event is called like the job: one of this file's
+                kinds.update(re.findall(r'\bJobType \w+ =\s*\{\s*"([a-z.-]+)"', text))
+        # these hand the kind on: it is the second or third of what they are called with
+        kinds.update(re.findall(r'\b(?:say|batch_event|new_version_commit)\((?:[^,"]+,\s*){1,2}'
+                                r'"([a-z]+\.[a-z.-]+)"', text))
     described = set(re.findall(r"^\| `([a-z.-]+)` \|", TEXTS.get("docs/events.md", ""), re.M))
     for kind in sorted(kinds - described):
         yield f"docs/events.md: {kind} is missing"

@@ -2,7 +2,7 @@
  *
  * A tree is a string of layers "NAME<PARENT[flags]": t a template's, * the active one, s a snapshot
  * on it, x a snapshot in the trash, d in the trash itself. */
-#include "catalog_fixture.h"
+#include "tests/unit/catalog_fixture.h"
 #include "snapshot/merge_runs.h"
 
 static void put_layer(Changes *changes, char name, char parent, const char *flags)
