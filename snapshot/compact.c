@@ -192,7 +192,7 @@ static gboolean work(Job *job, World *world, json_t *item, const Mode *mode, GEr
     Changes *changes = changes_new();
     changes_event(changes, job_type_kind(job), "info",
                   json_string_value(json_object_get(item, "name")), job_owner(job),
-                  "%u layers merged%s", n_merged, again);
+                  "%u layer%s merged%s", n_merged, n_merged == 1 ? "" : "s", again);
     return job_commit(job, changes, job_step(job) + 1, error);
 }
 

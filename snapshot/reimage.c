@@ -77,6 +77,7 @@ gboolean reimage_plan_revert(World *world, const LookupRows *desktops, const cha
     Db *db = catalog_read_begin(world->catalog);
 
     batch_plan_init(plan, world, &revert_job);
+    json_object_set_new(plan->plan, "to", json_string(snapshot));
     for (guint i = 0; i < desktops->rows->len; i++) {
         const DesktopRow *row = desktops->rows->pdata[i];
         g_auto(SnapshotRow) to = { 0 };
@@ -308,9 +309,11 @@ static gboolean prepare_reset(BatchChunk *chunk, GError **error)
             continue;
         put_reset(chunk, i, &resets[i], now);
     }
-    if (ok && chunk->n && batch_text(chunk, 0, "snapshot"))
-        batch_event(chunk, "snapshot.revert", "back to a snapshot:", "desktops");
-    else if (ok)
+    if (ok && chunk->n && batch_text(chunk, 0, "snapshot")) {
+        const char *to = json_string_value(json_object_get(chunk->plan, "to"));
+        g_autofree char *verb = g_strdup_printf("back to snapshot '%s':", to ? to : "?");
+        batch_event(chunk, "snapshot.revert", verb, "desktops");
+    } else if (ok)
         batch_event(chunk, "desktop.reset", "re-imaged", "desktops");
     if (!ok)
         undo_reset(chunk);

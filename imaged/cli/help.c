@@ -94,6 +94,9 @@ static void append_all(GString *out)
                     "  imagectl template import win11 golden.qcow2 --format qcow2\n"
                     "  imagectl desktop create --prefix lab --count 100 --template win11\n"
                     "  imagectl desktop reset lab-007\n"
+                    "  imagectl snapshot create lab-007 before-update\n"
+                    "  imagectl archive create lab-007 --to nas\n"
+                    "  imagectl export start lab-007\n"
                     "  imagectl report savings\n"
                     "\n'imagectl NOUN --help' tells more.\n");
 }

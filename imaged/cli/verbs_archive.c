@@ -407,7 +407,8 @@ static const Option schedule_options[] = { TO, PREFIX, TEMPLATE, OPTION_END };
 static const Command archive_commands[] = {
     { "target", "add NAME LOCATION | list | remove NAME", 1, 3, NULL,
       "Add, list or forget places where archives lie",
-      "A folder that holds an archive already is taken with all its points.",
+      "LOCATION is an empty folder on a mounted share, or a borg repository (made if there is\n"
+      "none).  One that holds archives already is taken with all its points.",
       "archive target add nas /mnt/backup/imaged\n"
       "archive target add vault --kind borg backup@host:imaged --passphrase-file key\n"
       "archive target list\narchive target remove nas\n",
@@ -415,8 +416,8 @@ static const Command archive_commands[] = {
     { "create", "(DESKTOP[@SNAPSHOT]... | TEMPLATE[:VERSION]... | --prefix P | --template T) "
                 "--to TARGET",
       0, COMMAND_MANY, "desktop", "Archive desktops and templates as they are now",
-      "A layer that the target has already costs nothing. A desktop has to be shut down for the\n"
-      "moment in which its disk is frozen.",
+      "A layer that the target has already costs nothing.  A desktop has to be shut down for the\n"
+      "moment in which its disk is frozen; a snapshot or a template need not wait for that.",
       "archive create alice --to nas\narchive create --prefix lab --to nas\n"
       "archive create alice@monday win11:3 --to nas\n",
       create_options, archive_create },
@@ -425,26 +426,37 @@ static const Command archive_commands[] = {
       archive_list },
     { "show", "POINT", 1, 1, NULL, "Show one point, with the file that qemu-img can convert", NULL,
       "archive show 019ab3f0 -o json\n", NULL, archive_show },
-    { "verify", "[POINT...]", 0, COMMAND_MANY, NULL, "Read points as a whole and compare",
+    { "verify", "(POINT... | --target TARGET)", 0, COMMAND_MANY, NULL,
+      "Read points as a whole and compare",
       "Exit code 0 only if all is well; else it says which points each damaged layer touches.",
       "archive verify --target nas\narchive verify 019ab3f0\n", verify_options, archive_verify },
     { "restore", "POINT (--as NAME | --in-place)", 1, 1, NULL, "Bring a point back",
-      "What the desktop stands on comes along if it is not here.",
+      "What the desktop stands on comes along if it is not here.  In place, the present disk\n"
+      "goes to the trash, from where 'desktop undo-reset' brings it back.",
       "archive restore 019ab3f0 --as alice-monday\narchive restore 019ab3f0 --in-place --yes\n",
       restore_options, archive_restore },
-    { "delete", "POINT...", 1, COMMAND_MANY, NULL, "Delete points", NULL,
+    { "delete", "POINT...", 1, COMMAND_MANY, NULL, "Delete points",
+      "Until the trash's time is up 'archive undelete' brings them back, unless --now is given.",
       "archive delete 019ab3f0 --dry-run\n", delete_options, archive_delete },
     { "undelete", "POINT...", 1, COMMAND_MANY, NULL, "Bring deleted points back", NULL,
       "archive undelete 019ab3f0\n", wait_options, archive_undelete },
     { "prune", "--target TARGET --keep-last N ...", 0, 0, NULL,
-      "Delete the points that no retention rule keeps", NULL,
+      "Delete the points that no retention rule keeps",
+      "For each desktop (its snapshots' points among them) and each template by itself.  A point\n"
+      "stays if one of the rules keeps it; --dry-run says of each why it stays or goes.",
       "archive prune --target nas --keep-last 3 --keep-daily 7 --keep-monthly 6 --dry-run\n",
       prune_options, archive_prune },
     { "gc", "TARGET", 1, 1, NULL, "Free what no point of the target needs any more", NULL,
       "archive gc nas\n", wait_options, archive_gc },
     { "schedule", "add NAME TIMING (DESKTOP... | --prefix P | --template T) --to TARGET | list | "
                   "remove NAME",
-      1, COMMAND_MANY, NULL, "Archive by the clock", NULL,
+      1, COMMAND_MANY, NULL, "Archive by the clock",
+      "TIMING is one of\n"
+      "  every day 02:00               every weekday 02:00 (Monday to Friday)\n"
+      "  every monday,thursday 03:30   every month 1 04:00 (the 1st)\n"
+      "  every hour                    every 6 hours (or 2, 3, 4, 8, 12)\n"
+      "and after it, if wanted, what a prune keeps: ', keep last 3 daily 7 weekly 4 monthly 6'.\n"
+      "A run that was missed is caught up once.",
       "archive schedule add nightly 'every day 02:00, keep last 3 daily 7' --prefix lab --to nas\n"
       "archive schedule list\narchive schedule remove nightly\n",
       schedule_options, archive_schedule },

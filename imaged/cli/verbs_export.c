@@ -164,19 +164,21 @@ static const Option start_options[] = {
       NULL },
     { "tls-psk", OPTION_TEXT, "FILE", "pre-shared keys that clients may use (psktool)", "file" },
     { "tls-certs", OPTION_TEXT, "DIR",
-      "folder of ca-cert.pem, server-cert.pem, server-key.pem; clients need certificates too",
+      "folder of ca-cert.pem, server-cert.pem, server-key.pem; clients have certificates too",
       "folder" },
-    { "idle-timeout", OPTION_TEXT, "SECONDS", "end it after so long without a client (90, 15m)",
+    { "idle-timeout", OPTION_TEXT, "TIME", "end it after so long without a client, like 90s or 15m",
       NULL },
     OPTION_END,
 };
 static const Option list_options[] = { OPTION_SEARCH, OPTION_END };
 
 static const Command commands[] = {
-    { "start", "DESKTOP | DESKTOP@SNAPSHOT | TEMPLATE[:VERSION] | archive:POINT", 1, 1, "desktop",
+    { "start", "(DESKTOP[@SNAPSHOT] | TEMPLATE[:VERSION] | archive:POINT)", 1, 1, "desktop",
       "Serve an image over NBD and print its URI",
       "Read-only unless --read-write is given.  Meanwhile the image counts as in use: verbs that\n"
-      "would change it say so.  Over TCP clients must use TLS and prove who they are.",
+      "would change it say so.  'qemu-img', 'nbdcopy' and 'template import' take the URI.  Over\n"
+      "TCP clients must use TLS and prove who they are; 'psktool -u alice -p keys.psk' makes a "
+      "key.",
       "export start lab-0007\n"
       "export start win11:3 --tcp 192.0.2.7:10809 --tls-psk keys.psk\n"
       "export start lab-0007 --read-write --idle-timeout 15m\n",

@@ -51,21 +51,30 @@ static GString *path_of_snapshot(Cli *cli, const char *action, GError **error)
     return base ? client_path(base->str, "snapshot", args_word(cli->args, 1), action, error) : NULL;
 }
 
+/* The last word is the snapshot's name; desktops stand before it, or are chosen by an option. */
+static json_t *desktops_and_name(const Args *args, GError **error)
+{
+    guint n_words = args->words->len;
+
+    if (n_words == 1 && !args_has(args, "template") && !args_has(args, "all-of-prefix")) {
+        args_usage_error(args, error, "it needs desktops and, after them, the snapshot's name");
+        return NULL;
+    }
+    json_t *body = select_body(args, n_words - 1, error);
+    if (body)
+        json_set_text(body, "snapshot", args_word(args, n_words - 1));
+    return body;
+}
+
 static gboolean snapshot_create(Cli *cli, GError **error)
 {
-    guint n_words = cli->args->words->len;
-    const char *name = n_words ? args_word(cli->args, n_words - 1) : NULL;
+    json_auto_t *body = desktops_and_name(cli->args, error);
 
-    if (!name) {
-        args_usage_error(cli->args, error, "the snapshot's name is missing");
-        return FALSE;
-    }
-    json_auto_t *body = select_body(cli->args, n_words - 1, error);
     if (!body)
         return FALSE;
-    json_set_text(body, "snapshot", name);
     json_set_text(body, "description", args_text(cli->args, "description"));
-    g_autofree char *done = g_strdup_printf("took snapshot '%s' of", name);
+    g_autofree char *done =
+        g_strdup_printf("took snapshot '%s' of", args_word(cli->args, cli->args->words->len - 1));
     return select_run(cli, "/v1/snapshots", body, done, error);
 }
 
@@ -111,17 +120,10 @@ static gboolean snapshot_rename(Cli *cli, GError **error)
 
 static gboolean snapshot_revert(Cli *cli, GError **error)
 {
-    guint n_words = cli->args->words->len;
-    const char *name = n_words ? args_word(cli->args, n_words - 1) : NULL;
+    json_auto_t *body = desktops_and_name(cli->args, error);
 
-    if (!name) {
-        args_usage_error(cli->args, error, "the snapshot's name is missing");
-        return FALSE;
-    }
-    json_auto_t *body = select_body(cli->args, n_words - 1, error);
     if (!body)
         return FALSE;
-    json_set_text(body, "snapshot", name);
     return select_run_destructive(cli, "/v1/snapshots/revert", body, "revert", "reverted", error);
 }
 
@@ -200,12 +202,14 @@ static const Option diff_options[] = {
 static const Command commands[] = {
     { "create", "(DESKTOP... | --template T | --all-of-prefix P) NAME", 1, COMMAND_MANY, "desktop",
       "Keep the present state of desktops under a name",
-      "Takes no time and no space, whatever the disk's size.  A desktop that runs is busy.",
+      "A moment's work and next to no space, whatever the disk's size.  A desktop that runs is\n"
+      "busy.",
       "snapshot create alice before-update --description 'the old office'\n"
       "snapshot create --all-of-prefix lab- monday\n",
       create_options, snapshot_create },
-    { "list", "[DESKTOP]", 0, 1, "desktop", "List snapshots", NULL, "snapshot list alice\n",
-      list_options, snapshot_list },
+    { "list", "[DESKTOP]", 0, 1, "desktop", "List snapshots",
+      "CURRENT is the one that the present disk was made on.",
+      "snapshot list\nsnapshot list alice\n", list_options, snapshot_list },
     { "show", "DESKTOP NAME", 2, 2, "desktop", "Show one snapshot", NULL,
       "snapshot show alice before-update\n", NULL, snapshot_show },
     { "rename", "DESKTOP NAME [NEW-NAME]", 2, 3, "desktop",
@@ -217,9 +221,8 @@ static const Command commands[] = {
       "snapshots stay, so that one can go forward again as well.",
       "snapshot revert alice before-update\n", revert_options, snapshot_revert },
     { "delete", "DESKTOP NAME...", 2, COMMAND_MANY, "desktop", "Delete snapshots",
-      "The state goes to the trash.  What the disk still needs of it is merged into the layer "
-      "above;\n"
-      "--dry-run tells the space that needs.",
+      "The name goes to the trash; 'trash restore' brings it back.  Data that later states still\n"
+      "need is merged into the layer above; --dry-run tells what that writes.",
       "snapshot delete alice monday --dry-run\nsnapshot delete alice monday tuesday --yes\n",
       delete_options, snapshot_delete },
     { "diff", "DESKTOP A [B]", 2, 3, "desktop",

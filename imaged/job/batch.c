@@ -1,6 +1,8 @@
 /* batch.c: see batch.h. */
 #include "imaged/job/batch.h"
 
+#include <string.h>
+
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 
@@ -58,9 +60,11 @@ void batch_event(BatchChunk *chunk, const char *kind, const char *verb, const ch
         n_failed += chunk->errors[i] != NULL;
     if (chunk->first + chunk->n < total || n_failed == total)
         return;
+    /* "moved to the trash:" is what names of things would follow */
+    int n_verb = (int)strlen(verb) - (g_str_has_suffix(verb, ":") ? 1 : 0);
     if (total == 1)
         changes_event(chunk->changes, kind, "info", batch_text(chunk, 0, "name"),
-                      job_owner(chunk->job), "%s", verb);
+                      job_owner(chunk->job), "%.*s", n_verb, verb);
     else
         changes_event(chunk->changes, kind, "info", NULL, job_owner(chunk->job), "%s %zu %s", verb,
                       total - n_failed, things);
