@@ -110,7 +110,7 @@ ok "again, after a stop" at undelete-point $P
 is "$(at points)/$(at deleted)" "$P/" "it is back"
 fails_with 1 '^not_found' "no such point" at delete-point $Q
 
-# ---- without imaged: borg and qemu-img alone (docs/design/archives-borg.md) ----
+# ---- without imaged: borg and qemu-img alone (docs/restore-without-imaged.md) ----
 
 mkdir "$top/plain" && cd "$top/plain" || exit 1
 borg_ extract --stdout "$repo::point-$P" manifest.json >manifest.json
