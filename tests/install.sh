@@ -32,6 +32,7 @@ put 644 "$made/imaged.service" lib/systemd/system/imaged.service
 put 644 imaged/imaged.sysusers lib/sysusers.d/imaged.conf
 put 644 imaged/imaged.conf share/doc/imaged/imaged.conf
 put 644 docs/openapi.yaml share/doc/imaged/openapi.yaml
+put 644 docs/restore-without-imaged.md share/doc/imaged/restore-without-imaged.md
 
 [ -n "$2" ] || cat <<END
 To run it as a service: systemd-sysusers && systemctl daemon-reload && systemctl enable --now imaged
