@@ -12,6 +12,7 @@
 static const Column trash_columns[] = {
     { "ID", "id", CELL_TEXT, 0 },
     { "NAME", "name", CELL_TEXT, 0 },
+    { "DESKTOP", "desktop", CELL_TEXT, 0 },
     { "KIND", "kind", CELL_TEXT, 0 },
     { "REASON", "reason", CELL_TEXT, 0 },
     { "GENERATION", "generation", CELL_COUNT, 0 },

@@ -79,6 +79,7 @@ json_ok '... with itself' "$(ctlj snapshot diff ann s1 s1)" '.n_bytes == 0 and .
 g=$(field .generation desktop show ann)
 keep ann now
 ok 'revert' ctl snapshot revert ann s1 --yes
+is "$(ctlj event list --limit 1 | jq -r '.[0].message')" "back to snapshot 's1'" '... and its event'
 ok 'the disk is the snapshot' disk_is ann "$top/ann.s1"
 is "$(field .generation desktop show ann)" $((g + 1)) 'the generation is one up'
 json_ok 'the snapshots stay' "$(ctlj snapshot list ann)" 'length == 3'
@@ -106,7 +107,7 @@ ok '... and the disk' disk_is ann
 ok 'QEMU finds the merged layer sound' qemu-img check -q -f qcow2 "$store/layers/$s3"
 is "$(stat -c %a "$store/layers/$s3")" 440 '... and it is read-only'
 ok 'the check is clean' check_is_clean
-json_ok 'the trash has the snapshot and the layer' "$(ctlj trash list)" 'map(select(.kind == "snapshot" and .name == "s2")) + map(select(.kind == "layer")) | length == 2'
+json_ok 'the trash has the snapshot and the layer' "$(ctlj trash list)" 'map(select(.kind == "snapshot" and .name == "s2" and .desktop == "ann")) + map(select(.kind == "layer")) | length == 2'
 fails_with 3 'no snapshot' 'it is gone' ctl snapshot show ann s2
 fails_with 3 'no snapshot' 'one of two is not there: nothing is deleted' ctl snapshot delete ann s1 s9 --yes
 ok '... really' ctl snapshot show ann s1
@@ -194,6 +195,7 @@ mark lab-1 0x71; mark lab-2 0x72
 said=$(ctlj snapshot create --all-of-prefix lab- tuesday 2>/dev/null)
 json_ok 'one has it already: the others get theirs' "$said" '.n_done == 2 and .n_failed == 1'
 json_ok 'revert of a prefix' "$(ctlj snapshot revert --all-of-prefix lab- monday --yes)" '.n_done == 3 and .n_failed == 0'
+is "$(ctlj event list --limit 1 | jq -r '.[0].message')" "back to snapshot 'monday': 3 desktops" '... and its event'
 ok '... the disks' eval '! has lab-1 0x71 && ! has lab-2 0x72'
 ok 'undo of a prefix' eval 'ctl desktop undo-reset --all-of-prefix lab- --yes && has lab-1 0x71 && has lab-2 0x72'
 fails_with 3 'no desktop' 'a prefix of nobody' ctl snapshot create --all-of-prefix zz monday
