@@ -114,7 +114,7 @@ static gboolean run_collect(Job *job, gpointer world, GError **error)
     }
     if (n)
         changes_event(changes, "archive.collect", "info", target->location, job_owner(job),
-                      "gave back %u layers that no archive point names", n);
+                      "gave back %u layer%s that no archive point names", n, n == 1 ? "" : "s");
     return job_commit_done(job, changes,
                            json_pack("{s:s,s:s,s:i,s:I}", "id", id, "name", target->location,
                                      "n_objects", (int)n, "freed_bytes", (json_int_t)freed),

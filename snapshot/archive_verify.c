@@ -194,7 +194,7 @@ static gboolean verify(Verify *v, GError **error)
     guint n_bad = g_hash_table_size(v->bad), n_findings = (guint)json_array_size(v->findings);
     if (n_findings)
         changes_event(changes, "archive.verify", "alarm", v->target->location, job_owner(v->job),
-                      "%u things in the archive are damaged or missing; they touch %u points",
+                      "damaged or missing in the archive: %u; points that need them: %u",
                       n_findings, n_bad);
     return job_commit_done(v->job, changes,
                            json_pack("{s:b,s:i,s:i,s:i,s:I,s:O}", "ok", n_findings == 0,

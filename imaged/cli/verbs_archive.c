@@ -396,7 +396,8 @@ static const Option prune_options[] = {
 static const Option target_options[] = {
     { "kind", OPTION_CHOICE, "dir|borg", "a folder on a mounted share, or a borg repository",
       NULL },
-    { "encryption", OPTION_CHOICE, "none|repokey-blake2", "of a new borg repository", NULL },
+    { "encryption", OPTION_CHOICE, "none|repokey-blake2",
+      "of a new borg repository (none, with a passphrase repokey-blake2)", NULL },
     { "passphrase-file", OPTION_TEXT, "FILE", "its first line opens the repository", "file" },
     OPTION_YES,
     OPTION_DRY_RUN,

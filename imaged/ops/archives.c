@@ -162,8 +162,9 @@ static json_t *dry_run_remove(const ArchiveTargetRow *row, gint64 n_points, gint
 {
     g_autofree char *why =
         n_schedules ? g_strdup_printf("%s: refused: schedules archive to it", row->name)
-                    : g_strdup_printf("%s: its %" G_GINT64_FORMAT " points are no longer listed"
-                                      " (they stay where they are)", row->name, n_points);
+                    : g_strdup_printf("%s: no longer listed, though they stay where they are: %"
+                                      G_GINT64_FORMAT " point%s",
+                                      row->name, n_points, n_points == 1 ? "" : "s");
     json_t *breaks = json_pack("[s]", why);
 
     return json_pack("{s:b,s:[{s:s,s:s,s:b,s:i,s:i,s:O}],s:i,s:i,s:o}", "dry_run", 1, "objects",
