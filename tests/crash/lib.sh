@@ -183,15 +183,17 @@ guest_sum() {
     answer=${seen_layers[$sum]}
 }
 
-# Sums of all layers, as a JSON object {layer: sum} in $sums.
+# Sums of all layers, as a JSON object {layer: sum} in $sums.  A file's own header says which layer it
+# is: after a merge its name is that of the slot that the layer took over.
 sum_layers() {
-    local file
+    local file id
     sums='{'
     for file in "$state"/*/layers/* "$state"/*/trash/*; do
         [ -f "$file" ] || continue
         guest_sum "$file"
         [ "${#sums}" -gt 1 ] && sums+=,
-        sums+="\"${file##*/}\":\"$answer\""
+        id=$("$BUILD/tests/cowtool" header "$file" 2>/dev/null | sed -n 's/^identity={"v":1,"id":"\([0-9a-f]*\)".*/\1/p')
+        sums+="\"${id:-${file##*/}}\":\"$answer\""
     done
     sums+='}'
 }
