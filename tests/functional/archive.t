@@ -157,6 +157,34 @@ start_daemon || exit 1
 is "$(field 'length' archive list --of a-here)" 0 'the first one has not looked yet'
 is "$(field 'length' archive list --of a-here --refresh)" 1 'with --refresh it sees what the other made'
 
+# A flattened desktop comes first: what it stood on must not be taken for what it holds.
+ctl desktop create f g --template golden >/dev/null
+mark f 5
+mark g 6
+ctl desktop flatten f >/dev/null
+f1=$(new_point f)
+g1=$(new_point g)
+stop_daemon
+state=$top/s3 store=$top/s3/store
+start_daemon || exit 1
+ctl archive target add nas "$arc" >/dev/null
+ok 'a flattened desktop, restored where nothing is known' ctl archive restore "$f1" --as f-archive
+ok '... has its state' has f-archive 5
+is "$(field '"\(.template):\(.version)"' desktop show f-archive)" f-archive-2:1 '... on a template of its own'
+ok 'restored again' ctl archive restore "$f1" --as f-too
+is "$(field 'length' template list)" 1 '... it needs no other'
+ok '... has its state' has f-too 5
+ok 'one that stands on the version, under the name of its template' ctl archive restore "$g1" --as golden
+ok '... has its state' has golden 6
+ok '... and reads as archived' same_as_point "$g1" golden
+is "$(field '"\(.template):\(.version)"' desktop show golden)" golden-archive:1 '... the template gives way'
+ok 'the store is clean' check_is_clean
+stop_daemon
+state=$first store=$first/store
+start_daemon || exit 1
+for id in "$f1" "$g1"; do ctl archive delete "$id" --now --yes >/dev/null; done
+ctl archive gc nas >/dev/null
+
 # ---- Deleting, garbage ----
 
 fails_with 2 'terminal' 'deleting asks first' ctl archive delete "$a2"
