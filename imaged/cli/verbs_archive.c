@@ -84,7 +84,7 @@ static gboolean archive_create(Cli *cli, GError **error)
     json_set_text(body, "description", args_text(cli->args, "description"));
     if (!job_run(cli, "POST", "/v1/archive/points", body, &job, error))
         return FALSE;
-    return !job || batch_print(cli, job, "archived", "object", error);
+    return !job || batch_print(cli, job, "made", "archive point", error);
 }
 
 static gboolean archive_list(Cli *cli, GError **error)
@@ -150,8 +150,9 @@ static gboolean archive_verify(Cli *cli, GError **error)
     } else {
         g_autofree char *size = units_format_size((guint64)json_number(result, "bytes"));
         print_findings(result);
-        printf("read %" G_GINT64_FORMAT " points and %" G_GINT64_FORMAT " layers, %s: %s\n",
-               json_number(result, "n_points"), json_number(result, "n_objects"), size,
+        g_autofree char *points = output_count_text(json_number(result, "n_points"), "point");
+        g_autofree char *layers = output_count_text(json_number(result, "n_objects"), "layer");
+        printf("read %s and %s, %s: %s\n", points, layers, size,
                is_ok ? "all is well" : "NOT well");
     }
     if (is_ok)
