@@ -200,6 +200,9 @@ ok '... and restores' ctl archive restore "$a2" --as a-back
 ok '... with its state' has a-back 8
 here=$(field '.[0].id' archive list --of a-here)
 ok 'another goes for good' ctl archive delete "$here" --now --yes
+json_ok 'a dry run tells what a collection would free' "$(ctlj archive gc nas --dry-run)" \
+    '.n_objects == 1 and .freed_bytes > 0 and .dry_run'
+is "$(objects)" "$n" '... and frees nothing'
 json_ok 'its layer is freed' "$(ctlj archive gc nas)" '.n_objects == 1 and .freed_bytes > 0'
 is "$(objects)" $((n - 1)) '... from the folder'
 fails_with 3 'no archive point' 'it cannot be brought back' ctl archive undelete "$here"
@@ -241,6 +244,24 @@ ok 'the target is forgotten' ctl archive target remove nas --yes
 is "$(field 'length' archive list)" 0 '... with its points'
 ok 'and taken back' ctl archive target add nas "$arc"
 is "$(field '.[].id' archive list --of a)" "$a3" '... with its points'
+
+# ---- Schedules that run ----
+
+# Missed for three days: it runs once, and then waits for its time again.
+ctl archive schedule add nightly 'every day 02:00, keep last 3' --prefix a --to nas >/dev/null
+stop_daemon
+sqlite3 "$state/catalog.db" \
+    'UPDATE archive_schedule SET last_run = last_run - 259200000, created_at = created_at - 259200000'
+start_daemon || exit 1
+has_run() { json_true '.[0].last_run != null' archive schedule list; }
+json_true() { [ "$(field "$1" "${@:2}")" = true ]; }
+ok 'a run that was missed is caught up' wait_for 45 has_run
+json_ok '... and noted, so that it is not due again' "$(ctlj archive schedule list)" \
+    '.[0] | (.next_run | fromdate) > now and (.last_run | fromdate) > now - 600'
+n_nightly() { field 'map(select(.description == "schedule nightly").name) | unique | length' archive list --target nas; }
+n_desktops=$(field 'map(select(.name | startswith("a"))) | length' desktop list)
+all_archived() { [ "$(n_nightly)" = "$n_desktops" ]; }
+ok '... each desktop of the prefix is archived' wait_for 20 all_archived
 ok 'the store is clean' check_is_clean
 stop_daemon
 done_testing
