@@ -104,7 +104,8 @@ gboolean template_rename(World *world, const char *name, const char *new_name, c
 static void add_count(GString *text, guint n, const char *noun)
 {
     if (n)
-        g_string_append_printf(text, "%s%u %s%s", text->len ? ", " : "", n, noun, n == 1 ? "" : "s");
+        g_string_append_printf(text, "%s%u %s%s", text->len ? ", " : "", n, noun,
+                               n == 1 ? "" : "s");
 }
 
 char *template_version_standing(Db *db, const char *version_id, gboolean with_all)
