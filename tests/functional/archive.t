@@ -73,6 +73,7 @@ is $good 2 'objects are sound to qemu-img, and named by their own digests'
 json_ok 'they are compressed with zstd' "$(qemu-img info --output=json "$(field .file archive show "$a1")")" \
     '."format-specific".data."compression-type" == "zstd"'
 
+json_ok 'a desktop tells when it was archived' "$(ctlj desktop show a)" '.last_archive_at | fromdate > now - 600'
 mark a 8
 a2=$(new_point a)
 is "$(objects)" 3 'a second archive stores one more layer'
