@@ -89,8 +89,8 @@ gboolean archive_plan_verify(World *world, const char *target_id, const json_t *
 gboolean archive_plan_delete(World *world, const json_t *refs, gboolean is_now, BatchPlan *plan,
                              GError **error);
 gboolean archive_plan_undelete(World *world, const json_t *refs, BatchPlan *plan, GError **error);
-gboolean archive_plan_collect(World *world, const char *target_id, JobRequest *ret_request,
-                              GError **error);
+gboolean archive_plan_collect(World *world, const char *target_id, gboolean is_dry,
+                              JobRequest *ret_request, GError **error);
 
 /* Wait for claims that others hold for a moment, until ms are over (then BUSY) or the job is
  * cancelled. */

@@ -24,6 +24,7 @@ typedef struct {
     ArchiveTarget *target;
     GHashTable *used;    /* objects that a point names */
     GPtrArray *garbage;  /* objects that none names */
+    guint64 bytes;       /* of those */
     gboolean is_deleted;
     guint n_points;
 } Collect;
@@ -51,8 +52,10 @@ static gboolean sort_object(const char *name, guint64 bytes, gpointer user, GErr
 {
     Collect *c = user;
 
-    if (!g_hash_table_contains(c->used, name))
+    if (!g_hash_table_contains(c->used, name)) {
         g_ptr_array_add(c->garbage, g_strdup(name));
+        c->bytes += bytes;
+    }
     return TRUE;
 }
 
@@ -66,6 +69,20 @@ static gboolean find_garbage(Collect *c, GError **error)
     c->is_deleted = TRUE;
     return ops->list_points(c->target, TRUE, read_point, c, error) &&
            ops->list_objects(c->target, sort_object, c, error);
+}
+
+/* What a collection would free now; deleted points whose time is up still count as points. */
+static gboolean reckon(ArchiveTarget *target, guint *ret_n, guint64 *ret_freed, GError **error)
+{
+    g_autoptr(GHashTable) used = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_autoptr(GPtrArray) garbage = g_ptr_array_new_with_free_func(g_free);
+    Collect c = { .target = target, .used = used, .garbage = garbage };
+
+    if (!find_garbage(&c, error))
+        return FALSE;
+    *ret_n = garbage->len;
+    *ret_freed = c.bytes;
+    return TRUE;
 }
 
 /* Under the exclusive lock.  *ret_freed in bytes. */
@@ -100,30 +117,34 @@ static gboolean run_collect(Job *job, gpointer world, GError **error)
 {
     const char *id = text_of(job_plan(job), "target");
     g_autoptr(ArchiveTarget) target = archive_open(world, id, error);
+    gboolean is_dry = json_is_true(json_object_get(job_plan(job), "dry_run"));
     guint n = 0;
     guint64 freed = 0;
 
     if (!target || !target->ops->lock(target, TRUE, error))
         return FALSE;
     Changes *changes = changes_new();
-    gboolean ok = collect(world, target, changes, &n, &freed, error);
+    gboolean ok = is_dry ? reckon(target, &n, &freed, error)
+                         : collect(world, target, changes, &n, &freed, error);
     target->ops->unlock(target);
     if (!ok || !archive_rescan(world, target, NULL, error)) { /* what was purged */
         changes_free(changes);
         return FALSE;
     }
-    if (n)
+    if (n && !is_dry)
         changes_event(changes, "archive.collect", "info", target->location, job_owner(job),
                       "gave back %u layer%s that no archive point names", n, n == 1 ? "" : "s");
     return job_commit_done(job, changes,
-                           json_pack("{s:s,s:s,s:i,s:I}", "id", id, "name", target->location,
-                                     "n_objects", (int)n, "freed_bytes", (json_int_t)freed),
+                           json_pack("{s:s,s:s,s:i,s:I,s:b}", "id", id, "name",
+                                     target->location, "n_objects", (int)n, "freed_bytes",
+                                     (json_int_t)freed, "dry_run", is_dry),
                            error);
 }
 
 const JobType archive_collect_job = { "archive.collect", JOB_BULK, "objects", run_collect };
 
-gboolean archive_plan_collect(World *world, const char *target_id, JobRequest *ret, GError **error)
+gboolean archive_plan_collect(World *world, const char *target_id, gboolean is_dry, JobRequest *ret,
+                              GError **error)
 {
     json_t *keys = json_array();
 
@@ -134,7 +155,7 @@ gboolean archive_plan_collect(World *world, const char *target_id, JobRequest *r
         return FALSE;
     }
     *ret = (JobRequest){ .type = &archive_collect_job, .claims = keys,
-                         .plan = json_pack("{s:s}", "target", target_id) };
+                         .plan = json_pack("{s:s,s:b}", "target", target_id, "dry_run", is_dry) };
     return TRUE;
 }
 

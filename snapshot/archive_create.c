@@ -420,6 +420,19 @@ static json_t *make_result(Job *job, json_t *list, gint64 started)
                      "elapsed_ms", (json_int_t)(units_now_ms() - started), "items", all);
 }
 
+/* The job can't go on: say so of the items that it did not come to. */
+static void add_untried(Job *job, json_t *list)
+{
+    const json_t *items = json_object_get(job_plan(job), "items");
+    g_autoptr(GError) why = g_error_new(IMAGED_ERROR, IMAGED_ERROR_FAILED,
+                                        "not tried, since the archive target failed");
+
+    for (gsize i = json_array_size(list); i < json_array_size(items); i++) {
+        Item it = { .item = json_array_get(items, i) };
+        json_array_append_new(list, outcome(&it, why));
+    }
+}
+
 static void say_end(Changes *changes, Job *job, const json_t *result, const char *target)
 {
     json_int_t n_done = json_integer_value(json_object_get(result, "n_done"));
@@ -446,6 +459,9 @@ static gboolean run_create(Job *job, gpointer data, GError **error)
     c.total = ok ? reckon(&c, first) : 0;
     for (gsize i = first; ok && i < n; i++)
         ok = job_check(job, error) && run_item(&c, i, list, error);
+    if (!ok && target && !job_is_stopping(job) && json_array_size(list) > 0 &&
+        !g_atomic_int_get(job_cancel_flag(job)))
+        add_untried(job, list);
     json_t *result = make_result(job, list, started);
     if (ok) {
         Changes *changes = changes_new();

@@ -165,7 +165,7 @@ static void put_version(Restore *r, const LayerSummary *summary, guint n, Change
 {
     const ArchivePoint *p = r->point;
     gint64 now = units_now_ms(), number = int_of(r, "number");
-    char *layer_id = (char *)text_of(r, "version_layer");
+    char *layer_id = (char *)text_of(r, "version_layer"), *source = (char *)text_of(r, "source");
     TemplateRow template = { .id = (char *)text_of(r, "template_id"),
                              .name = (char *)text_of(r, "template_name"),
                              .last_version = int_of(r, "last_version"),
@@ -174,7 +174,8 @@ static void put_version(Restore *r, const LayerSummary *summary, guint n, Change
                            .version = number, .state = (char *)text_of(r, "version_state"),
                            .layer_id = layer_id, .cpus = p->cpus,
                            .memory_bytes = p->memory_bytes, .os = p->os,
-                           .description = p->version_description, .source = p->source,
+                           .description = p->version_description,
+                           .source = source ? source : p->source,
                            .notes = p->notes, .created_at = now, .changed_at = now };
     LayerRow layer = { .id = layer_id, .slot = layer_id, .store_id = r->store->id,
                        .owner_kind = "template", .owner_id = version.id, .generation = number,

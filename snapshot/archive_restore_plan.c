@@ -38,15 +38,18 @@ static gboolean is_usable(Db *db, const char *version_id)
                   version_id);
 }
 
-/* A version here that has what the point stands on: the same one, or one with the same bytes. */
-static char *find_version(Plan *p)
+/* A version here that has what the point stands on: the same one, or one with the same bytes.
+ * ret_n: so many of the point's layers are in it.  A flattened desktop stands on nothing, unless a
+ * version was made of it before. */
+static char *find_version(Plan *p, guint *ret_n)
 {
     guint n = archive_point_n_template(p->point);
 
+    *ret_n = n;
     if (is_usable(p->db, p->point->version_id))
         return g_strdup(p->point->version_id);
     if (n == 0)
-        return NULL;
+        *ret_n = n = p->point->layers->len;
     Query *q = db_query(p->db,
                         "SELECT v.id AS id FROM archive_object o JOIN layer l ON"
                         " l.id = o.layer_id JOIN version v ON v.id = l.owner_id WHERE"
@@ -59,19 +62,41 @@ static char *find_version(Plan *p)
     return id;
 }
 
+/* The desktop that is restored takes its name at the end of the job. */
+static gboolean is_free_name(const Plan *p, const char *name)
+{
+    return g_strcmp0(name, p->ask->as) != 0 && lookup_check_new_name(p->db, "template", name, NULL);
+}
+
 /* A free name like the wanted one: "win11-archive", "win11-archive-2"... */
-static char *free_name(Db *db, const char *wanted)
+static char *free_name(const Plan *p, const char *wanted)
 {
     g_autofree char *stem = g_strndup(wanted, NAME_MAX_LEN - 16);
 
-    if (lookup_check_new_name(db, "template", wanted, NULL))
-        return g_strdup(wanted);
     for (guint i = 1;; i++) {
         g_autofree char *name = i == 1 ? g_strdup_printf("%s-archive", stem)
                                        : g_strdup_printf("%s-archive-%u", stem, i);
-        if (lookup_check_new_name(db, "template", name, NULL))
+        if (is_free_name(p, name))
             return g_steal_pointer(&name);
     }
+}
+
+/* A flattened desktop's content is nobody's version but its own: it must never pass for the version
+ * that the desktop once stood on, which other points stand on. */
+static void choose_own_template(Plan *p)
+{
+    g_autofree char *name = free_name(p, p->point->name);
+    g_autofree char *title = archive_point_title(p->point);
+    g_autofree char *source = g_strdup_printf("archive of %s, which was flattened", title);
+    Id template = id_new(), version = id_new();
+
+    set_text(p, "template_id", template.s);
+    set_text(p, "template_name", name);
+    set_text(p, "version_id", version.s);
+    set_text(p, "source", source);
+    json_object_set_new(p->plan, "number", json_integer(1));
+    json_object_set_new(p->plan, "last_version", json_integer(1));
+    json_object_set_new(p->plan, "template_created", json_integer(units_now_ms()));
 }
 
 /* The template that gets the new version, and the version's number. */
@@ -80,15 +105,17 @@ static void choose_template(Plan *p, const char *as)
     g_auto(TemplateRow) row = { 0 };
     const ArchivePoint *point = p->point;
     Id fresh = id_new();
-    gboolean has = as ? lookup_template(p->db, as, &row, NULL)
-                      : lookup_template_by_id(p->db, point->template_id, &row, NULL) &&
-                            !row.is_trashed;
+    gboolean has =
+        as ? lookup_template(p->db, as, &row, NULL)
+           : lookup_template_by_id(p->db, point->template_id, &row, NULL) && !row.is_trashed;
 
     if (has) {
         gboolean is_taken =
             !g_str_equal(row.id, point->template_id) ||
-            lookup_int(p->db, "SELECT EXISTS (SELECT 1 FROM version WHERE template_id = ?1 AND"
-                              " version = ?2)", "ti", row.id, point->version);
+            lookup_int(p->db,
+                       "SELECT EXISTS (SELECT 1 FROM version WHERE template_id = ?1 AND"
+                       " version = ?2)",
+                       "ti", row.id, point->version);
         gint64 number = is_taken ? row.last_version + 1 : point->version;
         set_text(p, "template_id", row.id);
         set_text(p, "template_name", row.name);
@@ -97,9 +124,12 @@ static void choose_template(Plan *p, const char *as)
         json_object_set_new(p->plan, "template_created", json_integer(row.created_at));
         return;
     }
-    g_autofree char *name = as ? g_strdup(as) : free_name(p->db, point->template_name);
-    gboolean id_taken = exists(p->db, "SELECT EXISTS (SELECT 1 FROM template WHERE id = ?1)",
-                               point->template_id);
+    g_autofree char *name = as ? g_strdup(as)
+                            : is_free_name(p, point->template_name)
+                                ? g_strdup(point->template_name)
+                                : free_name(p, point->template_name);
+    gboolean id_taken =
+        exists(p->db, "SELECT EXISTS (SELECT 1 FROM template WHERE id = ?1)", point->template_id);
     set_text(p, "template_id", id_taken ? fresh.s : point->template_id);
     set_text(p, "template_name", name);
     json_object_set_new(p->plan, "number", json_integer(point->version));
@@ -107,17 +137,30 @@ static void choose_template(Plan *p, const char *as)
     json_object_set_new(p->plan, "template_created", json_integer(units_now_ms()));
 }
 
+/* Its id, where that is free. */
+static void choose_version(Plan *p)
+{
+    Id version = id_new();
+    gboolean is_taken =
+        exists(p->db, "SELECT EXISTS (SELECT 1 FROM version WHERE id = ?1)", p->point->version_id);
+
+    set_text(p, "version_id", is_taken ? version.s : p->point->version_id);
+    set_text(p, "source", p->point->source);
+}
+
 /* Plan to make the version from the first n layers of the point. */
 static void plan_version(Plan *p, guint n, const char *state, const char *as)
 {
-    Id version = id_new(), layer = id_new();
-    gboolean is_taken = exists(p->db, "SELECT EXISTS (SELECT 1 FROM version WHERE id = ?1)",
-                               p->point->version_id);
+    Id layer = id_new();
 
-    choose_template(p, as);
+    if (p->point->is_template || archive_point_n_template(p->point) > 0) {
+        choose_template(p, as);
+        choose_version(p);
+    } else {
+        choose_own_template(p);
+    }
     json_object_set_new(p->plan, "make_version", json_true());
     json_object_set_new(p->plan, "n_template", json_integer(n));
-    set_text(p, "version_id", is_taken ? version.s : p->point->version_id);
     set_text(p, "version_layer", layer.s);
     set_text(p, "version_state", state);
     claims_add(p->claims, 'x', "version",
@@ -200,7 +243,7 @@ static gboolean name_desktop(Plan *p, const DesktopRow *row, GError **error)
 static gboolean plan_desktop(Plan *p, GError **error)
 {
     g_auto(DesktopRow) row = { 0 };
-    guint n = archive_point_n_template(p->point);
+    guint n;
 
     if (p->ask->in_place == (p->ask->as != NULL)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
@@ -210,7 +253,7 @@ static gboolean plan_desktop(Plan *p, GError **error)
     }
     if (p->ask->in_place && !find_desktop(p, &row, error))
         return FALSE;
-    g_autofree char *version_id = find_version(p);
+    g_autofree char *version_id = find_version(p, &n);
     if (!name_desktop(p, &row, error) || !choose_store(p, version_id, row.store_id, error))
         return FALSE;
     if (version_id) {
@@ -218,7 +261,7 @@ static gboolean plan_desktop(Plan *p, GError **error)
         json_object_set_new(p->plan, "n_template", json_integer(n));
         claims_add(p->claims, 's', "version", version_id);
     } else { /* a flattened desktop becomes an empty overlay on a version with its content */
-        plan_version(p, n ? n : p->point->layers->len, "retired", NULL);
+        plan_version(p, n, "retired", NULL);
     }
     return TRUE;
 }
@@ -259,8 +302,7 @@ static gboolean load_point(Plan *p, GError **error)
         imaged_error_hint(error, "bring it back first: imagectl archive undelete %s", p->row.id);
         return FALSE;
     }
-    p->point =
-        archive_point_parse(p->row.manifest, strlen(p->row.manifest), p->row.id, error);
+    p->point = archive_point_parse(p->row.manifest, strlen(p->row.manifest), p->row.id, error);
     return p->point != NULL;
 }
 
@@ -281,7 +323,8 @@ gboolean archive_plan_restore(World *world, const ArchiveRestore *restore, JobRe
         ok = claims_take(world->claims, p.claims, "archive.restore", error);
     }
     if (ok)
-        *ret = (JobRequest){ .plan = p.plan, .claims = p.claims,
+        *ret = (JobRequest){ .plan = p.plan,
+                             .claims = p.claims,
                              .total = 2 * archive_point_bytes(p.point) };
     archive_point_free(p.point);
     archive_point_row_clear(&p.row);

@@ -97,18 +97,25 @@ static gboolean is_ours(Job *job, Db *db, const char *desktop_id, const char *la
     return is;
 }
 
+/* ret_n: so many layers became one; none if the disk stands on nothing already. */
 static gboolean merge_run(Job *job, World *world, const Mode *mode, const DesktopRow *desktop,
-                          const Run *run, GError **error)
+                          const Run *run, guint *ret_n, GError **error)
 {
     g_autofree char *base = NULL;
     const char *top = mode->is_governor ? run->frozen_top : run->top;
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = TRUE, is_done = is_ours(job, db, desktop->id, top);
 
+    *ret_n = run->n - (mode->is_governor && run->is_active ? 1 : 0);
     if (mode->is_flat) {
         g_auto(LookupRows) chain = { 0 };
-        if ((ok = chain_rows(db, desktop->layer_id, &chain, error)))
+        if ((ok = chain_rows(db, desktop->layer_id, &chain, error))) {
             base = g_strdup(row_id(chain.rows->pdata[0]));
+            if (chain.rows->len == 1 && !is_done) {
+                is_done = TRUE;
+                *ret_n = 0;
+            }
+        }
     }
     catalog_read_end(world->catalog, db);
     if (!ok || is_done)
@@ -170,8 +177,9 @@ static gboolean work(Job *job, World *world, json_t *item, const Mode *mode, GEr
     for (guint i = 0; ok && i < runs->len; i++) {
         const Run *run = &g_array_index(runs, Run, i);
         if (is_wanted(mode, run)) {
-            ok = job_check(job, error) && merge_run(job, world, mode, &desktop, run, error);
-            n_merged += run->n - (mode->is_governor && run->is_active ? 1 : 0);
+            guint n = 0;
+            ok = job_check(job, error) && merge_run(job, world, mode, &desktop, run, &n, error);
+            n_merged += n;
         }
     }
     if (!ok)

@@ -139,14 +139,13 @@ void freeze_put(Freeze *f, Changes *changes, gint64 now)
     changes_put(changes, ROW_DESKTOP, &f->desktop, f->desktop.store_id);
 }
 
-/* Freeze one layer as a step of a job; its overlay goes again if that does not hold. */
+/* Freeze one layer as a step of a job; its overlay goes again if that does not hold.  The caller
+ * has QEMU's lock on it. */
 static gboolean freeze_one(Job *job, Freeze *f, Changes *changes, gint64 next_step, GError **error)
 {
-    g_auto(ImageLock) lock = IMAGE_LOCK_INIT;
     gint64 now = units_now_ms();
 
-    if (!f->is_done && (!store_lock_layer(f->store, f->old.slot, &lock, error) ||
-                        !freeze_write(&f, 1, now, error))) {
+    if (!f->is_done && !freeze_write(&f, 1, now, error)) {
         changes_free(changes);
         return FALSE;
     }
@@ -162,13 +161,17 @@ gboolean chain_freeze(Job *job, World *world, const char *desktop_id, const char
                       gboolean only_if_changed, Changes *more, gint64 next_step,
                       char **ret_frozen_id, GError **error)
 {
+    g_auto(ImageLock) lock = IMAGE_LOCK_INIT;
     g_auto(Freeze) f = { 0 };
     gboolean is_needed = TRUE;
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = freeze_load(world, db, desktop_id, new_layer_id, &f, error);
 
     catalog_read_end(world->catalog, db);
-    if (ok && only_if_changed && !f.is_done)
+    /* Under a running QEMU a disk looks empty for as long as nothing was flushed. */
+    ok = ok && (f.is_done || store_lock_layer(f.store, f.old.slot, &lock, error));
+    /* A disk that stands on nothing has no layer below that could serve in its place. */
+    if (ok && only_if_changed && !f.is_done && f.old.parent_id)
         ok = freeze_is_needed(&f, &is_needed, error);
     if (!ok) {
         changes_free(more);

@@ -62,8 +62,10 @@ gboolean reimage_plan_reset(World *world, const LookupRows *desktops, gint64 to,
             }
         } else {
             g_autoptr(GError) why =
-                g_error_new(IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
-                            "its template has no version %" G_GINT64_FORMAT, to);
+                to ? g_error_new(IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
+                                 "its template has no version %" G_GINT64_FORMAT, to)
+                   : g_error_new(IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
+                                 "its template version was deleted");
             batch_plan_reject(plan, row->name, why);
         }
     }

@@ -26,6 +26,10 @@ gboolean template_plan_import(World *world, const TemplateImport *import, JobReq
  * the list and the way out) while desktops stand on it. */
 gboolean template_plan_delete(World *world, const char *ref, BatchPlan *plan, GError **error);
 
+/* "2 desktops, 1 snapshot stand on win11:1: ...", or NULL if nothing does.  with_all: versions of
+ * the same template don't count, since they go with it.  Caller frees. */
+char *template_version_standing(Db *db, const char *version_id, gboolean with_all);
+
 /* Put version ref (NAME: its newest) into state "published" or "retired". Returns "NAME:VERSION",
  * which the caller frees, or NULL. */
 char *template_set_state(World *world, const char *ref, const char *state, const char *who,

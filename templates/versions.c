@@ -93,42 +93,63 @@ gboolean template_rename(World *world, const char *name, const char *new_name, c
 /* What stands on a version's layers: desktops, snapshots, other versions. */
 #define STANDING                                                                                   \
     "WITH RECURSIVE above(id) AS (SELECT id FROM layer WHERE owner_id = ?1 UNION SELECT l.id FROM" \
-    " layer l JOIN above a ON l.parent_id = a.id), standing(name) AS (SELECT d.name FROM desktop"  \
-    " d JOIN above a ON a.id = d.layer_id WHERE d.is_trashed = 0 UNION SELECT d.name || '@' ||"    \
-    " s.name FROM snapshot s JOIN above a ON a.id = s.layer_id JOIN desktop d ON"                  \
+    " layer l JOIN above a ON l.parent_id = a.id), standing(name, kind) AS (SELECT d.name, 0 FROM" \
+    " desktop d JOIN above a ON a.id = d.layer_id WHERE d.is_trashed = 0 UNION SELECT d.name ||"   \
+    " '@' || s.name, 1 FROM snapshot s JOIN above a ON a.id = s.layer_id JOIN desktop d ON"        \
     " d.id = s.desktop_id WHERE s.is_trashed = 0 AND d.is_trashed = 0 UNION SELECT t.name || ':'"  \
-    " || v.version FROM layer l JOIN above a ON a.id = l.id JOIN version v ON v.id = l.owner_id"   \
-    " JOIN template t ON t.id = v.template_id WHERE v.is_trashed = 0 AND v.id <> ?1)"
+    " || v.version, 2 FROM layer l JOIN above a ON a.id = l.id JOIN version v ON"                  \
+    " v.id = l.owner_id JOIN template t ON t.id = v.template_id WHERE v.is_trashed = 0 AND"        \
+    " v.id <> ?1)"
 
-/* BUSY with the list if something stands on the version.  Versions of the same template that go
- * with it (gone) don't count. */
-static gboolean check_unused(Db *db, const char *version_id, gboolean with_all, GError **error)
+static void add_count(GString *text, guint n, const char *noun)
 {
-    g_autoptr(GString) list = g_string_new(NULL);
+    if (n)
+        g_string_append_printf(text, "%s%u %s%s", text->len ? ", " : "", n, noun,
+                               n == 1 ? "" : "s");
+}
+
+char *template_version_standing(Db *db, const char *version_id, gboolean with_all)
+{
+    g_autoptr(GString) list = g_string_new(NULL), counts = g_string_new(NULL);
     g_autofree char *name = lookup_version_name(db, version_id);
     const char *colon = strrchr(name, ':');
     g_autofree char *own = g_strndup(name, colon ? (gsize)(colon - name) + 1 : 0);
-    gint64 n = 0;
-    Query *q = db_query(db, STANDING " SELECT name FROM standing ORDER BY name", "t", version_id);
+    guint n = 0, n_kind[3] = { 0 };
+    Query *q = db_query(db, STANDING " SELECT name, kind FROM standing ORDER BY kind, name", "t",
+                        version_id);
 
     while (query_next(q)) {
         const char *stands = query_text(q, "name");
         if (with_all && g_str_has_prefix(stands, own))
             continue;
+        n_kind[query_int(q, "kind") % 3]++;
         if (++n <= 10)
             g_string_append_printf(list, "%s%s", list->len ? ", " : "", stands);
     }
     query_end(q, NULL);
     if (!n)
+        return NULL;
+    add_count(counts, n_kind[0], "desktop");
+    add_count(counts, n_kind[1], "snapshot");
+    add_count(counts, n_kind[2], "template version");
+    return g_strdup_printf("%s stand%s on %s: %s%s", counts->str, n == 1 ? "s" : "", name,
+                           list->str, n > 10 ? ", ..." : "");
+}
+
+/* BUSY with the list if something stands on the version. */
+static gboolean check_unused(Db *db, const char *version_id, gboolean with_all, GError **error)
+{
+    g_autofree char *standing = template_version_standing(db, version_id, with_all);
+    g_autofree char *name = lookup_version_name(db, version_id);
+
+    if (!standing)
         return TRUE;
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
-                "%" G_GINT64_FORMAT " desktop%s stand%s on %s: %s%s", n, n == 1 ? "" : "s",
-                n == 1 ? "s" : "", name, list->str, n > 10 ? ", ..." : "");
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "%s", standing);
     imaged_error_hint(error,
-                      "move them with 'imagectl desktop reset --template %s --to VERSION', or"
-                      " delete them with 'imagectl desktop delete --template %s'; to keep them but "
-                      "make no new ones: imagectl template"
-                      " retire %s",
+                      "move desktops with 'imagectl desktop reset --template %s --to VERSION', or"
+                      " delete them with 'imagectl desktop delete --template %s', and snapshots and"
+                      " versions with their own verbs; to keep all but make no new desktops:"
+                      " imagectl template retire %s",
                       name, name, name);
     return FALSE;
 }

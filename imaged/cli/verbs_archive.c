@@ -84,7 +84,7 @@ static gboolean archive_create(Cli *cli, GError **error)
     json_set_text(body, "description", args_text(cli->args, "description"));
     if (!job_run(cli, "POST", "/v1/archive/points", body, &job, error))
         return FALSE;
-    return !job || batch_print(cli, job, "archived", "object", error);
+    return !job || batch_print(cli, job, "made", "archive point", error);
 }
 
 static gboolean archive_list(Cli *cli, GError **error)
@@ -150,15 +150,16 @@ static gboolean archive_verify(Cli *cli, GError **error)
     } else {
         g_autofree char *size = units_format_size((guint64)json_number(result, "bytes"));
         print_findings(result);
-        printf("read %" G_GINT64_FORMAT " points and %" G_GINT64_FORMAT " layers, %s: %s\n",
-               json_number(result, "n_points"), json_number(result, "n_objects"), size,
+        g_autofree char *points = output_count_text(json_number(result, "n_points"), "point");
+        g_autofree char *layers = output_count_text(json_number(result, "n_objects"), "layer");
+        printf("read %s and %s, %s: %s\n", points, layers, size,
                is_ok ? "all is well" : "NOT well");
     }
     if (is_ok)
         return TRUE;
     fflush(stdout);
     cli->exit_code = CLI_FAILED;
-    g_autofree char *why = g_strdup_printf("%" G_GINT64_FORMAT " points are damaged",
+    g_autofree char *why = g_strdup_printf("damaged points: %" G_GINT64_FORMAT,
                                            json_number(result, "n_damaged"));
     cli_complain("archive verify", why,
                  "what is damaged is stored again by the next archive of it");
@@ -301,7 +302,10 @@ static gboolean archive_gc(Cli *cli, GError **error)
                                           args_word(cli->args, 0), "collect", error);
     json_auto_t *job = NULL;
 
-    if (!path || !job_run(cli, "POST", path->str, NULL, &job, error))
+    gboolean is_dry = args_has(cli->args, "dry-run");
+    json_auto_t *body = is_dry ? json_pack("{s:b}", "dry_run", 1) : NULL;
+
+    if (!path || !job_run(cli, "POST", path->str, body, &job, error))
         return FALSE;
     if (!job)
         return TRUE;
@@ -313,8 +317,9 @@ static gboolean archive_gc(Cli *cli, GError **error)
         return TRUE;
     }
     g_autofree char *freed = units_format_size((guint64)json_number(result, "freed_bytes"));
-    printf("deleted %" G_GINT64_FORMAT " layers that no point names, freed %s\n",
-           json_number(result, "n_objects"), freed);
+    g_autofree char *layers = output_count_text(json_number(result, "n_objects"), "layer");
+    printf(is_dry ? "would delete %s that no point names, and free %s\n"
+                  : "deleted %s that no point names, freed %s\n", layers, freed);
     return TRUE;
 }
 
@@ -379,6 +384,7 @@ static const Option delete_options[] = {
     OPTION_NO_WAIT,
     OPTION_END,
 };
+static const Option gc_options[] = { OPTION_DRY_RUN, OPTION_NO_WAIT, OPTION_END };
 static const Option wait_options[] = { OPTION_NO_WAIT, OPTION_END };
 static const Option prune_options[] = {
     TARGET,
@@ -448,7 +454,7 @@ static const Command archive_commands[] = {
       "archive prune --target nas --keep-last 3 --keep-daily 7 --keep-monthly 6 --dry-run\n",
       prune_options, archive_prune },
     { "gc", "TARGET", 1, 1, NULL, "Free what no point of the target needs any more", NULL,
-      "archive gc nas\n", wait_options, archive_gc },
+      "archive gc nas --dry-run\n", gc_options, archive_gc },
     { "schedule", "add NAME TIMING (DESKTOP... | --prefix P | --template T) --to TARGET | list | "
                   "remove NAME",
       1, COMMAND_MANY, NULL, "Archive by the clock",

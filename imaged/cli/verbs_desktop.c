@@ -32,6 +32,7 @@ static const Column desktop_columns[] = {
     { "CHAIN DEPTH", "chain_depth", CELL_COUNT, COLUMN_SHOW },
     { "LIVE", "live", CELL_TRUTH, COLUMN_SHOW },
     { "UNDO", "undo_available", CELL_TRUTH, 0 },
+    { "LAST ARCHIVE", "last_archive_at", CELL_TIME, COLUMN_SHOW },
     { "CREATED", "created_at", CELL_TIME, COLUMN_CSV },
     { "CHANGED", "changed_at", CELL_TIME, 0 },
     COLUMN_END,

@@ -188,11 +188,13 @@ json_t *ops_archive_collect(OpsCall *call, GError **error)
 {
     JobRequest request = { 0 };
     g_autofree char *target = NULL;
+    gboolean is_dry;
 
-    if (!args_check(call, "target", error) ||
+    if (!args_check(call, "target dry_run", error) ||
+        !args_bool(call, "dry_run", &is_dry, error) ||
         !archives_find_target(call, "target", TRUE, &target, error) ||
         submit_is_repeat(call, error) || (error && *error) ||
-        !archive_plan_collect(call->world, target, &request, error))
+        !archive_plan_collect(call->world, target, is_dry, &request, error))
         return NULL;
     return submit_request(call, &request, error);
 }

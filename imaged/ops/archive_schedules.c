@@ -184,9 +184,18 @@ static void say_failed(World *world, const char *name, const GError *why)
     catalog_commit(world->catalog, changes, NULL);
 }
 
+static void note_run(World *world, ArchiveScheduleRow *row, gint64 last_run)
+{
+    Changes *changes = changes_new();
+
+    row->last_run = last_run;
+    changes_put(changes, ROW_ARCHIVE_SCHEDULE, row, row->store_id);
+    catalog_commit(world->catalog, changes, NULL);
+}
+
 /* Begin one run; the note that it began goes with the job's intent, or by itself if it can't. */
 static void begin(World *world, ArchiveScheduleRow *row, const ArchiveSchedule *schedule,
-                  gint64 last_run)
+                  gint64 now)
 {
     g_auto(BatchPlan) plan = { 0 };
     g_autoptr(GError) error = NULL;
@@ -195,7 +204,7 @@ static void begin(World *world, ArchiveScheduleRow *row, const ArchiveSchedule *
     g_autofree char *description = g_strdup_printf("schedule %s", row->name);
     Changes *changes = changes_new();
 
-    row->last_run = last_run;
+    row->last_run = now;
     changes_put(changes, ROW_ARCHIVE_SCHEDULE, row, row->store_id);
     if (archives_plan_selection(world, what, row->target_id, description, keep, &plan, &error)) {
         JobRequest request = { .owner = "imaged" };
@@ -230,7 +239,9 @@ static void run_schedules(World *world, gint64 now)
             continue;
         ScheduleVerdict v = archive_schedule_look(&schedule, row->last_run, now, zone);
         if (v.is_due)
-            begin(world, row, &schedule, v.last_run_ms);
+            begin(world, row, &schedule, now);
+        else if (v.last_run_ms != row->last_run) /* noted by a wrong clock */
+            note_run(world, row, v.last_run_ms);
     }
 }
 
@@ -257,7 +268,7 @@ static void collect_expired(World *world, gint64 now)
                     " (?1, 0, ?2) ON CONFLICT (target_id) DO UPDATE SET collected_at = ?2",
                     "ti", ids->pdata[i], now);
         if (catalog_commit(world->catalog, changes, NULL) &&
-            archive_plan_collect(world, ids->pdata[i], &request, NULL)) {
+            archive_plan_collect(world, ids->pdata[i], FALSE, &request, NULL)) {
             request.owner = "imaged";
             g_free(job_submit(world->jobs, &request, NULL));
         }

@@ -8,6 +8,7 @@
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "snapshot/merges.h"
+#include "templates/template.h"
 
 typedef struct {
     json_t *objects, *breaks;
@@ -136,11 +137,9 @@ json_t *dry_run_template(World *world, const char *ref, GError **error)
         g_autofree char *name = lookup_version_name(db, row->id);
         gboolean is_live;
         gint64 bytes = layer_disk_bytes(world, db, row->layer_id, &is_live);
-        gint64 n = lookup_int(db, "SELECT count(*) FROM desktop WHERE version_id = ?1 AND"
-                                  " is_trashed = 0", "t", row->id);
-        g_autofree char *why = n ? g_strdup_printf("refused: %" G_GINT64_FORMAT " desktops stand on"
-                                                   " it", n) : NULL;
-        add(&d, row->id, name, n == 0, 0, bytes, why);
+        g_autofree char *standing = template_version_standing(db, row->id, !strchr(ref, ':'));
+        g_autofree char *why = standing ? g_strdup_printf("refused: %s", standing) : NULL;
+        add(&d, row->id, name, !standing, 0, bytes, why);
     }
     catalog_read_end(world->catalog, db);
     json_t *out = end(&d);

@@ -169,6 +169,14 @@ json_t *ops_desktop_show(OpsCall *call, GError **error)
         g_auto(LookupRows) chain = { 0 };
         if (chain_rows(db, row.layer_id, &chain, NULL))
             json_object_set_new(out, "chain_depth", json_integer(chain.rows->len));
+        gint64 archived_at = lookup_int(db,
+                                        "SELECT coalesce(max(created_at), 0) FROM archive_point"
+                                        " WHERE desktop_id = ?1 AND deleted_at IS NULL AND"
+                                        " state = 'ok'",
+                                        "t", row.id);
+        g_autofree char *archived = archived_at ? units_format_time(archived_at) : NULL;
+        json_object_set_new(out, "last_archive_at",
+                            archived ? json_string(archived) : json_null());
     }
     catalog_read_end(call->world->catalog, db);
     if (!out)

@@ -73,6 +73,7 @@ is $good 2 'objects are sound to qemu-img, and named by their own digests'
 json_ok 'they are compressed with zstd' "$(qemu-img info --output=json "$(field .file archive show "$a1")")" \
     '."format-specific".data."compression-type" == "zstd"'
 
+json_ok 'a desktop tells when it was archived' "$(ctlj desktop show a)" '.last_archive_at | fromdate > now - 600'
 mark a 8
 a2=$(new_point a)
 is "$(objects)" 3 'a second archive stores one more layer'
@@ -157,6 +158,34 @@ start_daemon || exit 1
 is "$(field 'length' archive list --of a-here)" 0 'the first one has not looked yet'
 is "$(field 'length' archive list --of a-here --refresh)" 1 'with --refresh it sees what the other made'
 
+# A flattened desktop comes first: what it stood on must not be taken for what it holds.
+ctl desktop create f g --template golden >/dev/null
+mark f 5
+mark g 6
+ctl desktop flatten f >/dev/null
+f1=$(new_point f)
+g1=$(new_point g)
+stop_daemon
+state=$top/s3 store=$top/s3/store
+start_daemon || exit 1
+ctl archive target add nas "$arc" >/dev/null
+ok 'a flattened desktop, restored where nothing is known' ctl archive restore "$f1" --as f-archive
+ok '... has its state' has f-archive 5
+is "$(field '"\(.template):\(.version)"' desktop show f-archive)" f-archive-2:1 '... on a template of its own'
+ok 'restored again' ctl archive restore "$f1" --as f-too
+is "$(field 'length' template list)" 1 '... it needs no other'
+ok '... has its state' has f-too 5
+ok 'one that stands on the version, under the name of its template' ctl archive restore "$g1" --as golden
+ok '... has its state' has golden 6
+ok '... and reads as archived' same_as_point "$g1" golden
+is "$(field '"\(.template):\(.version)"' desktop show golden)" golden-archive:1 '... the template gives way'
+ok 'the store is clean' check_is_clean
+stop_daemon
+state=$first store=$first/store
+start_daemon || exit 1
+for id in "$f1" "$g1"; do ctl archive delete "$id" --now --yes >/dev/null; done
+ctl archive gc nas >/dev/null
+
 # ---- Deleting, garbage ----
 
 fails_with 2 'terminal' 'deleting asks first' ctl archive delete "$a2"
@@ -172,6 +201,9 @@ ok '... and restores' ctl archive restore "$a2" --as a-back
 ok '... with its state' has a-back 8
 here=$(field '.[0].id' archive list --of a-here)
 ok 'another goes for good' ctl archive delete "$here" --now --yes
+json_ok 'a dry run tells what a collection would free' "$(ctlj archive gc nas --dry-run)" \
+    '.n_objects == 1 and .freed_bytes > 0 and .dry_run'
+is "$(objects)" "$n" '... and frees nothing'
 json_ok 'its layer is freed' "$(ctlj archive gc nas)" '.n_objects == 1 and .freed_bytes > 0'
 is "$(objects)" $((n - 1)) '... from the folder'
 fails_with 3 'no archive point' 'it cannot be brought back' ctl archive undelete "$here"
@@ -213,6 +245,24 @@ ok 'the target is forgotten' ctl archive target remove nas --yes
 is "$(field 'length' archive list)" 0 '... with its points'
 ok 'and taken back' ctl archive target add nas "$arc"
 is "$(field '.[].id' archive list --of a)" "$a3" '... with its points'
+
+# ---- Schedules that run ----
+
+# Missed for three days: it runs once, and then waits for its time again.
+ctl archive schedule add nightly 'every day 02:00, keep last 3' --prefix a --to nas >/dev/null
+stop_daemon
+sqlite3 "$state/catalog.db" \
+    'UPDATE archive_schedule SET last_run = last_run - 259200000, created_at = created_at - 259200000'
+start_daemon || exit 1
+has_run() { json_true '.[0].last_run != null' archive schedule list; }
+json_true() { [ "$(field "$1" "${@:2}")" = true ]; }
+ok 'a run that was missed is caught up' wait_for 45 has_run
+json_ok '... and noted, so that it is not due again' "$(ctlj archive schedule list)" \
+    '.[0] | (.next_run | fromdate) > now and (.last_run | fromdate) > now - 600'
+n_nightly() { field 'map(select(.description == "schedule nightly").name) | unique | length' archive list --target nas; }
+n_desktops=$(field 'map(select(.name | startswith("a"))) | length' desktop list)
+all_archived() { [ "$(n_nightly)" = "$n_desktops" ]; }
+ok '... each desktop of the prefix is archived' wait_for 20 all_archived
 ok 'the store is clean' check_is_clean
 stop_daemon
 done_testing
