@@ -159,6 +159,13 @@ def make_six(service):
     service.do("archive", "schedule", "add", "daily", "every day 02:00", "b", "e", "--to", "t")
 
 
+def make_eight(service):
+    """Archive t has points of b and of win, and nothing of them is here any more."""
+    service.do("desktop", "delete", "--template", "win", "--yes")
+    service.do("template", "delete", "win", "--yes")
+    service.do("trash", "empty", "--yes")
+
+
 def make_seven(service):
     """Exported: win for reading, c for writing, b's snapshot tue for reading."""
     service.do("export", "start", "win")
@@ -169,7 +176,7 @@ def make_seven(service):
 # name -> (the situation it begins with, what is done then)
 SITUATIONS = {"one": (None, make_one), "two": ("one", make_two), "three": ("one", make_three),
               "four": ("three", make_four), "five": ("one", make_five), "six": ("five", make_six),
-              "seven": ("three", make_seven)}
+              "seven": ("three", make_seven), "eight": ("five", make_eight)}
 KILLED = {"seven"}  # a stop would end what runs in it
 
 
@@ -272,6 +279,7 @@ VERBS = [
          batch=True),
     Verb("six", "archive prune", "archive prune --target t --keep-last 1 --yes"),
     Verb("six", "archive undelete", "archive undelete @deleted:win:2"),
+    Verb("eight", "archive restore, with its version", "archive restore @point:b --as back --yes"),
     Verb("six", "archive restore, flat", "archive restore @point:e --as back --yes"),
     Verb("six", "archive restore, flat in place", "archive restore @point:e --in-place --yes"),
     Verb("five", "archive restore, template", "archive restore @point:win:2 --as back --yes"),
