@@ -100,7 +100,7 @@ class Verbed:
         now = signature(self.service, self.known)
         if now == self.new:
             return "new"
-        if self.verb.half and not is_done:
+        if self.verb.half and (not is_done or self.verb.from_start):
             now = sorted(line.replace(*self.verb.half) for line in now)
         if now == self.old and not is_done:
             return "old"

@@ -218,6 +218,9 @@ class Verb:
         return word
 
 
+# A server that was ended, or could not be started again, is a failed one if more could not be noted.
+ENDED = ("state=failed", "state=running")
+
 # A drain begins with letting no new layers in; that may be all of it that was done.
 DRAIN = ("store name=side state=draining", "store name=side state=online")
 
@@ -289,9 +292,9 @@ VERBS = [
     Verb("three", "export start, desktop", "export start b", runs=True),
     Verb("three", "export start --read-write", "export start b --read-write", runs=True),
     Verb("five", "export start, archive", "export start archive:@point:b", runs=True),
-    Verb("seven", "export stop", "export stop b@tue", runs=True),
-    Verb("seven", "export stop, read-write", "export stop c", runs=True),
-    Verb("seven", "start with exports", "status", from_start=True, runs=True),
+    Verb("seven", "export stop", "export stop b@tue", runs=True, half=ENDED),
+    Verb("seven", "export stop, read-write", "export stop c", runs=True, half=ENDED),
+    Verb("seven", "start with exports", "status", from_start=True, runs=True, half=ENDED),
     Verb("one", "store add", "store add more @state/more"),
     Verb("two", "store remove", "store remove spare --yes"),
     Verb("two", "desktop move", "desktop move b c --to side", batch=True),
