@@ -285,11 +285,14 @@ static gboolean start_jobs(Daemon *d, GError **error)
         return FALSE;
     d->world.jobs = job_queue_new(d->world.catalog, d->world.claims, ops_job_types, &d->world,
                                   d->config->interactive_workers, d->config->bulk_workers);
+    /* Exports take their claims again before any job goes on.  In rescue mode there are none, but a
+     * rebuild ends that without a start. */
+    d->world.exports = exports_new(&d->world, d->config->socket_group, error);
+    if (!d->world.exports)
+        return FALSE;
     if (d->world.rescue_reason)
         return TRUE;
-    /* Exports take their claims again before any job goes on. */
-    d->world.exports = exports_new(&d->world, d->config->socket_group, error);
-    if (!d->world.exports || !job_queue_resume(d->world.jobs, error))
+    if (!job_queue_resume(d->world.jobs, error))
         return FALSE;
     exports_restore(d->world.exports);
     return TRUE;

@@ -51,9 +51,9 @@ static void show_progress(guint64 done, guint64 total, gpointer data)
 /* ---- Building a layer ---- */
 
 typedef struct {
-    guint from, to;         /* of the point's chain */
-    const LayerRow *base;   /* what it stands on, or NULL */
-    GPtrArray *below;       /* that opened, the base first */
+    guint from, to;       /* of the point's chain */
+    const LayerRow *base; /* what it stands on, or NULL */
+    GPtrArray *below;     /* that opened, the base first */
     const Identity *identity;
     gboolean is_frozen;
 } Build;
@@ -86,13 +86,19 @@ static gboolean merge(Restore *r, const Build *b, GPtrArray *run, LayerSummary *
     g_autofree char *text = identity_to_json(b->identity);
     g_autofree char *backing = b->base ? g_strdup_printf("../layers/%s", b->base->slot) : NULL;
     const char *slot = b->identity->id;
-    BlankSpec spec = { .virtual_size = r->point->virtual_size, .backing_name = backing,
+    BlankSpec spec = { .virtual_size = r->point->virtual_size,
+                       .backing_name = backing,
                        .identity = text };
-    LayerMerge work = { .run = (Layer *const *)run->pdata, .n_run = run->len,
+    LayerMerge work = { .run = (Layer *const *)run->pdata,
+                        .n_run = run->len,
                         .below = b->below ? (Layer *const *)b->below->pdata : NULL,
-                        .n_below = b->below ? b->below->len : 0, .drop_equal = b->below != NULL,
-                        .to = -1, .spec = &spec, .cancel = job_cancel_flag(r->job),
-                        .progress = show_progress, .data = r };
+                        .n_below = b->below ? b->below->len : 0,
+                        .drop_equal = b->below != NULL,
+                        .to = -1,
+                        .spec = &spec,
+                        .cancel = job_cancel_flag(r->job),
+                        .progress = show_progress,
+                        .data = r };
     LayerMergeNeed need;
 
     store_geometry(r->store, &spec.cluster_bits, &spec.has_subclusters);
@@ -110,7 +116,7 @@ static gboolean merge(Restore *r, const Build *b, GPtrArray *run, LayerSummary *
     return FALSE;
 }
 
-/* Whole in its slot before a stop? */
+/* Whole in its slot before a stop?  Its name there may not be durable. */
 static gboolean find_built(Restore *r, const Build *b, LayerSummary *ret)
 {
     g_autoptr(Layer) layer =
@@ -124,14 +130,15 @@ static gboolean find_built(Restore *r, const Build *b, LayerSummary *ret)
         g_autofree char *text = digest_to_text(&digest);
         g_strlcpy(ret->digest, text, sizeof ret->digest);
     }
-    return TRUE;
+    return r->store->ops->discard(r->store, STORE_LAYERS, NULL, 0, NULL); /* a flush */
 }
 
 static gboolean write_overlay(Restore *r, const Build *b, GError **error)
 {
     g_autofree char *text = identity_to_json(b->identity);
-    StoreOverlay overlay = { b->identity->id, b->base->slot, text,
-                             (guint64)b->base->virtual_size, 0, FALSE };
+    StoreOverlay overlay = {
+        b->identity->id, b->base->slot, text, (guint64)b->base->virtual_size, 0, FALSE
+    };
 
     return r->store->ops->create_overlays(r->store, &overlay, 1, error);
 }
@@ -161,7 +168,7 @@ static void discard(Restore *r, const char *slot)
 
 /* ---- The version ---- */
 
-static void put_version(Restore *r, const LayerSummary *summary, guint n, Changes *changes)
+static void put_version(Restore *r, const LayerSummary *summary, Changes *changes)
 {
     const ArchivePoint *p = r->point;
     gint64 now = units_now_ms(), number = int_of(r, "number");
@@ -169,17 +176,29 @@ static void put_version(Restore *r, const LayerSummary *summary, guint n, Change
     TemplateRow template = { .id = (char *)text_of(r, "template_id"),
                              .name = (char *)text_of(r, "template_name"),
                              .last_version = int_of(r, "last_version"),
-                             .created_at = int_of(r, "template_created"), .changed_at = now };
-    VersionRow version = { .id = (char *)text_of(r, "version_id"), .template_id = template.id,
-                           .version = number, .state = (char *)text_of(r, "version_state"),
-                           .layer_id = layer_id, .cpus = p->cpus,
-                           .memory_bytes = p->memory_bytes, .os = p->os,
+                             .created_at = int_of(r, "template_created"),
+                             .changed_at = now };
+    VersionRow version = { .id = (char *)text_of(r, "version_id"),
+                           .template_id = template.id,
+                           .version = number,
+                           .state = (char *)text_of(r, "version_state"),
+                           .layer_id = layer_id,
+                           .cpus = p->cpus,
+                           .memory_bytes = p->memory_bytes,
+                           .os = p->os,
                            .description = p->version_description,
                            .source = source ? source : p->source,
-                           .notes = p->notes, .created_at = now, .changed_at = now };
-    LayerRow layer = { .id = layer_id, .slot = layer_id, .store_id = r->store->id,
-                       .owner_kind = "template", .owner_id = version.id, .generation = number,
-                       .state = "frozen", .place = "layers",
+                           .notes = p->notes,
+                           .created_at = now,
+                           .changed_at = now };
+    LayerRow layer = { .id = layer_id,
+                       .slot = layer_id,
+                       .store_id = r->store->id,
+                       .owner_kind = "template",
+                       .owner_id = version.id,
+                       .generation = number,
+                       .state = "frozen",
+                       .place = "layers",
                        .virtual_size = (gint64)p->virtual_size,
                        .checksum = (char *)(*summary->digest ? summary->digest : NULL),
                        .created_at = now };
@@ -187,7 +206,8 @@ static void put_version(Restore *r, const LayerSummary *summary, guint n, Change
     changes_put(changes, ROW_TEMPLATE, &template, r->store->id);
     changes_put(changes, ROW_LAYER, &layer, r->store->id);
     changes_put(changes, ROW_VERSION, &version, r->store->id);
-    if (n == 1) { /* the same bytes, so the same object: archiving it again costs nothing */
+    if (int_of(r, "n_template") ==
+        1) { /* the same bytes, so the same object: archiving it again costs nothing */
         const ArchiveLayer *l = &g_array_index(p->layers, ArchiveLayer, 0);
         changes_sql(changes,
                     "INSERT OR IGNORE INTO archive_object (target_id, layer_id, object, bytes)"
@@ -199,30 +219,46 @@ static void put_version(Restore *r, const LayerSummary *summary, guint n, Change
                   "template version restored from point %s", p->id);
 }
 
-static gboolean make_version(Restore *r, GError **error)
+/* Its layer, whole in its slot; what is in the catalog already (in the journal just before a stop)
+ * is left alone. */
+static gboolean build_version(Restore *r, LayerSummary *ret, gboolean *ret_is_known, GError **error)
 {
     guint n = (guint)int_of(r, "n_template");
-    Identity identity = { .id = (char *)text_of(r, "version_layer"), .owner_kind = "template",
+    Identity identity = { .id = (char *)text_of(r, "version_layer"),
+                          .owner_kind = "template",
                           .owner_id = (char *)text_of(r, "version_id"),
                           .owner_name = (char *)text_of(r, "template_name"),
-                          .generation = int_of(r, "number"), .created_at = units_now_ms() };
+                          .generation = int_of(r, "number"),
+                          .created_at = units_now_ms() };
     Build b = { .to = n, .identity = &identity, .is_frozen = TRUE };
-    LayerSummary summary = { 0 };
     g_auto(LayerRow) there = { 0 };
     Db *db = catalog_read_begin(r->world->catalog);
-    gboolean is_done = lookup_layer(db, identity.id, &there, NULL);
 
+    *ret_is_known = lookup_layer(db, identity.id, &there, NULL);
     catalog_read_end(r->world->catalog, db);
-    if (is_done) /* in the journal just before a stop */
-        return job_commit(r->job, changes_new(), 1, error);
-    if (!build(r, &b, &summary, error))
-        return FALSE;
-    Changes *changes = changes_new();
-    put_version(r, &summary, n, changes);
-    if (job_commit(r->job, changes, 1, error))
-        return TRUE;
-    discard(r, identity.id);
-    return FALSE;
+    return *ret_is_known || build(r, &b, ret, error);
+}
+
+static gboolean restore_version(Restore *r, GError **error)
+{
+    g_autofree char *name =
+        g_strdup_printf("%s:%" G_GINT64_FORMAT, text_of(r, "template_name"), int_of(r, "number"));
+    LayerSummary summary = { 0 };
+    gboolean is_known;
+
+    gboolean ok = build_version(r, &summary, &is_known, error);
+    if (ok) {
+        Changes *changes = changes_new();
+        if (!is_known)
+            put_version(r, &summary, changes);
+        ok = job_commit_done(r->job, changes,
+                             json_pack("{s:s,s:s,s:s,s:s}", "id", text_of(r, "version_id"), "name",
+                                       name, "kind", "template", "point", r->point->id),
+                             error);
+    }
+    if (!ok && !is_known)
+        discard(r, text_of(r, "version_layer"));
+    return ok;
 }
 
 /* ---- The desktop ---- */
@@ -232,6 +268,8 @@ typedef struct {
     LayerRow old, base;
     Store *old_store;
     gboolean has_old, is_flat, is_done;
+    gboolean has_version; /* the version below is made with it, by the same commit */
+    LayerSummary version;
     StoreStat stat;
     ImageLock lock;
 } Target;
@@ -288,11 +326,17 @@ static gboolean take_lock(Restore *r, Target *t, GError **error)
 static void put_old(Restore *r, Target *t, gint64 now, Changes *changes)
 {
     LayerRow old = t->old;
-    TrashRow trash = { .id = (char *)text_of(r, "trash"), .kind = "disk", .reason = "archive",
-                       .name = t->desktop.name, .desktop_id = t->desktop.id,
-                       .version_id = t->desktop.version_id, .layer_id = old.id,
-                       .store_id = old.store_id, .generation = t->desktop.generation,
-                       .disk_bytes = (gint64)t->stat.disk_bytes, .trashed_at = now,
+    TrashRow trash = { .id = (char *)text_of(r, "trash"),
+                       .kind = "disk",
+                       .reason = "archive",
+                       .name = t->desktop.name,
+                       .desktop_id = t->desktop.id,
+                       .version_id = t->desktop.version_id,
+                       .layer_id = old.id,
+                       .store_id = old.store_id,
+                       .generation = t->desktop.generation,
+                       .disk_bytes = (gint64)t->stat.disk_bytes,
+                       .trashed_at = now,
                        .expires_at = now + r->world->settings.trash_keep_ms };
 
     if (!t->has_old) {
@@ -311,8 +355,8 @@ static json_t *desktop_result(Restore *r)
                             text_of(r, "name"), "kind", "desktop", "point", r->point->id);
 
     if (is_true(r, "make_version")) {
-        g_autofree char *name = g_strdup_printf("%s:%" G_GINT64_FORMAT,
-                                                text_of(r, "template_name"), int_of(r, "number"));
+        g_autofree char *name = g_strdup_printf("%s:%" G_GINT64_FORMAT, text_of(r, "template_name"),
+                                                int_of(r, "number"));
         json_object_set_new(out, "template_made", json_string(name));
     }
     return out;
@@ -325,8 +369,12 @@ static gboolean commit_desktop(Restore *r, Target *t, GError **error)
     g_autofree char *mac = id_to_mac(id);
     g_autofree char *uuid = id_to_uuid(id);
     gint64 now = units_now_ms();
-    DesktopRow desktop = { .id = id, .name = (char *)text_of(r, "name"),
-                           .owner = r->point->owner, .mac = mac, .uuid = uuid, .created_at = now };
+    DesktopRow desktop = { .id = id,
+                           .name = (char *)text_of(r, "name"),
+                           .owner = r->point->owner,
+                           .mac = mac,
+                           .uuid = uuid,
+                           .created_at = now };
     Changes *changes = changes_new();
 
     if (in_place)
@@ -337,11 +385,19 @@ static gboolean commit_desktop(Restore *r, Target *t, GError **error)
     desktop.store_id = r->store->id;
     desktop.state = "ok";
     desktop.changed_at = now;
-    LayerRow layer = { .id = layer_id, .slot = layer_id, .store_id = r->store->id,
-                       .parent_id = t->is_flat ? NULL : t->base.id, .owner_kind = "desktop",
-                       .owner_id = id, .generation = desktop.generation, .state = "active",
-                       .place = "layers", .virtual_size = (gint64)r->point->virtual_size,
+    LayerRow layer = { .id = layer_id,
+                       .slot = layer_id,
+                       .store_id = r->store->id,
+                       .parent_id = t->is_flat ? NULL : t->base.id,
+                       .owner_kind = "desktop",
+                       .owner_id = id,
+                       .generation = desktop.generation,
+                       .state = "active",
+                       .place = "layers",
+                       .virtual_size = (gint64)r->point->virtual_size,
                        .created_at = now };
+    if (t->has_version)
+        put_version(r, &t->version, changes);
     changes_put(changes, ROW_LAYER, &layer, r->store->id);
     changes_put(changes, ROW_DESKTOP, &desktop, r->store->id);
     if (in_place)
@@ -349,6 +405,22 @@ static gboolean commit_desktop(Restore *r, Target *t, GError **error)
     changes_event(changes, "archive.restore", "info", desktop.name, job_owner(r->job),
                   "restored from point %s", r->point->id);
     return job_commit_done(r->job, changes, desktop_result(r), error);
+}
+
+/* A version that nothing else knows yet. */
+static gboolean make_base(Restore *r, Target *t, GPtrArray **ret_below, GError **error)
+{
+    const char *id = text_of(r, "version_layer");
+    Layer *layer = store_open_layer(r->store, id, NULL, error);
+
+    if (!layer)
+        return FALSE;
+    *ret_below = g_ptr_array_new_with_free_func((GDestroyNotify)layer_free);
+    g_ptr_array_add(*ret_below, layer);
+    t->base.id = g_strdup(id);
+    t->base.slot = g_strdup(id);
+    t->base.virtual_size = (gint64)layer_virtual_size(layer);
+    return TRUE;
 }
 
 /* The layer that it stands on, brought into the store if it is elsewhere. */
@@ -361,6 +433,8 @@ static gboolean find_base(Restore *r, Target *t, ArchiveReplicate replicate, GPt
     t->is_flat = n_template == 0;
     if (t->is_flat)
         return TRUE;
+    if (t->has_version)
+        return make_base(r, t, ret_below, error);
     if (!replicate(r->job, r->world, text_of(r, "version_id"), r->store->id, &t->base, error))
         return FALSE;
     Db *db = catalog_read_begin(r->world->catalog);
@@ -369,29 +443,49 @@ static gboolean find_base(Restore *r, Target *t, ArchiveReplicate replicate, GPt
     return ok && (*ret_below = chain_open(r->world, &chain, error));
 }
 
-static gboolean restore_desktop(Restore *r, Target *t, ArchiveReplicate replicate, GError **error)
+/* Build the version, if there is none, and the disk; switch to it.  What fails leaves files only,
+ * for restore_desktop() to discard. */
+static gboolean make_desktop(Restore *r, Target *t, ArchiveReplicate replicate, GError **error)
 {
     g_autoptr(GPtrArray) below = NULL;
     LayerSummary summary = { 0 };
-    Identity identity = { .id = (char *)text_of(r, "layer"), .owner_kind = "desktop",
+    gboolean is_known = TRUE;
+    Identity identity = { .id = (char *)text_of(r, "layer"),
+                          .owner_kind = "desktop",
                           .owner_id = (char *)text_of(r, "desktop_id"),
                           .owner_name = (char *)text_of(r, "name"),
                           .created_at = units_now_ms() };
 
+    if (is_true(r, "make_version")) {
+        gboolean ok = build_version(r, &t->version, &is_known, error);
+        t->has_version = !is_known;
+        if (!ok)
+            return FALSE;
+    }
+    if (!find_base(r, t, replicate, &below, error))
+        return FALSE;
+    identity.parent = t->is_flat ? NULL : t->base.id;
+    identity.generation = t->desktop.generation + 1;
+    Build b = { .from = (guint)int_of(r, "n_template"),
+                .to = r->point->layers->len,
+                .base = t->is_flat ? NULL : &t->base,
+                .below = below,
+                .identity = &identity };
+    return build(r, &b, &summary, error) && commit_desktop(r, t, error);
+}
+
+static gboolean restore_desktop(Restore *r, Target *t, ArchiveReplicate replicate, GError **error)
+{
     if (!load_rows(r, t, error))
         return FALSE;
     if (t->is_done) /* in the journal just before a stop */
         return job_commit_done(r->job, changes_new(), desktop_result(r), error);
-    if (!take_lock(r, t, error) || !find_base(r, t, replicate, &below, error))
+    if (!take_lock(r, t, error))
         return FALSE;
-    identity.parent = t->is_flat ? NULL : t->base.id;
-    identity.generation = t->desktop.generation + 1;
-    Build b = { .from = (guint)int_of(r, "n_template"), .to = r->point->layers->len,
-                .base = t->is_flat ? NULL : &t->base, .below = below, .identity = &identity };
-    if (!build(r, &b, &summary, error))
-        return FALSE;
-    if (!commit_desktop(r, t, error)) {
-        discard(r, identity.id);
+    if (!make_desktop(r, t, replicate, error)) { /* what is built may be from before a stop */
+        discard(r, text_of(r, "layer"));
+        if (t->has_version)
+            discard(r, text_of(r, "version_layer"));
         return FALSE;
     }
     const char *slot = t->old.slot;
@@ -405,16 +499,8 @@ static gboolean run_steps(Restore *r, ArchiveReplicate replicate, GError **error
 {
     Target t = { .lock = IMAGE_LOCK_INIT };
 
-    if (is_true(r, "make_version") && job_step(r->job) == 0 && !make_version(r, error))
-        return FALSE;
-    if (r->point->is_template) {
-        g_autofree char *name = g_strdup_printf("%s:%" G_GINT64_FORMAT,
-                                                text_of(r, "template_name"), int_of(r, "number"));
-        return job_commit_done(r->job, changes_new(),
-                               json_pack("{s:s,s:s,s:s,s:s}", "id", text_of(r, "version_id"),
-                                         "name", name, "kind", "template", "point", r->point->id),
-                               error);
-    }
+    if (r->point->is_template)
+        return restore_version(r, error);
     gboolean ok = restore_desktop(r, &t, replicate, error);
     target_clear(&t);
     return ok;

@@ -1,6 +1,7 @@
 /* chain.c: see chain.h. */
 #include "snapshot/chain.h"
 
+#include "cow/identity.h"
 #include "imaged/base/error.h"
 
 static void free_layer(gpointer layer)
@@ -31,6 +32,19 @@ gboolean chain_rows(Db *db, const char *layer_id, LookupRows *ret, GError **erro
     return TRUE;
 }
 
+gboolean chain_check_layer(const Layer *layer, const LayerRow *row, GError **error)
+{
+    const char *text = layer_header(layer)->identity;
+    g_auto(Identity) identity = { 0 };
+
+    if (!text || !identity_parse(text, &identity, NULL) || g_str_equal(identity.id, row->id))
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
+                "the file of layer %s is just being exchanged: it holds %s", row->id, identity.id);
+    imaged_error_hint(error, "try again; if that lasts, see: imagectl store check");
+    return FALSE;
+}
+
 GPtrArray *chain_open(World *world, const LookupRows *rows, GError **error)
 {
     g_autoptr(GPtrArray) layers = g_ptr_array_new_with_free_func(free_layer);
@@ -45,6 +59,8 @@ GPtrArray *chain_open(World *world, const LookupRows *rows, GError **error)
         if (!layer)
             return NULL;
         g_ptr_array_add(layers, layer);
+        if (!chain_check_layer(layer, row, error))
+            return NULL;
     }
     return g_steal_pointer(&layers);
 }

@@ -11,7 +11,11 @@
 #define CHAIN_MAX 1000u
 gboolean chain_rows(Db *db, const char *layer_id, LookupRows *ret, GError **error);
 
-/* Those layers opened (Layer *), in the same order: a chain lies in one store. */
+/* Does the file hold the layer of this row?  While a merge switches a slot the catalog is behind
+ * for a moment, and a chain of such rows and files would read as neither: BUSY. */
+gboolean chain_check_layer(const Layer *layer, const LayerRow *row, GError **error);
+
+/* Those layers opened (Layer *), in the same order: a chain lies in one store.  BUSY as above. */
 GPtrArray *chain_open(World *world, const LookupRows *rows, GError **error);
 
 /* The number of rows at the end of the chain that are the desktop's own, not a template's. */

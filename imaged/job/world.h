@@ -28,7 +28,7 @@ typedef struct {
     StoreSet *stores;
     Claims *claims;
     JobQueue *jobs;
-    struct Exports *exports; /* imaged/ops/exports.h; NULL in rescue mode */
+    struct Exports *exports; /* imaged/ops/exports.h */
     Settings settings;
     char *manager_id;
     char *state_dir;

@@ -1,6 +1,7 @@
 /* export_ref.c: see export_ref.h. */
 #include "imaged/ops/export_ref.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -12,6 +13,8 @@
 #include "snapshot/chain.h"
 
 #define ARCHIVE_PREFIX "archive:"
+#define SWITCH_WAIT_US 10000000 /* a commit's time, by far */
+#define SWITCH_POLL_US 10000
 
 void export_ref_clear(ExportRef *ref)
 {
@@ -254,18 +257,29 @@ static int open_layer(Store *store, const LayerRow *row, gboolean *ret_is_live, 
     return fd;
 }
 
-gboolean export_ref_open(World *world, const ExportRef *ref, GArray *fds, GError **error)
+/* Is it the layer of this row? */
+static gboolean check_content(int fd, const LayerRow *row, gboolean *ret_is_behind, GError **error)
 {
-    g_auto(LookupRows) rows = { 0 };
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    g_autoptr(Layer) layer = NULL;
 
-    if (g_str_equal(ref->kind, "archive"))
-        return open_archive_point(world, ref->object_id, fds, error);
-    g_autoptr(Store) store = store_set_get(world->stores, ref->store_id, error);
-    if (!store || !find_chain(world, ref, &rows, error))
+    if (copy < 0) {
+        imaged_error_set_errno(error, errno, "cannot open the layers");
         return FALSE;
-    for (guint i = 0; i < rows.rows->len; i++) {
+    }
+    layer = layer_open_fd(copy, row->slot, error);
+    *ret_is_behind = layer && !chain_check_layer(layer, row, error);
+    return layer && !*ret_is_behind;
+}
+
+/* is_behind: a slot of the chain has another content than the row says. */
+static gboolean open_chain(Store *store, const ExportRef *ref, const LookupRows *rows, GArray *fds,
+                           gboolean *ret_is_behind, GError **error)
+{
+    *ret_is_behind = FALSE;
+    for (guint i = 0; i < rows->rows->len; i++) {
         gboolean is_live = FALSE;
-        int fd = open_layer(store, rows.rows->pdata[i], &is_live, error);
+        int fd = open_layer(store, rows->rows->pdata[i], &is_live, error);
         if (fd < 0)
             return FALSE;
         g_array_append_val(fds, fd);
@@ -274,10 +288,49 @@ gboolean export_ref_open(World *world, const ExportRef *ref, GArray *fds, GError
             imaged_error_hint(error, "shut the desktop down first");
             return FALSE;
         }
-        if (i < rows.rows->len - 1 || !g_str_equal(ref->kind, "desktop") || ref->is_read_write)
+        if (!check_content(fd, rows->rows->pdata[i], ret_is_behind, error))
+            return FALSE;
+        if (i < rows->rows->len - 1 || !g_str_equal(ref->kind, "desktop") || ref->is_read_write)
             continue;
         if (!image_lock_hold_readonly(fd, error))
             return FALSE;
     }
     return TRUE;
+}
+
+static void close_from(GArray *fds, guint first)
+{
+    for (guint i = first; i < fds->len; i++)
+        durable_close(&g_array_index(fds, int, i));
+    g_array_set_size(fds, first);
+}
+
+/* A merge below a snapshot needs no claim that an export holds, so the rows are read again when it
+ * switches a slot meanwhile. */
+gboolean export_ref_open(World *world, const ExportRef *ref, GArray *fds, GError **error)
+{
+    gint64 until = g_get_monotonic_time() + SWITCH_WAIT_US;
+
+    if (g_str_equal(ref->kind, "archive"))
+        return open_archive_point(world, ref->object_id, fds, error);
+    g_autoptr(Store) store = store_set_get(world->stores, ref->store_id, error);
+    if (!store)
+        return FALSE;
+    for (;;) {
+        g_auto(LookupRows) rows = { 0 };
+        GError *local = NULL;
+        gboolean is_behind;
+        guint first = fds->len;
+        if (!find_chain(world, ref, &rows, error))
+            return FALSE;
+        if (open_chain(store, ref, &rows, fds, &is_behind, &local))
+            return TRUE;
+        if (!is_behind || g_get_monotonic_time() > until) {
+            g_propagate_error(error, local);
+            return FALSE;
+        }
+        g_clear_error(&local);
+        close_from(fds, first);
+        g_usleep(SWITCH_POLL_US);
+    }
 }

@@ -212,16 +212,31 @@ static void end_server(ExportEntry *e)
     g_clear_pointer(&e->child, export_child_free);
 }
 
+static void fail(Exports *x, ExportEntry *e, const char *reason)
+{
+    end_server(e);
+    if (!export_entry_set_failed(x->world, e, reason, NULL))
+        g_debug("cannot note that an export failed");
+    export_entry_release_claims(x->world, e);
+    g_mutex_lock(&x->lock);
+    e->state = ENTRY_FAILED;
+    g_mutex_unlock(&x->lock);
+}
+
+/* If that can't be noted it is a failed one, which can be stopped again. */
 static gboolean finish(Exports *x, ExportEntry *e, const char *who, const char *why, GError **error)
 {
     end_server(e);
-    gboolean ok = export_entry_delete(x->world, e, who, why, error);
+    if (!export_entry_delete(x->world, e, who, why, error)) {
+        fail(x, e, "it was ended, but the catalog could not be written");
+        return FALSE;
+    }
     export_folder_remove(x->world->state_dir, e->folder);
     export_entry_release_claims(x->world, e);
     g_mutex_lock(&x->lock);
     g_hash_table_remove(x->entries, e->id); /* frees it */
     g_mutex_unlock(&x->lock);
-    return ok;
+    return TRUE;
 }
 
 gboolean exports_stop(Exports *x, const char *id, const char *who, GError **error)
@@ -237,17 +252,6 @@ gboolean exports_stop(Exports *x, const char *id, const char *who, GError **erro
     g_set_error(error, IMAGED_ERROR, e ? IMAGED_ERROR_BUSY : IMAGED_ERROR_NOT_FOUND,
                 e ? "the export is ending already" : "there is no export '%.40s'", id);
     return FALSE;
-}
-
-static void fail(Exports *x, ExportEntry *e, const char *reason)
-{
-    end_server(e);
-    if (!export_entry_set_failed(x->world, e, reason, NULL))
-        g_debug("cannot note that an export failed");
-    export_entry_release_claims(x->world, e);
-    g_mutex_lock(&x->lock);
-    e->state = ENTRY_FAILED;
-    g_mutex_unlock(&x->lock);
 }
 
 /* ---- The keeper ---- */

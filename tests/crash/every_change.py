@@ -24,7 +24,7 @@ import time
 import zlib
 
 from service import Gone, Service, Wrong, copy_state
-from verbs import SITUATIONS, VERBS, everything, known_ids, signature
+from verbs import KILLED, SITUATIONS, VERBS, everything, known_ids, signature
 
 FULL = bool(os.environ.get("FULL"))
 POINTS = int(os.environ.get("POINTS", "4"))
@@ -54,7 +54,10 @@ class Worker:
             make(self.service)
             self.service.wait_idle()
             known = known_ids(self.service)
-            self.service.stop()
+            if name in KILLED:
+                self.service.kill()
+            else:
+                self.service.stop()
             saved = os.path.join(self.service.folder, "saved-" + name)
             copy_state(self.service.state, saved)
             self.saved[name] = saved, known
@@ -97,7 +100,7 @@ class Verbed:
         now = signature(self.service, self.known)
         if now == self.new:
             return "new"
-        if self.verb.half and not is_done:
+        if self.verb.half and (not is_done or self.verb.from_start):
             now = sorted(line.replace(*self.verb.half) for line in now)
         if now == self.old and not is_done:
             return "old"
@@ -162,7 +165,7 @@ class Verbed:
             service.must_start()
             state = self.outcome("exit %s" % ("0" if done else "not 0"), done)
             service.clean()
-            if self.verb.situation and (FULL or rng.random() < 0.5):
+            if self.verb.situation not in (None, *KILLED) and (FULL or rng.random() < 0.5):
                 self.rebuild()
             if state == "old" and self.old != self.new:
                 self.do_again(state)
@@ -192,7 +195,8 @@ class Verbed:
                     except Wrong:
                         service.clean()
                     self.outcome("the same daemon", code == 0, True)
-                    service.stop()
+                    if not self.verb.runs:
+                        service.stop()
                 except Gone:
                     pass  # it was the check's own change
                 except Wrong as why:

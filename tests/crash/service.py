@@ -147,6 +147,13 @@ class Service:
             time.sleep(pause)
             pause = min(pause * 1.5, 0.02)
 
+    def wait_for(self, condition):
+        end = time.monotonic() + WAIT
+        while not condition():
+            if time.monotonic() > end:
+                raise Wrong("it does not come to an end")
+            time.sleep(0.005)
+
     # ---- verbs ----
 
     def call(self, method, path, body):

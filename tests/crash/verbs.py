@@ -18,12 +18,15 @@ VIEWS = [
     ("store", "/v1/stores", "name state"),
     ("target", "/v1/archive/targets", "name kind state n_points n_damaged id"),
     ("point", "/v1/archive/points", "name kind target snapshot state id"),
+    ("schedule", "/v1/archive/schedules", "name target timing id"),
+    ("export", "/v1/exports", "name read_write state"),
 ]
 
 
 def listed(service):
-    """{view: rows}"""
+    """{view: rows}.  Exports that a start takes up again are waited for."""
     found = {}
+    service.wait_for(lambda: all(row["state"] != "starting" for row in service.list("/v1/exports")))
     for view, path, _ in VIEWS:
         before, star, after = path.partition("*")
         if star:
@@ -68,6 +71,7 @@ def everything(service):
                 row.pop("disk_bytes", None)
         rows.sort(key=lambda row: row["id"])
     del found["store"]  # those beside the default one are added again by hand
+    del found["export"]  # a stop ends them
     return found
 
 
@@ -144,9 +148,36 @@ def make_five(service):
     service.write_disk("b", "0xb6", "512k", "64k")
 
 
+def make_six(service):
+    """Archive t has two points of b, a deleted one of win, one of e as a flat disk; its version is
+    gone.  Schedule daily archives b and e there."""
+    service.do("archive", "create", "b", "--to", "t")
+    service.do("desktop", "flatten", "e")
+    service.do("archive", "create", "e", "--to", "t")
+    service.do("archive", "delete", next(p["id"] for p in service.list("/v1/archive/points")
+                                         if p["name"] == "win:2"), "--yes")
+    service.do("archive", "schedule", "add", "daily", "every day 02:00", "b", "e", "--to", "t")
+
+
+def make_eight(service):
+    """Archive t has points of b and of win, and nothing of them is here any more."""
+    service.do("desktop", "delete", "--template", "win", "--yes")
+    service.do("template", "delete", "win", "--yes")
+    service.do("trash", "empty", "--yes")
+
+
+def make_seven(service):
+    """Exported: win for reading, c for writing, b's snapshot tue for reading."""
+    service.do("export", "start", "win")
+    service.do("export", "start", "b@tue")
+    service.do("export", "start", "c", "--read-write")
+
+
 # name -> (the situation it begins with, what is done then)
 SITUATIONS = {"one": (None, make_one), "two": ("one", make_two), "three": ("one", make_three),
-              "four": ("three", make_four), "five": ("one", make_five)}
+              "four": ("three", make_four), "five": ("one", make_five), "six": ("five", make_six),
+              "seven": ("three", make_seven), "eight": ("five", make_eight)}
+KILLED = {"seven"}  # a stop would end what runs in it
 
 
 # ---- verbs ----
@@ -155,11 +186,13 @@ class Verb:
     """situation and imagectl's words (or POST, a path of the API and a body).  @NAME is the file golden4.raw, @KIND:NAME the id of that entry
     of the trash, @point:NAME of an archive's point.  from_start: the changes of the daemon's start count too.  half: (text, text): what
     a verb that failed may have done all the same, as replacements that make it the old state.  Of a
-    batch with an error each desktop by itself is old or new."""
+    batch with an error each desktop by itself is old or new.  runs: it is about what an orderly stop
+    ends (exports), so the daemon is only ever killed."""
 
-    def __init__(self, situation, name, words, from_start=False, half=None, batch=False):
+    def __init__(self, situation, name, words, from_start=False, half=None, batch=False,
+                 runs=False):
         self.situation, self.name, self.text = situation, name, words
-        self.from_start, self.half, self.batch = from_start, half, batch
+        self.from_start, self.half, self.batch, self.runs = from_start, half, batch, runs
 
     def words(self, service):
         return [self.word(service, word) for word in self.text.split()]
@@ -169,6 +202,13 @@ class Verb:
             return golden(service, 4)
         if word.startswith("@state/"):
             return service.state + word[6:]
+        if word.startswith("archive:@"):
+            return "archive:" + self.word(service, word[8:])
+        if word.startswith("every@"):
+            return word.replace("@", " ")
+        if word.startswith("@deleted:"):
+            return next(p["id"] for p in service.list("/v1/archive/points?deleted=true")
+                        if p["name"] == word[9:])
         if word.startswith("@point:"):
             return next(p["id"] for p in service.list("/v1/archive/points") if p["name"] == word[7:])
         if word.startswith("@"):
@@ -177,6 +217,9 @@ class Verb:
                         if e["kind"] == kind and e["name"] == name)
         return word
 
+
+# A server that was ended, or could not be started again, is a failed one if more could not be noted.
+ENDED = ("state=failed", "state=running")
 
 # A drain begins with letting no new layers in; that may be all of it that was done.
 DRAIN = ("store name=side state=draining", "store name=side state=online")
@@ -231,6 +274,27 @@ VERBS = [
     Verb("five", "archive delete", "archive delete @point:b --yes"),
     Verb("five", "archive delete, now", "archive delete @point:b --now --yes"),
     Verb("five", "archive gc", "archive gc t"),
+    Verb("one", "template create-from", "template create-from b win"),
+    Verb("one", "template create-from, flat", "template create-from b fresh --flat"),
+    Verb("three", "template create-from, snapshot", "template create-from b@tue fresh --draft"),
+    Verb("three", "template create-from, snapshot, flat", "template create-from b@tue win --flat"),
+    Verb("five", "archive create, snapshot and template", "archive create a win:1 --to t",
+         batch=True),
+    Verb("six", "archive prune", "archive prune --target t --keep-last 1 --yes"),
+    Verb("six", "archive undelete", "archive undelete @deleted:win:2"),
+    Verb("eight", "archive restore, with its version", "archive restore @point:b --as back --yes"),
+    Verb("six", "archive restore, flat", "archive restore @point:e --as back --yes"),
+    Verb("six", "archive restore, flat in place", "archive restore @point:e --in-place --yes"),
+    Verb("five", "archive restore, template", "archive restore @point:win:2 --as back --yes"),
+    Verb("five", "archive schedule add", "archive schedule add nightly every@day@03:00 b --to t"),
+    Verb("six", "archive schedule remove", "archive schedule remove daily"),
+    Verb("three", "export start", "export start b@tue", runs=True),
+    Verb("three", "export start, desktop", "export start b", runs=True),
+    Verb("three", "export start --read-write", "export start b --read-write", runs=True),
+    Verb("five", "export start, archive", "export start archive:@point:b", runs=True),
+    Verb("seven", "export stop", "export stop b@tue", runs=True, half=ENDED),
+    Verb("seven", "export stop, read-write", "export stop c", runs=True, half=ENDED),
+    Verb("seven", "start with exports", "status", from_start=True, runs=True, half=ENDED),
     Verb("one", "store add", "store add more @state/more"),
     Verb("two", "store remove", "store remove spare --yes"),
     Verb("two", "desktop move", "desktop move b c --to side", batch=True),

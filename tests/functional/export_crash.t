@@ -30,7 +30,7 @@ qemu-io -f raw -c 'write -q -P 5 1M 64k' -c flush "$uri"
 kill -9 "$(field .pid export show lab-1)"
 ok "a writer that dies is noticed" wait_for 10 is_state lab-1 failed
 is "$(sqlite3 "$state/catalog.db" "SELECT count(*) FROM lease")" 0 "its lease is given up"
-like "$(qio "$(path_of lab-1)" 'read -P 5 1M 64k')" '^read 65536/65536' "what was flushed is there"
+ok "what was flushed is there" finds qcow2 "$(path_of lab-1)" 'read -P 5 1M 64k'
 ctl export stop lab-1 >/dev/null
 
 # ---- The daemon is killed ----

@@ -307,6 +307,15 @@ mark()
     qio "$(path_of "$1")" "write -q -P $2 4M 64k" >/dev/null
 }
 
+# finds FORMAT IMAGE COMMAND: qemu-io reads with a pattern, and finds it everywhere (else it says so and
+# succeeds all the same).
+finds()
+{
+    local said
+    said=$(qemu-io -r -f "$1" -c "$3" "$2" 2>&1)
+    [[ $said == "read "* && $said != *failed* ]]
+}
+
 # has DESKTOP BYTE: QEMU reads just that there.
 has()
 {

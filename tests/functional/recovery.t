@@ -56,6 +56,7 @@ json_ok '... is still in rescue mode' "$(ctlj status)" '.state == "rescue"'
 json_ok 'catalog rebuild' "$(ctlj catalog rebuild)" '.n_desktops == 5 and .n_versions == 3 and .n_trash == 3'
 json_ok 'the daemon is ready now' "$(ctlj status)" '.state == "ready"'
 is "$(world)" "$world_before" 'everything is back: templates, versions, desktops, owners, generations, trash'
+ok '... exports work again' eval 'ctl export start ann && ctl export stop ann'
 ok '... the disks' eval 'has ann 0x61 && has bob 0x65 && has cid2 0x63'
 ok '... the check is clean' check_is_clean
 ok '... undo works' ctl desktop undo-reset bob --yes
