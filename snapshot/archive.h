@@ -71,6 +71,10 @@ GPtrArray *archive_open_layers(World *world, ArchiveTarget *target, const Archiv
 
 /* ---- Plans ---- */
 
+/* Are all of refs (texts) something that can be archived?  NOT_FOUND tells the first that is not.
+ */
+gboolean archive_check_refs(World *world, const json_t *refs, GError **error);
+
 /* desktops: rows to archive as they are now; further refs ("alice@monday", "win11:3", "win11").
  * Either may be empty.  What is not known is rejected by itself. */
 typedef struct {

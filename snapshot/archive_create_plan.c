@@ -60,6 +60,22 @@ static gboolean add_ref(Db *db, BatchPlan *plan, const char *ref, GError **error
     return TRUE;
 }
 
+gboolean archive_check_refs(World *world, const json_t *refs, GError **error)
+{
+    g_auto(BatchPlan) plan = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = TRUE;
+    size_t i;
+    json_t *ref;
+
+    batch_plan_init(&plan, world, &archive_create_job);
+    json_array_foreach((json_t *)refs, i, ref) {
+        ok = ok && add_ref(db, &plan, json_string_value(ref), error);
+    }
+    catalog_read_end(world->catalog, db);
+    return ok;
+}
+
 gboolean archive_plan_create(World *world, const ArchiveCreate *create, BatchPlan *plan,
                              GError **error)
 {

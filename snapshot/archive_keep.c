@@ -56,7 +56,7 @@ static gboolean judge(const GArray *group, const PrunePolicy *policy, json_t *ou
 }
 
 json_t *archive_keep_reckon(World *world, const char *target_id, const char *of,
-                            const PrunePolicy *policy, GError **error)
+                            const char *description, const PrunePolicy *policy, GError **error)
 {
     g_autoptr(GArray) group = g_array_new(FALSE, TRUE, sizeof(Candidate));
     g_autofree char *last = NULL;
@@ -68,11 +68,14 @@ json_t *archive_keep_reckon(World *world, const char *target_id, const char *of,
     Query *q = db_query(db,
                         "SELECT id, name, created_at, bytes, state = 'ok' AS sound,"
                         " coalesce(desktop_id, CASE WHEN json_valid(manifest) THEN"
-                        " json_extract(manifest, '$.template.id') END, id) AS who FROM"
+                        " json_extract(manifest, '$.template.id') END, id) || ' ' ||"
+                        " coalesce(snapshot, '') AS who FROM"
                         " archive_point WHERE target_id = ?1 AND deleted_at IS NULL AND (?2 IS NULL"
                         " OR name = ?2 OR substr(name, 1, length(?2) + 1) IN (?2 || '@',"
-                        " ?2 || ':')) ORDER BY who, created_at DESC, id DESC",
-                        "tt", target_id, of);
+                        " ?2 || ':')) AND (?3 IS NULL OR (json_valid(manifest) AND"
+                        " json_extract(manifest, '$.description') = ?3))"
+                        " ORDER BY who, created_at DESC, id DESC",
+                        "ttt", target_id, of, description);
     while (ok && query_next(q)) {
         const char *who = query_text(q, "who");
         Candidate c = { g_strdup(query_text(q, "id")), g_strdup(query_text(q, "name")),
@@ -108,7 +111,7 @@ json_t *archive_keep_to_delete(const json_t *points)
 }
 
 void archive_keep_apply(World *world, const char *target_id, const json_t *names,
-                        const char *policy_text)
+                        const char *description, const char *policy_text)
 {
     PrunePolicy policy = { 0 };
     json_t *ids = json_array(), *name;
@@ -120,8 +123,8 @@ void archive_keep_apply(World *world, const char *target_id, const json_t *names
         return;
     }
     json_array_foreach((json_t *)names, i, name) {
-        json_t *points =
-            archive_keep_reckon(world, target_id, json_string_value(name), &policy, NULL);
+        json_t *points = archive_keep_reckon(world, target_id, json_string_value(name), description,
+                                             &policy, NULL);
         json_t *some = archive_keep_to_delete(points);
         json_array_extend(ids, some);
         json_decref(some);

@@ -245,8 +245,9 @@ static gboolean is_switched(const Work *w, gboolean *ret_is, GError **error)
     return !*ret_is || w->store->ops->discard(w->store, STORE_LAYERS, NULL, 0, error);
 }
 
-/* What the run's layers take on disk that nothing else will need. */
-static gint64 run_bytes(const Work *w)
+/* What the run's layers take on disk that nothing else will need.  A snapshot that goes with the
+ * merge has an entry of its own. */
+static gint64 run_bytes(const Work *w, Db *db)
 {
     gint64 sum = 0;
 
@@ -254,6 +255,8 @@ static gint64 run_bytes(const Work *w)
         const LayerRow *row = w->chain.rows->pdata[i];
         StoreStat stat = { 0 };
         if (g_str_equal(row->owner_kind, "desktop") && row != w->top &&
+            !lookup_int(db, "SELECT EXISTS (SELECT 1 FROM snapshot WHERE layer_id = ?1)", "t",
+                        row->id) &&
             store_stat_layer(w->store, row->slot, &stat, NULL))
             sum += (gint64)stat.disk_bytes;
     }
@@ -262,7 +265,7 @@ static gint64 run_bytes(const Work *w)
     return sum + (gint64)former.disk_bytes;
 }
 
-static void put_trash(const Work *w, Changes *changes, gint64 now)
+static void put_trash(const Work *w, Db *db, Changes *changes, gint64 now)
 {
     TrashRow trash = { .id = (char *)w->m->trash,
                        .kind = w->is_active ? "disk" : "layer",
@@ -273,7 +276,7 @@ static void put_trash(const Work *w, Changes *changes, gint64 now)
                        .layer_id = w->top->id,
                        .store_id = w->top->store_id,
                        .generation = w->top->generation,
-                       .disk_bytes = run_bytes(w),
+                       .disk_bytes = run_bytes(w, db),
                        .trashed_at = now,
                        .expires_at = now + w->world->settings.merged_keep_ms,
                        .slot = w->is_active ? NULL : w->top->slot };
@@ -281,7 +284,7 @@ static void put_trash(const Work *w, Changes *changes, gint64 now)
     changes_put(changes, ROW_TRASH, &trash, trash.store_id);
 }
 
-static void put_slot(const Work *w, Changes *changes)
+static void put_slot(const Work *w, Db *db, Changes *changes)
 {
     const LayerRow *below = w->bottom ? w->chain.rows->pdata[w->bottom - 1] : NULL;
     gint64 now = units_now_ms();
@@ -296,7 +299,7 @@ static void put_slot(const Work *w, Changes *changes)
     merged.created_at = now;
     changes_put(changes, ROW_LAYER, &former, former.store_id); /* its slot is free then */
     changes_put(changes, ROW_LAYER, &merged, merged.store_id);
-    put_trash(w, changes, now);
+    put_trash(w, db, changes, now);
     if (w->is_active) {
         DesktopRow desktop = w->desktop;
         desktop.layer_id = merged.id;
@@ -310,9 +313,9 @@ static gboolean put_facts(const Work *w, Changes *changes, GError **error)
     Db *db = catalog_read_begin(w->world->catalog);
     gboolean ok = merge_put_moved(db, changes, w->top->id, w->m->merged, error);
 
-    catalog_read_end(w->world->catalog, db);
     if (ok)
-        put_slot(w, changes);
+        put_slot(w, db, changes);
+    catalog_read_end(w->world->catalog, db);
     return ok;
 }
 

@@ -16,10 +16,15 @@ extern const JobType desktop_shorten_job; /* the depth governor's */
 gboolean snapshot_plan_delete(World *world, const char *desktop, const json_t *names,
                               BatchPlan *plan, GError **error);
 
-/* What deleting a snapshot would need and free: bytes to be written now, and bytes that its layers
- * take until they leave the trash. */
+/* What deleting a snapshot needs and frees, in bytes. */
+typedef struct {
+    guint64 written; /* at most, now */
+    guint64 own;     /* what its own layer takes */
+    guint64
+        freed; /* by emptying the trash: its own layer and, where merged, the one above as it was */
+} SnapshotDeleteNeed;
 gboolean snapshot_delete_reckon(World *world, Db *db, const SnapshotRow *snapshot,
-                                guint64 *ret_needed, guint64 *ret_freed_later, GError **error);
+                                SnapshotDeleteNeed *ret, GError **error);
 
 /* Plan to compact or flatten these desktops. */
 gboolean desktop_plan_compact(World *world, const LookupRows *desktops, BatchPlan *plan,

@@ -21,41 +21,45 @@ static char *find_upper(Db *db, const SnapshotRow *row)
     return runs_live_child(db, live, row->layer_id, &n);
 }
 
-gboolean snapshot_delete_reckon(World *world, Db *db, const SnapshotRow *row, guint64 *ret_needed,
-                                guint64 *ret_freed, GError **error)
+gboolean snapshot_delete_reckon(World *world, Db *db, const SnapshotRow *row,
+                                SnapshotDeleteNeed *ret, GError **error)
 {
     g_auto(LayerRow) layer = { 0 };
+    g_auto(LayerRow) above = { 0 };
     g_autofree char *upper = find_upper(db, row);
     LayerMergeNeed need = { 0 };
     StoreStat stat = { 0 };
 
-    *ret_needed = *ret_freed = 0;
+    *ret = (SnapshotDeleteNeed){ 0 };
     if (!lookup_layer(db, row->layer_id, &layer, error))
         return FALSE;
     g_autoptr(Store) store = store_set_get(world->stores, layer.store_id, error);
     if (!store)
         return FALSE;
     if (store_stat_layer(store, layer.slot, &stat, NULL))
-        *ret_freed = stat.disk_bytes;
+        ret->own = ret->freed = stat.disk_bytes;
     if (!upper)
         return TRUE;
+    if (lookup_layer(db, upper, &above, NULL) &&
+        store_stat_layer(store, above.slot, &stat, NULL))
+        ret->freed += stat.disk_bytes;
     Merge merge = { .top = upper, .bottom = row->layer_id, .merged = "", .trash = "" };
     if (!merge_reckon(world, &merge, &need, error))
         return FALSE;
-    *ret_needed = need.new_bytes;
+    ret->written = need.new_bytes;
     return TRUE;
 }
 
 /* Is there room for the largest merge? */
 static gboolean check_space(World *world, Db *db, const SnapshotRow *row, GError **error)
 {
-    guint64 needed, freed;
+    SnapshotDeleteNeed need;
     g_autoptr(Store) store = store_set_get(world->stores, row->store_id, error);
 
-    if (!store || !snapshot_delete_reckon(world, db, row, &needed, &freed, error))
+    if (!store || !snapshot_delete_reckon(world, db, row, &need, error))
         return FALSE;
-    g_autofree char *size = units_format_size(needed);
-    if (!needed || world_check_space(world, store, needed, error))
+    g_autofree char *size = units_format_size(need.written);
+    if (!need.written || world_check_space(world, store, need.written, error))
         return TRUE;
     g_prefix_error(error, "merging '%s' needs %s: ", row->name, size);
     imaged_error_hint(error, "give space back first: imagectl trash empty");
@@ -130,14 +134,14 @@ static Changes *delete_changes(Job *job, World *world, const json_t *item, Snaps
 static gboolean delete_one(Job *job, World *world, json_t *item, GError **error)
 {
     g_auto(SnapshotRow) row = { 0 };
-    guint64 needed = 0, freed = 0;
+    SnapshotDeleteNeed need = { 0 };
     g_autofree char *upper = NULL;
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = lookup_snapshot_by_id(db, item_text(item, "id"), &row, error);
 
     if (ok && !row.is_trashed) {
         upper = find_upper(db, &row);
-        ok = snapshot_delete_reckon(world, db, &row, &needed, &freed, error);
+        ok = snapshot_delete_reckon(world, db, &row, &need, error);
     }
     catalog_read_end(world->catalog, db);
     if (!ok || row.is_trashed) /* committed before a stop */
@@ -145,9 +149,9 @@ static gboolean delete_one(Job *job, World *world, json_t *item, GError **error)
     g_autofree char *layer_id = g_strdup(row.layer_id);
     Merge merge = { .top = upper, .bottom = layer_id, .merged = item_text(item, "merged"),
                     .trash = item_text(item, "former") };
-    Changes *changes = delete_changes(job, world, item, &row, freed);
+    Changes *changes = delete_changes(job, world, item, &row, need.own);
     json_object_set_new(item, "result", json_pack("{s:b,s:I}", "merged", upper != NULL,
-                                                  "written_bytes_max", (json_int_t)needed));
+                                                  "written_bytes_max", (json_int_t)need.written));
     if (!upper)
         return job_commit(job, changes, job_step(job) + 1, error);
     return merge_layers(job, world, &merge, changes, error);

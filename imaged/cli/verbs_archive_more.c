@@ -25,6 +25,7 @@ static const Column schedule_columns[] = {
     { "NAME", "name", CELL_TEXT, 0 },
     { "ID", "id", CELL_TEXT, COLUMN_CSV },
     { "TARGET", "target", CELL_TEXT, 0 },
+    { "OF", "selection", CELL_TEXT, 0 },
     { "TIMING", "timing", CELL_TEXT, 0 },
     { "NEXT RUN", "next_run", CELL_TIME, 0 },
     { "LAST RUN", "last_run", CELL_TIME, 0 },

@@ -68,6 +68,7 @@ gboolean archives_plan_selection(World *world, const json_t *what, const char *t
     if (!archive_plan_create(world, &create, plan, error))
         return FALSE;
     json_object_set_new(plan->plan, "keep", json_string(keep));
+    json_object_set_new(plan->plan, "keep_of", json_string(description));
     return TRUE;
 }
 
@@ -84,7 +85,8 @@ static gboolean run_create(Job *job, gpointer world, GError **error)
     }
     gboolean ok = archive_create_job.run(job, world, error);
     if (ok && keep && *keep)
-        archive_keep_apply(world, text_of(job_plan(job), "target"), names, keep);
+        archive_keep_apply(world, text_of(job_plan(job), "target"), names,
+                           text_of(job_plan(job), "keep_of"), keep);
     json_decref(names);
     return ok;
 }
@@ -316,7 +318,7 @@ json_t *ops_archive_prune(OpsCall *call, GError **error)
     if (!dry_run && (submit_is_repeat(call, error) || (error && *error)))
         return NULL;
     json_t *points = archive_keep_reckon(call->world, target, args_text(call, "of", FALSE, NULL),
-                                         &policy, error);
+                                         NULL, &policy, error);
     json_t *ids = archive_keep_to_delete(points), *out = NULL;
     if (points && dry_run) {
         out = dry_run_delete(call->world, ids, FALSE);

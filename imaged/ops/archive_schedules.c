@@ -19,6 +19,25 @@
     " THEN NULL ELSE s.last_run END AS last_run__time, s.last_run AS after, s.created_at AS"       \
     " created_at__time FROM archive_schedule s JOIN archive_target t ON t.id = s.target_id WHERE "
 
+/* What a schedule archives, for people.  Caller frees. */
+static char *selection_text(const json_t *what)
+{
+    const char *prefix = json_string_value(json_object_get(what, "prefix"));
+    const char *template = json_string_value(json_object_get(what, "template"));
+    g_autoptr(GString) out = g_string_new(NULL);
+    size_t i;
+    json_t *name;
+
+    if (prefix)
+        g_string_append_printf(out, "%s*", prefix);
+    else if (template)
+        g_string_append_printf(out, "desktops of %s", template);
+    json_array_foreach(json_object_get(what, "names"), i, name) {
+        g_string_append_printf(out, "%s%s", i ? ", " : "", json_string_value(name));
+    }
+    return g_string_free(g_steal_pointer(&out), FALSE);
+}
+
 /* Say when it is due next, and what it archives, as JSON. */
 static void complete(json_t *object)
 {
@@ -33,6 +52,8 @@ static void complete(json_t *object)
         g_autofree char *next = units_format_time(v.next_ms);
         json_object_set_new(object, "next_run", json_string(next));
     }
+    g_autofree char *selection = selection_text(what);
+    json_object_set_new(object, "selection", json_string(selection));
     json_object_set_new(object, "what", what ? what : json_null());
     json_object_del(object, "after");
 }
@@ -139,7 +160,8 @@ json_t *ops_archive_schedule_add(OpsCall *call, GError **error)
         return NULL;
     }
     json_t *what = selection(call, error);
-    gboolean ok = what && put_schedule(call, name, target, what, &schedule, id.s, error);
+    gboolean ok = what && archive_check_refs(call->world, json_object_get(what, "names"), error) &&
+                  put_schedule(call, name, target, what, &schedule, id.s, error);
     json_decref(what);
     return ok ? schedule_object(call->world, id.s) : NULL;
 }

@@ -210,15 +210,18 @@ json_t *dry_run_snapshots(World *world, const char *desktop, const json_t *names
 
     json_array_foreach((json_t *)names, i, name) {
         g_auto(SnapshotRow) row = { 0 };
-        guint64 needed = 0, freed = 0;
+        SnapshotDeleteNeed need = { 0 };
         ok = ok && lookup_snapshot(db, owner.id, json_string_value(name), &row, error) &&
-             snapshot_delete_reckon(world, db, &row, &needed, &freed, error);
+             snapshot_delete_reckon(world, db, &row, &need, error);
         if (!ok)
             break;
-        g_autofree char *size = units_format_size(needed);
-        g_autofree char *why = needed ? g_strdup_printf("merging its layer writes at most %s until "
-                                                        "the trash is emptied", size) : NULL;
-        add(&d, row.id, row.name, TRUE, 0, (gint64)freed, why);
+        g_autofree char *size = units_format_size(need.written);
+        g_autofree char *why = need.written
+                                   ? g_strdup_printf("merging its layer writes at most %s until "
+                                                     "the trash is emptied",
+                                                     size)
+                                   : NULL;
+        add(&d, row.id, row.name, TRUE, 0, (gint64)need.freed, why);
     }
     catalog_read_end(world->catalog, db);
     json_t *out = end(&d);

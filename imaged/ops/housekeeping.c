@@ -221,11 +221,13 @@ static void tick(Housekeeping *h)
         watch_space(h);
         h->next_space = h->boot + SPACE_MS;
     }
-    if (h->boot >= h->next_expiry && !g_atomic_int_get(&h->world->expiry_held)) {
-        trash_expire(h->world, h->wall);
+    if (h->boot >= h->next_expiry) {
         merges_govern(h->world);
-        check_data(h);
-        archives_tick(h->world, h->wall);
+        if (!g_atomic_int_get(&h->world->expiry_held)) {
+            trash_expire(h->world, h->wall);
+            check_data(h);
+            archives_tick(h->world, h->wall);
+        }
         h->next_expiry = h->boot + EXPIRY_MS;
     }
     if (h->boot >= h->next_reserve) {
