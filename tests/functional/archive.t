@@ -262,6 +262,30 @@ n_nightly() { field 'map(select(.description == "schedule nightly").name) | uniq
 n_desktops=$(field 'map(select(.name | startswith("a"))) | length' desktop list)
 all_archived() { [ "$(n_nightly)" = "$n_desktops" ]; }
 ok '... each desktop of the prefix is archived' wait_for 20 all_archived
+
+# What a schedule keeps says nothing about the points of others.
+fails_with 3 "no such desktop" 'a schedule of what is not there' \
+    ctl archive schedule add none 'every day 02:00' nobody --to nas
+ok 'a snapshot of it' ctl snapshot create a stays
+ok '... archived' ctl archive create a@stays --to nas
+json_ok 'the newest point of a desktop is not its snapshot' \
+    "$(ctlj archive prune --target nas --of a --keep-last 1 --dry-run)" \
+    '[.points[] | select(.keep) | .name] | sort == ["a", "a@stays"]'
+ok 'another schedule' ctl archive schedule add hourly 'every hour, keep last 1' a --to nas
+is "$(field '.[] | select(.name == "hourly").selection' archive schedule list)" a '... tells what it archives'
+others() { field 'map(select(.description != "schedule hourly").id) | sort | join(" ")' archive list --target nas; }
+n_hourly() { field 'map(select(.description == "schedule hourly")) | length' archive list --target nas --deleted; }
+before=$(others)
+for n in 1 2 3; do
+    stop_daemon
+    sqlite3 "$state/catalog.db" \
+        "UPDATE archive_schedule SET last_run = last_run - 7200000, created_at = 0 WHERE name = 'hourly'"
+    start_daemon || exit 1
+    has_made() { [ "$(n_hourly)" = "$n" ] && [ "$(field .n_jobs_running status)" = 0 ]; }
+    ok "run $n" wait_for 45 has_made
+done
+is "$(field 'map(select(.description == "schedule hourly")) | length' archive list --target nas)" 1 '... keeps its newest'
+is "$(others)" "$before" '... and all of the others'
 ok 'the store is clean' check_is_clean
 stop_daemon
 done_testing
