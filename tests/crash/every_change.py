@@ -102,6 +102,8 @@ class Verbed:
             return "new"
         if self.verb.half and (not is_done or self.verb.from_start):
             now = sorted(line.replace(*self.verb.half) for line in now)
+            if now == self.new and self.verb.from_start:
+                return "new"
         if now == self.old and not is_done:
             return "old"
         desktops = {line for line in now if line.startswith("desktop ")}
