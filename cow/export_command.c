@@ -15,6 +15,11 @@ enum { LISTEN_FD = 3, READY_FD = 4, PSK_FD = 5, FIRST_LAYER_FD = 6 };
 
 #define PLUGIN "imaged-nbd-plugin.so"
 #define MAX_CONNECTIONS 256
+/* Of one connection.  Each has a buffer of its own: too many, and large reads leave the processor's
+ * caches; too few, and a disk has little to do at once. */
+#define THREADS_PER_CPU 2u
+#define THREADS_MIN 4u
+#define THREADS_MAX 16u
 
 static void add(ExportCommand *c, char *word)
 {
@@ -80,6 +85,8 @@ static gboolean build_nbdkit(ExportCommand *c, const ExportChildSpec *spec, GErr
     add(c, g_strdup("--foreground"));
     add(c, g_strdup("--readonly"));
     add(c, g_strdup("--log=stderr"));
+    add(c, g_strdup_printf("--threads=%u", CLAMP(THREADS_PER_CPU * g_get_num_processors(),
+                                                 THREADS_MIN, THREADS_MAX)));
     add(c, g_strdup(spec->tls == EXPORT_TLS_NONE ? "--tls=off" : "--tls=require"));
     gboolean ok = plugin && (spec->tls != EXPORT_TLS_PSK || use_psk(c, spec, error));
     if (spec->tls == EXPORT_TLS_CERTS) {

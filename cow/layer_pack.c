@@ -15,6 +15,7 @@
 #include "cow/chain_map.h"
 #include "cow/chain_reader.h"
 #include "cow/cluster_runs.h"
+#include "cow/digest.h"
 #include "cow/pack_file.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
@@ -313,17 +314,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Packer, packer_clear)
 
 static gboolean finish(Packer *p, PackSummary *ret, GError **error)
 {
-    Digest written, found;
-
-    if (!pack_file_finish(p->file, &ret->file_length, &written, error) ||
-        !pack_file_hash(p->pack->to, ret->file_length, p->pack->cancel, NULL, NULL, ret->digest,
-                        &found, error))
+    if (!pack_file_finish(p->file, &ret->file_length, ret->digest, error))
         return FALSE;
-    if (written.sum != found.sum) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
-                    "the packed file does not read as it was written");
-        return FALSE;
-    }
     ret->data_bytes = p->data_bytes;
     return TRUE;
 }

@@ -23,7 +23,7 @@ typedef struct {
 #define PACK_DIGEST_TEXT 64 /* hexadecimal digits */
 
 typedef struct {
-    char digest[PACK_DIGEST_TEXT + 1]; /* BLAKE2b-256 of the file, as by b2sum -l 256 */
+    char digest[PACK_DIGEST_TEXT + 1]; /* as pack_digest() */
     guint64 file_length;               /* bytes */
     guint64 data_bytes;                /* guest bytes in it */
 } PackSummary;
@@ -31,6 +31,7 @@ typedef struct {
 /* Write the packed file and make it durable.  CORRUPT, CANCELLED, NO_SPACE, UNAVAILABLE. */
 gboolean layer_pack(const LayerPack *pack, PackSummary *ret_summary, GError **error);
 
-/* BLAKE2b-256 of the file behind fd, from its beginning. */
+/* BLAKE2b-256 of the file behind fd, its first 4 KiB (the header, which is known last) behind the
+ * rest, as by { tail -c +4097 FILE; head -c 4096 FILE; } | b2sum -l 256. */
 gboolean pack_digest(int fd, const gint *cancel, void (*progress)(guint64 bytes, gpointer data),
                      gpointer data, char ret_digest[PACK_DIGEST_TEXT + 1], GError **error);

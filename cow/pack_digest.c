@@ -1,7 +1,5 @@
-/* pack_digest.c: BLAKE2b is one chain over the file from its first byte, and the header, which
- * comes first, is known last; so the file is read once more when it is complete.  Then the digest
- * of what was written is compared too: a target that gives back other bytes than it got does not
- * make them the archive's truth. */
+/* pack_digest.c: the header is known last, so its bytes are hashed last: then a file is hashed
+ * while it is written, and need not be read again. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -16,12 +14,34 @@
 #define CHUNK (1 * MIB)
 #define HASH_BYTES (PACK_DIGEST_TEXT / 2)
 
-static gssize read_chunk(int fd, guint8 *buffer, guint64 offset, GError **error)
+crypto_generichash_state *pack_hash_new(GError **error)
+{
+    if (sodium_init() < 0) { /* chooses the fastest code; may be called by each thread */
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "cannot start libsodium");
+        return NULL;
+    }
+    crypto_generichash_state *state = sodium_malloc(crypto_generichash_statebytes());
+    if (!state)
+        g_error("out of memory");
+    crypto_generichash_init(state, NULL, 0, HASH_BYTES);
+    return state;
+}
+
+void pack_hash_text(crypto_generichash_state *state, char *ret_text)
+{
+    guint8 hash[HASH_BYTES];
+
+    crypto_generichash_final(state, hash, sizeof hash);
+    sodium_bin2hex(ret_text, PACK_DIGEST_TEXT + 1, hash, sizeof hash);
+}
+
+/* Up to len bytes; fewer only at the file's end.  -1 with error. */
+static gssize read_chunk(int fd, guint8 *buffer, gsize len, guint64 offset, GError **error)
 {
     gsize done = 0;
 
-    while (done < CHUNK) {
-        gssize got = pread(fd, buffer + done, CHUNK - done, (off_t)(offset + done));
+    while (done < len) {
+        gssize got = pread(fd, buffer + done, len - done, (off_t)(offset + done));
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0) {
@@ -36,62 +56,41 @@ static gssize read_chunk(int fd, guint8 *buffer, guint64 offset, GError **error)
     return (gssize)done;
 }
 
-gboolean pack_file_hash(int fd, guint64 length, const gint *cancel,
-                        void (*progress)(guint64 bytes, gpointer data), gpointer data,
-                        char *ret_text, Digest *ret_digest, GError **error)
+static gboolean hash_file(crypto_generichash_state *state, guint8 *buffer, int fd,
+                          const gint *cancel, void (*progress)(guint64 bytes, gpointer data),
+                          gpointer data, GError **error)
 {
-    g_autofree guint8 *buffer = g_malloc(CHUNK);
-    crypto_generichash_state *state;
-    guint8 hash[HASH_BYTES];
-    guint64 offset = 0;
+    guint64 offset = PACK_HASHED_LAST;
     gssize got;
 
-    if (sodium_init() < 0) { /* chooses the fastest code; may be called by each thread */
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "cannot start libsodium");
-        return FALSE;
-    }
-    state = sodium_malloc(crypto_generichash_statebytes());
-    if (!state)
-        g_error("out of memory");
-    crypto_generichash_init(state, NULL, 0, sizeof hash);
-    if (ret_digest)
-        *ret_digest = (Digest){ 0 };
     do {
         if (cancel && g_atomic_int_get(cancel)) {
             g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CANCELLED, "cancelled");
-            got = -1;
-            break;
+            return FALSE;
         }
-        got = read_chunk(fd, buffer, offset, error);
-        if (got <= 0)
-            break;
+        if ((got = read_chunk(fd, buffer, CHUNK, offset, error)) < 0)
+            return FALSE;
         crypto_generichash_update(state, buffer, (gsize)got);
-        if (ret_digest) {
-            gsize padded = ((gsize)got + DIGEST_BLOCK - 1) & ~(gsize)(DIGEST_BLOCK - 1);
-            memset(buffer + got, 0, padded - (gsize)got);
-            digest_add(ret_digest, offset, buffer, padded);
-        }
         posix_fadvise(fd, (off_t)offset, got, POSIX_FADV_DONTNEED);
         offset += (guint64)got;
         if (progress)
             progress(offset, data);
     } while (got == (gssize)CHUNK);
-    crypto_generichash_final(state, hash, sizeof hash);
-    sodium_free(state);
-    if (got < 0)
+    if ((got = read_chunk(fd, buffer, PACK_HASHED_LAST, 0, error)) < 0)
         return FALSE;
-    if (length != G_MAXUINT64 && offset != length) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
-                    "the file has %" G_GUINT64_FORMAT " bytes instead of %" G_GUINT64_FORMAT,
-                    offset, length);
-        return FALSE;
-    }
-    sodium_bin2hex(ret_text, PACK_DIGEST_TEXT + 1, hash, sizeof hash);
+    crypto_generichash_update(state, buffer, (gsize)got);
     return TRUE;
 }
 
 gboolean pack_digest(int fd, const gint *cancel, void (*progress)(guint64 bytes, gpointer data),
                      gpointer data, char ret_digest[PACK_DIGEST_TEXT + 1], GError **error)
 {
-    return pack_file_hash(fd, G_MAXUINT64, cancel, progress, data, ret_digest, NULL, error);
+    g_autofree guint8 *buffer = g_malloc(CHUNK);
+    crypto_generichash_state *state = pack_hash_new(error);
+    gboolean ok = state && hash_file(state, buffer, fd, cancel, progress, data, error);
+
+    if (ok)
+        pack_hash_text(state, ret_digest);
+    sodium_free(state);
+    return ok;
 }

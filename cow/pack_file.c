@@ -7,17 +7,19 @@
  * bits by far.  The header is written last: a file without it is no image. */
 #include "cow/pack_file.h"
 
-#include <fcntl.h>
+#include <sodium.h>
 #include <string.h>
 
+#include "cow/layer_pack.h"
 #include "cow/qcow2.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 
 #define OUT_BYTES (2 * MIB)
-#define START_BYTES (8 * MIB) /* after so many, the system is told to begin writing */
-#define SYNC_BYTES (64 * MIB) /* after so many we wait for it: dirty pages must not pile up */
+#define START_BYTES (8 * MIB)   /* after so many, the system is told to begin writing */
+#define BEHIND_BYTES (32 * MIB) /* so far behind we wait for it, and let go of the pages */
+#define WRITE_ALIGN 4096u
 #define MAX_L1 (4 * MIB)
 #define MAX_FRAME_SECTORS(bits) (1ull << ((bits)-8)) /* what an entry can say */
 
@@ -28,10 +30,10 @@ struct PackFile {
     guint64 cluster;   /* bytes */
     guint64 per_block; /* refcounts of one block */
 
-    guint8 *out; /* bytes not yet written, for out_offset (a multiple of DIGEST_BLOCK) on */
+    guint8 *out; /* bytes not yet written, for out_offset (a multiple of WRITE_ALIGN) on */
     gsize out_len;
-    guint64 out_offset, started, synced;
-    Digest digest;
+    guint64 out_offset, started, dropped;
+    crypto_generichash_state *hash;
 
     guint8 *l2; /* the current L2 table, in file byte order */
     guint64 l2_index;
@@ -55,6 +57,8 @@ PackFile *pack_file_new(int fd, const BlankSpec *spec, GError **error)
                     spec->virtual_size);
         return NULL;
     }
+    if (!(f->hash = pack_hash_new(error)))
+        return NULL;
     f->fd = fd;
     f->spec = *spec;
     f->spec.backing_name = f->backing_name = g_strdup(spec->backing_name);
@@ -77,6 +81,7 @@ void pack_file_free(PackFile *f)
 {
     if (!f)
         return;
+    sodium_free(f->hash);
     g_free(f->out);
     g_free(f->l2);
     g_free(f->l1);
@@ -93,29 +98,37 @@ static guint64 position(const PackFile *f)
     return f->out_offset + f->out_len;
 }
 
+/* Keep the system writing, and few pages in its hands: dirty ones must not pile up, and pages that
+ * come back at once are the cheapest for what is written next. */
+static gboolean write_back(PackFile *f, GError **error)
+{
+    if (f->out_offset - f->started < START_BYTES)
+        return TRUE;
+    durable_begin_write(f->fd, f->started, f->out_offset - f->started);
+    f->started = f->out_offset;
+    guint64 behind = f->started > BEHIND_BYTES ? f->started - BEHIND_BYTES : 0;
+    if (behind <= f->dropped)
+        return TRUE;
+    guint64 from = f->dropped;
+    f->dropped = behind;
+    return durable_drop_written(f->fd, from, behind - from, error);
+}
+
 /* Write whole blocks of what is in out; the header's cluster is left out. */
 static gboolean flush_out(PackFile *f, GError **error)
 {
-    gsize len = f->out_len & ~(gsize)(DIGEST_BLOCK - 1);
-    gsize skip = f->out_offset == 0 ? f->cluster : 0;
+    gsize len = f->out_len & ~(gsize)(WRITE_ALIGN - 1);
+    gsize skip = f->out_offset == 0 ? f->cluster : 0,
+          last = f->out_offset == 0 ? PACK_HASHED_LAST : 0;
 
-    digest_add(&f->digest, f->out_offset, f->out, len);
+    if (len > last)
+        crypto_generichash_update(f->hash, f->out + last, len - last);
     if (len > skip && !durable_write(f->fd, f->out + skip, len - skip, f->out_offset + skip, error))
         return FALSE;
     memmove(f->out, f->out + len, f->out_len - len);
     f->out_len -= len;
     f->out_offset += len;
-    if (f->out_offset - f->synced >= SYNC_BYTES) {
-        f->synced = f->started = f->out_offset;
-        return durable_sync(f->fd, error);
-    }
-    if (f->out_offset - f->started >= START_BYTES) {
-        /* A hint: where it does not work, the flush above does. */
-        (void)sync_file_range(f->fd, (off_t)f->started, (off_t)(f->out_offset - f->started),
-                              SYNC_FILE_RANGE_WRITE);
-        f->started = f->out_offset;
-    }
-    return TRUE;
+    return write_back(f, error);
 }
 
 /* Append at most two clusters; NULL is zeros. */
@@ -303,17 +316,17 @@ static gboolean write_header(PackFile *f, guint64 l1_offset, guint64 table_offse
 
     put_be64(header->data + 72, QCOW2_INCOMPAT_COMPRESSION);
     header->data[104] = QCOW2_ZSTD;
-    if (header->len > f->cluster) {
+    if (header->len > PACK_HASHED_LAST) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the backing name is too long");
         return FALSE;
     }
     memset(f->out, 0, f->cluster);
     memcpy(f->out, header->data, header->len);
-    digest_add(&f->digest, 0, f->out, f->cluster);
+    crypto_generichash_update(f->hash, f->out, PACK_HASHED_LAST);
     return durable_write(f->fd, f->out, f->cluster, 0, error);
 }
 
-gboolean pack_file_finish(PackFile *f, guint64 *ret_length, Digest *ret_digest, GError **error)
+gboolean pack_file_finish(PackFile *f, guint64 *ret_length, char *ret_digest, GError **error)
 {
     guint64 l1_offset, table_offset;
     guint32 n_table;
@@ -326,6 +339,6 @@ gboolean pack_file_finish(PackFile *f, guint64 *ret_length, Digest *ret_digest, 
     if (!durable_sync(f->fd, error) || !write_header(f, l1_offset, table_offset, n_table, error) ||
         !durable_sync(f->fd, error))
         return FALSE;
-    *ret_digest = f->digest;
+    pack_hash_text(f->hash, ret_digest);
     return TRUE;
 }

@@ -5,8 +5,9 @@
  * the refcounts of the last few clusters.  One thread. */
 #pragma once
 
+#include <sodium.h>
+
 #include "cow/blank.h"
-#include "cow/digest.h"
 
 typedef struct PackFile PackFile;
 
@@ -23,12 +24,15 @@ gboolean pack_file_frame(PackFile *file, guint64 cluster, const void *frame, gsi
 /* A guest cluster that reads as zeros, whatever lies below. */
 gboolean pack_file_zero(PackFile *file, guint64 cluster, GError **error);
 
-/* Write the tables and the header, and make all of it durable.  *ret_digest is that of the bytes
- * handed to the system. */
-gboolean pack_file_finish(PackFile *file, guint64 *ret_length, Digest *ret_digest, GError **error);
+/* Write the tables and the header, and make all of it durable.  ret_digest gets PACK_DIGEST_TEXT
+ * digits (layer_pack.h) and a NUL. */
+gboolean pack_file_finish(PackFile *file, guint64 *ret_length, char *ret_digest, GError **error);
 
-/* BLAKE2b-256 of the file behind fd, as pack_digest() (layer_pack.h), and its Digest in the same
- * pass, if ret_digest is not NULL.  The file must have length bytes (G_MAXUINT64: any number). */
-gboolean pack_file_hash(int fd, guint64 length, const gint *cancel,
-                        void (*progress)(guint64 bytes, gpointer data), gpointer data,
-                        char *ret_text, Digest *ret_digest, GError **error);
+/* ---- The hash (pack_digest.c) ---- */
+
+#define PACK_HASHED_LAST 4096u /* so many bytes at the file's beginning are hashed behind its end  \
+                                */
+
+/* Caller frees with sodium_free(). */
+crypto_generichash_state *pack_hash_new(GError **error);
+void pack_hash_text(crypto_generichash_state *state, char *ret_text);

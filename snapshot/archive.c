@@ -99,7 +99,10 @@ ArchiveTarget *archive_open(World *world, const char *target_id, GError **error)
     ArchiveTargetOptions options = { .kind = row.kind, .location = row.location,
                                      .expect_id = row.id, .passphrase = secret,
                                      .state_dir = world->state_dir };
-    return archive_target_open(&options, error);
+    ArchiveTarget *target = archive_target_open(&options, error);
+    if (target)
+        target->name = g_strdup(row.name);
+    return target;
 }
 
 /* ---- The index ---- */

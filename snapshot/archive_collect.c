@@ -132,11 +132,11 @@ static gboolean run_collect(Job *job, gpointer world, GError **error)
         return FALSE;
     }
     if (n && !is_dry)
-        changes_event(changes, "archive.collect", "info", target->location, job_owner(job),
+        changes_event(changes, "archive.collect", "info", target->name, job_owner(job),
                       "gave back %u layer%s that no archive point names", n, n == 1 ? "" : "s");
     return job_commit_done(job, changes,
                            json_pack("{s:s,s:s,s:i,s:I,s:b}", "id", id, "name",
-                                     target->location, "n_objects", (int)n, "freed_bytes",
+                                     target->name, "n_objects", (int)n, "freed_bytes",
                                      (json_int_t)freed, "dry_run", is_dry),
                            error);
 }

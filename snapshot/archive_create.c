@@ -465,7 +465,7 @@ static gboolean run_create(Job *job, gpointer data, GError **error)
     json_t *result = make_result(job, list, started);
     if (ok) {
         Changes *changes = changes_new();
-        say_end(changes, job, result, target->location);
+        say_end(changes, job, result, target->name);
         job_progress(job, c.total, c.total);
         ok = job_commit_done(job, changes, result, error);
     } else if (!job_is_stopping(job)) {

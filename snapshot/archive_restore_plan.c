@@ -306,11 +306,13 @@ static gboolean load_point(Plan *p, GError **error)
     return p->point != NULL;
 }
 
-gboolean archive_plan_restore(World *world, const ArchiveRestore *restore, JobRequest *ret,
-                              GError **error)
+static gboolean plan_and_claim(World *world, const ArchiveRestore *restore, JobRequest *ret,
+                               gboolean *ret_is_old, GError **error)
 {
+    guint64 planned_at = catalog_n_commits(world->catalog);
     Plan p = { .world = world, .ask = restore, .plan = json_object(), .claims = json_array() };
 
+    *ret_is_old = FALSE;
     p.db = catalog_read_begin(world->catalog);
     gboolean ok = load_point(&p, error) &&
                   (p.point->is_template ? plan_template(&p, error) : plan_desktop(&p, error));
@@ -320,7 +322,7 @@ gboolean archive_plan_restore(World *world, const ArchiveRestore *restore, JobRe
         set_text(&p, "point", p.row.id);
         set_text(&p, "manifest", p.row.manifest);
         claims_add(p.claims, 's', "archive-target", p.row.target_id);
-        ok = claims_take(world->claims, p.claims, "archive.restore", error);
+        ok = world_take_claims(world, planned_at, p.claims, "archive.restore", ret_is_old, error);
     }
     if (ok)
         *ret = (JobRequest){ .plan = p.plan,
@@ -332,5 +334,18 @@ gboolean archive_plan_restore(World *world, const ArchiveRestore *restore, JobRe
         json_decref(p.plan);
         json_decref(p.claims);
     }
+    return ok;
+}
+
+gboolean archive_plan_restore(World *world, const ArchiveRestore *restore, JobRequest *ret,
+                              GError **error)
+{
+    gboolean ok, is_old;
+    guint tries = WORLD_PLAN_TRIES;
+
+    do {
+        g_clear_error(error);
+        ok = plan_and_claim(world, restore, ret, &is_old, error);
+    } while (!ok && is_old && --tries);
     return ok;
 }

@@ -27,6 +27,8 @@ ArchiveTarget *archive_target_open(const ArchiveTargetOptions *options, GError *
 
 void archive_target_free(ArchiveTarget *target)
 {
-    if (target)
-        target->ops->free(target);
+    if (!target)
+        return;
+    g_clear_pointer(&target->name, g_free);
+    target->ops->free(target);
 }

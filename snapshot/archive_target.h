@@ -80,6 +80,7 @@ struct ArchiveTarget {
     const ArchiveTargetOps *ops;
     char *id;       /* the marker's */
     char *location;
+    char *name; /* in the catalog, or NULL: set by archive_open(), freed by archive_target_free() */
 };
 
 typedef struct {

@@ -193,7 +193,7 @@ static gboolean verify(Verify *v, GError **error)
     note_states(v, changes);
     guint n_bad = g_hash_table_size(v->bad), n_findings = (guint)json_array_size(v->findings);
     if (n_findings)
-        changes_event(changes, "archive.verify", "alarm", v->target->location, job_owner(v->job),
+        changes_event(changes, "archive.verify", "alarm", v->target->name, job_owner(v->job),
                       "damaged or missing in the archive: %u; points that need them: %u",
                       n_findings, n_bad);
     return job_commit_done(v->job, changes,

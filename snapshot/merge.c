@@ -342,10 +342,13 @@ static gboolean make(Work *w, GError **error)
     gboolean is_done;
 
     if ((w->is_active && !store_lock_layer(w->store, w->top->slot, &w->lock, error)) ||
-        !is_switched(w, &is_done, error) || (!is_done && !build(w, error)) ||
+        !is_switched(w, &is_done, error))
+        return FALSE;
+    w->has_tried = is_done;
+    if ((!is_done && !build(w, error)) ||
         (!w->is_active && !claim_desktop(w, CLAIM_WAIT_MS, error)))
         return FALSE;
-    w->has_tried = !is_done;
+    w->has_tried = TRUE;
     return is_done || w->store->ops->switch_slot(w->store, w->top->slot, STORE_TMP, w->m->merged,
                                                  w->former.s, !w->is_active, error);
 }

@@ -60,8 +60,8 @@ static gboolean check_import(const TemplateImport *import, GError **error)
     return TRUE;
 }
 
-gboolean template_plan_import(World *world, const TemplateImport *import, JobRequest *ret,
-                              GError **error)
+static gboolean plan_import(World *world, const TemplateImport *import, JobRequest *ret,
+                            gboolean *ret_is_old, GError **error)
 {
     g_autofree char *notes = NULL;
     g_autofree char *store_id = NULL;
@@ -79,17 +79,32 @@ gboolean template_plan_import(World *world, const TemplateImport *import, JobReq
         version_id.s, "layer_id", layer_id.s, "cpus", (json_int_t)import->cpus, "memory_bytes",
         (json_int_t)import->memory_bytes, "os", import->os, "description", import->description,
         "notes", notes, "state", import->is_draft ? "draft" : "published");
+    guint64 planned_at = catalog_n_commits(world->catalog);
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = new_version_plan(db, import->name, plan, error);
     catalog_read_end(world->catalog, db);
     json_t *claims = ok ? new_version_claims(plan) : json_array();
-    if (!ok || !claims_take(world->claims, claims, template_import_job.kind, error)) {
+    if (!ok || !world_take_claims(world, planned_at, claims, template_import_job.kind, ret_is_old,
+                                  error)) {
         json_decref(plan);
         json_decref(claims);
         return FALSE;
     }
     *ret = (JobRequest){ .type = &template_import_job, .plan = plan, .claims = claims };
     return TRUE;
+}
+
+gboolean template_plan_import(World *world, const TemplateImport *import, JobRequest *ret,
+                              GError **error)
+{
+    gboolean ok, is_old = FALSE;
+    guint tries = WORLD_PLAN_TRIES;
+
+    do {
+        g_clear_error(error);
+        ok = plan_import(world, import, ret, &is_old, error);
+    } while (!ok && is_old && --tries);
+    return ok;
 }
 
 typedef struct {
@@ -188,9 +203,10 @@ static gboolean run_import(Job *job, gpointer data, GError **error)
     LayerSummary summary = { 0 };
     gint64 now = units_now_ms();
     g_autoptr(Store) store = store_set_get(world->stores, plan_text(job, "store_id"), error);
-    const char *slot = plan_text(job, "layer_id");
 
-    if (!store)
+    if (!store || new_version_was_committed(job, world, error))
+        return store != NULL;
+    if (error && *error)
         return FALSE;
     import.store = store;
     if (!find_built(&import, &summary, error) &&
@@ -200,7 +216,7 @@ static gboolean run_import(Job *job, gpointer data, GError **error)
     g_autofree char *words = g_strdup_printf("imported from %s", plan_text(job, "source_name"));
     if (new_version_commit(job, &layer, "template.import", words, error))
         return TRUE;
-    store->ops->discard(store, STORE_LAYERS, &slot, 1, NULL);
+    new_version_discard(job, world);
     return FALSE;
 }
 

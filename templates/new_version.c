@@ -51,6 +51,44 @@ static gint64 plan_int(Job *job, const char *key)
     return json_integer_value(json_object_get(job_plan(job), key));
 }
 
+static json_t *result(Job *job, const char *name)
+{
+    return json_pack("{s:s,s:s,s:s,s:I}", "id", plan_text(job, "version_id"), "name", name,
+                     "template", plan_text(job, "name"), "version",
+                     (json_int_t)plan_int(job, "number"));
+}
+
+static char *version_name(Job *job)
+{
+    return g_strdup_printf("%s:%" G_GINT64_FORMAT, plan_text(job, "name"), plan_int(job, "number"));
+}
+
+static gboolean is_known(Job *job, World *world)
+{
+    g_auto(LayerRow) layer = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean is = lookup_layer(db, plan_text(job, "layer_id"), &layer, NULL);
+
+    catalog_read_end(world->catalog, db);
+    return is;
+}
+
+gboolean new_version_was_committed(Job *job, World *world, GError **error)
+{
+    g_autofree char *name = version_name(job);
+
+    return is_known(job, world) && job_commit_done(job, changes_new(), result(job, name), error);
+}
+
+void new_version_discard(Job *job, World *world)
+{
+    const char *slot = plan_text(job, "layer_id");
+    g_autoptr(Store) store = store_set_get(world->stores, plan_text(job, "store_id"), NULL);
+
+    if (store && !is_known(job, world))
+        store->ops->discard(store, STORE_LAYERS, &slot, 1, NULL);
+}
+
 gboolean new_version_commit(Job *job, const LayerRow *from, const char *event, const char *words,
                             GError **error)
 {
@@ -87,15 +125,12 @@ gboolean new_version_commit(Job *job, const LayerRow *from, const char *event, c
                            .notes = (char *)plan_text(job, "notes"),
                            .created_at = now,
                            .changed_at = now };
-    g_autofree char *name = g_strdup_printf("%s:%" G_GINT64_FORMAT, template.name, number);
+    g_autofree char *name = version_name(job);
     Changes *changes = changes_new();
 
     changes_put(changes, ROW_TEMPLATE, &template, store_id);
     changes_put(changes, ROW_LAYER, &layer, store_id);
     changes_put(changes, ROW_VERSION, &version, store_id);
     changes_event(changes, event, "info", name, job_owner(job), "%s", words);
-    return job_commit_done(job, changes,
-                           json_pack("{s:s,s:s,s:s,s:I}", "id", version.id, "name", name,
-                                     "template", template.name, "version", (json_int_t)number),
-                           error);
+    return job_commit_done(job, changes, result(job, name), error);
 }

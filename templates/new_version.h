@@ -17,3 +17,10 @@ json_t *new_version_claims(const json_t *plan);
  * parent_id, virtual_size and checksum; the rest is the plan's. */
 gboolean new_version_commit(Job *job, const LayerRow *layer, const char *event, const char *words,
                             GError **error);
+
+/* For a job that goes on after a stop: were its facts in the journal already?  Then the job is done
+ * (or error is set). */
+gboolean new_version_was_committed(Job *job, World *world, GError **error);
+
+/* The job has failed: its layer goes, if it was built; but not one that the catalog knows. */
+void new_version_discard(Job *job, World *world);

@@ -148,6 +148,26 @@ gboolean durable_sync(int fd, GError **error)
     return !fault_failed("flush", "file", error) && finish(fdatasync(fd), "flush", "file", error);
 }
 
+void durable_begin_write(int fd, guint64 offset, guint64 len)
+{
+    (void)sync_file_range(fd, (off_t)offset, (off_t)len, SYNC_FILE_RANGE_WRITE); /* a hint */
+}
+
+gboolean durable_drop_written(int fd, guint64 offset, guint64 len, GError **error)
+{
+    const guint all =
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+
+    if (fault_failed("flush", "file", error))
+        return FALSE;
+    /* what it reports, a later flush does not; file systems that can't do it flush at the end */
+    if (sync_file_range(fd, (off_t)offset, (off_t)len, all) < 0 && errno != EINVAL &&
+        errno != ENOSYS && errno != ESPIPE)
+        return finish(-1, "flush", "file", error);
+    posix_fadvise(fd, (off_t)offset, (off_t)len, POSIX_FADV_DONTNEED);
+    return TRUE;
+}
+
 gboolean durable_sync_dir(int dirfd, GError **error)
 {
     return !fault_failed("flush", "folder", error) &&

@@ -32,6 +32,12 @@ gboolean durable_chmod(int fd, mode_t mode, GError **error);
 gboolean durable_sync(int fd, GError **error);
 
 /* Flush a folder's entries. */
+/* For files that are written once, from front to back: tell the system to begin writing a range
+ * (bytes); and wait until one is written and let go of its pages.  Neither makes it durable:
+ * durable_sync() does.  An error of the latter is final. */
+void durable_begin_write(int fd, guint64 offset, guint64 len);
+gboolean durable_drop_written(int fd, guint64 offset, guint64 len, GError **error);
+
 gboolean durable_sync_dir(int dirfd, GError **error);
 
 /* Flush the whole file system that holds fd: for big batches alone. */

@@ -81,8 +81,9 @@ gboolean batch_print(Cli *cli, const json_t *job, const char *done, const char *
             output_json(result);
         else if (cli->format == FORMAT_CSV)
             list_print_array(cli, json_object_get(result, "items"), item_columns);
-        else
-            print_summary(result, done, noun);
+        else if (json_array_size(json_object_get(result, "items")) > 0 ||
+                 g_str_equal(json_text(job, "state"), "done"))
+            print_summary(result, done, noun); /* what failed before the first has an error alone */
         fflush(stdout);
         if (!batch_tell_failures(cli, result) && !g_str_equal(json_text(job, "state"), "cancelled"))
             return TRUE;

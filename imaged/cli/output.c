@@ -48,8 +48,10 @@ static char *number_text(const json_t *value, CellKind kind, gboolean raw)
         return g_strdup_printf("%.1f %%", 100 * json_number_value(value));
     if (json_is_integer(value)) {
         gint64 n = json_integer_value(value);
-        return kind == CELL_SIZE && !raw && n >= 0 ? units_format_size((guint64)n)
-                                                   : g_strdup_printf("%" G_GINT64_FORMAT, n);
+        if (kind != CELL_SIZE || raw)
+            return g_strdup_printf("%" G_GINT64_FORMAT, n);
+        g_autofree char *size = units_format_size((guint64)ABS(n)); /* a saving may be below 0 */
+        return g_strconcat(n < 0 ? "-" : "", size, NULL);
     }
     char buffer[G_ASCII_DTOSTR_BUF_SIZE];
     return g_strdup(g_ascii_formatd(buffer, sizeof buffer, "%.10g", json_real_value(value)));

@@ -40,3 +40,10 @@ typedef struct {
 /* NO_SPACE if a store is below its watermark, so that no new work is begun there. */
 gboolean world_check_space(World *world, Store *store, guint64 wanted_bytes, GError **error);
 gboolean world_is_low(World *world, Store *store);
+
+/* Take keys for a plan whose facts were read from the catalog when it had seen planned_at commits
+ * (catalog_n_commits).  BUSY; with *ret_is_old because something was committed meanwhile, so that
+ * the plan may be wrong: make it again, WORLD_PLAN_TRIES times at most. */
+#define WORLD_PLAN_TRIES 100
+gboolean world_take_claims(World *world, guint64 planned_at, const json_t *keys, const char *holder,
+                           gboolean *ret_is_old, GError **error);

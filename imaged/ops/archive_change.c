@@ -154,13 +154,17 @@ json_t *ops_archive_restore(OpsCall *call, GError **error)
         !args_bool(call, "in_place", &restore.in_place, error) ||
         !args_bool(call, "dry_run", &dry_run, error))
         return NULL;
-    if (dry_run)
-        return dry_run_restore(call->world, restore.point, restore.in_place, error);
     restore.as = args_text(call, "as", FALSE, NULL);
     restore.store = args_text(call, "store", FALSE, NULL);
-    if (submit_is_repeat(call, error) || (error && *error) ||
+    if ((!dry_run && submit_is_repeat(call, error)) || (error && *error) ||
         !archive_plan_restore(call->world, &restore, &request, error))
         return NULL;
+    if (dry_run) {
+        claims_release(call->world->claims, request.claims);
+        json_decref(request.claims);
+        json_decref(request.plan);
+        return dry_run_restore(call->world, restore.point, restore.in_place, error);
+    }
     request.type = &archive_restore_job;
     return submit_request(call, &request, error);
 }

@@ -89,37 +89,50 @@ static json_t *make_plan(OpsCall *call, Db *db, const char *ref, const char *nam
     return plan;
 }
 
+/* Plan it and take its claims. */
+static gboolean plan_and_claim(OpsCall *call, const char *ref, const char *name, JobRequest *ret,
+                               gboolean *ret_is_old, GError **error)
+{
+    json_t *claims = json_array();
+    guint64 planned_at = catalog_n_commits(call->world->catalog);
+    Db *db = catalog_read_begin(call->world->catalog);
+    json_t *plan = make_plan(call, db, ref, name, claims, error);
+
+    catalog_read_end(call->world->catalog, db);
+    *ret_is_old = FALSE;
+    if (plan) {
+        json_t *own = new_version_claims(plan);
+        json_array_extend(claims, own);
+        json_decref(own);
+    }
+    if (!plan || !world_take_claims(call->world, planned_at, claims, create_from_job.kind,
+                                    ret_is_old, error)) {
+        json_decref(plan);
+        json_decref(claims);
+        return FALSE;
+    }
+    *ret = (JobRequest){ .type = &create_from_job, .plan = plan, .claims = claims };
+    return TRUE;
+}
+
 json_t *ops_template_create_from(OpsCall *call, GError **error)
 {
-    JobRequest request = { .type = &create_from_job };
+    JobRequest request;
     const char *ref = args_text(call, "desktop", TRUE, error);
     const char *name = ref ? args_text(call, "name", TRUE, error) : NULL;
-    json_t *claims = json_array();
+    gboolean ok, is_old;
+    guint tries = WORLD_PLAN_TRIES;
 
     if (!name ||
         !args_check(call, "desktop name flat draft cpus memory_bytes os description", error) ||
         !args_are_texts(call, "os description", error) || submit_is_repeat(call, error) ||
-        (error && *error)) {
-        json_decref(claims);
+        (error && *error))
         return NULL;
-    }
-    Db *db = catalog_read_begin(call->world->catalog);
-    request.plan = make_plan(call, db, ref, name, claims, error);
-    catalog_read_end(call->world->catalog, db);
-    gboolean ok = request.plan != NULL;
-    if (ok) {
-        json_t *own = new_version_claims(request.plan);
-        json_array_extend(claims, own);
-        json_decref(own);
-        ok = claims_take(call->world->claims, claims, create_from_job.kind, error);
-    }
-    if (!ok) {
-        json_decref(request.plan);
-        json_decref(claims);
-        return NULL;
-    }
-    request.claims = claims;
-    return submit_request(call, &request, error);
+    do {
+        g_clear_error(error);
+        ok = plan_and_claim(call, ref, name, &request, &is_old, error);
+    } while (!ok && is_old && --tries);
+    return ok ? submit_request(call, &request, error) : NULL;
 }
 
 typedef struct {
@@ -225,23 +238,35 @@ static gboolean build(Work *w, GError **error)
     return write_layer(w, &spec, error);
 }
 
+/* The layer in its slot, durable there.  After a stop it may be there already: then it was whole.
+ */
+static gboolean make_layer(Work *w, GError **error)
+{
+    StoreStat stat;
+
+    if (!open_source(w, error))
+        return FALSE;
+    if (w->store->ops->stat(w->store, STORE_LAYERS, plan_text(w, "layer_id"), &stat, NULL))
+        return w->store->ops->discard(w->store, STORE_LAYERS, NULL, 0, error);
+    return build(w, error);
+}
+
 static gboolean run_create_from(Job *job, gpointer world, GError **error)
 {
     g_auto(Work) w = { .job = job, .world = world, .lock = IMAGE_LOCK_INIT };
-    const char *slot = plan_text(&w, "layer_id");
-    StoreStat stat;
+    g_autoptr(GError) local = NULL;
 
-    if (!open_source(&w, error))
-        return FALSE;
-    /* after a stop it may be in its slot already: then it was whole */
-    if (!w.store->ops->stat(w.store, STORE_LAYERS, slot, &stat, NULL) && !build(&w, error))
-        return FALSE;
-    if (*w.summary.digest)
-        w.made.checksum = w.summary.digest;
-    g_autofree char *words = g_strdup_printf("made from %s", plan_text(&w, "source_name"));
-    if (new_version_commit(job, &w.made, "template.create-from", words, error))
+    if (new_version_was_committed(job, world, &local))
         return TRUE;
-    w.store->ops->discard(w.store, STORE_LAYERS, &slot, 1, NULL);
+    g_autofree char *words = g_strdup_printf("made from %s", plan_text(&w, "source_name"));
+    if (!local && make_layer(&w, &local)) {
+        if (*w.summary.digest)
+            w.made.checksum = w.summary.digest;
+        if (new_version_commit(job, &w.made, "template.create-from", words, &local))
+            return TRUE;
+    }
+    new_version_discard(job, world);
+    g_propagate_error(error, g_steal_pointer(&local));
     return FALSE;
 }
 

@@ -230,3 +230,45 @@ json_t *dry_run_snapshots(World *world, const char *desktop, const json_t *names
     json_decref(out);
     return NULL;
 }
+
+static void take_off(json_t *object, const char *key, json_int_t bytes)
+{
+    json_int_t before = json_integer_value(json_object_get(object, key));
+
+    json_object_set_new(object, key, json_integer(before - bytes));
+}
+
+static void refuse(json_t *dry_run, json_t *object, const char *message)
+{
+    static const char *const sums[] = { "freed_now_bytes", "freed_later_bytes" };
+    g_autofree char *why = g_strdup_printf("refused: %s", message);
+    g_autofree char *line =
+        g_strdup_printf("%s: %s", json_string_value(json_object_get(object, "name")), why);
+
+    if (!json_is_true(json_object_get(object, "ok")))
+        return;
+    for (guint i = 0; i < G_N_ELEMENTS(sums); i++)
+        take_off(dry_run, sums[i], json_integer_value(json_object_get(object, sums[i])));
+    json_object_set_new(object, "ok", json_false());
+    json_object_set_new(object, "breaks", json_pack("[s]", why));
+    json_array_append_new(json_object_get(dry_run, "breaks"), json_string(line));
+}
+
+void dry_run_refuse(json_t *dry_run, const json_t *rejected)
+{
+    g_autoptr(GHashTable) by_name = g_hash_table_new(g_str_hash, g_str_equal);
+    size_t i;
+    json_t *item;
+
+    json_array_foreach((json_t *)rejected, i, item) {
+        g_hash_table_insert(by_name, (gpointer)json_string_value(json_object_get(item, "name")),
+                            item);
+    }
+    json_array_foreach(json_object_get(dry_run, "objects"), i, item) {
+        const json_t *why = g_hash_table_lookup(
+            by_name, json_string_value(json_object_get(item, "name")));
+        const json_t *error = json_object_get(why, "error");
+        if (why)
+            refuse(dry_run, item, json_string_value(json_object_get(error, "message")));
+    }
+}

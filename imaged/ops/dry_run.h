@@ -19,3 +19,6 @@ json_t *dry_run_trash(World *world, const json_t *ids, GError **error);
 
 /* Deleting these snapshots (names) of a desktop: what merging needs, what the trash will free. */
 json_t *dry_run_snapshots(World *world, const char *desktop, const json_t *names, GError **error);
+
+/* Mark what the verb's own plan rejects (as BatchPlan's) as refused. */
+void dry_run_refuse(json_t *dry_run, const json_t *rejected);

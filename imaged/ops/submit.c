@@ -4,6 +4,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/ops/args.h"
+#include "imaged/ops/dry_run.h"
 
 gboolean submit_is_repeat(OpsCall *call, GError **error)
 {
@@ -138,7 +139,12 @@ json_t *submit_on_desktops(OpsCall *call, const char *allowed, SubmitDryRun dry,
     if (dry_run) {
         out = dry(call->world, &desktops, missing);
         json_decref(missing);
-        return out;
+        if (make(call, &desktops, &plan, error)) { /* as far as the verb itself would plan */
+            dry_run_refuse(out, plan.rejected);
+            return out;
+        }
+        json_decref(out);
+        return NULL;
     }
     if (!make(call, &desktops, &plan, error)) {
         json_decref(missing);

@@ -26,16 +26,19 @@ make_chain()
     done
 }
 
-# serve_plugin DIR DEPTH SOCKET
+# serve_plugin DIR DEPTH SOCKET, with the options of cow/export_command.c
 serve_plugin()
 {
+    local threads=$((2 * n_threads))
+    [ $threads -ge 4 ] || threads=4
+    [ $threads -le 16 ] || threads=16
     (
         fds=
         for ((i = 0; i < $2; i++)); do
             exec {fd}<"$1/$i"
             fds=${fds:+$fds,}$fd
         done
-        exec env LD_PRELOAD="$build/imaged-nbd-plugin.so" nbdkit -f -r -U "$3" "$build/imaged-nbd-plugin.so" "fds=$fds" name=bench
+        exec env LD_PRELOAD="$build/imaged-nbd-plugin.so" nbdkit -f -r "--threads=$threads" -U "$3" "$build/imaged-nbd-plugin.so" "fds=$fds" name=bench
     ) 2>>"$top/nbd.log" &
     kept_pids+=($!)
 }

@@ -66,7 +66,7 @@ is "$(jq -S --indent 1 'del(.checksum)' "$arc/points/$a1.json" | b2sum -l 256 | 
     "$(jq -r .checksum "$arc/points/$a1.json")" 'jq and b2sum agree with the checksum'
 good=0
 for file in "$arc"/layers/*.qcow2; do
-    qemu-img check -q "$file" && [ "$(b2sum -l 256 <"$file" | cut -d' ' -f1).qcow2" = "${file##*/}" ] &&
+    qemu-img check -q "$file" && [ "$( (tail -c +4097 "$file"; head -c 4096 "$file") | b2sum -l 256 | cut -d' ' -f1).qcow2" = "${file##*/}" ] &&
         good=$((good + 1))
 done
 is $good 2 'objects are sound to qemu-img, and named by their own digests'

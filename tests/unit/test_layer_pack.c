@@ -60,7 +60,13 @@ static void check_packed(const char *name, const PackSummary *sum)
 {
     g_auto(LayerCheck) check = { 0 };
     g_autoptr(GError) error = NULL;
-    g_autofree char *hash = run("b2sum -l 256 %s", name);
+    g_autofree char *line =
+        g_strdup_printf("(tail -c +4097 '%s'; head -c 4096 '%s') | b2sum -l 256", name, name);
+    char *const words[] = { "sh", "-c", line };
+    g_autoptr(GPtrArray) argv = g_ptr_array_new();
+    for (guint i = 0; i < G_N_ELEMENTS(words); i++)
+        g_ptr_array_add(argv, words[i]);
+    g_autofree char *hash = run_argv(argv, TRUE);
 
     hash[PACK_DIGEST_TEXT] = '\0';
     g_assert_cmpstr(hash, ==, sum->digest);
