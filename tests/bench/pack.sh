@@ -31,7 +31,7 @@ pack_zstd()
 
 bench_pack()
 {
-    local ours=() zlib=() zstd=() hash=() r
+    local ours=() zlib=() zstd=() r
     say "archiving $pack_mib MiB"
     fresh pack
     guest_like "$pack_mib" "$dir/raw"
