@@ -233,7 +233,7 @@ static void test_cells(void)
         { "t", CELL_TRUTH, TRUE, "true" },
         { "l", CELL_LIST, FALSE, "a, b" },
         { "l", CELL_LIST, TRUE, "a b" },
-        { "n", CELL_SIZE, FALSE, "-5" },
+        { "n", CELL_SIZE, FALSE, "-5 B" },
         { "gone", CELL_SIZE, FALSE, "" },
         { "when", CELL_TIME, TRUE, "2026-11-21T02:24:00Z" },
         { "odd", CELL_TIME, FALSE, "soon" },
