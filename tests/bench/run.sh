@@ -7,8 +7,8 @@
 # bare C loop that does the same I/O, limit_*.c), from one run; the same in BUILD_DIR/bench.json.
 # A missed goal is a result, not a failure: the exit code is 0.
 #
-#   BENCH_ONLY=create,reset  only these lines: create reset report check growth chain merge pack
-#                            nbd archive borg latency daemon
+#   BENCH_ONLY=create,reset  only these lines: create reset report check growth chain snapshot
+#                            merge pack nbd archive borg latency daemon
 #   BENCH_QUICK=1            small counts, to try the benchmark itself
 #   BENCH_ROUNDS=N           rounds of what is repeated; medians are shown (default 3)
 #   BENCH_DIR=DIR            where the scratch folder goes (default TMPDIR); needs 15 GB
@@ -49,6 +49,7 @@ n_threads=$(nproc)
 . "$here/pack.sh"
 . "$here/latency.sh"
 . "$here/nbd.sh"
+. "$here/snapshot.sh"
 . "$here/archive.sh"
 . "$here/borg.sh"
 
@@ -66,6 +67,7 @@ selected report && bench_report
 selected check && bench_check
 selected growth && bench_growth
 selected chain && bench_chain
+selected snapshot && bench_snapshot
 selected archive && bench_archive
 selected merge && bench_merge
 selected pack && bench_pack

@@ -6,7 +6,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 failed=()
 for test in "$here/kill_every_change.t" "$here/errors_every_change.t" "$here/power_loss.t" \
-    "$here/../functional/no_bypass.t"; do
+    "$here/no_bypass.t"; do
     echo "# ${test##*/}"
     bash "$test" || failed+=("${test##*/}")
 done
