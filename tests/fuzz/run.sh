@@ -14,7 +14,7 @@ flags=(-std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DIMAGED_VERSION='"fuzz"'
 # shellcheck disable=SC2046,SC2086,SC2207
 flags+=($(pkg-config --cflags $packages))
 rm -f "$work/libfuzzed.a"
-for source in imaged/base/*.c cow/*.c snapshot/archive_point.c; do
+for source in imaged/base/*.c cow/*.c snapshot/archive_{point,prune,schedule}.c; do
     object=$work/obj/$(basename "$source" .c).o
     clang "${flags[@]}" -fsanitize=fuzzer-no-link,address,undefined -c -o "$object" "$source"
     ar rc "$work/libfuzzed.a" "$object" # an archive: only what the targets reach is linked
@@ -23,6 +23,10 @@ done
 seeds=$(mktemp -d)
 trap 'rm -rf "$seeds"' EXIT
 make_seeds "$seeds" 1M
+printf 'every monday,friday 02:30, keep last 3 daily 7' >"$seeds/schedule"
+printf 'every 6 hours' >"$seeds/hours"
+printf '[2001:db8::7]:10809' >"$seeds/address"
+printf 'alice:00ff00ff00ff00ff00ff00ff00ff00ff\n' >"$seeds/keys"
 for source in tests/fuzz/fuzz_*.c; do
     name=$(basename "$source" .c)
     # shellcheck disable=SC2046,SC2086,SC2207
