@@ -72,7 +72,7 @@ gboolean borg_put_point(ArchiveTarget *target, const char *id, const char *text,
     }
     auto_fd fd = borg_input_file(text, error);
     const BorgRun run = { .input = fd };
-    if (fd < 0 || !borg_create(t, name, MANIFEST, &run, &added, error))
+    if (fd < 0 || !borg_create(t, name, MANIFEST, &run, &added, error) || !borg_list(t, error))
         return FALSE;
     if (check_objects(t, point, error)) {
         const BorgArchive *archive = borg_find(t, name);

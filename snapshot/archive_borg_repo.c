@@ -76,6 +76,23 @@ static gboolean note_repository(BorgTarget *t, json_t *root, GError **error)
     return TRUE;
 }
 
+/* One archive of borg's answer; FALSE if it is none. */
+static gboolean note_archive(GArray *archives, const json_t *entry)
+{
+    const char *name = json_string_value(json_object_get(entry, "name"));
+    const char *id = json_string_value(json_object_get(entry, "id"));
+    BorgArchive a = { .start_ms = parse_time(json_string_value(json_object_get(entry, "start"))) };
+
+    if (!name || !id)
+        return FALSE;
+    /* Longer names and ids are none of ours. */
+    if (g_strlcpy(a.name, name, sizeof a.name) < sizeof a.name &&
+        g_strlcpy(a.id, id, sizeof a.id) < sizeof a.id &&
+        strspn(a.id, "0123456789abcdef") == strlen(a.id) && *a.id)
+        g_array_append_val(archives, a);
+    return TRUE;
+}
+
 gboolean borg_list(BorgTarget *t, GError **error)
 {
     const char *const argv[] = { "list", "--json", "--consider-checkpoints", t->place.location,
@@ -91,18 +108,7 @@ gboolean borg_list(BorgTarget *t, GError **error)
     g_autoptr(GArray) archives = g_array_new(FALSE, TRUE, sizeof(BorgArchive));
     gboolean ok = json_is_array(list);
     json_array_foreach (list, i, entry) {
-        const char *name = json_string_value(json_object_get(entry, "name"));
-        const char *id = json_string_value(json_object_get(entry, "id"));
-        BorgArchive a = { .start_ms =
-                              parse_time(json_string_value(json_object_get(entry, "start"))) };
-        ok = ok && name && id;
-        if (!ok)
-            break;
-        /* Longer names and ids are none of ours. */
-        if (g_strlcpy(a.name, name, sizeof a.name) < sizeof a.name &&
-            g_strlcpy(a.id, id, sizeof a.id) < sizeof a.id &&
-            strspn(a.id, "0123456789abcdef") == strlen(a.id) && *a.id)
-            g_array_append_val(archives, a);
+        ok = ok && note_archive(archives, entry);
     }
     json_decref(root);
     if (!ok)
@@ -150,6 +156,17 @@ gboolean borg_split(const char *name, const char *prefix, char ret_id[ID_LEN + 1
     return TRUE;
 }
 
+/* It has another id now, which counts for points only: what is kept of them goes by it. */
+static gboolean rename_in_list(BorgTarget *t, const char *from, const char *to)
+{
+    BorgArchive *a = (BorgArchive *)borg_find(t, from);
+
+    if (!a || strlen(to) >= sizeof a->name || !g_str_has_prefix(to, BORG_LAYER))
+        return FALSE;
+    g_strlcpy(a->name, to, sizeof a->name);
+    return TRUE;
+}
+
 gboolean borg_rename(BorgTarget *t, const char *from, const char *to, GError **error)
 {
     g_autofree char *where = borg_where(t, from);
@@ -164,7 +181,7 @@ gboolean borg_rename(BorgTarget *t, const char *from, const char *to, GError **e
         return FALSE;
     }
     g_clear_error(&local);
-    return borg_list(t, error); /* it has another id now */
+    return rename_in_list(t, from, to) || borg_list(t, error);
 }
 
 gboolean borg_delete(BorgTarget *t, const GPtrArray *names, GError **error)
@@ -240,8 +257,10 @@ gboolean borg_create(BorgTarget *t, const char *archive, const char *file, const
         return FALSE;
     json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     gboolean ok = number_of(root, added, ret_added) || odd_answer(t, error);
+    gboolean is_noted =
+        ok && t->archives && note_archive(t->archives, json_object_get(root, "archive"));
     json_decref(root);
-    return ok && borg_list(t, error);
+    return ok && (is_noted || borg_list(t, error));
 }
 
 int borg_input_file(const char *text, GError **error)
