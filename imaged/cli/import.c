@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
@@ -17,6 +18,7 @@
 #include "imaged/cli/job.h"
 #include "imaged/cli/nbd_serve.h"
 #include "imaged/cli/source_check.h"
+#include "imaged/cli/user_file.h"
 
 #define NBD_PORT 10809
 
@@ -111,20 +113,91 @@ static json_t *uri_options(const char *text, GError **error)
     return json_pack("{s:s, s:O}", "driver", "raw", "file", node);
 }
 
-static void add_path(GPtrArray *parameters, const char *key, const char *path)
+static gboolean add_path(GPtrArray *parameters, const char *key, const char *path, GError **error)
 {
     g_autofree char *absolute = path ? g_canonicalize_filename(path, NULL) : NULL;
 
-    if (path)
-        g_ptr_array_add(parameters, g_strconcat(key, "=", absolute, NULL));
+    if (!path)
+        return TRUE;
+    if (access(absolute, R_OK) < 0) {
+        imaged_error_set_errno(error, errno, "cannot open '%s'", path);
+        return FALSE;
+    }
+    g_ptr_array_add(parameters, g_strconcat(key, "=", absolute, NULL));
+    return TRUE;
+}
+
+/* libnbd looks for the user only when it connects, and has a message of its own for that. */
+static gboolean check_psk_user(const char *path, const char *user, GError **error)
+{
+    g_autofree char *text = path ? user_file_read(path, error) : NULL;
+    g_auto(GStrv) lines = text ? g_strsplit(text, "\n", -1) : NULL;
+    gsize len = user ? strlen(user) : 0;
+
+    if (!text)
+        return path == NULL;
+    for (guint i = 0; lines[i]; i++) {
+        if (strncmp(lines[i], user, len) == 0 && lines[i][len] == ':')
+            return TRUE;
+    }
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "'%s' has no key of the user '%s'",
+                path, user);
+    imaged_error_hint(error, "say whose key it is: nbds://USER@HOST/..., or --tls-user USER");
+    return FALSE;
+}
+
+/* The relay connected in vain.  In a TLS handshake that fails neither side tells the other why. */
+static void explain_tls(const char *host, gboolean has_keys, GError **error)
+{
+    if (!*error || !strstr((*error)->message, "gnutls_"))
+        return;
+    g_autofree char *words = imaged_error_message(*error);
+    const char *why = strstr(words, "gnutls_");
+    g_clear_error(error);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED,
+                "the TLS handshake with the server '%s' failed (%s)", host, why);
+    imaged_error_hint(error, has_keys ? "has the server the same user and key, or certificates of"
+                                        " the same authority?"
+                                      : "the server wants credentials: --tls-psk or --tls-certs");
+}
+
+static GPtrArray *tls_parameters(Cli *cli, GUri *uri, GError **error)
+{
+    g_autoptr(GPtrArray) parameters = g_ptr_array_new_with_free_func(g_free);
+    const char *user = args_text(cli->args, "tls-user"), *path = g_uri_get_path(uri);
+    const char *psk = args_text(cli->args, "tls-psk"), *certs = args_text(cli->args, "tls-certs");
+    g_autofree char *ca = certs ? g_build_filename(certs, "ca-cert.pem", NULL) : NULL;
+
+    if (!user)
+        user = g_uri_get_user(uri);
+    if (!user && psk)
+        user = g_get_user_name();
+    /* One connection, made at the start: so what is wrong with it is known then. */
+    g_ptr_array_add(parameters, g_strdup("shared=true"));
+    g_ptr_array_add(parameters, g_strdup("tls=require"));
+    g_ptr_array_add(parameters, g_strconcat("hostname=", g_uri_get_host(uri), NULL));
+    g_ptr_array_add(
+        parameters,
+        g_strdup_printf("port=%d", g_uri_get_port(uri) > 0 ? g_uri_get_port(uri) : NBD_PORT));
+    g_ptr_array_add(parameters, g_strconcat("export=", *path == '/' ? path + 1 : "", NULL));
+    if (!add_path(parameters, "tls-psk", psk, error) || !check_psk_user(psk, user, error) ||
+        !add_path(parameters, "tls-certificates", certs, error))
+        return NULL;
+    if (ca && access(ca, R_OK) < 0) {
+        imaged_error_set_errno(error, errno, "cannot open '%s'", ca);
+        return NULL;
+    }
+    if (user)
+        g_ptr_array_add(parameters, g_strconcat("tls-username=", user, NULL));
+    g_ptr_array_add(parameters, NULL);
+    return g_steal_pointer(&parameters);
 }
 
 /* With TLS an nbdkit of ours connects, with our keys, and passes the bytes on to the daemon. */
 static NbdServe *serve_tls(Cli *cli, const char *text, GError **error)
 {
-    g_autoptr(GPtrArray) parameters = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GUri) uri = g_uri_parse(text, G_URI_FLAGS_HAS_PASSWORD, NULL);
-    const char *user = args_text(cli->args, "tls-user"), *path = uri ? g_uri_get_path(uri) : NULL;
+    GError *local = NULL;
 
     if (!uri || !g_uri_get_host(uri) || !*g_uri_get_host(uri) || g_uri_get_query(uri) ||
         g_uri_get_password(uri)) {
@@ -134,21 +207,17 @@ static NbdServe *serve_tls(Cli *cli, const char *text, GError **error)
                                  " or --tls-certs");
         return NULL;
     }
-    if (!user)
-        user = g_uri_get_user(uri);
-    g_ptr_array_add(parameters, g_strdup("tls=require"));
-    g_ptr_array_add(parameters, g_strconcat("hostname=", g_uri_get_host(uri), NULL));
-    g_ptr_array_add(
-        parameters,
-        g_strdup_printf("port=%d", g_uri_get_port(uri) > 0 ? g_uri_get_port(uri) : NBD_PORT));
-    g_ptr_array_add(parameters, g_strconcat("export=", *path == '/' ? path + 1 : "", NULL));
-    add_path(parameters, "tls-psk", args_text(cli->args, "tls-psk"));
-    add_path(parameters, "tls-certificates", args_text(cli->args, "tls-certs"));
-    if (user)
-        g_ptr_array_add(parameters, g_strconcat("tls-username=", user, NULL));
-    g_ptr_array_add(parameters, NULL);
-    return nbd_serve_start_relay((const char *const *)parameters->pdata,
-                                 client_socket_path(cli->client), error);
+    g_autoptr(GPtrArray) parameters = tls_parameters(cli, uri, error);
+    if (!parameters)
+        return NULL;
+    NbdServe *serve = nbd_serve_start_relay((const char *const *)parameters->pdata,
+                                            client_socket_path(cli->client), &local);
+    if (serve)
+        return serve;
+    explain_tls(g_uri_get_host(uri),
+                args_has(cli->args, "tls-psk") || args_has(cli->args, "tls-certs"), &local);
+    g_propagate_error(error, local);
+    return NULL;
 }
 
 static NbdServe *serve_uri(Cli *cli, const char *uri, GError **error)

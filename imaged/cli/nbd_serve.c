@@ -55,6 +55,11 @@ static char *complaint(const NbdServe *serve)
     const char *name_end = strstr(message, "}': ");
     if (name_end)
         message = name_end + strlen("}': ");
+    static const char *const noise[] = { "error: ", "nbd_connect_tcp: " }; /* of nbdkit, libnbd */
+    for (guint i = 0; i < G_N_ELEMENTS(noise); i++) {
+        if (g_str_has_prefix(message, noise[i]))
+            message += strlen(noise[i]);
+    }
     g_auto(GStrv) lines = g_strsplit(message, "\n", -1);
     return *message ? g_strjoinv("; ", lines) : NULL;
 }

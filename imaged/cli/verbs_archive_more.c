@@ -7,6 +7,7 @@
 #include "imaged/base/error.h"
 #include "imaged/cli/confirm.h"
 #include "imaged/cli/list.h"
+#include "imaged/cli/user_file.h"
 
 static const Column target_columns[] = {
     { "NAME", "name", CELL_TEXT, 0 },
@@ -41,15 +42,10 @@ static gboolean usage(Cli *cli, GError **error, const char *why)
 /* The first line of a file. */
 static char *first_line(const char *path, GError **error)
 {
-    char *text = NULL;
-    GError *local = NULL;
+    char *text = user_file_read(path, error);
 
-    if (!g_file_get_contents(path, &text, NULL, &local)) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "%s", local->message);
-        g_error_free(local);
-        return NULL;
-    }
-    text[strcspn(text, "\r\n")] = '\0';
+    if (text)
+        text[strcspn(text, "\r\n")] = '\0';
     return text;
 }
 

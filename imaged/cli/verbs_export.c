@@ -3,12 +3,12 @@
 #include "imaged/cli/commands.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/cli/cli.h"
 #include "imaged/cli/list.h"
+#include "imaged/cli/user_file.h"
 
 static const Column export_columns[] = {
     { "ID", "id", CELL_TEXT, 0 },
@@ -39,20 +39,11 @@ static GString *export_path(const Cli *cli)
 
 static gboolean put_file(json_t *object, const char *key, const char *path, GError **error)
 {
-    g_autofree char *text = NULL;
-    gsize len;
-    GError *local = NULL;
+    g_autofree char *text = user_file_read(path, error);
 
-    if (!g_file_get_contents(path, &text, &len, &local)) {
-        g_set_error(error, IMAGED_ERROR,
-                    g_error_matches(local, G_FILE_ERROR, G_FILE_ERROR_NOENT)
-                        ? IMAGED_ERROR_NOT_FOUND
-                        : IMAGED_ERROR_FAILED,
-                    "%s", local->message);
-        g_error_free(local);
+    if (!text)
         return FALSE;
-    }
-    json_t *value = strlen(text) == len ? json_string(text) : NULL;
+    json_t *value = json_string(text);
     if (!value) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "'%s' is not a text", path);
         return FALSE;

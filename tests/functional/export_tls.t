@@ -49,7 +49,7 @@ fails_with 2 "not an address of this" "a foreign address" \
 echo "no keys" >"$top/bad.psk"
 fails_with 2 "line 1" "a file that holds no keys" \
     ctl export start golden --tcp 127.0.0.1:0 --tls-psk "$top/bad.psk"
-fails_with 3 "missing.psk" "a file that is not there" \
+fails_with 3 "cannot open '.*/missing.psk': No such file" "a file that is not there" \
     ctl export start golden --tcp 127.0.0.1:0 --tls-psk "$top/missing.psk"
 is "$(find "$state/exports" -mindepth 1 2>/dev/null | wc -l)" 0 "nothing of these is left"
 
@@ -88,7 +88,15 @@ ok "of every byte" qemu-img compare -f qcow2 -F raw "$top/t/store/layers/$(field
     '.versions[-1].layer' template show far)" "$top/golden.raw"
 ok "with the user apart" ctl template import far "${uri/alice@/}" --tls-psk "$top/alice.psk" \
     --tls-user alice
-fails_with 1 "" "not with the wrong key" ctl template import far2 "$uri" --tls-psk "$top/wrong.psk"
+fails_with 5 "TLS handshake .* failed" "not with the wrong key" \
+    ctl template import far2 "$uri" --tls-psk "$top/wrong.psk"
+fails_with 3 "alice.psk' has no key of the user 'bob'" "nor for a user whose key is not there" \
+    ctl template import far2 "${uri/alice/bob}" --tls-psk "$top/alice.psk"
+fails_with 5 "wants credentials: --tls-psk" "nor without a key" ctl template import far2 "$uri"
+fails_with 3 "cannot open '.*/missing.psk': No such file" "nor with a file that is not there" \
+    ctl template import far2 "$uri" --tls-psk "$top/missing.psk"
+fails_with 1 "cannot serve the image: .*no export named 'silver:1'" "nor an export that is none" \
+    ctl template import far2 "${uri/golden/silver}" --tls-psk "$top/alice.psk"
 fails_with 2 "nbds" "keys without TLS" ctl template import far2 "nbd://127.0.0.1:$port/x" \
     --tls-psk "$top/wrong.psk"
 stop_daemon
@@ -105,6 +113,10 @@ not_ok "one of a stranger" nbdinfo --size "$uri?tls-certificates=$certs/stranger
 mkdir "$certs/none"
 cp "$certs/ca-cert.pem" "$certs/none/"
 not_ok "none at all" nbdinfo --size "$uri?tls-certificates=$certs/none"
+fails_with 5 "certificates of the same authority" "an import with a stranger's" \
+    ctl template import near "$uri" --tls-certs "$certs/stranger"
+fails_with 3 "ca-cert.pem" "or with a folder that holds none" \
+    ctl template import near "$uri" --tls-certs "$top/tmp"
 ok "import with certificates" ctl template import near "$uri" --tls-certs "$certs/client"
 ctl export stop golden >/dev/null
 rm "$certs/server/server-key.pem"
