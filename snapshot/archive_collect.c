@@ -221,16 +221,35 @@ static gboolean session_move(Session *s, const char *target_id, GError **error)
     return s->target && (s->is_locked = s->target->ops->lock(s->target, FALSE, error));
 }
 
+/* The one target of all items, or NULL. */
+static const char *only_target(const json_t *items)
+{
+    const char *first = text_of(json_array_get(items, 0), "target");
+
+    for (gsize i = 1; i < json_array_size(items); i++) {
+        if (!g_str_equal(text_of(json_array_get(items, i), "target"), first))
+            return NULL;
+    }
+    return first;
+}
+
 static gboolean run_changes(Job *job, gpointer data, GError **error)
 {
-    json_t *items = json_object_get(job_plan(job), "items"), *list = json_array();
+    json_t *items = json_object_get(job_plan(job), "items"), *list;
     gboolean is_undelete = g_str_equal(job_type_kind(job), archive_undelete_job.kind);
     gboolean is_now = json_is_true(json_object_get(job_plan(job), "now"));
     Session s = { .world = data };
     gint64 started = units_now_ms();
     gsize n = json_array_size(items), n_done = 0;
+    const char *target_id = only_target(items);
     gboolean ok = TRUE;
 
+    /* What keeps all of them from being changed is said once, not of each. */
+    if (target_id && !session_move(&s, target_id, error)) {
+        session_end(&s);
+        return FALSE;
+    }
+    list = json_array();
     for (gsize i = 0; ok && i < n; i++) {
         const json_t *item = json_array_get(items, i);
         g_autoptr(GError) why = NULL;

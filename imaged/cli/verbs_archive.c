@@ -193,6 +193,10 @@ static gboolean archive_restore(Cli *cli, GError **error)
 
     if (!path)
         return FALSE;
+    if (args_has(cli->args, "as") && args_has(cli->args, "in-place")) {
+        args_usage_error(cli->args, error, "give only one of --as and --in-place");
+        return FALSE;
+    }
     json_set_text(body, "as", args_text(cli->args, "as"));
     json_set_text(body, "store", args_text(cli->args, "store"));
     if (args_has(cli->args, "in-place"))

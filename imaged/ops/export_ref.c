@@ -91,6 +91,16 @@ static gboolean find_snapshot(Db *db, const char *text, const char *shown, Expor
                         ret, shown, error);
 }
 
+/* Did they mean an archive point by its id? */
+static void hint_archive(Db *db, const char *text, GError **error)
+{
+    g_auto(ArchivePointRow) row = { 0 };
+
+    if (archive_lookup_point(db, text, &row, NULL))
+        imaged_error_hint(error, "the archive point of '%s' is written " ARCHIVE_PREFIX "%s",
+                          row.name, row.id);
+}
+
 static gboolean find_desktop_or_version(Db *db, const char *text, const char *shown, ExportRef *ret,
                                         GError **error)
 {
@@ -110,6 +120,7 @@ static gboolean find_desktop_or_version(Db *db, const char *text, const char *sh
         g_clear_error(&local);
         g_set_error(&local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
                     "there is no desktop or template '%s'", shown);
+        hint_archive(db, text, &local);
     }
     g_propagate_error(error, local);
     return FALSE;

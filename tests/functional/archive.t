@@ -116,6 +116,8 @@ isnt "$(field .mac desktop show a-old)" "$(field .mac desktop show a)" '... and 
 ok 'the present one is what it was' has a 9
 fails_with 1 'taken|exists' 'a name that is taken' ctl archive restore "$a1" --as b
 fails_with 2 'terminal' 'in place asks first' ctl archive restore "$a1" --in-place
+fails_with 2 'only one of --as and --in-place' 'but not when it makes no sense' \
+    ctl archive restore "$a1" --in-place --as never
 json_ok 'a dry run says what it replaces' "$(ctlj archive restore "$a1" --in-place --dry-run)" \
     '.objects[0].name == "a" and (.breaks | length) == 1'
 id=$(field .id desktop show a)

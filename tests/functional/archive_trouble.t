@@ -101,6 +101,10 @@ ok 'it can be deleted' ctl archive delete "$(printf '%032d' 1)" --now --yes
 
 mv "$arc" "$top/away"
 fails_with 1 'not there' 'a target that is gone' ctl archive create a --to nas
+said=$(ctl archive prune --target nas --keep-last 1 --yes 2>&1)
+is $? 1 '... cannot be pruned'
+is "$(grep -c 'not there' <<<"$said")/$(wc -l <<<"$said")" 1/1 '... which is said once'
+json_ok 'no point of it is gone' "$(ctlj archive list --target nas --of a)" 'length > 1'
 mkdir "$arc"
 fails_with 1 'empty mount point' 'an empty folder in its place' ctl archive create a --to nas
 is "$(ls -A "$arc")" '' '... gets nothing written'

@@ -203,6 +203,8 @@ mkdir "$top/archive"
 ctl archive target add backup --kind dir "$top/archive" >/dev/null
 ctl archive create lab-1 --to backup >/dev/null
 point=$(field '.[0].id' archive list)
+fails_with 3 "archive:$point" "a point's bare id is no name, but there is a hint" \
+    ctl export start "${point:0:20}"
 uri=$(ctl export start "archive:$point")
 ok "an archive point reads as the desktop" \
     qemu-img compare -f raw -F qcow2 "$uri" "$(path_of lab-1)"
