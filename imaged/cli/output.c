@@ -255,6 +255,21 @@ char *output_count_text(gint64 n, const char *noun)
     return g_strdup_printf("%" G_GINT64_FORMAT " %ss", n, noun);
 }
 
+json_t *output_account_rows(const json_t *rows, const char *key)
+{
+    json_t *out = json_array(), *row;
+    gsize i;
+
+    json_array_foreach (rows, i, row) {
+        json_t *copy = json_copy(row);
+        /* A layer that a present disk stands on too counts as a desktop's. */
+        if (g_strcmp0(json_string_value(json_object_get(row, key)), "snapshots") == 0)
+            json_object_set_new(copy, key, json_string("only for snapshots"));
+        json_array_append_new(out, copy);
+    }
+    return out;
+}
+
 gboolean output_wants_colour(int fd)
 {
     const char *no_color = g_getenv("NO_COLOR");

@@ -218,7 +218,8 @@ static void append_largest(GString *out, const json_t *rows)
 
 static void append_other(GString *out, const json_t *report)
 {
-    const json_t *other = json_object_get(report, "other"), *row;
+    json_auto_t *other = output_account_rows(json_object_get(report, "other"), "name");
+    json_t *row;
     gsize i;
 
     g_string_append(

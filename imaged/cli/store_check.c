@@ -65,6 +65,7 @@ static void print_store(const json_t *store)
            accounted = json_number(store, "accounted_bytes");
     g_autofree char *used_text = units_format_size((guint64)MAX(used, 0));
     g_autofree char *accounted_text = units_format_size((guint64)MAX(accounted, 0));
+    json_auto_t *rows = output_account_rows(json_object_get(store, "rows"), "kind");
     GString *text = g_string_new(NULL);
 
     printf("store %s: %s, %" G_GINT64_FORMAT " layers checked", json_text(store, "name"),
@@ -74,8 +75,7 @@ static void print_store(const json_t *store)
         printf(", %" G_GINT64_FORMAT " live and left unchecked", json_number(store, "n_live"));
     putchar('\n');
     print_findings(stdout, store);
-    output_table_text(text, json_object_get(store, "rows"), row_columns,
-                      output_wants_colour(STDOUT_FILENO));
+    output_table_text(text, rows, row_columns, output_wants_colour(STDOUT_FILENO));
     output_print(text);
     if (used == accounted)
         printf("accounted for %s (%" G_GINT64_FORMAT " bytes): all that the store uses\n",

@@ -92,7 +92,7 @@ static void print_tables(const json_t *report)
     const json_t *rows = json_object_get(report, "rows");
     json_auto_t *with_totals = json_copy((json_t *)rows), *totals = NULL,
                 *largest = largest_of(rows);
-    const json_t *other = json_object_get(report, "other");
+    json_auto_t *other = output_account_rows(json_object_get(report, "other"), "name");
     gboolean colour = output_wants_colour(STDOUT_FILENO);
     GString *out = g_string_new(NULL);
 

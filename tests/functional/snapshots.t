@@ -107,6 +107,8 @@ ok '... and the disk' disk_is ann
 ok 'QEMU finds the merged layer sound' qemu-img check -q -f qcow2 "$store/layers/$s3"
 is "$(stat -c %a "$store/layers/$s3")" 440 '... and it is read-only'
 ok 'the check is clean' check_is_clean
+like "$(ctl store check)" '^only for snapshots +[0-9]' 'which says what its row of snapshots counts'
+json_ok '... and has its own word for the API' "$(ctlj store check)" '[.stores[].rows[].kind] | index("snapshots") != null'
 json_ok 'the trash has the snapshot and the layer' "$(ctlj trash list)" 'map(select(.kind == "snapshot" and .name == "s2" and .desktop == "ann")) + map(select(.kind == "layer")) | length == 2'
 fails_with 3 'no snapshot' 'it is gone' ctl snapshot show ann s2
 fails_with 3 'no snapshot' 'one of two is not there: nothing is deleted' ctl snapshot delete ann s1 s9 --yes
