@@ -1,174 +1,41 @@
 /* archive_restore.c: see archive_restore.h.
  *
- * The objects are checked against their digests as they are opened, so a damaged archive fails
- * before anything is switched.  A layer that a stop left whole in its slot is taken as it is. */
+ * Layers are built by archive_restore_layer.c; a damaged archive fails there, before anything is
+ * switched.  Here is what they are built for: the rows, the locks, the commit. */
 #include "snapshot/archive_restore.h"
 
 #include <string.h>
 
-#include "cow/identity.h"
-#include "cow/layer_merge.h"
-#include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "snapshot/archive.h"
+#include "snapshot/archive_restore_layer.h"
 #include "snapshot/chain.h"
 
-typedef struct {
-    Job *job;
-    World *world;
-    ArchiveTarget *target;
-    Store *store;
-    ArchivePoint *point;
-    guint64 done, part; /* of the progress: bytes done, and of the piece at hand */
-    guint64 total;
-} Restore;
-
-static const char *text_of(const Restore *r, const char *key)
+static const char *text_of(const RestoreWork *r, const char *key)
 {
     return json_string_value(json_object_get(job_plan(r->job), key));
 }
 
-static gint64 int_of(const Restore *r, const char *key)
+static gint64 int_of(const RestoreWork *r, const char *key)
 {
     return json_integer_value(json_object_get(job_plan(r->job), key));
 }
 
-static gboolean is_true(const Restore *r, const char *key)
+static gboolean is_true(const RestoreWork *r, const char *key)
 {
     return json_is_true(json_object_get(job_plan(r->job), key));
 }
 
-static void show_progress(guint64 done, guint64 total, gpointer data)
-{
-    Restore *r = data;
-    gdouble share = total ? MIN((gdouble)done / (gdouble)total, 1) : 1;
-
-    job_progress(r->job, MIN(r->done + (guint64)(share * (gdouble)r->part), r->total), r->total);
-}
-
-/* ---- Building a layer ---- */
-
-typedef struct {
-    guint from, to;       /* of the point's chain */
-    const LayerRow *base; /* what it stands on, or NULL */
-    GPtrArray *below;     /* that opened, the base first */
-    const Identity *identity;
-    gboolean is_frozen;
-} Build;
-
-/* Open objects one by one, with progress over all of them. */
-static GPtrArray *open_run(Restore *r, const Build *b, GError **error)
-{
-    g_autoptr(GPtrArray) run = g_ptr_array_new_with_free_func((GDestroyNotify)layer_free);
-
-    for (guint i = b->from; i < b->to; i++) {
-        r->part = g_array_index(r->point->layers, ArchiveLayer, i).bytes;
-        g_autoptr(GPtrArray) one =
-            archive_open_layers(r->world, r->target, r->point, i, i + 1, job_cancel_flag(r->job),
-                                show_progress, r, error);
-        if (!one)
-            return NULL;
-        g_ptr_array_add(run, g_ptr_array_steal_index(one, 0));
-        r->done += r->part;
-    }
-    const Layer *top = run->pdata[run->len - 1];
-    if (layer_virtual_size(top) == r->point->virtual_size)
-        return g_steal_pointer(&run);
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT,
-                "the archive's layer is not as big as its manifest says");
-    return NULL;
-}
-
-static gboolean merge(Restore *r, const Build *b, GPtrArray *run, LayerSummary *ret, GError **error)
-{
-    g_autofree char *text = identity_to_json(b->identity);
-    g_autofree char *backing = b->base ? g_strdup_printf("../layers/%s", b->base->slot) : NULL;
-    const char *slot = b->identity->id;
-    BlankSpec spec = { .virtual_size = r->point->virtual_size,
-                       .backing_name = backing,
-                       .identity = text };
-    LayerMerge work = { .run = (Layer *const *)run->pdata,
-                        .n_run = run->len,
-                        .below = b->below ? (Layer *const *)b->below->pdata : NULL,
-                        .n_below = b->below ? b->below->len : 0,
-                        .drop_equal = b->below != NULL,
-                        .to = -1,
-                        .spec = &spec,
-                        .cancel = job_cancel_flag(r->job),
-                        .progress = show_progress,
-                        .data = r };
-    LayerMergeNeed need;
-
-    store_geometry(r->store, &spec.cluster_bits, &spec.has_subclusters);
-    if (!layer_merge_reckon(&work, &need, error) ||
-        !world_check_space(r->world, r->store, need.new_bytes, error))
-        return FALSE;
-    auto_fd fd = r->store->ops->create_tmp(r->store, slot, error);
-    if (fd < 0)
-        return FALSE;
-    work.to = fd;
-    if (layer_merge(&work, ret, error) &&
-        r->store->ops->publish_tmp(r->store, slot, b->is_frozen, error))
-        return TRUE;
-    r->store->ops->discard(r->store, STORE_TMP, &slot, 1, NULL);
-    return FALSE;
-}
-
-/* Whole in its slot before a stop?  Its name there may not be durable. */
-static gboolean find_built(Restore *r, const Build *b, LayerSummary *ret)
-{
-    g_autoptr(Layer) layer =
-        job_is_resumed(r->job) ? store_open_layer(r->store, b->identity->id, NULL, NULL) : NULL;
-    Digest digest;
-
-    if (!layer || (b->is_frozen && !digest_file(layer_fd(layer), job_cancel_flag(r->job), NULL,
-                                                NULL, &digest, NULL)))
-        return FALSE;
-    if (b->is_frozen) {
-        g_autofree char *text = digest_to_text(&digest);
-        g_strlcpy(ret->digest, text, sizeof ret->digest);
-    }
-    return r->store->ops->discard(r->store, STORE_LAYERS, NULL, 0, NULL); /* a flush */
-}
-
-static gboolean write_overlay(Restore *r, const Build *b, GError **error)
-{
-    g_autofree char *text = identity_to_json(b->identity);
-    StoreOverlay overlay = {
-        b->identity->id, b->base->slot, text, (guint64)b->base->virtual_size, 0, FALSE
-    };
-
-    return r->store->ops->create_overlays(r->store, &overlay, 1, error);
-}
-
-static gboolean build(Restore *r, const Build *b, LayerSummary *ret, GError **error)
-{
-    if (find_built(r, b, ret))
-        return TRUE;
-    if (b->from == b->to)
-        return write_overlay(r, b, error);
-    g_autoptr(GPtrArray) run = open_run(r, b, error);
-    if (!run)
-        return FALSE;
-    r->part = 0; /* writing counts as much as reading */
-    for (guint i = b->from; i < b->to; i++)
-        r->part += g_array_index(r->point->layers, ArchiveLayer, i).bytes;
-    if (!merge(r, b, run, ret, error))
-        return FALSE;
-    r->done += r->part;
-    return TRUE;
-}
-
-static void discard(Restore *r, const char *slot)
+static void discard(RestoreWork *r, const char *slot)
 {
     r->store->ops->discard(r->store, STORE_LAYERS, &slot, 1, NULL);
 }
 
 /* ---- The version ---- */
 
-static void put_version(Restore *r, const LayerSummary *summary, Changes *changes)
+static void put_version(RestoreWork *r, const LayerSummary *summary, Changes *changes)
 {
     const ArchivePoint *p = r->point;
     gint64 now = units_now_ms(), number = int_of(r, "number");
@@ -221,7 +88,8 @@ static void put_version(Restore *r, const LayerSummary *summary, Changes *change
 
 /* Its layer, whole in its slot; what is in the catalog already (in the journal just before a stop)
  * is left alone. */
-static gboolean build_version(Restore *r, LayerSummary *ret, gboolean *ret_is_known, GError **error)
+static gboolean build_version(RestoreWork *r, LayerSummary *ret, gboolean *ret_is_known,
+                              GError **error)
 {
     guint n = (guint)int_of(r, "n_template");
     Identity identity = { .id = (char *)text_of(r, "version_layer"),
@@ -230,16 +98,16 @@ static gboolean build_version(Restore *r, LayerSummary *ret, gboolean *ret_is_kn
                           .owner_name = (char *)text_of(r, "template_name"),
                           .generation = int_of(r, "number"),
                           .created_at = units_now_ms() };
-    Build b = { .to = n, .identity = &identity, .is_frozen = TRUE };
+    RestoreLayer b = { .to = n, .identity = &identity, .is_frozen = TRUE };
     g_auto(LayerRow) there = { 0 };
     Db *db = catalog_read_begin(r->world->catalog);
 
     *ret_is_known = lookup_layer(db, identity.id, &there, NULL);
     catalog_read_end(r->world->catalog, db);
-    return *ret_is_known || build(r, &b, ret, error);
+    return *ret_is_known || restore_layer_build(r, &b, ret, error);
 }
 
-static gboolean restore_version(Restore *r, GError **error)
+static gboolean restore_version(RestoreWork *r, GError **error)
 {
     g_autofree char *name =
         g_strdup_printf("%s:%" G_GINT64_FORMAT, text_of(r, "template_name"), int_of(r, "number"));
@@ -283,7 +151,7 @@ static void target_clear(Target *t)
     g_clear_pointer(&t->old_store, store_unref);
 }
 
-static gboolean load_rows(Restore *r, Target *t, GError **error)
+static gboolean load_rows(RestoreWork *r, Target *t, GError **error)
 {
     gboolean in_place = is_true(r, "in_place");
     GError *local = NULL;
@@ -305,7 +173,7 @@ static gboolean load_rows(Restore *r, Target *t, GError **error)
 }
 
 /* Keep QEMU off the disk that is to be replaced, from the beginning. */
-static gboolean take_lock(Restore *r, Target *t, GError **error)
+static gboolean take_lock(RestoreWork *r, Target *t, GError **error)
 {
     GError *local = NULL;
 
@@ -323,7 +191,7 @@ static gboolean take_lock(Restore *r, Target *t, GError **error)
     return !t->has_old || store_lock_layer(t->old_store, t->old.slot, &t->lock, error);
 }
 
-static void put_old(Restore *r, Target *t, gint64 now, Changes *changes)
+static void put_old(RestoreWork *r, Target *t, gint64 now, Changes *changes)
 {
     LayerRow old = t->old;
     TrashRow trash = { .id = (char *)text_of(r, "trash"),
@@ -349,7 +217,7 @@ static void put_old(Restore *r, Target *t, gint64 now, Changes *changes)
     changes_put(changes, ROW_TRASH, &trash, old.store_id);
 }
 
-static json_t *desktop_result(Restore *r)
+static json_t *desktop_result(RestoreWork *r)
 {
     json_t *out = json_pack("{s:s,s:s,s:s,s:s}", "id", text_of(r, "desktop_id"), "name",
                             text_of(r, "name"), "kind", "desktop", "point", r->point->id);
@@ -362,7 +230,7 @@ static json_t *desktop_result(Restore *r)
     return out;
 }
 
-static gboolean commit_desktop(Restore *r, Target *t, GError **error)
+static gboolean commit_desktop(RestoreWork *r, Target *t, GError **error)
 {
     gboolean in_place = t->old.id != NULL;
     char *id = (char *)text_of(r, "desktop_id"), *layer_id = (char *)text_of(r, "layer");
@@ -408,7 +276,7 @@ static gboolean commit_desktop(Restore *r, Target *t, GError **error)
 }
 
 /* A version that nothing else knows yet. */
-static gboolean make_base(Restore *r, Target *t, GPtrArray **ret_below, GError **error)
+static gboolean make_base(RestoreWork *r, Target *t, GPtrArray **ret_below, GError **error)
 {
     const char *id = text_of(r, "version_layer");
     Layer *layer = store_open_layer(r->store, id, NULL, error);
@@ -424,8 +292,8 @@ static gboolean make_base(Restore *r, Target *t, GPtrArray **ret_below, GError *
 }
 
 /* The layer that it stands on, brought into the store if it is elsewhere. */
-static gboolean find_base(Restore *r, Target *t, ArchiveReplicate replicate, GPtrArray **ret_below,
-                          GError **error)
+static gboolean find_base(RestoreWork *r, Target *t, ArchiveReplicate replicate,
+                          GPtrArray **ret_below, GError **error)
 {
     guint n_template = (guint)int_of(r, "n_template");
     g_auto(LookupRows) chain = { 0 };
@@ -445,7 +313,7 @@ static gboolean find_base(Restore *r, Target *t, ArchiveReplicate replicate, GPt
 
 /* Build the version, if there is none, and the disk; switch to it.  What fails leaves files only,
  * for restore_desktop() to discard. */
-static gboolean make_desktop(Restore *r, Target *t, ArchiveReplicate replicate, GError **error)
+static gboolean make_desktop(RestoreWork *r, Target *t, ArchiveReplicate replicate, GError **error)
 {
     g_autoptr(GPtrArray) below = NULL;
     LayerSummary summary = { 0 };
@@ -466,15 +334,16 @@ static gboolean make_desktop(Restore *r, Target *t, ArchiveReplicate replicate, 
         return FALSE;
     identity.parent = t->is_flat ? NULL : t->base.id;
     identity.generation = t->desktop.generation + 1;
-    Build b = { .from = (guint)int_of(r, "n_template"),
-                .to = r->point->layers->len,
-                .base = t->is_flat ? NULL : &t->base,
-                .below = below,
-                .identity = &identity };
-    return build(r, &b, &summary, error) && commit_desktop(r, t, error);
+    RestoreLayer b = { .from = (guint)int_of(r, "n_template"),
+                       .to = r->point->layers->len,
+                       .base = t->is_flat ? NULL : &t->base,
+                       .below = below,
+                       .identity = &identity };
+    return restore_layer_build(r, &b, &summary, error) && commit_desktop(r, t, error);
 }
 
-static gboolean restore_desktop(Restore *r, Target *t, ArchiveReplicate replicate, GError **error)
+static gboolean restore_desktop(RestoreWork *r, Target *t, ArchiveReplicate replicate,
+                                GError **error)
 {
     if (!load_rows(r, t, error))
         return FALSE;
@@ -495,7 +364,7 @@ static gboolean restore_desktop(Restore *r, Target *t, ArchiveReplicate replicat
     return TRUE;
 }
 
-static gboolean run_steps(Restore *r, ArchiveReplicate replicate, GError **error)
+static gboolean run_steps(RestoreWork *r, ArchiveReplicate replicate, GError **error)
 {
     Target t = { .lock = IMAGE_LOCK_INIT };
 
@@ -508,7 +377,7 @@ static gboolean run_steps(Restore *r, ArchiveReplicate replicate, GError **error
 
 gboolean archive_restore_run(Job *job, World *world, ArchiveReplicate replicate, GError **error)
 {
-    Restore r = { .job = job, .world = world };
+    RestoreWork r = { .job = job, .world = world };
     const char *text = text_of(&r, "manifest");
     g_autoptr(ArchivePoint) point =
         archive_point_parse(text, strlen(text), text_of(&r, "point"), error);
