@@ -1,5 +1,5 @@
-/* export_entry.h: one export in memory, and its steps.  Internal to exports.c: it says when, this
- * says how.  No lock is held here; an entry is used by one thread at a time. */
+/* export_entry.h: one export in memory, and its steps.  Internal to exports.c and
+ * export_keeper.c: they say when, this says how.  No lock is held here; an entry is used by one thread at a time. */
 #pragma once
 
 #include "imaged/ops/exports.h"
@@ -12,7 +12,7 @@ typedef struct {
     ExportAddress address; /* host NULL: a unix socket */
     gint64 idle_timeout_s;
 
-    /* by the lock of exports.c */
+    /* by the lock of export_keeper.h */
     enum { ENTRY_STARTING, ENTRY_RUNNING, ENTRY_ENDING, ENTRY_FAILED } state;
     json_t *claims; /* held while it is not NULL */
     ExportChild *child;

@@ -1,13 +1,7 @@
-/* exports.c: one thread (the keeper) starts all servers and watches them.
- *
- * The keeper lives as long as the daemon, because the kernel ends a server when the thread that
- * started it ends.  It waits on the servers' process descriptors and looks once a second at those
- * with an idle timeout.  An entry in state ENDING belongs to the thread that set it so; entries
- * that run are looked at under the lock alone. */
+/* exports.c: what a user starts and stops, and what the daemon finds and leaves.  The servers are
+ * started and watched by export_keeper.c. */
 #include "imaged/ops/exports.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -17,63 +11,12 @@
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "imaged/catalog/lookup.h"
-#include "imaged/ops/export_entry.h"
 #include "imaged/ops/export_folder.h"
+#include "imaged/ops/export_keeper.h"
 
 #define READY_LIMIT_MS 20000
-#define READER_END_MS 1000  /* it has nothing to lose */
-#define WRITER_END_MS 10000 /* it writes what its clients were told is written */
-#define TICK_MS 1000
-
-typedef struct {
-    const ExportChildSpec *spec;
-    ExportChild *child;
-    GError *error;
-    gboolean is_done;
-} Spawn;
-
-struct Exports {
-    World *world;
-    char *group;
-    GThread *keeper;
-    int wake; /* an eventfd */
-
-    GMutex lock; /* what follows, and the entries' states */
-    GCond spawned;
-    GQueue spawns;       /* Spawn *, of waiting threads */
-    GHashTable *entries; /* id -> ExportEntry */
-    gboolean is_stopping;
-};
-
-static void wake(Exports *x)
-{
-    guint64 one = 1;
-
-    if (write(x->wake, &one, sizeof one) < 0)
-        g_debug("cannot wake the keeper of exports");
-}
 
 /* ---- Starting a server ---- */
-
-static ExportChild *spawn(Exports *x, const ExportChildSpec *spec, GError **error)
-{
-    Spawn request = { .spec = spec };
-
-    g_mutex_lock(&x->lock);
-    if (x->is_stopping) {
-        g_mutex_unlock(&x->lock);
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "imaged stops");
-        return NULL;
-    }
-    g_queue_push_tail(&x->spawns, &request);
-    wake(x);
-    while (!request.is_done)
-        g_cond_wait(&x->spawned, &x->lock);
-    g_mutex_unlock(&x->lock);
-    if (request.error)
-        g_propagate_error(error, request.error);
-    return request.child;
-}
 
 static void close_all(GArray *fds)
 {
@@ -100,7 +43,7 @@ static gboolean serve(Exports *x, ExportEntry *e, const GArray *fds, int listen_
                              .names = names,
                              .tls = e->tls,
                              .tls_dir = tls_dir };
-    g_autoptr(ExportChild) child = spawn(x, &spec, error);
+    g_autoptr(ExportChild) child = export_keeper_spawn(x, &spec, error);
     g_autofree char *mark = child ? export_child_mark(export_child_pid(child)) : NULL;
 
     if (!child || (mark && !export_folder_put_mark(x->world->state_dir, e->folder, mark, error)) ||
@@ -131,7 +74,7 @@ static void set_running(Exports *x, ExportEntry *e)
     e->state = ENTRY_RUNNING;
     g_hash_table_replace(x->entries, e->id, e);
     g_mutex_unlock(&x->lock);
-    wake(x);
+    export_keeper_wake(x);
 }
 
 static ExportEntry *new_entry(const ExportRequest *r, const ExportRef *ref)
@@ -204,41 +147,6 @@ char *exports_start(Exports *x, const ExportRequest *r, GError **error)
 
 /* ---- Ending ---- */
 
-/* The entry is ENDING and so ours. */
-static void end_server(ExportEntry *e)
-{
-    if (e->child)
-        export_child_stop(e->child, e->is_read_write ? WRITER_END_MS : READER_END_MS);
-    g_clear_pointer(&e->child, export_child_free);
-}
-
-static void fail(Exports *x, ExportEntry *e, const char *reason)
-{
-    end_server(e);
-    if (!export_entry_set_failed(x->world, e, reason, NULL))
-        g_debug("cannot note that an export failed");
-    export_entry_release_claims(x->world, e);
-    g_mutex_lock(&x->lock);
-    e->state = ENTRY_FAILED;
-    g_mutex_unlock(&x->lock);
-}
-
-/* If that can't be noted it is a failed one, which can be stopped again. */
-static gboolean finish(Exports *x, ExportEntry *e, const char *who, const char *why, GError **error)
-{
-    end_server(e);
-    if (!export_entry_delete(x->world, e, who, why, error)) {
-        fail(x, e, "it was ended, but the catalog could not be written");
-        return FALSE;
-    }
-    export_folder_remove(x->world->state_dir, e->folder);
-    export_entry_release_claims(x->world, e);
-    g_mutex_lock(&x->lock);
-    g_hash_table_remove(x->entries, e->id); /* frees it */
-    g_mutex_unlock(&x->lock);
-    return TRUE;
-}
-
 gboolean exports_stop(Exports *x, const char *id, const char *who, GError **error)
 {
     g_mutex_lock(&x->lock);
@@ -248,129 +156,10 @@ gboolean exports_stop(Exports *x, const char *id, const char *who, GError **erro
         e->state = ENTRY_ENDING;
     g_mutex_unlock(&x->lock);
     if (e && !is_ending)
-        return finish(x, e, who, "stopped", error);
+        return export_keeper_end(x, e, who, "stopped", error);
     g_set_error(error, IMAGED_ERROR, e ? IMAGED_ERROR_BUSY : IMAGED_ERROR_NOT_FOUND,
                 e ? "the export is ending already" : "there is no export '%.40s'", id);
     return FALSE;
-}
-
-/* ---- The keeper ---- */
-
-static void spawn_waiting(Exports *x)
-{
-    Spawn *s;
-
-    g_mutex_lock(&x->lock);
-    while ((s = g_queue_pop_head(&x->spawns))) {
-        g_mutex_unlock(&x->lock);
-        s->child = export_child_start(s->spec, &s->error);
-        g_mutex_lock(&x->lock);
-        s->is_done = TRUE;
-        g_cond_broadcast(&x->spawned);
-    }
-    g_mutex_unlock(&x->lock);
-}
-
-static gboolean is_idle(ExportEntry *e, gint64 now_ms)
-{
-    guint n_clients;
-    guint64 stamp;
-
-    if (!e->idle_timeout_s)
-        return FALSE;
-    if (!export_child_activity(e->child, &n_clients, &stamp) || n_clients || stamp != e->stamp) {
-        e->stamp = stamp;
-        e->active_at_ms = now_ms;
-    }
-    return now_ms - e->active_at_ms >= e->idle_timeout_s * 1000;
-}
-
-/* The next entry that has to be ended, as ENDING, or NULL. */
-static ExportEntry *next_to_end(Exports *x, gboolean *ret_is_dead)
-{
-    GHashTableIter iter;
-    gpointer value;
-    gint64 now = units_boottime_ms();
-    ExportEntry *found = NULL;
-
-    g_mutex_lock(&x->lock);
-    g_hash_table_iter_init(&iter, x->entries);
-    while (!found && g_hash_table_iter_next(&iter, NULL, &value)) {
-        ExportEntry *e = value;
-        if (e->state != ENTRY_RUNNING)
-            continue;
-        export_child_drain(e->child);
-        *ret_is_dead = export_child_has_ended(e->child);
-        if (*ret_is_dead || is_idle(e, now)) {
-            e->state = ENTRY_ENDING;
-            found = e;
-        }
-    }
-    g_mutex_unlock(&x->lock);
-    return found;
-}
-
-static void end_what_has_to(Exports *x)
-{
-    ExportEntry *e;
-    gboolean is_dead;
-
-    while ((e = next_to_end(x, &is_dead))) {
-        if (is_dead) {
-            const char *words = export_child_last_words(e->child);
-            g_autofree char *reason =
-                g_strdup_printf("its server ended unexpectedly%s%s", *words ? ": " : "", words);
-            fail(x, e, reason);
-        } else {
-            g_autofree char *why =
-                g_strdup_printf("no client for %" G_GINT64_FORMAT " s", e->idle_timeout_s);
-            finish(x, e, NULL, why, NULL);
-        }
-    }
-}
-
-/* What to wait for: being woken, and each server's end and words. */
-static GArray *what_to_poll(Exports *x)
-{
-    GArray *fds = g_array_new(FALSE, FALSE, sizeof(struct pollfd));
-    struct pollfd mine = { x->wake, POLLIN, 0 };
-    GHashTableIter iter;
-    gpointer value;
-
-    g_array_append_val(fds, mine);
-    g_mutex_lock(&x->lock);
-    g_hash_table_iter_init(&iter, x->entries);
-    while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        const ExportEntry *e = value;
-        if (e->state != ENTRY_RUNNING)
-            continue;
-        struct pollfd both[] = { { export_child_pidfd(e->child), POLLIN, 0 },
-                                 { export_child_stderr(e->child), POLLIN, 0 } };
-        g_array_append_vals(fds, both, G_N_ELEMENTS(both));
-    }
-    g_mutex_unlock(&x->lock);
-    return fds;
-}
-
-static gpointer keep(gpointer data)
-{
-    Exports *x = data;
-    gboolean is_stopping = FALSE;
-
-    while (!is_stopping) {
-        GArray *fds = what_to_poll(x);
-        guint64 count;
-        poll((struct pollfd *)fds->data, fds->len, TICK_MS);
-        if (g_array_index(fds, struct pollfd, 0).revents && read(x->wake, &count, sizeof count) < 0)
-            g_debug("the keeper of exports was woken for nothing");
-        g_array_unref(fds);
-        spawn_waiting(x);
-        end_what_has_to(x);
-        g_mutex_lock(&x->lock);
-        is_stopping = x->is_stopping && g_queue_is_empty(&x->spawns);
-        g_mutex_unlock(&x->lock);
-    }
-    return NULL;
 }
 
 /* ---- With the daemon ---- */
@@ -413,7 +202,7 @@ static void take_claims_again(Exports *x)
         if (e->state == ENTRY_STARTING && (!export_ref_find_by_id(x->world, e->kind, e->object_id,
                                                                   e->is_read_write, &ref, &error) ||
                                            !export_entry_take_claims(x->world, e, &ref, &error)))
-            fail(x, e, error->message);
+            export_keeper_fail(x, e, error->message);
     }
 }
 
@@ -441,7 +230,7 @@ Exports *exports_new(World *world, const char *group, GError **error)
         ok = export_entry_delete(world, unanswered->pdata[i], NULL, NULL, error);
     if (ok)
         take_claims_again(x);
-    x->keeper = g_thread_new("exports", keep, x);
+    x->keeper = g_thread_new("exports", export_keeper_run, x);
     if (ok)
         return x;
     g_hash_table_remove_all(x->entries); /* the rows stay for the next start */
@@ -474,10 +263,10 @@ void exports_restore(Exports *x)
             g_mutex_unlock(&x->lock);
         } else {
             g_autofree char *message = imaged_error_message(error);
-            fail(x, e, message);
+            export_keeper_fail(x, e, message);
         }
     }
-    wake(x);
+    export_keeper_wake(x);
 }
 
 /* All are asked first, so that they end side by side. */
@@ -499,7 +288,7 @@ static void end_all(Exports *x)
     }
     g_mutex_unlock(&x->lock);
     for (guint i = 0; i < list->len; i++)
-        finish(x, list->pdata[i], NULL, "imaged was stopped", NULL);
+        export_keeper_end(x, list->pdata[i], NULL, "imaged was stopped", NULL);
 }
 
 void exports_free(Exports *x)
@@ -510,7 +299,7 @@ void exports_free(Exports *x)
     g_mutex_lock(&x->lock);
     x->is_stopping = TRUE;
     g_mutex_unlock(&x->lock);
-    wake(x);
+    export_keeper_wake(x);
     g_thread_join(x->keeper);
     g_hash_table_unref(x->entries);
     durable_close(&x->wake);
