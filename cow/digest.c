@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 
@@ -54,20 +55,12 @@ char *digest_to_text(const Digest *digest)
 /* Read up to len bytes at offset; the rest of the last block is zeros. */
 static gssize read_padded(int fd, guint8 *buffer, gsize len, guint64 offset, GError **error)
 {
-    gsize done = 0;
+    gsize done;
 
-    while (done < len) {
-        gssize got = pread(fd, buffer + done, len - done, (off_t)(offset + done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0) {
-            imaged_error_set_errno(error, errno, "cannot read at offset %" G_GUINT64_FORMAT,
-                                   offset + done);
-            return -1;
-        }
-        if (got == 0)
-            break;
-        done += got;
+    if (!durable_pread(fd, buffer, len, offset, &done)) {
+        imaged_error_set_errno(error, errno, "cannot read at offset %" G_GUINT64_FORMAT,
+                               offset + done);
+        return -1;
     }
     memset(buffer + done, 0, len - done);
     return (gssize)done;

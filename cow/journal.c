@@ -44,37 +44,21 @@ static gsize padded(gsize len)
     return (len + 7) & ~(gsize)7;
 }
 
-static gssize read_at(const Journal *j, void *buffer, gsize len, guint64 offset)
-{
-    gsize done = 0;
-
-    while (done < len) {
-        gssize got = pread(j->fd, (char *)buffer + done, len - done, (off_t)(offset + done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return -1;
-        if (got == 0)
-            break;
-        done += got;
-    }
-    return (gssize)done;
-}
-
 /* Read the record at offset: 1 and its payload (caller frees), 0 if there is no sound record,
  * -1 on an I/O error. */
 static int read_record(const Journal *j, guint64 offset, guint64 file_size, RecordHead *head,
                        char **ret_data)
 {
-    gssize got = read_at(j, head, sizeof *head, offset);
+    gsize got;
 
-    if (got < 0)
+    if (!durable_pread(j->fd, head, sizeof *head, offset, &got))
         return -1;
-    if (got < (gssize)sizeof *head || head->magic != MAGIC || head->length > MAX_RECORD ||
+    if (got < sizeof *head || head->magic != MAGIC || head->length > MAX_RECORD ||
         head->length > file_size - offset - sizeof *head)
         return 0;
     g_autofree char *data = g_try_malloc(head->length + 1);
-    if (!data || read_at(j, data, head->length, offset + sizeof *head) != (gssize)head->length)
+    if (!data || !durable_pread(j->fd, data, head->length, offset + sizeof *head, &got) ||
+        got < head->length)
         return -1;
     data[head->length] = '\0';
     if (hash_of(head->seq, data, head->length) != head->hash)
@@ -90,8 +74,9 @@ static gboolean has_record_behind(const Journal *j, guint64 offset, guint64 file
         g_autofree char *data = NULL;
         RecordHead head;
         guint32 magic;
-        if (read_at(j, &magic, sizeof magic, at) == sizeof magic && magic == MAGIC &&
-            read_record(j, at, file_size, &head, &data) == 1)
+        gsize got;
+        if (durable_pread(j->fd, &magic, sizeof magic, at, &got) && got == sizeof magic &&
+            magic == MAGIC && read_record(j, at, file_size, &head, &data) == 1)
             return TRUE;
     }
     return FALSE;

@@ -26,22 +26,13 @@ struct Layer {
 static gboolean read_range(const Layer *layer, guint8 *at, gsize len, guint64 offset,
                            GError **error)
 {
-    while (len > 0) {
-        gssize got = pread(layer->fd, at, len, (off_t)offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0) {
-            imaged_error_set_errno(error, errno, "cannot read '%s'", layer->label);
-            return FALSE;
-        }
-        if (got == 0) {
-            memset(at, 0, len);
-            break;
-        }
-        at += got;
-        len -= got;
-        offset += got;
+    gsize got;
+
+    if (!durable_pread(layer->fd, at, len, offset, &got)) {
+        imaged_error_set_errno(error, errno, "cannot read '%s'", layer->label);
+        return FALSE;
     }
+    memset(at + got, 0, len - got);
     return TRUE;
 }
 

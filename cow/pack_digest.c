@@ -8,6 +8,7 @@
 
 #include "cow/layer_pack.h"
 #include "cow/pack_file.h"
+#include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 
@@ -38,22 +39,12 @@ void pack_hash_text(crypto_generichash_state *state, char *ret_text)
 /* Up to len bytes; fewer only at the file's end.  -1 with error. */
 static gssize read_chunk(int fd, guint8 *buffer, gsize len, guint64 offset, GError **error)
 {
-    gsize done = 0;
+    gsize done;
 
-    while (done < len) {
-        gssize got = pread(fd, buffer + done, len - done, (off_t)(offset + done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0) {
-            imaged_error_set_errno(error, errno, "cannot read at offset %" G_GUINT64_FORMAT,
-                                   offset + done);
-            return -1;
-        }
-        if (got == 0)
-            break;
-        done += (gsize)got;
-    }
-    return (gssize)done;
+    if (durable_pread(fd, buffer, len, offset, &done))
+        return (gssize)done;
+    imaged_error_set_errno(error, errno, "cannot read at offset %" G_GUINT64_FORMAT, offset + done);
+    return -1;
 }
 
 static gboolean hash_file(crypto_generichash_state *state, guint8 *buffer, int fd,

@@ -279,12 +279,29 @@ gboolean durable_replace(int dirfd, const char *name, const void *data, gsize le
            durable_rename(dirfd, tmp, dirfd, name, TRUE, error) && durable_sync_dir(dirfd, error);
 }
 
+gboolean durable_pread(int fd, void *buffer, gsize len, guint64 offset, gsize *ret_len)
+{
+    gsize done = 0;
+    gssize got = 1;
+
+    while (done < len && got != 0) {
+        got = pread(fd, (char *)buffer + done, len - done, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            break;
+        done += (gsize)got;
+    }
+    *ret_len = done;
+    return got >= 0;
+}
+
 gboolean durable_read(int dirfd, const char *name, gsize max, char **ret_data, gsize *ret_len,
                       GError **error)
 {
     auto_fd fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     struct stat st;
-    gsize len = 0;
+    gsize len;
 
     if (fd < 0 || fstat(fd, &st) < 0)
         return finish(-1, "read", name, error);
@@ -294,16 +311,8 @@ gboolean durable_read(int dirfd, const char *name, gsize max, char **ret_data, g
         return FALSE;
     }
     g_autofree char *data = g_malloc(st.st_size + 1);
-    while (len < (gsize)st.st_size) {
-        gssize got = pread(fd, data + len, st.st_size - len, len);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return finish(-1, "read", name, error);
-        if (got == 0)
-            break;
-        len += got;
-    }
+    if (!durable_pread(fd, data, (gsize)st.st_size, 0, &len))
+        return finish(-1, "read", name, error);
     data[len] = '\0';
     if (ret_len)
         *ret_len = len;

@@ -3,7 +3,8 @@
  * Thin wrappers over the system calls that create, write, rename and delete, with our errors
  * and with one process-wide counter of changes.  IMAGED_FAULT=kill:N (or eio:N, enospc:N) makes
  * the N-th change kill the process, or fail: so that a test can stop the service at every single
- * change it makes.  Not for reading.  All files are opened close-on-exec.  Safe from any thread.
+ * change it makes.  Not for reading, but for the two helpers
+ * that everybody needs.  All files are opened close-on-exec.  Safe from any thread.
  *
  * "path" in messages is the name given; the caller prefixes what it means to the user. */
 #pragma once
@@ -84,6 +85,10 @@ gboolean durable_replace(int dirfd, const char *name, const void *data, gsize le
  * *ret_data, which is NUL-terminated.  IMAGED_ERROR_NOT_FOUND if there is none. */
 gboolean durable_read(int dirfd, const char *name, gsize max, char **ret_data, gsize *ret_len,
                       GError **error);
+
+/* Read len bytes at offset, or as many as there are before the file's end.  FALSE (errno) if that
+ * fails; *ret_len says how far it came in either case. */
+gboolean durable_pread(int fd, void *buffer, gsize len, guint64 offset, gsize *ret_len);
 
 /* Count one change made by other means (SQLite's, in imaged/catalog/vfs.c) and apply the fault, if
  * any.  Returns 0 or the errno to fail with. */
