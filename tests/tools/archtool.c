@@ -13,6 +13,7 @@
 #include "imaged/base/error.h"
 #include "snapshot/archive_point.h"
 #include "snapshot/archive_target.h"
+#include "tests/tools/open_layer.h"
 
 static const char help[] =
     "Usage: archtool [OPTIONS] KIND LOCATION COMMAND [ARGS]\n"
@@ -45,17 +46,6 @@ static void progress(guint64 done, guint64 total, gpointer data)
 {
     if (opt_cancel_after >= 0 && done >= (guint64)opt_cancel_after)
         g_atomic_int_set(&cancel, TRUE);
-}
-
-static Layer *open_layer(const char *path, GError **error)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    if (fd < 0) {
-        imaged_error_set_errno(error, errno, "cannot open '%s'", path);
-        return NULL;
-    }
-    return layer_open_fd(fd, path, error);
 }
 
 static gboolean put(ArchiveTarget *t, char **args, GError **error)

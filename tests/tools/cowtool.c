@@ -19,6 +19,7 @@
 #include "cow/layer_stream.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
+#include "tests/tools/open_layer.h"
 
 #define COPY_BYTES (2u << 20)
 
@@ -36,20 +37,15 @@ static const char help[] =
     "                       exit 0 clean, 2 errors, 3 leaks only\n"
     "  header FILE          the header's fields\n"
     "  merge OUT FILE...    make a new layer OUT of all but the first --below of the chain\n"
-    "  randread FILE...     time random reads and print reads per second\n"
     "  pack FILE...         write the topmost layer of the chain, packed, to --out\n"
     "  stream FILE...       write the topmost layer as a stream to standard output\n"
     "\n"
     "Options:\n"
-    "  --count N            randread: number of reads (default 10000)\n"
-    "  --size BYTES         randread: bytes of one read, aligned to them (default 4096)\n"
-    "  --seed S             randread: seed of the offsets (default 1)\n"
-    "  --threads N          randread: readers side by side, each with its N-th part (default 1);\n"
-    "                       pack: threads that compress\n"
     "  --out FILE           pack: the new file\n"
+    "  --threads N          pack: threads that compress (default 1)\n"
     "  --backing NAME       merge, pack, stream: the backing file's name in what is written\n"
-    "  --budget BYTES       cat, map, randread: memory of the map (default 64 MiB)\n"
-    "  --cache BYTES        cat, randread: memory of decoded clusters (default 16 MiB)\n"
+    "  --budget BYTES       cat, map: memory of the map (default 64 MiB)\n"
+    "  --cache BYTES        cat: memory of decoded clusters (default 16 MiB)\n"
     "  --below N            merge: so many layers lie below the run (default 0)\n"
     "  --cluster-bits N     merge: of OUT (default 17)\n"
     "  --no-subclusters     merge: OUT has none\n"
@@ -59,8 +55,8 @@ static const char help[] =
     "\n"
     "Exit: 0 done, 1 failed, 64 usage (check: see above).\n";
 
-static gint64 opt_count = 10000, opt_size = 4096, opt_seed = 1, opt_threads = 1, opt_budget,
-              opt_cache, opt_below, opt_cluster_bits = BLANK_DEFAULT_CLUSTER_BITS;
+static gint64 opt_threads = 1, opt_budget, opt_cache, opt_below,
+              opt_cluster_bits = BLANK_DEFAULT_CLUSTER_BITS;
 static char *opt_out, *opt_backing;
 static gboolean opt_plain, opt_drop_equal, opt_drop_zeros, opt_reflink;
 
@@ -80,17 +76,6 @@ static void chain_clear(Chain *c)
     g_free(c->layers);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Chain, chain_clear)
-
-static Layer *open_layer(const char *path, GError **error)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    if (fd < 0) {
-        imaged_error_set_errno(error, errno, "cannot open '%s'", path);
-        return NULL;
-    }
-    return layer_open_fd(fd, path, error);
-}
 
 static gboolean chain_open(Chain *c, char **paths, GError **error)
 {
@@ -307,75 +292,6 @@ static int cmd_merge(char **paths, GError **error)
     return 0;
 }
 
-/* ---- randread ---- */
-
-typedef struct {
-    ChainReader *reader;
-    guint64 n_blocks; /* of opt_size in the disk */
-    guint64 count;
-    guint64 state; /* of the generator */
-    GError *error;
-} RandRead;
-
-/* xorshift64*: cheap enough to vanish beside a read, and alike on each machine. */
-static guint64 next_random(guint64 *state)
-{
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 0x2545f4914f6cdd1dull;
-}
-
-static gpointer randread_thread(gpointer data)
-{
-    RandRead *r = data;
-    g_autofree guint8 *buffer = g_malloc(opt_size);
-
-    for (guint64 i = 0; i < r->count; i++) {
-        guint64 block = next_random(&r->state) % r->n_blocks;
-        if (!chain_reader_pread(r->reader, buffer, opt_size, block * opt_size, &r->error))
-            break;
-    }
-    return NULL;
-}
-
-static int cmd_randread(char **paths, GError **error)
-{
-    g_auto(Chain) c = { 0 };
-    g_autofree RandRead *jobs = g_new0(RandRead, opt_threads);
-    g_autofree GThread **threads = g_new0(GThread *, opt_threads);
-    int ret = 0;
-
-    if (!chain_open_map(&c, paths, error))
-        return 1;
-    guint64 n_blocks = chain_map_size(c.map) / opt_size;
-    if (n_blocks == 0) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the disk is smaller than one read");
-        return 1;
-    }
-    gint64 start = g_get_monotonic_time();
-    for (gint64 i = 0; i < opt_threads; i++) {
-        guint64 share = (i + 1) * opt_count / opt_threads - i * opt_count / opt_threads;
-        guint64 seed = ((guint64)(opt_seed + i) * 0x9e3779b97f4a7c15ull) | 1;
-        jobs[i] = (RandRead){ c.reader, n_blocks, share, seed, NULL };
-        threads[i] = g_thread_new("randread", randread_thread, &jobs[i]);
-    }
-    for (gint64 i = 0; i < opt_threads; i++) {
-        g_thread_join(threads[i]);
-        if (jobs[i].error && !ret++)
-            g_propagate_error(error, jobs[i].error);
-        else
-            g_clear_error(&jobs[i].error);
-    }
-    double seconds = MAX(g_get_monotonic_time() - start, 1) / 1e6;
-    if (ret == 0)
-        printf("reads=%" G_GINT64_FORMAT " size=%" G_GINT64_FORMAT " threads=%" G_GINT64_FORMAT
-               " seconds=%.6f reads_per_second=%.0f map_bytes=%" G_GUINT64_FORMAT "\n",
-               opt_count, opt_size, opt_threads, seconds, opt_count / seconds,
-               chain_map_memory(c.map));
-    return ret ? 1 : 0;
-}
-
 /* ---- pack and stream ---- */
 
 static int cmd_pack(char **paths, GError **error)
@@ -433,19 +349,15 @@ static const struct {
     guint least, most; /* files */
     int (*run)(char **paths, GError **error);
 } commands[] = {
-    { "cat", 1, G_MAXUINT16, cmd_cat },       { "map", 1, G_MAXUINT16, cmd_map },
-    { "count", 1, G_MAXUINT16, cmd_count },   { "check", 1, 1, cmd_check },
-    { "header", 1, 1, cmd_header },           { "randread", 1, G_MAXUINT16, cmd_randread },
-    { "merge", 2, G_MAXUINT16, cmd_merge },   { "pack", 1, G_MAXUINT16, cmd_pack },
-    { "stream", 1, G_MAXUINT16, cmd_stream },
+    { "cat", 1, G_MAXUINT16, cmd_cat },     { "map", 1, G_MAXUINT16, cmd_map },
+    { "count", 1, G_MAXUINT16, cmd_count }, { "check", 1, 1, cmd_check },
+    { "header", 1, 1, cmd_header },         { "merge", 2, G_MAXUINT16, cmd_merge },
+    { "pack", 1, G_MAXUINT16, cmd_pack },   { "stream", 1, G_MAXUINT16, cmd_stream },
 };
 
 static gboolean parse_options(int *argc, char ***argv, GError **error)
 {
     GOptionEntry entries[] = {
-        { "count", 0, 0, G_OPTION_ARG_INT64, &opt_count, NULL, NULL },
-        { "size", 0, 0, G_OPTION_ARG_INT64, &opt_size, NULL, NULL },
-        { "seed", 0, 0, G_OPTION_ARG_INT64, &opt_seed, NULL, NULL },
         { "threads", 0, 0, G_OPTION_ARG_INT64, &opt_threads, NULL, NULL },
         { "budget", 0, 0, G_OPTION_ARG_INT64, &opt_budget, NULL, NULL },
         { "cache", 0, 0, G_OPTION_ARG_INT64, &opt_cache, NULL, NULL },
@@ -466,8 +378,7 @@ static gboolean parse_options(int *argc, char ***argv, GError **error)
     gboolean ok = g_option_context_parse(context, argc, argv, error);
     g_option_context_free(context);
     if (ok &&
-        (opt_count < 1 || opt_count > G_MAXINT32 || opt_size < 1 || opt_size > 1 << 30 ||
-         opt_threads < 1 || opt_threads > 256 || opt_budget < 0 || opt_cache < 0 || opt_below < 0 ||
+        (opt_threads < 1 || opt_threads > 256 || opt_budget < 0 || opt_cache < 0 || opt_below < 0 ||
          opt_below > G_MAXUINT16 || opt_cluster_bits < 0 || opt_cluster_bits > 63)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "an option is out of range");
         return FALSE;
