@@ -57,8 +57,8 @@ void output_object_text(GString *out, const json_t *object, const Column *column
 /* Bytes as people read them, aligned on nothing; "5 desktops", "1 desktop".  Caller frees. */
 char *output_count_text(gint64 n, const char *noun);
 
-/* Rows of what a store holds ("trash", "metadata" ...), as a table names them: what stands at key in
- * the API's words becomes what a person understands.  A new reference. */
+/* Rows of what a store holds ("trash", "metadata" ...), as a table names them: what stands at key
+ * in the API's words becomes what a person understands.  A new reference. */
 json_t *output_account_rows(const json_t *rows, const char *key);
 
 /* TRUE if the stream is a terminal that wants colour (NO_COLOR is not set). */

@@ -1,5 +1,5 @@
-/* export_entry.h: one export in memory, and its steps.  Internal to exports.c and
- * export_keeper.c: they say when, this says how.  No lock is held here; an entry is used by one thread at a time. */
+/* export_entry.h: one export in memory, and its steps.  Internal to exports.c and export_keeper.c:
+ * they say when, this says how.  No lock is held here; an entry is used by one thread at a time. */
 #pragma once
 
 #include "imaged/ops/exports.h"
