@@ -6,8 +6,8 @@
 #
 # shellcheck disable=SC2154
 
-# make_chain DIR DEPTH MIB: DIR/0 (the base) to DIR/(DEPTH-1).
-make_chain()
+# make_nbd_chain DIR DEPTH MIB: DIR/0 (the base) to DIR/(DEPTH-1).
+make_nbd_chain()
 {
     local i c args previous=
     mkdir "$1"
@@ -59,9 +59,9 @@ bench_nbd()
     [ "${BENCH_QUICK:-}" ] && mib=256 seconds=0.5
     local nbd_rounds=${BENCH_ROUNDS:-7}
     fresh nbd
-    make_chain "$dir/one" 1 $mib
-    make_chain "$dir/eight" 8 $mib
-    make_chain "$dir/thirty" 32 $mib
+    make_nbd_chain "$dir/one" 1 $mib
+    make_nbd_chain "$dir/eight" 8 $mib
+    make_nbd_chain "$dir/thirty" 32 $mib
     qemu-img convert -O raw "$dir/eight/7" "$dir/raw"
     : >"$top/nbd.log"
     serve_plugin "$dir/one" 1 "$dir/one.sock"
