@@ -268,18 +268,23 @@ static NbdServe *serve_source(Cli *cli, const char *source, json_t *notes, GErro
 
 /* ---- The request ---- */
 
-static json_t *request_body(const Args *args, const char *uri, json_t *notes)
+void import_put_machine(const Args *args, json_t *body)
 {
-    g_autofree char *source_name = g_utf8_make_valid(args_word(args, 1), -1);
-    json_t *body = json_pack("{s:s, s:s, s:s}", "name", args_word(args, 0), "source", uri,
-                             "source_name", source_name);
-
     if (args_has(args, "cpus"))
         json_object_set_new(body, "cpus", json_integer(args_number(args, "cpus", 0)));
     if (args_has(args, "memory"))
         json_object_set_new(body, "memory_bytes", json_integer(args_number(args, "memory", 0)));
     json_set_text(body, "os", args_text(args, "os"));
     json_set_text(body, "description", args_text(args, "description"));
+}
+
+static json_t *request_body(const Args *args, const char *uri, json_t *notes)
+{
+    g_autofree char *source_name = g_utf8_make_valid(args_word(args, 1), -1);
+    json_t *body = json_pack("{s:s, s:s, s:s}", "name", args_word(args, 0), "source", uri,
+                             "source_name", source_name);
+
+    import_put_machine(args, body);
     json_set_text(body, "store", args_text(args, "store"));
     if (args_has(args, "draft"))
         json_object_set_new(body, "draft", json_true());

@@ -12,6 +12,7 @@
 #include "imaged/cli/confirm.h"
 #include "imaged/cli/job.h"
 #include "imaged/cli/list.h"
+#include "imaged/cli/select.h"
 
 static const Column point_columns[] = {
     { "ID", "id", CELL_TEXT, 0 },
@@ -337,10 +338,6 @@ static gboolean archive_gc(Cli *cli, GError **error)
     {                                                                                              \
         "prefix", OPTION_TEXT, "P", "all desktops whose name begins with P", NULL                  \
     }
-#define TEMPLATE                                                                                   \
-    {                                                                                              \
-        "template", OPTION_TEXT, "T", "all desktops of this template (or T:VERSION)", "template"   \
-    }
 #define TARGET                                                                                     \
     {                                                                                              \
         "target", OPTION_TEXT, "TARGET", "only this archive target", NULL                          \
@@ -357,7 +354,7 @@ static gboolean archive_gc(Cli *cli, GError **error)
 static const Option create_options[] = {
     TO,
     PREFIX,
-    TEMPLATE,
+    SELECT_TEMPLATE,
     { "description", OPTION_TEXT, "TEXT", "what the points are for", NULL },
     OPTION_NO_WAIT,
     OPTION_END,
@@ -413,7 +410,7 @@ static const Option target_options[] = {
     OPTION_DRY_RUN,
     OPTION_END,
 };
-static const Option schedule_options[] = { TO, PREFIX, TEMPLATE, OPTION_END };
+static const Option schedule_options[] = { TO, PREFIX, SELECT_TEMPLATE, OPTION_END };
 
 static const Command archive_commands[] = {
     { "target", "add NAME LOCATION | list | remove NAME", 1, 3, NULL,

@@ -112,12 +112,7 @@ static gboolean template_create_from(Cli *cli, GError **error)
                                   args_has(args, "draft"));
     json_auto_t *job = NULL;
 
-    if (args_has(args, "cpus"))
-        json_object_set_new(body, "cpus", json_integer(args_number(args, "cpus", 0)));
-    if (args_has(args, "memory"))
-        json_object_set_new(body, "memory_bytes", json_integer(args_number(args, "memory", 0)));
-    json_set_text(body, "os", args_text(args, "os"));
-    json_set_text(body, "description", args_text(args, "description"));
+    import_put_machine(args, body);
     if (!job_run(cli, "POST", "/v1/templates/create-from", body, &job, error))
         return FALSE;
     return !job || print_made(cli, job, "made", error);

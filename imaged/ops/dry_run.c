@@ -58,6 +58,16 @@ static json_t *end(DryRun *d)
                      (json_int_t)d->later, "breaks", d->breaks);
 }
 
+/* NULL if something was not ok. */
+static json_t *end_if(DryRun *d, gboolean ok)
+{
+    json_t *out = end(d);
+
+    if (!ok)
+        json_decref(out);
+    return ok ? out : NULL;
+}
+
 /* Bytes of a layer on disk, and whether QEMU has it open. */
 static gint64 layer_disk_bytes(World *world, Db *db, const char *layer_id, gboolean *ret_is_live)
 {
@@ -142,11 +152,7 @@ json_t *dry_run_template(World *world, const char *ref, GError **error)
         add(&d, row->id, name, !standing, 0, bytes, why);
     }
     catalog_read_end(world->catalog, db);
-    json_t *out = end(&d);
-    if (ok)
-        return out;
-    json_decref(out);
-    return NULL;
+    return end_if(&d, ok);
 }
 
 static gboolean is_listed(const json_t *ids, const char *id)
@@ -192,11 +198,7 @@ json_t *dry_run_trash(World *world, const json_t *ids, GError **error)
                                                  : "this version can't be brought back");
     }
     catalog_read_end(world->catalog, db);
-    json_t *out = end(&d);
-    if (ok)
-        return out;
-    json_decref(out);
-    return NULL;
+    return end_if(&d, ok);
 }
 
 json_t *dry_run_snapshots(World *world, const char *desktop, const json_t *names, GError **error)
@@ -224,11 +226,7 @@ json_t *dry_run_snapshots(World *world, const char *desktop, const json_t *names
         add(&d, row.id, row.name, TRUE, 0, (gint64)need.freed, why);
     }
     catalog_read_end(world->catalog, db);
-    json_t *out = end(&d);
-    if (ok)
-        return out;
-    json_decref(out);
-    return NULL;
+    return end_if(&d, ok);
 }
 
 static void take_off(json_t *object, const char *key, json_int_t bytes)
