@@ -45,6 +45,8 @@ fails_with '*' 'not empty' 'a folder with other things is no target' \
     ctl archive target add no "$top/full-of-things"
 is "$(ls "$top/full-of-things")" x '... and nothing was written there'
 ok 'a target is added' ctl archive target add nas "$arc"
+fails_with 3 "cannot open '.*/nowhere': No such file" 'a passphrase that is not there' \
+    ctl archive target add vault "$top/vault" --kind borg --passphrase-file "$top/nowhere"
 fails_with 1 'already' 'the same name twice' ctl archive target add nas "$arc"
 fails_with 1 "target 'nas' already" 'the same place twice' ctl archive target add again "$arc"
 

@@ -9,6 +9,7 @@
 #include "imaged/cli/output.c"
 #include "imaged/cli/progress.c"
 #include "imaged/cli/report_html.c"
+#include "imaged/cli/user_file.c"
 
 static gboolean do_nothing(Cli *cli, GError **error)
 {
@@ -309,6 +310,38 @@ static void test_html(void)
     g_assert_true(g_str_has_suffix(empty_page->str, "</html>\n"));
 }
 
+/* ---- Files that the user names ---- */
+
+static void test_user_file(void)
+{
+    g_autofree char *path = g_build_filename(g_get_tmp_dir(), "imaged-user-file-XXXXXX", NULL);
+    static const struct {
+        const char *text;
+        gssize len;
+        gboolean is_text;
+    } files[] = { { "alice:00ff\n", 11, TRUE }, { "", 0, TRUE }, { "a\0b", 3, FALSE } };
+    int fd = g_mkstemp(path);
+
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    for (guint i = 0; i < G_N_ELEMENTS(files); i++) {
+        g_autoptr(GError) error = NULL;
+        g_assert_true(g_file_set_contents(path, files[i].text, files[i].len, NULL));
+        g_autofree char *got = user_file_read(path, &error);
+        g_assert_cmpstr(got, ==, files[i].is_text ? files[i].text : NULL);
+        g_assert_true(files[i].is_text ||
+                      g_error_matches(error, IMAGED_ERROR, IMAGED_ERROR_INVALID));
+    }
+    g_autoptr(GError) large = NULL, none = NULL;
+    g_assert_cmpint(truncate(path, 1048577), ==, 0);
+    g_assert_null(user_file_read(path, &large));
+    g_assert_nonnull(strstr(large->message, "too large"));
+    g_assert_cmpint(unlink(path), ==, 0);
+    g_assert_null(user_file_read(path, &none));
+    g_assert_error(none, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND);
+    g_assert_true(g_str_has_prefix(none->message, "cannot open '"));
+}
+
 static void test_exit_codes(void)
 {
     json_auto_t *object =
@@ -335,6 +368,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cli/cells", test_cells);
     g_test_add_func("/cli/progress", test_progress);
     g_test_add_func("/cli/html", test_html);
+    g_test_add_func("/cli/user-file", test_user_file);
     g_test_add_func("/cli/exit-codes", test_exit_codes);
     return g_test_run();
 }
