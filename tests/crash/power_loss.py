@@ -10,7 +10,8 @@ something must be found wrong: that shows that the check can fail.
 
 On each state imaged starts by itself, and then: all that was acknowledged before is there, the verb in
 progress was done or not at all, store check finds nothing, each disk reads as it must and qemu-img
-check finds no fault, archives verify, the catalog is sound.  Needs root (loop devices) and FUSE.  Speaks TAP.
+check finds no fault, archives verify, the catalog is sound.  Needs root (loop devices) and FUSE.
+Speaks TAP.
 """
 import os
 import random
