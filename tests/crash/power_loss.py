@@ -10,7 +10,8 @@ something must be found wrong: that shows that the check can fail.
 
 On each state imaged starts by itself, and then: all that was acknowledged before is there, the verb in
 progress was done or not at all, store check finds nothing, each disk reads as it must and qemu-img
-check finds no fault, the catalog is sound.  Needs root (loop devices) and FUSE.  Speaks TAP.
+check finds no fault, archives verify, the catalog is sound.  Needs root (loop devices) and FUSE.
+Speaks TAP.
 """
 import os
 import random
@@ -39,10 +40,14 @@ WORK = [Verb(None, text, text) for text in (
     "desktop delete e --yes",
     "template import fresh @golden --format raw",
     "desktop compact b",
+    "archive target add t @state/arch --kind dir",
+    "archive create b --to t",
+    "archive restore @point:b --as back --yes",
     "trash restore @desktop:e",
     "desktop rename x xavier",
     "trash empty --yes",
     "template retire win:2",
+    "archive delete @point:b --now --yes",
 )]
 
 
@@ -145,6 +150,7 @@ def record(disk, service, lie):
                              "-e", "inject=fsync,fdatasync,syncfs:retval=0"]) if lie else None
     make_one(service)
     make_three(service)
+    os.mkdir(service.state + "/arch")
     service.wait_idle()
     run("sync", "-f", disk.mnt)
     known = known_ids(service)
@@ -207,6 +213,8 @@ def check(service, states, number, known):
         raise Wrong("after '%s' was acknowledged it is\n%s" % (
             WORK[done - 1].text if done else "the beginning", differences(allowed[0], now)))
     service.clean()
+    if any(line.startswith("point ") for line in now):
+        service.do("archive", "verify", "--target", "t")
     service.stop()
     service.sound()
 

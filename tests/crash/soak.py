@@ -36,6 +36,7 @@ class Desktop:
         self.snapshots = {}    # name -> blocks
         self.is_there = False
         self.n_names = 0
+        self.history = []
 
     def facts(self):
         return (self.is_there, self.disk, self.undo, tuple(sorted(self.snapshots.items())))
@@ -43,6 +44,11 @@ class Desktop:
     def put(self, facts):
         self.is_there, self.disk, self.undo, snapshots = facts
         self.snapshots = dict(snapshots)
+
+    def note(self, *words):
+        """For the message when something is wrong."""
+        self.history = self.history[-30:] + ["%s: %s; disk %s, undo %s" % (
+            time.strftime("%H:%M:%S"), " ".join(words), self.disk.hex(), self.undo and self.undo.hex())]
 
 
 class Client(threading.Thread):
@@ -70,8 +76,10 @@ class Client(threading.Thread):
         self.counts[" ".join(words[:2])] = self.counts.get(" ".join(words[:2]), 0) + 1
         if code == 0:
             desktop.put(after)
+            desktop.note(*words)
             return
         if self.soak.is_down():
+            desktop.note("cut off:", *words)
             self.doubt = desktop, desktop.facts(), after
             raise Cut
         raise Wrong("%s: exit %d: %s" % (" ".join(words), code, said))
@@ -87,6 +95,7 @@ class Client(threading.Thread):
         subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -q -P %d %d %d" % (
             value, first * BLOCK, count * BLOCK), path.strip()], check=True, capture_output=True)
         d.disk = d.disk[:first] + bytes([value]) * count + d.disk[first + count:]
+        d.note("written")
 
     def step(self, d):
         there, disk, undo, snapshots = d.facts()
@@ -193,13 +202,22 @@ class Soak:
         if set(mine) != set(d.snapshots):
             return "has snapshots %s, not %s" % (sorted(mine), sorted(d.snapshots))
         for what, layer, blocks in [("disk", listed[d.name]["layer"], d.disk)] + [
-                (n, mine[n]["layer"], b) for n, b in d.snapshots.items()]:
+                (n, mine[n]["layer"], b) for n, b in d.snapshots.items()] + self.undo_of(d):
             if layer not in files:
                 return "%s: layer %s has no file" % (what, layer)
             found = self.blocks(files[layer])
             if found != list(blocks):
                 return "%s holds %s, not %s" % (what, found, list(blocks))
         return None
+
+    def undo_of(self, d):
+        """What an undo would bring back, to be looked at."""
+        if d.undo is None:
+            return []
+        trash = [e for e in self.service.list("/v1/trash?search=" + d.name) if e["name"] == d.name and
+                 e["kind"] == "disk" and e["reason"] in ("reset", "revert")]
+        newest = max(trash, key=lambda e: (e["trashed_at"], e["generation"]), default={"layer": None})
+        return [("undo", newest["layer"], d.undo)]
 
     def settle(self, some):
         """After a start: settle the doubts, and look at some desktops (all: None)."""
@@ -215,16 +233,17 @@ class Soak:
                 d.put(facts)
                 said.append(self.look(d, listed, snapshots, files))
                 if not said[-1]:
+                    d.note("settled")
                     break
             else:
-                raise Wrong("%s is neither old nor new: %s" % (d.name, said))
+                raise Wrong("%s is neither old nor new: %s\n%s" % (d.name, said, "\n".join(d.history)))
             self.n_done += facts == after
             self.n_not += facts == before
         everything = [d for client in self.clients for d in client.desktops]
         for d in everything if some is None else self.rng.sample(everything, some):
             said = self.look(d, listed, snapshots, files)
             if said:
-                raise Wrong("%s %s" % (d.name, said))
+                raise Wrong("%s %s\n%s" % (d.name, said, "\n".join(d.history)))
         # Whatever is there is somebody's: nothing leaked.
         strange = set(listed) - {d.name for d in everything}
         if strange:
@@ -246,11 +265,19 @@ class Soak:
             self.service.wait_idle()
             self.settle(10)
         self.settle(None)
-        self.service.do("trash", "empty", "--yes")
-        self.service.wait_idle()
+        self.empty_trash()
         self.settle(None)
         self.service.stop()
         self.service.sound()
+
+    def empty_trash(self):
+        """Of half an hour that is thousands of files, given back at leisure."""
+        self.service.do("trash", "empty", "--yes", "--no-wait")
+        end = time.monotonic() + 900
+        while self.service.get("/v1/status")["n_jobs_running"]:
+            if time.monotonic() > end:
+                raise Wrong("the trash does not get empty: %s" % self.service.get("/v1/jobs"))
+            time.sleep(0.1)
 
     def base_of(self):
         """What a new desktop holds, read once."""
@@ -284,7 +311,7 @@ def main():
         soak.n_kills, soak.n_done, soak.n_not))
     print("%sok 1 - soak: 0 lost, 0 leaked (seed %d)" % ("not " if wrong else "", seed))
     if wrong:
-        print("# " + wrong[:3000])
+        print("\n".join("# " + line for line in wrong[:6000].splitlines()))
     print("1..1")
     return 1 if wrong else 0
 

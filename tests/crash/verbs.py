@@ -2,6 +2,7 @@
 lists counts as the outcome.  A new verb is one line in VERBS; a new kind of thing one in VIEWS.
 """
 import os
+import random
 import subprocess
 
 # ---- what counts: for each list of the API its fields, in order.  Of ids, only those known from
@@ -173,10 +174,29 @@ def make_seven(service):
     service.do("export", "start", "c", "--read-write")
 
 
+def make_nine(service):
+    """Template fat, so large that an archive of it is written back while it is written; target t."""
+    path = os.path.join(service.folder, "fat.raw")
+    with open(path, "wb") as file:
+        file.write(random.Random(9).randbytes(56 << 20))
+    service.do("template", "import", "fat", path, "--format", "raw")
+    os.unlink(path)
+    os.mkdir(os.path.join(service.state, "arch"))
+    service.do("archive", "target", "add", "t", os.path.join(service.state, "arch"), "--kind", "dir")
+
+
+def make_ten(service):
+    """A point of b in archive t, a borg repository; b has changed since."""
+    service.do("archive", "target", "add", "t", os.path.join(service.state, "borg"), "--kind", "borg")
+    service.do("archive", "create", "b", "--to", "t")
+    service.write_disk("b", "0xb6", "512k", "64k")
+
+
 # name -> (the situation it begins with, what is done then)
 SITUATIONS = {"one": (None, make_one), "two": ("one", make_two), "three": ("one", make_three),
               "four": ("three", make_four), "five": ("one", make_five), "six": ("five", make_six),
-              "seven": ("three", make_seven), "eight": ("five", make_eight)}
+              "seven": ("three", make_seven), "eight": ("five", make_eight),
+              "nine": (None, make_nine), "ten": ("one", make_ten)}
 KILLED = {"seven"}  # a stop would end what runs in it
 
 
@@ -187,11 +207,11 @@ class Verb:
     of the trash, @point:NAME of an archive's point.  from_start: the changes of the daemon's start count too.  half: (text, text): what
     a verb that failed may have done all the same, as replacements that make it the old state.  Of a
     batch with an error each desktop by itself is old or new.  runs: it is about what an orderly stop
-    ends (exports), so the daemon is only ever killed."""
+    ends (exports), so the daemon is only ever killed.  slow: a few points, and only with FULL."""
 
     def __init__(self, situation, name, words, from_start=False, half=None, batch=False,
-                 runs=False):
-        self.situation, self.name, self.text = situation, name, words
+                 runs=False, slow=False):
+        self.situation, self.name, self.text, self.slow = situation, name, words, slow
         self.from_start, self.half, self.batch, self.runs = from_start, half, batch, runs
 
     def words(self, service):
@@ -280,6 +300,11 @@ VERBS = [
     Verb("three", "template create-from, snapshot, flat", "template create-from b@tue win --flat"),
     Verb("five", "archive create, snapshot and template", "archive create a win:1 --to t",
          batch=True),
+    Verb("nine", "archive create, large", "archive create fat --to t", slow=True),
+    Verb("one", "borg target add", "archive target add t @state/borg --kind borg", slow=True),
+    Verb("ten", "borg create", "archive create b --to t", slow=True),
+    Verb("ten", "borg restore", "archive restore @point:b --as back --yes", slow=True),
+    Verb("ten", "borg delete", "archive delete @point:b --now --yes", slow=True),
     Verb("six", "archive prune", "archive prune --target t --keep-last 1 --yes"),
     Verb("six", "archive undelete", "archive undelete @deleted:win:2"),
     Verb("eight", "archive restore, with its version", "archive restore @point:b --as back --yes"),
