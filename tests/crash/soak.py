@@ -271,13 +271,16 @@ class Soak:
         self.service.sound()
 
     def empty_trash(self):
-        """Of half an hour that is thousands of files, given back at leisure."""
+        """Of half an hour that is thousands of files, given back at leisure; no undo is left."""
         self.service.do("trash", "empty", "--yes", "--no-wait")
         end = time.monotonic() + 900
         while self.service.get("/v1/status")["n_jobs_running"]:
             if time.monotonic() > end:
                 raise Wrong("the trash does not get empty: %s" % self.service.get("/v1/jobs"))
             time.sleep(0.1)
+        for client in self.clients:
+            for d in client.desktops:
+                d.undo = None
 
     def base_of(self):
         """What a new desktop holds, read once."""
