@@ -323,6 +323,9 @@ static gboolean feed_watchdog(gpointer unused)
 
 static void serve(Daemon *d)
 {
+    /* Before anybody is told that we are there: who hears it may stop us at once. */
+    g_unix_signal_add(SIGTERM, quit, d);
+    g_unix_signal_add(SIGINT, quit, d);
     notify("READY=1");
     if (d->world.rescue_reason)
         printf("ready, in rescue mode: %s; see: imagectl catalog rebuild\n",
@@ -330,8 +333,6 @@ static void serve(Daemon *d)
     else
         puts("ready");
     fflush(stdout);
-    g_unix_signal_add(SIGTERM, quit, d);
-    g_unix_signal_add(SIGINT, quit, d);
     g_timeout_add_seconds(5, feed_watchdog, NULL);
     g_main_loop_run(d->loop);
     notify("STOPPING=1");

@@ -24,12 +24,14 @@ CALLS = ("open openat openat2 creat link linkat symlink symlinkat rename renamea
 
 # What may change storage: a function of ours that must be on the stack, in our own program.
 WRAPPERS = ["durable_create", "durable_write", "durable_truncate", "durable_chmod", "durable_sync",
-            "durable_sync_dir", "durable_sync_fs", "durable_rename", "durable_link", "durable_unlink",
+            "durable_sync_dir", "durable_sync_fs", "durable_begin_write", "durable_drop_written",
+            "durable_rename", "durable_link", "durable_unlink",
             "durable_mkdir", "durable_mkdir_path", "durable_open_lock", "durable_reserve",
             "durable_clone", "durable_copy_range", "durable_replace",
             # imaged/catalog/vfs.c
             "file_write", "file_truncate", "file_sync", "file_shm_map", "file_shm_unmap", "vfs_open",
-            "vfs_delete"]
+            "vfs_delete",
+            "vfs_rewrite_wal"]  # file_write, which the compiler may put into it
 
 # What need not: (call, path, function on the stack), as expressions.
 ALLOWED = [
@@ -87,7 +89,7 @@ def changes_storage(call, text):
     if call in ("write", "writev", "pwrite64", "pwritev", "pwritev2", "mmap", "sendfile", "splice"):
         target = re.findall(r"\d+<([^>]*)>", text)
         path = first.group(1) if first else (target[0] if target else "")
-        if not path.startswith("/") or path.startswith(("/proc/", "/dev/", "/sys/")):
+        if not path.startswith("/") or re.match("/(proc|sys|dev(?!/shm))/", path):
             return None  # a socket, a pipe, an event
         return path
     quoted = re.search(r'"([^"]*)"', text)
