@@ -450,7 +450,7 @@ static const Command archive_commands[] = {
       "archive undelete 019ab3f0\n", wait_options, archive_undelete },
     { "prune", "--target TARGET --keep-last N ...", 0, 0, NULL,
       "Delete the points that no retention rule keeps",
-      "For each desktop (its snapshots' points among them) and each template by itself.  A point\n"
+      "For each desktop, each snapshot and each template by itself.  A point\n"
       "stays if one of the rules keeps it; --dry-run says of each why it stays or goes.",
       "archive prune --target nas --keep-last 3 --keep-daily 7 --keep-monthly 6 --dry-run\n",
       prune_options, archive_prune },
