@@ -17,8 +17,8 @@ enum { LISTEN_FD = 3, READY_FD = 4, PSK_FD = 5, FIRST_LAYER_FD = 6 };
 #define MAX_CONNECTIONS 256
 /* Of one connection.  Each has a buffer of its own: too many, and large reads leave the processor's
  * caches; too few, and a disk has little to do at once. */
-#define THREADS_PER_CPU 2u
-#define THREADS_MIN 4u
+#define THREADS_PER_CPU 3u
+#define THREADS_MIN 6u
 #define THREADS_MAX 16u
 
 static void add(ExportCommand *c, char *word)

@@ -29,8 +29,8 @@ make_nbd_chain()
 # serve_plugin DIR DEPTH SOCKET, with the options of cow/export_command.c
 serve_plugin()
 {
-    local threads=$((2 * n_threads))
-    [ $threads -ge 4 ] || threads=4
+    local threads=$((3 * n_threads))
+    [ $threads -ge 6 ] || threads=6
     [ $threads -le 16 ] || threads=16
     (
         fds=
