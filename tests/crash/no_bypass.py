@@ -30,8 +30,7 @@ WRAPPERS = ["durable_create", "durable_write", "durable_truncate", "durable_chmo
             "durable_clone", "durable_copy_range", "durable_replace",
             # imaged/catalog/vfs.c
             "file_write", "file_truncate", "file_sync", "file_shm_map", "file_shm_unmap", "vfs_open",
-            "vfs_delete",
-            "vfs_rewrite_wal"]  # file_write, which the compiler may put into it
+            "vfs_delete"]
 
 # What need not: (call, path, function on the stack), as expressions.
 ALLOWED = [
