@@ -28,7 +28,7 @@ else
 ALL_CFLAGS += -D_FORTIFY_SOURCE=2
 endif
 
-LIB_SRC := $(wildcard imaged/base/*.c cow/*.c imaged/catalog/*.c imaged/job/*.c templates/*.c \
+LIB_SRC := $(wildcard imaged/base/*.c cow/*.c imaged/catalog/*.c imaged/job/*.c imaged/guest/*.c templates/*.c \
   snapshot/*.c broker/*.c imaged/ops/*.c imaged/http/*.c)
 DAEMON_SRC := imaged/main.c imaged/daemon.c imaged/config.c
 CLI_SRC := $(wildcard imaged/cli/*.c)

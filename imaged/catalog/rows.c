@@ -7,7 +7,7 @@
 
 typedef struct {
     const char *name;
-    char type; /* 't' text, 'o' text or NULL, 'i' integer */
+    char type; /* 't' text, 'o' text or NULL, 'i' integer, 'd' integer that older journals lack (0) */
     guint16 offset;
 } Column;
 
@@ -22,6 +22,7 @@ typedef struct {
 #define TEXT(row, field) { #field, 't', G_STRUCT_OFFSET(row, field) }
 #define OPTIONAL(row, field) { #field, 'o', G_STRUCT_OFFSET(row, field) }
 #define INTEGER(row, field) { #field, 'i', G_STRUCT_OFFSET(row, field) }
+#define ADDED_INTEGER(row, field) { #field, 'd', G_STRUCT_OFFSET(row, field) }
 
 static const Column template_columns[] = {
     TEXT(TemplateRow, id),           TEXT(TemplateRow, name),
@@ -34,6 +35,8 @@ static const Column version_columns[] = {
     INTEGER(VersionRow, cpus),     INTEGER(VersionRow, memory_bytes), TEXT(VersionRow, os),
     TEXT(VersionRow, description), TEXT(VersionRow, source),       TEXT(VersionRow, notes),
     INTEGER(VersionRow, created_at), INTEGER(VersionRow, changed_at),
+    OPTIONAL(VersionRow, firmware), ADDED_INTEGER(VersionRow, sealed_at),
+    OPTIONAL(VersionRow, recipe),  OPTIONAL(VersionRow, identity),
 };
 static const Column layer_columns[] = {
     TEXT(LayerRow, id),           TEXT(LayerRow, slot),      TEXT(LayerRow, store_id),
@@ -47,6 +50,7 @@ static const Column desktop_columns[] = {
     TEXT(DesktopRow, store_id),   TEXT(DesktopRow, mac),      TEXT(DesktopRow, uuid),
     TEXT(DesktopRow, state),      INTEGER(DesktopRow, is_trashed),
     INTEGER(DesktopRow, created_at), INTEGER(DesktopRow, changed_at),
+    OPTIONAL(DesktopRow, draft_of), OPTIONAL(DesktopRow, identity),
 };
 static const Column trash_columns[] = {
     TEXT(TrashRow, id),           TEXT(TrashRow, kind),       TEXT(TrashRow, reason),
@@ -86,11 +90,14 @@ static const Table tables[ROW_N_KINDS] = {
     [ROW_VERSION] = { "version", sizeof(VersionRow), version_columns,
                       G_N_ELEMENTS(version_columns),
                       "INSERT INTO version (id, template_id, version, state, is_trashed, layer_id,"
-                      " cpus, memory_bytes, os, description, source, notes, created_at, changed_at)"
-                      " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14) ON CONFLICT (id)"
+                      " cpus, memory_bytes, os, description, source, notes, created_at, changed_at,"
+                      " firmware, sealed_at, recipe, identity)"
+                      " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)"
+                      " ON CONFLICT (id)"
                       " DO UPDATE SET template_id=?2, version=?3, state=?4, is_trashed=?5,"
                       " layer_id=?6, cpus=?7, memory_bytes=?8, os=?9, description=?10, source=?11,"
-                      " notes=?12, created_at=?13, changed_at=?14",
+                      " notes=?12, created_at=?13, changed_at=?14, firmware=?15, sealed_at=?16,"
+                      " recipe=?17, identity=?18",
                       "DELETE FROM version WHERE id = ?1" },
     [ROW_LAYER] = { "layer", sizeof(LayerRow), layer_columns, G_N_ELEMENTS(layer_columns),
                     "INSERT INTO layer (id, slot, store_id, parent_id, owner_kind, owner_id,"
@@ -103,11 +110,12 @@ static const Table tables[ROW_N_KINDS] = {
     [ROW_DESKTOP] = { "desktop", sizeof(DesktopRow), desktop_columns,
                       G_N_ELEMENTS(desktop_columns),
                       "INSERT INTO desktop (id, name, version_id, owner, generation, layer_id,"
-                      " store_id, mac, uuid, state, is_trashed, created_at, changed_at) VALUES"
-                      " (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13) ON CONFLICT (id) DO UPDATE"
-                      " SET name=?2, version_id=?3, owner=?4, generation=?5, layer_id=?6,"
+                      " store_id, mac, uuid, state, is_trashed, created_at, changed_at, draft_of,"
+                      " identity) VALUES"
+                      " (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15) ON CONFLICT (id)"
+                      " DO UPDATE SET name=?2, version_id=?3, owner=?4, generation=?5, layer_id=?6,"
                       " store_id=?7, mac=?8, uuid=?9, state=?10, is_trashed=?11, created_at=?12,"
-                      " changed_at=?13",
+                      " changed_at=?13, draft_of=?14, identity=?15",
                       "DELETE FROM desktop WHERE id = ?1" },
     [ROW_TRASH] = { "trash", sizeof(TrashRow), trash_columns, G_N_ELEMENTS(trash_columns),
                     "INSERT INTO trash (id, kind, reason, name, desktop_id, version_id, layer_id,"
@@ -140,6 +148,11 @@ static const Table tables[ROW_N_KINDS] = {
                                " timing=?5, store_id=?6, last_run=?7, created_at=?8",
                                "DELETE FROM archive_schedule WHERE id = ?1" },
 };
+
+static gboolean is_text(const Column *column)
+{
+    return column->type == 't' || column->type == 'o';
+}
 
 static char **text_at(gconstpointer row, const Column *column)
 {
@@ -178,7 +191,7 @@ gpointer row_copy(RowKind kind, gconstpointer row)
 
     for (guint i = 0; i < tables[kind].n_columns; i++) {
         const Column *column = &tables[kind].columns[i];
-        if (column->type != 'i')
+        if (is_text(column))
             *text_at(copy, column) = g_strdup(*text_at(row, column));
     }
     return copy;
@@ -188,7 +201,7 @@ void row_clear(RowKind kind, gpointer row)
 {
     for (guint i = 0; i < tables[kind].n_columns; i++) {
         const Column *column = &tables[kind].columns[i];
-        if (column->type != 'i')
+        if (is_text(column))
             g_clear_pointer(text_at(row, column), g_free);
     }
 }
@@ -209,7 +222,7 @@ void row_read(RowKind kind, Query *query, gpointer ret_row)
     for (guint i = 0; i < tables[kind].n_columns; i++) {
         const Column *column = &tables[kind].columns[i];
         int at = query_column(query, column->name, (int)i); /* i for SELECT * of the table */
-        if (column->type == 'i')
+        if (!is_text(column))
             *int_at(ret_row, column) = sqlite3_column_int64(query_stmt(query), at);
         else
             *text_at(ret_row, column) =
@@ -225,7 +238,7 @@ gboolean row_put(Db *db, RowKind kind, gconstpointer row, GError **error)
 
     for (guint i = 0; stmt && i < table->n_columns; i++) {
         const Column *column = &table->columns[i];
-        if (column->type == 'i')
+        if (!is_text(column))
             sqlite3_bind_int64(stmt, (int)i + 1, *int_at(row, column));
         else
             sqlite3_bind_text(stmt, (int)i + 1, *text_at(row, column), -1, SQLITE_STATIC);
@@ -261,7 +274,7 @@ void row_to_json(RowKind kind, gconstpointer row, GString *out)
         g_string_append(out, i ? ",\"" : "\"");
         g_string_append(out, column->name);
         g_string_append(out, "\":");
-        if (column->type == 'i')
+        if (!is_text(column))
             g_string_append_printf(out, "%" G_GINT64_FORMAT, *int_at(row, column));
         else if (*text_at(row, column))
             append_json_text(out, *text_at(row, column));
@@ -278,6 +291,7 @@ gboolean row_from_json(RowKind kind, const json_t *object, gpointer ret_row, GEr
         const Column *column = &tables[kind].columns[i];
         json_t *value = json_object_get(object, column->name);
         gboolean ok = column->type == 'i'   ? json_is_integer(value)
+                      : column->type == 'd' ? !value || json_is_integer(value)
                       : column->type == 't' ? json_is_string(value)
                                             : !value || json_is_string(value) ||
                                                   json_is_null(value);
@@ -288,7 +302,7 @@ gboolean row_from_json(RowKind kind, const json_t *object, gpointer ret_row, GEr
                         column->name);
             return FALSE;
         }
-        if (column->type == 'i')
+        if (!is_text(column))
             *int_at(ret_row, column) = json_integer_value(value);
         else
             *text_at(ret_row, column) = g_strdup(json_string_value(value));

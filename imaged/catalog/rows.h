@@ -26,6 +26,10 @@ typedef struct {
     gint64 cpus, memory_bytes;
     char *os, *description, *source, *notes; /* notes: lines */
     gint64 created_at, changed_at;
+    char *firmware;   /* bios or uefi; NULL: not known, bios */
+    gint64 sealed_at; /* 0: what it holds of its first machine was not removed */
+    char *recipe;     /* the text that it was built from, or NULL */
+    char *identity;   /* JSON: what its desktops are told at their first boot, or NULL */
 } VersionRow;
 
 typedef struct {
@@ -48,6 +52,8 @@ typedef struct {
     char *state; /* ok, missing */
     gint64 is_trashed;
     gint64 created_at, changed_at;
+    char *draft_of; /* the template whose next version is made in it, or NULL */
+    char *identity; /* JSON: what it is told beyond what its version says, or NULL */
 } DesktopRow;
 
 typedef struct {

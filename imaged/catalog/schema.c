@@ -139,6 +139,20 @@ static const char *const migrations[] = {
     "CREATE TABLE lease (desktop_id TEXT PRIMARY KEY, generation INTEGER NOT NULL,"
     " holder TEXT NOT NULL, host TEXT NOT NULL, incarnation TEXT NOT NULL,"
     " created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+
+    /* 6: how versions are built and what desktops are told at their first boot */
+    "ALTER TABLE version ADD COLUMN firmware TEXT;"
+    "ALTER TABLE version ADD COLUMN sealed_at INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE version ADD COLUMN recipe TEXT;"
+    "ALTER TABLE version ADD COLUMN identity TEXT;"
+    "ALTER TABLE desktop ADD COLUMN draft_of TEXT;"
+    "ALTER TABLE desktop ADD COLUMN identity TEXT;"
+    /* what is inside of layers */
+    ""
+    /* roll-outs */
+    ""
+    /* data disks */
+    "",
 };
 
 int schema_version(void)

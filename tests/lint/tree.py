@@ -14,13 +14,16 @@ CODE_FOLDERS = ("cow/", "imaged/", "templates/", "snapshot/", "broker/")
 # Who may include whom: a file includes what stands on its own level or below.  The longest prefix
 # decides.  The three domains on level 3 do not include one another.
 LEVELS = {
-    "imaged/base/": 0, "cow/": 1, "imaged/catalog/": 1, "imaged/job/": 2,
+    "imaged/base/": 0, "cow/": 1, "imaged/catalog/": 1, "imaged/job/": 2, "imaged/guest/": 2,
     "templates/": 3, "snapshot/": 3, "broker/": 3,
     "imaged/ops/": 4, "imaged/http/": 5, "imaged/": 6,
 }
 DOMAINS = ("templates/", "snapshot/", "broker/")
 # imagectl is a client of the API; of the engine it uses what checks a source before an import.
 CLI_MAY = ("imaged/cli/", "imaged/base/", "cow/qcow2.h", "cow/layer.h", "cow/layer_check.h")
+
+# imaged-guest reads hostile file systems: it knows no catalog and no store.
+HELPER_MAY = ("imaged/guest/helper/", "imaged/guest/protocol.h", "imaged/base/")
 
 MAX_LINE, LONG_FILE, LONG_FUNCTION = 100, 500, 80
 
@@ -102,8 +105,12 @@ def check_includes():
                 if not target.startswith(CLI_MAY):
                     yield f"{name}:{n}: imagectl may not use '{target}'"
                 continue
-            if target.startswith(("imaged/cli/", "tests/")):
-                yield f"{name}:{n}: '{target}' is for imagectl or tests alone"
+            if name.startswith("imaged/guest/helper/"):
+                if not target.startswith(HELPER_MAY):
+                    yield f"{name}:{n}: imaged-guest may not use '{target}'"
+                continue
+            if target.startswith(("imaged/cli/", "imaged/guest/helper/", "tests/")):
+                yield f"{name}:{n}: '{target}' is for a program of its own or tests alone"
                 continue
             mine, its = level_of(name), level_of(target)
             if its > mine:
