@@ -260,10 +260,12 @@ static const char *const rows_of_version[] = {
           "INSERT INTO layer VALUES ('l', 'l', 's', NULL, 'template', 'v', 1, 'frozen', 'layers',"
           " 512, NULL, 1);"
           "INSERT INTO version (id, template_id, version, state, is_trashed, layer_id, cpus,"
-          " memory_bytes, os, description, source, notes, created_at, changed_at) VALUES ('v', 't', 1, 'published', 0, 'l', 1, 1, '', '', '', '', 1,"
+          " memory_bytes, os, description, source, notes, created_at, changed_at) VALUES ('v', "
+          "'t', 1, 'published', 0, 'l', 1, 1, '', '', '', '', 1,"
           " 1);"
           "INSERT INTO desktop (id, name, version_id, owner, generation, layer_id, store_id, mac,"
-          " uuid, state, is_trashed, created_at, changed_at) VALUES ('d', 'desk-001', 'v', 'ann', 1, 'l', 's', 'm', 'u', 'ok', 0,"
+          " uuid, state, is_trashed, created_at, changed_at) VALUES ('d', 'desk-001', 'v', 'ann', "
+          "1, 'l', 's', 'm', 'u', 'ok', 0,"
           " 1, 1);"
           "INSERT INTO trash (id, kind, reason, name, desktop_id, version_id, layer_id, store_id,"
           " generation, disk_bytes, trashed_at, expires_at) VALUES ('x', 'disk', 'reset',"
@@ -277,7 +279,8 @@ static const char *const rows_of_version[] = {
 /* What came with schema 3. */
 static const char snapshot_rows[] =
     "INSERT INTO snapshot (id, desktop_id, name, description, layer_id, store_id, version_id,"
-    " generation, is_trashed, created_at, changed_at) VALUES ('n', 'd', 'monday', '', 'l', 's', 'v', 1, 0, 1, 1);"
+    " generation, is_trashed, created_at, changed_at) VALUES ('n', 'd', 'monday', '', 'l', 's', "
+    "'v', 1, 0, 1, 1);"
     "UPDATE trash SET slot = 'z';";
 
 static const char count_rows[] =
