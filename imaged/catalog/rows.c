@@ -7,7 +7,8 @@
 
 typedef struct {
     const char *name;
-    char type; /* 't' text, 'o' text or NULL, 'i' integer, 'd' integer that older journals lack (0) */
+    char type; /* 't' text, 'o' text or NULL, 'i' integer, 'd' integer that older journals lack (0)
+                */
     guint16 offset;
 } Column;
 
