@@ -94,9 +94,10 @@ static gboolean plan_target(World *world, Db *db, const DesktopSpec *spec, json_
     g_auto(LayerRow) base = { 0 };
     g_autofree char *store_id = NULL;
 
-    if (!lookup_version(db, spec->template, TRUE, &version, error))
+    if (!lookup_version(db, spec->template, !spec->is_draft, &version, error))
         return FALSE;
-    if (g_str_equal(version.state, "retired") || g_str_equal(version.state, "draft")) {
+    if (g_str_equal(version.state, "retired") ||
+        (g_str_equal(version.state, "draft") && !spec->is_draft)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                     "version %" G_GINT64_FORMAT " is %s, not published", version.version,
                     version.state);
@@ -119,6 +120,8 @@ static gboolean plan_target(World *world, Db *db, const DesktopSpec *spec, json_
     json_object_set_new(plan, "cluster_bits", json_integer(spec->cluster_size
                                                 ? __builtin_ctz(spec->cluster_size) : 0));
     json_object_set_new(plan, "has_subclusters", json_boolean(spec->has_subclusters));
+    if (spec->is_draft)
+        json_object_set_new(plan, "draft_of", json_string(version.template_id));
     return TRUE;
 }
 

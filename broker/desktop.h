@@ -21,6 +21,7 @@ typedef struct {
     const char *store;     /* name, or NULL: where the template is */
     guint32 cluster_size;  /* bytes; 0 = the store's default */
     gboolean has_subclusters;
+    gboolean is_draft;     /* the next version of its template is made in it */
 } DesktopSpec;
 
 #define DESKTOP_MAX_BATCH 20000

@@ -40,7 +40,9 @@ static void put_facts(BatchChunk *chunk, guint i, const CreatePlan *p, const Lay
                            .version_id = (char *)p->version_id, .owner = (char *)p->owner,
                            .generation = 1, .layer_id = (char *)layer_id,
                            .store_id = (char *)p->store_id, .mac = mac, .uuid = uuid, .state = "ok",
-                           .created_at = now, .changed_at = now };
+                           .created_at = now, .changed_at = now,
+                           .draft_of = (char *)json_string_value(
+                               json_object_get(chunk->plan, "draft_of")) };
 
     changes_put(chunk->changes, ROW_LAYER, &layer, p->store_id);
     changes_put(chunk->changes, ROW_DESKTOP, &desktop, p->store_id);

@@ -212,9 +212,9 @@ static gboolean run_import(Job *job, gpointer data, GError **error)
     if (!find_built(&import, &summary, error) &&
         ((error && *error) || !build(&import, now, &summary, error)))
         return FALSE;
-    LayerRow layer = { .virtual_size = (gint64)import.size, .checksum = summary.digest };
+    NewVersion made = { .virtual_size = (gint64)import.size, .checksum = summary.digest };
     g_autofree char *words = g_strdup_printf("imported from %s", plan_text(job, "source_name"));
-    if (new_version_commit(job, &layer, "template.import", words, error))
+    if (new_version_commit(job, &made, "template.import", words, NULL, error))
         return TRUE;
     new_version_discard(job, world);
     return FALSE;

@@ -89,23 +89,32 @@ void new_version_discard(Job *job, World *world)
         store->ops->discard(store, STORE_LAYERS, &slot, 1, NULL);
 }
 
-gboolean new_version_commit(Job *job, const LayerRow *from, const char *event, const char *words,
-                            GError **error)
+/* The notes of the plan and one line more.  Caller frees. */
+static char *all_notes(Job *job, const char *more)
+{
+    const char *notes = plan_text(job, "notes");
+
+    return more ? g_strconcat(notes, *notes ? "\n" : "", more, NULL) : g_strdup(notes);
+}
+
+gboolean new_version_commit(Job *job, const NewVersion *made, const char *event, const char *words,
+                            Changes *more, GError **error)
 {
     const char *store_id = plan_text(job, "store_id");
     char *layer_id = (char *)plan_text(job, "layer_id");
+    g_autofree char *name = version_name(job), *notes = all_notes(job, made->more_notes);
     gint64 number = plan_int(job, "number"), now = units_now_ms();
     LayerRow layer = { .id = layer_id,
                        .slot = layer_id,
                        .store_id = (char *)store_id,
-                       .parent_id = from->parent_id,
+                       .parent_id = (char *)made->parent_id,
                        .owner_kind = "template",
                        .owner_id = (char *)plan_text(job, "version_id"),
                        .generation = number,
                        .state = "frozen",
                        .place = "layers",
-                       .virtual_size = from->virtual_size,
-                       .checksum = from->checksum,
+                       .virtual_size = made->virtual_size,
+                       .checksum = (char *)made->checksum,
                        .created_at = now };
     TemplateRow template = { .id = (char *)plan_text(job, "template_id"),
                              .name = (char *)plan_text(job, "name"),
@@ -122,15 +131,21 @@ gboolean new_version_commit(Job *job, const LayerRow *from, const char *event, c
                            .os = (char *)plan_text(job, "os"),
                            .description = (char *)plan_text(job, "description"),
                            .source = (char *)plan_text(job, "source_name"),
-                           .notes = (char *)plan_text(job, "notes"),
+                           .notes = notes,
                            .created_at = now,
-                           .changed_at = now };
-    g_autofree char *name = version_name(job);
-    Changes *changes = changes_new();
+                           .changed_at = now,
+                           .firmware = (char *)plan_text(job, "firmware"),
+                           .sealed_at = made->sealed_at,
+                           .recipe = (char *)plan_text(job, "recipe"),
+                           .identity = (char *)plan_text(job, "identity") };
+    Changes *changes = more ? more : changes_new();
+    json_t *out = result(job, name);
 
+    if (made->report)
+        json_object_set(out, "sealed", (json_t *)made->report);
     changes_put(changes, ROW_TEMPLATE, &template, store_id);
     changes_put(changes, ROW_LAYER, &layer, store_id);
     changes_put(changes, ROW_VERSION, &version, store_id);
     changes_event(changes, event, "info", name, job_owner(job), "%s", words);
-    return job_commit_done(job, changes, result(job, name), error);
+    return job_commit_done(job, changes, out, error);
 }

@@ -1,7 +1,8 @@
 /* new_version.h: the next version of a new or existing template: what its makers have in common.
  *
  * A job's plan holds: name, template_id, template_created, number, version_id, layer_id, store_id,
- * state, cpus, memory_bytes, os, description, source_name, notes.  Any thread. */
+ * state, cpus, memory_bytes, os, description, source_name, notes; and maybe firmware, recipe,
+ * identity (text each).  Any thread. */
 #pragma once
 
 #include "imaged/catalog/lookup.h"
@@ -13,10 +14,20 @@ gboolean new_version_plan(Db *db, const char *name, json_t *plan, GError **error
 /* The claims of such a plan.  Caller unrefs. */
 json_t *new_version_claims(const json_t *plan);
 
-/* The job's last act: the facts of the version whose layer is in its slot now.  layer has
- * parent_id, virtual_size and checksum; the rest is the plan's. */
-gboolean new_version_commit(Job *job, const LayerRow *layer, const char *event, const char *words,
-                            GError **error);
+/* What came out while the version's layer was made. */
+typedef struct {
+    const char *parent_id; /* of the layer, or NULL */
+    gint64 virtual_size;
+    const char *checksum;
+    gint64 sealed_at;      /* 0: it was not */
+    const char *more_notes; /* a line, or NULL */
+    const json_t *report;  /* for the job's result as "sealed", or NULL */
+} NewVersion;
+
+/* The job's last act: the facts of the version whose layer is in its slot now, with more changes
+ * (taken over, may be NULL) in the same commit. */
+gboolean new_version_commit(Job *job, const NewVersion *made, const char *event, const char *words,
+                            Changes *more, GError **error);
 
 /* For a job that goes on after a stop: were its facts in the journal already?  Then the job is done
  * (or error is set). */

@@ -132,3 +132,15 @@ ConfirmAnswer confirm(Cli *cli, const ConfirmRequest *request, GError **error)
                                   : g_strdup_printf("%s?", request->question);
     return ask_person(question, error) ? CONFIRM_GO : CONFIRM_FAILED;
 }
+
+gboolean confirm_question(Cli *cli, const char *question, const char *consent, GError **error)
+{
+    if (args_has(cli->args, consent))
+        return TRUE;
+    if (isatty(STDIN_FILENO))
+        return ask_person(question, error);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                "nobody can be asked '%s': standard input is not a terminal", question);
+    imaged_error_hint(error, "--%s goes on without asking", consent);
+    return FALSE;
+}

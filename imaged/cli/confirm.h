@@ -26,5 +26,9 @@ ConfirmAnswer confirm(Cli *cli, const ConfirmRequest *request, GError **error);
 /* Only the --dry-run part, for verbs that destroy nothing.  Same results, but never asks. */
 ConfirmAnswer confirm_dry_run(Cli *cli, const ConfirmRequest *request, GError **error);
 
+/* Ask a person this yes-or-no question, unless the option was given, whose name without dashes is
+ * consent.  TRUE to go on.  FAILED if the answer was no, INVALID if nobody can be asked. */
+gboolean confirm_question(Cli *cli, const char *question, const char *consent, GError **error);
+
 /* The dry run in words. */
 void confirm_text(GString *out, const json_t *dry_run);

@@ -20,6 +20,7 @@ static const Column desktop_columns[] = {
     { "TEMPLATE", "template", CELL_TEXT, 0 },
     { "VERSION", "version", CELL_COUNT, 0 },
     { "OWNER", "owner", CELL_TEXT, 0 },
+    { "DRAFT OF", "draft_of", CELL_TEXT, COLUMN_SHOW },
     { "GENERATION", "generation", CELL_COUNT, 0 },
     { "STORE", "store", CELL_TEXT, 0 },
     { "LAYER", "layer", CELL_TEXT, COLUMN_CSV },

@@ -11,6 +11,7 @@
 #include "imaged/cli/import.h"
 #include "imaged/cli/job.h"
 #include "imaged/cli/list.h"
+#include "imaged/cli/template_make.h"
 
 static const Column template_columns[] = {
     { "NAME", "name", CELL_TEXT, 0 },
@@ -26,96 +27,13 @@ static const Column template_columns[] = {
     COLUMN_END,
 };
 
-static const Column version_columns[] = {
-    { "NAME", "name", CELL_TEXT, 0 },
-    { "ID", "id", CELL_TEXT, COLUMN_CSV },
-    { "TEMPLATE", "template", CELL_TEXT, COLUMN_CSV },
-    { "VERSION", "version", CELL_COUNT, COLUMN_CSV },
-    { "STATE", "state", CELL_STATE, 0 },
-    { "DESKTOPS", "n_desktops", CELL_COUNT, 0 },
-    { "SIZE", "virtual_size", CELL_SIZE, 0 },
-    { "DATA", "data_bytes", CELL_SIZE, 0 },
-    { "ON DISK", "disk_bytes", CELL_SIZE, 0 },
-    { "CPUS", "cpus", CELL_COUNT, 0 },
-    { "MEMORY", "memory_bytes", CELL_SIZE, 0 },
-    { "OS", "os", CELL_TEXT, 0 },
-    { "STORES", "stores", CELL_LIST, 0 },
-    { "LAYER", "layer", CELL_TEXT, COLUMN_CSV },
-    { "CHECKSUM", "checksum", CELL_TEXT, COLUMN_CSV },
-    { "CREATED", "created_at", CELL_TIME, 0 },
-    { "DESCRIPTION", "description", CELL_TEXT, 0 },
-    { "NOTES", "notes", CELL_LIST, COLUMN_CSV },
-    COLUMN_END,
-};
-
-static GString *template_path(const Cli *cli, const char *suffix, GError **error)
-{
-    return client_path("/v1/templates", "template", args_word(cli->args, 0), suffix, error);
-}
-
 /* ---- import ---- */
-
-/* The job's result is the new version; if a daemon tells only its id, look it up. */
-static json_t *new_version(Cli *cli, const json_t *job, GError **error)
-{
-    const json_t *result = json_object_get(job, "result");
-    const char *id = json_text(result, "id");
-
-    if (json_object_get(result, "version") && json_object_get(result, "state"))
-        return json_incref((json_t *)result);
-    const char *template = json_text(result, "template");
-    g_autoptr(GString) path =
-        *template ? client_path("/v1/templates", "template", template, "versions", error)
-                  : template_path(cli, "versions", error);
-    json_auto_t *versions = path ? client_get(cli->client, path->str, error) : NULL;
-    if (!versions)
-        return NULL;
-    for (gsize i = json_array_size(versions); i > 0; i--) {
-        json_t *version = json_array_get(versions, i - 1);
-        if (!*id || g_str_equal(id, json_text(version, "id")))
-            return json_incref(version);
-    }
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "the new version is not in the list");
-    return NULL;
-}
-
-/* Tell of the version that a job made; done is "imported". */
-static gboolean print_made(Cli *cli, const json_t *job, const char *done, GError **error)
-{
-    json_auto_t *version = job && job_check(job, error) ? new_version(cli, job, error) : NULL;
-
-    if (!version)
-        return FALSE;
-    if (cli->format == FORMAT_TABLE) {
-        GString *text = g_string_new(NULL);
-        g_string_append_printf(text, "%s %s\n", done, json_text(version, "name"));
-        output_object_text(text, version, version_columns, output_wants_colour(STDOUT_FILENO));
-        output_print(text);
-    } else {
-        list_print_object(cli, version, version_columns);
-    }
-    return TRUE;
-}
 
 static gboolean template_import(Cli *cli, GError **error)
 {
     json_auto_t *job = import_run(cli, error);
 
-    return print_made(cli, job, "imported", error);
-}
-
-static gboolean template_create_from(Cli *cli, GError **error)
-{
-    const Args *args = cli->args;
-    json_auto_t *body = json_pack("{s:s,s:s,s:b,s:b}", "desktop", args_word(args, 0), "name",
-                                  args_word(args, 1), "flat", args_has(args, "flat"), "draft",
-                                  args_has(args, "draft"));
-    json_auto_t *job = NULL;
-
-    import_put_machine(args, body);
-    if (!job_run(cli, "POST", "/v1/templates/create-from", body, &job, error))
-        return FALSE;
-    return !job || print_made(cli, job, "made", error);
+    return template_print_made(cli, job, "imported", error);
 }
 
 /* ---- Reading ---- */
@@ -137,10 +55,10 @@ static gboolean template_show(Cli *cli, GError **error)
         return FALSE;
     /* NAME:VERSION may be answered with that version alone. */
     gboolean is_version = json_object_get(template, "version") != NULL;
-    list_print_object(cli, template, is_version ? version_columns : template_columns);
+    list_print_object(cli, template, is_version ? template_version_columns : template_columns);
     if (cli->format == FORMAT_TABLE && json_array_size(json_object_get(template, "versions"))) {
         putchar('\n');
-        list_print_array(cli, json_object_get(template, "versions"), version_columns);
+        list_print_array(cli, json_object_get(template, "versions"), template_version_columns);
     }
     return TRUE;
 }
@@ -149,7 +67,7 @@ static gboolean template_versions(Cli *cli, GError **error)
 {
     g_autoptr(GString) path = template_path(cli, "versions", error);
 
-    return path && list_print(cli, path->str, NULL, 0, version_columns, error);
+    return path && list_print(cli, path->str, NULL, 0, template_version_columns, error);
 }
 
 /* ---- Changing ---- */
@@ -165,13 +83,8 @@ static gboolean change_state(Cli *cli, const char *verb, const char *done, GErro
     if (cli->format == FORMAT_TABLE)
         printf("%s %s\n", done, json_text(version, "name"));
     else
-        list_print_object(cli, version, version_columns);
+        list_print_object(cli, version, template_version_columns);
     return TRUE;
-}
-
-static gboolean template_publish(Cli *cli, GError **error)
-{
-    return change_state(cli, "publish", "published", error);
 }
 
 static gboolean template_retire(Cli *cli, GError **error)
@@ -229,14 +142,45 @@ static const Option import_options[] = {
       "for nbds://: folder of ca-cert.pem, client-cert.pem, client-key.pem", "folder" },
     OPTION_END,
 };
+#define OPTIONS_MACHINE                                                                            \
+    { "cpus", OPTION_COUNT, "N", "processors of its desktops (as its source's)", NULL },           \
+    { "memory", OPTION_SIZE, "SIZE", "memory of its desktops, like 4G", NULL },                    \
+    { "os", OPTION_TEXT, "TEXT", "what system it is", NULL },                                      \
+    { "description", OPTION_TEXT, "TEXT", "what it is for", NULL }
+#define OPTION_FLAT                                                                                \
+    { "flat", OPTION_FLAG, NULL, "a version that stands on nothing: copies the template too", NULL }
+#define OPTION_ROOT_PASSWORD                                                                       \
+    { "root-password", OPTION_CHOICE, "keep|lock", "when sealing: root's password (keep)", NULL }
+#define OPTION_UNSEALED(words) { "unsealed", OPTION_FLAG, NULL, words, NULL }
+
 static const Option create_from_options[] = {
-    { "flat", OPTION_FLAG, NULL, "a version that stands on nothing: copies the template too",
-      NULL },
+    OPTION_FLAT,
     { "draft", OPTION_FLAG, NULL, "do not publish it yet", NULL },
-    { "cpus", OPTION_COUNT, "N", "processors of its desktops (as the desktop's template)", NULL },
-    { "memory", OPTION_SIZE, "SIZE", "memory of its desktops, like 4G", NULL },
-    { "os", OPTION_TEXT, "TEXT", "what system it is", NULL },
-    { "description", OPTION_TEXT, "TEXT", "what it is for", NULL },
+    { "seal", OPTION_FLAG, NULL, "remove what belongs to one machine: ids, keys, logs", NULL },
+    OPTION_UNSEALED("publish it with the machine's ids, keys and logs"),
+    OPTION_ROOT_PASSWORD,
+    OPTIONS_MACHINE,
+    OPTION_NO_WAIT,
+    OPTION_END,
+};
+static const Option edit_options[] = {
+    { "name", OPTION_TEXT, "NAME", "of the draft desktop (NAME-draft)", NULL },
+    OPTION_NO_WAIT,
+    OPTION_END,
+};
+static const Option seal_options[] = {
+    OPTION_FLAT,
+    { "draft", OPTION_FLAG, NULL, "do not publish it yet", NULL },
+    OPTION_ROOT_PASSWORD,
+    OPTIONS_MACHINE,
+    OPTION_NO_WAIT,
+    OPTION_END,
+};
+static const Option publish_options[] = {
+    OPTION_UNSEALED("publish without removing the machine's ids, keys and logs; do not ask"),
+    OPTION_FLAT,
+    OPTION_ROOT_PASSWORD,
+    OPTIONS_MACHINE,
     OPTION_NO_WAIT,
     OPTION_END,
 };
@@ -257,9 +201,10 @@ static const Command commands[] = {
       "Make a template version of a desktop's disk",
       "Copies only what the desktop has of its own: the version stands on the one that the "
       "desktop\n"
-      "stands on.  The desktop stays as it is.  An existing NAME gets its next version.",
+      "stands on.  The desktop stays as it is.  An existing NAME gets its next version.  What is\n"
+      "neither a draft nor sealed is published only after a question.",
       "template create-from alice@clean win11 --draft\n"
-      "template create-from alice win11-office --flat\n",
+      "template create-from alice win11-office --flat --seal\n",
       create_from_options, template_create_from },
     { "list", "", 0, 0, NULL, "List templates", NULL, "template list\n", list_options,
       template_list },
@@ -267,8 +212,22 @@ static const Command commands[] = {
       "template show win11\n", NULL, template_show },
     { "versions", "NAME", 1, 1, "template", "List the versions of a template", NULL,
       "template versions win11 -o json\n", NULL, template_versions },
-    { "publish", "NAME[:VERSION]", 1, 1, "template", "Let desktops be created from a version",
-      "Without VERSION, its newest one.", "template publish win11:4\n", NULL, template_publish },
+    { "edit", "NAME[:VERSION]", 1, 1, "template", "Make a draft desktop, to change a template in it",
+      "Boot the draft, change it, shut it down, and publish it as the next version.  The template\n"
+      "and its desktops stay as they are until then.",
+      "template edit win11\ntemplate publish win11-draft\n", edit_options, template_edit },
+    { "seal", "NAME[:VERSION]", 1, 1, "template",
+      "Make a version without what belongs to one machine",
+      "The next version stands on this one, without machine-id, SSH host keys, logs, leases,\n"
+      "caches and histories; what was removed is told.",
+      "template seal debian:2 --root-password lock\n", seal_options, template_seal },
+    { "publish", "NAME[:VERSION]|DRAFT", 1, 1, "template",
+      "Let desktops be created from a version, or from a draft",
+      "Without VERSION, its newest one.  A draft desktop (template edit) is sealed, becomes the\n"
+      "next version of its template, and stays, to be edited on or deleted.  A version that was not\n"
+      "sealed is published only after a question.",
+      "template publish win11:4\ntemplate publish win11-draft\n", publish_options,
+      template_publish },
     { "retire", "NAME[:VERSION]", 1, 1, "template", "Let no new desktops be created from a version",
       "Those that stand on it stay.", "template retire win11:3\n", NULL, template_retire },
     { "rename", "NAME NEW-NAME", 2, 2, "template", "Give a template another name", NULL,

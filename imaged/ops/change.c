@@ -51,7 +51,7 @@ json_t *ops_template_import(OpsCall *call, GError **error)
 }
 
 /* The object of one version, by NAME:VERSION. */
-static json_t *version_object(OpsCall *call, const char *name, GError **error)
+json_t *ops_version_object(OpsCall *call, const char *name, GError **error)
 {
     const char *colon = strrchr(name, ':');
     g_autofree char *template = g_strndup(name, (gsize)(colon - name));
@@ -76,12 +76,7 @@ static json_t *set_state(OpsCall *call, const char *state, GError **error)
     if (!ref || !args_check(call, "template", error))
         return NULL;
     g_autofree char *name = template_set_state(call->world, ref, state, call->who, error);
-    return name ? version_object(call, name, error) : NULL;
-}
-
-json_t *ops_template_publish(OpsCall *call, GError **error)
-{
-    return set_state(call, "published", error);
+    return name ? ops_version_object(call, name, error) : NULL;
 }
 
 json_t *ops_template_retire(OpsCall *call, GError **error)

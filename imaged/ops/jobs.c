@@ -4,7 +4,7 @@
 #include "broker/desktop.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
-#include "imaged/ops/create_from.h"
+#include "imaged/ops/make_version.h"
 #include "imaged/ops/move.h"
 #include "imaged/ops/ops.h"
 #include "snapshot/archive.h"
@@ -111,7 +111,8 @@ const JobType *const ops_job_types[] = {
     &reset_with_copy_job, &reimage_undo_job,    &trash_restore_job,   &trash_empty_job,
     &template_import_job, &template_delete_job, &move_job,            &drain_job,
     &jobs_check,         &snapshot_create_job,  &revert_job,          &snapshot_delete_job,
-    &create_from_job,     &desktop_compact_job, &desktop_flatten_job, &desktop_shorten_job,
+    &create_from_job,     &publish_job,         &seal_job,
+    &desktop_compact_job, &desktop_flatten_job, &desktop_shorten_job,
     &snapshot_diff_job,  &archive_create_keep_job, &archive_restore_job, &archive_verify_job,
     &archive_delete_job, &archive_undelete_job, &archive_collect_job,
     NULL,

@@ -46,6 +46,8 @@ char *ops_metrics(World *world);
 /* Changing */
 json_t *ops_template_import(OpsCall *call, GError **error);
 json_t *ops_template_create_from(OpsCall *call, GError **error);
+json_t *ops_template_edit(OpsCall *call, GError **error);
+json_t *ops_template_seal(OpsCall *call, GError **error);
 json_t *ops_template_publish(OpsCall *call, GError **error);
 json_t *ops_template_retire(OpsCall *call, GError **error);
 json_t *ops_template_rename(OpsCall *call, GError **error);
@@ -92,6 +94,9 @@ json_t *ops_archive_prune(OpsCall *call, GError **error);
 json_t *ops_archive_schedule_list(OpsCall *call, GError **error);
 json_t *ops_archive_schedule_add(OpsCall *call, GError **error);
 json_t *ops_archive_schedule_remove(OpsCall *call, GError **error);
+
+/* The object of one version, by NAME:VERSION. */
+json_t *ops_version_object(OpsCall *call, const char *name, GError **error);
 
 /* All job types there are, ending with NULL. */
 extern const JobType *const ops_job_types[];

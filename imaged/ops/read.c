@@ -15,6 +15,7 @@
 #define VERSION_COLUMNS                                                                            \
     "SELECT v.id, t.name || ':' || v.version AS name, t.name AS template, v.version, v.state,"     \
     " v.cpus, v.memory_bytes, v.os, v.description, l.virtual_size, l.checksum, v.source,"          \
+    " coalesce(v.firmware, 'bios') AS firmware, nullif(v.sealed_at, 0) AS sealed_at__time,"        \
     " (SELECT count(*) FROM desktop d WHERE d.version_id = v.id AND d.is_trashed = 0)"             \
     " AS n_desktops, v.layer_id AS layer,"                                                         \
     " (SELECT group_concat(s.name, char(10)) FROM layer r JOIN store s ON s.id = r.store_id"       \
@@ -41,6 +42,7 @@
 #define DESKTOP_COLUMNS                                                                            \
     "SELECT d.id, d.name, t.name AS template, v.version, d.owner, d.generation, s.name AS store,"  \
     " d.layer_id AS layer, d.state, d.mac, d.uuid, l.virtual_size,"                                \
+    " (SELECT b.name FROM template b WHERE b.id = d.draft_of) AS draft_of,"                        \
     " (SELECT count(*) FROM snapshot n WHERE n.desktop_id = d.id AND n.is_trashed = 0) AS"         \
     "  n_snapshots,"                                                                               \
     " EXISTS (SELECT 1 FROM trash x WHERE x.desktop_id = d.id AND x.kind = 'disk' AND"             \

@@ -39,7 +39,7 @@ race() {
     local first second one two code
     load_state races
     start_daemon || bail "no start: $(cat "$work/log")"
-    [ "$1" != create ] || ctl template publish lin >/dev/null
+    [ "$1" != create ] || ctl template publish lin --unsealed >/dev/null
     read -ra first < <(verb_of "$1" 1)
     read -ra second < <(verb_of "$2" 2)
     ctl "${first[@]}" >/dev/null 2>"$work/one.err" &

@@ -233,7 +233,7 @@ ok 'import a draft' ctl template import win "$top/a.raw" --format raw --draft
 is "$(field '.versions[-1].state' template show win)" draft 'it is a draft'
 is "$(field .latest template show win)" 2 'it is not the latest published one'
 fails_with '[12]' 'draft' 'no desktop from a draft' ctl desktop create x --template win:3
-json_ok 'publish' "$(ctlj template publish win:3)" '.name == "win:3" and .state == "published"'
+json_ok 'publish' "$(ctlj template publish win:3 --unsealed)" '.name == "win:3" and .state == "published"'
 ok 'a desktop from it' ctl desktop create on3 --template win
 is "$(field .version desktop show on3)" 3 'it is the latest now'
 json_ok 'retire' "$(ctlj template retire win:3)" '.state == "retired"'

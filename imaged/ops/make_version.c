@@ -1,0 +1,187 @@
+/* make_version.c: see make_version.h.
+ *
+ *   BUILD (the desktop's own layers merged into one, tmp/) -> PUBLISH (frozen, its slot) -> FACTS
+ *
+ * The new layer stands on what the source's own layers stand on, so only these are copied (or
+ * shared by reflink); with flat it stands on nothing.  The source stays what it is. */
+#include "imaged/ops/make_version.h"
+
+#include <string.h>
+
+#include "cow/identity.h"
+#include "cow/layer_merge.h"
+#include "imaged/base/durable.h"
+#include "imaged/base/error.h"
+#include "imaged/base/ident.h"
+#include "imaged/base/units.h"
+#include "snapshot/chain.h"
+#include "templates/new_version.h"
+
+typedef struct {
+    Job *job;
+    World *world;
+    Store *store;
+    LookupRows rows; /* the chain of the source, the base first */
+    GPtrArray *layers;
+    guint first; /* of the rows that become the new layer */
+    ImageLock lock;
+    NewVersion made;
+    LayerSummary summary;
+} Work;
+
+static void work_clear(Work *w)
+{
+    image_lock_release(&w->lock);
+    g_clear_pointer(&w->layers, g_ptr_array_unref);
+    lookup_rows_clear(&w->rows);
+    g_clear_pointer(&w->store, store_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Work, work_clear)
+
+static const char *plan_text(const Work *w, const char *key)
+{
+    return json_string_value(json_object_get(job_plan(w->job), key));
+}
+
+static gboolean open_source(Work *w, GError **error)
+{
+    Db *db = catalog_read_begin(w->world->catalog);
+    gboolean ok = chain_rows(db, plan_text(w, "source_layer"), &w->rows, error);
+
+    catalog_read_end(w->world->catalog, db);
+    if (!ok)
+        return FALSE;
+    const LayerRow *top = w->rows.rows->pdata[w->rows.rows->len - 1];
+    w->store = store_set_get(w->world->stores, top->store_id, error);
+    if (!w->store ||
+        (json_is_true(json_object_get(job_plan(w->job), "is_active")) &&
+         !store_lock_layer(w->store, top->slot, &w->lock, error)) ||
+        !(w->layers = chain_open(w->world, &w->rows, error)))
+        return FALSE;
+    w->first = w->rows.rows->len;
+    /* A stand-in base is no version: nothing may be made on it. */
+    while (w->first &&
+           !g_str_equal(((LayerRow *)w->rows.rows->pdata[w->first - 1])->owner_kind, "template"))
+        w->first--;
+    if (json_is_true(json_object_get(job_plan(w->job), "flat")))
+        w->first = 0;
+    w->made.virtual_size = top->virtual_size;
+    if (w->first)
+        w->made.parent_id = ((LayerRow *)w->rows.rows->pdata[w->first - 1])->id;
+    return TRUE;
+}
+
+static void show_progress(guint64 done, guint64 total, gpointer job)
+{
+    job_progress(job, done, total);
+}
+
+static gboolean write_nothing(Work *w, int fd, const BlankSpec *spec, GError **error)
+{
+    g_autoptr(LayerWriter) writer = layer_writer_new(fd, spec, error);
+
+    return writer && layer_writer_finish(writer, &w->summary, error);
+}
+
+/* Let the helper remove what belongs to one machine. */
+static gboolean seal(Work *w, int fd, GError **error)
+{
+    const json_t *options = json_object_get(job_plan(w->job), "seal");
+
+    if (!options)
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED, "no helper to seal with");
+    return FALSE;
+}
+
+/* The source's own bytes, or none if it is a version, which the new layer then stands on. */
+static gboolean write_content(Work *w, BlankSpec *spec, int fd, GError **error)
+{
+    Layer *const *all = (Layer *const *)w->layers->pdata;
+    LayerMergeNeed need = { 0 };
+    LayerMerge merge = { .run = all + w->first,
+                         .n_run = w->layers->len - w->first,
+                         .below = all,
+                         .n_below = w->first,
+                         .can_reflink = w->store->features.has_reflink,
+                         .to = fd,
+                         .spec = spec,
+                         .cancel = job_cancel_flag(w->job),
+                         .progress = show_progress,
+                         .data = w->job };
+
+    if (!merge.n_run)
+        return write_nothing(w, fd, spec, error);
+    return layer_merge_reckon(&merge, &need, error) &&
+           world_check_space(w->world, w->store, need.new_bytes, error) &&
+           layer_merge(&merge, &w->summary, error);
+}
+
+static gboolean write_layer(Work *w, BlankSpec *spec, GError **error)
+{
+    const char *slot = plan_text(w, "layer_id");
+    auto_fd fd = w->store->ops->create_tmp(w->store, slot, error);
+
+    if (fd >= 0 && write_content(w, spec, fd, error) && seal(w, fd, error) &&
+        w->store->ops->publish_tmp(w->store, slot, TRUE, error))
+        return TRUE;
+    w->store->ops->discard(w->store, STORE_TMP, &slot, 1, NULL);
+    return FALSE;
+}
+
+static gboolean build(Work *w, GError **error)
+{
+    const LayerRow *below = w->first ? w->rows.rows->pdata[w->first - 1] : NULL;
+    g_autofree char *backing = below ? g_strdup_printf("../layers/%s", below->slot) : NULL;
+    Identity identity = { .id = (char *)plan_text(w, "layer_id"),
+                          .parent = (char *)w->made.parent_id,
+                          .owner_kind = "template",
+                          .owner_id = (char *)plan_text(w, "version_id"),
+                          .owner_name = (char *)plan_text(w, "name"),
+                          .generation =
+                              json_integer_value(json_object_get(job_plan(w->job), "number")),
+                          .created_at = units_now_ms() };
+    g_autofree char *text = identity_to_json(&identity);
+    BlankSpec spec = { .virtual_size = (guint64)w->made.virtual_size,
+                       .backing_name = backing,
+                       .identity = text };
+
+    store_geometry(w->store, &spec.cluster_bits, &spec.has_subclusters);
+    return write_layer(w, &spec, error);
+}
+
+/* The layer in its slot, durable there.  After a stop it may be there already: then it was whole.
+ */
+static gboolean make_layer(Work *w, GError **error)
+{
+    StoreStat stat;
+
+    if (!open_source(w, error))
+        return FALSE;
+    if (w->store->ops->stat(w->store, STORE_LAYERS, plan_text(w, "layer_id"), &stat, NULL))
+        return w->store->ops->discard(w->store, STORE_LAYERS, NULL, 0, error);
+    return build(w, error);
+}
+
+static gboolean run_make_version(Job *job, gpointer world, GError **error)
+{
+    g_auto(Work) w = { .job = job, .world = world, .lock = IMAGE_LOCK_INIT };
+    g_autoptr(GError) local = NULL;
+
+    if (new_version_was_committed(job, world, &local))
+        return TRUE;
+    g_autofree char *words = g_strdup_printf("made from %s", plan_text(&w, "source_name"));
+    if (!local && make_layer(&w, &local)) {
+        if (*w.summary.digest)
+            w.made.checksum = w.summary.digest;
+        if (new_version_commit(job, &w.made, job_type_kind(job), words, NULL, &local))
+            return TRUE;
+    }
+    new_version_discard(job, world);
+    g_propagate_error(error, g_steal_pointer(&local));
+    return FALSE;
+}
+
+const JobType publish_job = { "template.publish", JOB_BULK, "bytes", run_make_version };
+const JobType seal_job = { "template.seal", JOB_BULK, "bytes", run_make_version };
+const JobType create_from_job = { "template.create-from", JOB_BULK, "bytes", run_make_version };
