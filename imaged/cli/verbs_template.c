@@ -212,7 +212,7 @@ static const Command commands[] = {
       "template show win11\n", NULL, template_show },
     { "versions", "NAME", 1, 1, "template", "List the versions of a template", NULL,
       "template versions win11 -o json\n", NULL, template_versions },
-    { "edit", "NAME[:VERSION]", 1, 1, "template", "Make a draft desktop, to change a template in it",
+    { "edit", "NAME[:VERSION]", 1, 1, "template", "Make a draft, a desktop to change a template in",
       "Boot the draft, change it, shut it down, and publish it as the next version.  The template\n"
       "and its desktops stay as they are until then.",
       "template edit win11\ntemplate publish win11-draft\n", edit_options, template_edit },
@@ -224,8 +224,8 @@ static const Command commands[] = {
     { "publish", "NAME[:VERSION]|DRAFT", 1, 1, "template",
       "Let desktops be created from a version, or from a draft",
       "Without VERSION, its newest one.  A draft desktop (template edit) is sealed, becomes the\n"
-      "next version of its template, and stays, to be edited on or deleted.  A version that was not\n"
-      "sealed is published only after a question.",
+      "next version of its template, and stays, to be edited on or deleted.  A version that was\n"
+      "not sealed is published only after a question.",
       "template publish win11:4\ntemplate publish win11-draft\n", publish_options,
       template_publish },
     { "retire", "NAME[:VERSION]", 1, 1, "template", "Let no new desktops be created from a version",

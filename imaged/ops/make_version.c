@@ -53,10 +53,14 @@ static gboolean open_source(Work *w, GError **error)
         return FALSE;
     const LayerRow *top = w->rows.rows->pdata[w->rows.rows->len - 1];
     w->store = store_set_get(w->world->stores, top->store_id, error);
-    if (!w->store ||
-        (json_is_true(json_object_get(job_plan(w->job), "is_active")) &&
-         !store_lock_layer(w->store, top->slot, &w->lock, error)) ||
-        !(w->layers = chain_open(w->world, &w->rows, error)))
+    if (!w->store)
+        return FALSE;
+    if (json_is_true(json_object_get(job_plan(w->job), "is_active")) &&
+        !store_lock_layer(w->store, top->slot, &w->lock, error)) {
+        g_prefix_error(error, "'%s': ", plan_text(w, "source_name"));
+        return FALSE;
+    }
+    if (!(w->layers = chain_open(w->world, &w->rows, error)))
         return FALSE;
     w->first = w->rows.rows->len;
     /* A stand-in base is no version: nothing may be made on it. */
