@@ -1,0 +1,13 @@
+/* fs_probe.h: what file system a part of a disk holds, by its first blocks.  Nothing of it is
+ * trusted but its name. */
+#pragma once
+
+#include "imaged/guest/helper/block.h"
+
+typedef struct {
+    const char *type; /* as blkid calls it: "ext4", "vfat", "xfs", "LVM2_member"...; "unknown" */
+    gboolean can_hide_system; /* an operating system may lie in it that we cannot read ourselves */
+    char uuid[37], label[33]; /* "" if there is none, or it was not looked for */
+} FsProbe;
+
+void fs_probe(Block *part, FsProbe *ret);
