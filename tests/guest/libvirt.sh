@@ -1,0 +1,245 @@
+# libvirt.sh: boot desktops under a real libvirtd of our own, look at them and speak to them.
+#
+# Read by bash.  The libvirtd lives in mount and process namespaces of its own, with private folders
+# over /run/libvirt, /etc/libvirt and so on: it meets neither the system's libvirtd nor another
+# test's, and when its first process is ended, every QEMU that it started is gone.  Domains are
+# transient, TCG alone (type='qemu'), their chains spelled out.  Needs root.
+#
+#   libvirt_start DIR                     once; DIR is a scratch folder with a short path
+#   libvirt_define NAME KEY=VALUE...      boots a domain; see there for the keys
+#   libvirt_virsh ARGS...                 virsh with our libvirtd
+#   guest_wait NAME SECONDS               until its guest agent answers
+#   guest_run NAME COMMAND                a shell command in the guest; its output, its exit status
+#   guest_reboot NAME SECONDS             returns when the agent of the new boot answers
+#   guest_screenshot NAME FILE.ppm        by a SPICE client
+#   picture_has_content FILE.ppm          is it more than one colour?
+#   libvirt_destroy NAME                  power off
+#   libvirt_stop                          ends everything; call it at exit
+
+libvirt_dir=
+libvirt_pid=
+
+# The first process in the namespaces: it waits for ever, and is killed.
+libvirt_write_init()
+{
+    cat >"$libvirt_dir/init.sh" <<E
+mount --make-rprivate /
+for m in run:/run/libvirt lib:/var/lib/libvirt etc:/etc/libvirt log:/var/log/libvirt \\
+    cache:/var/cache/libvirt; do
+    mkdir -p "\${m#*:}"
+    mount --bind "$libvirt_dir/\${m%%:*}" "\${m#*:}" || exit 1
+done
+mount -t tmpfs tmpfs /sys/fs/cgroup
+libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirt/d.pid >/var/log/libvirt/out 2>&1 &
+trap : CHLD
+while :; do sleep 1000 & wait; done
+E
+}
+
+libvirt_start()
+{
+    libvirt_dir=$1
+    mkdir -p "$libvirt_dir"/{run,lib/boot,etc/qemu/networks,etc/secrets,etc/storage,etc/nwfilter,log,cache}
+    cat >"$libvirt_dir/etc/libvirtd.conf" <<E
+listen_tls = 0
+listen_tcp = 0
+auth_unix_rw = "none"
+unix_sock_group = "root"
+log_outputs = "2:file:/var/log/libvirt/libvirtd.log"
+E
+    cat >"$libvirt_dir/etc/qemu.conf" <<E
+user = "root"
+group = "root"
+dynamic_ownership = 0
+remember_owner = 0
+security_driver = "none"
+cgroup_controllers = []
+namespaces = []
+stdio_handler = "file"
+E
+    : >"$libvirt_dir/etc/libvirt.conf"
+    libvirt_write_init
+    unshare --mount --uts --ipc --pid --fork --kill-child --mount-proc \
+        bash "$libvirt_dir/init.sh" </dev/null >"$libvirt_dir/log/init" 2>&1 &
+    libvirt_pid=$!
+    local end=$((SECONDS + 30))
+    until libvirt_virsh hostname >/dev/null 2>&1; do
+        if [ $SECONDS -gt $end ] || ! kill -0 "$libvirt_pid" 2>/dev/null; then
+            cat "$libvirt_dir"/log/* >&2
+            return 1
+        fi
+        sleep 0.1
+    done
+}
+
+libvirt_stop()
+{
+    [ "$libvirt_pid" ] || return 0
+    # unshare passes no signal on, but takes its child with it.
+    kill -9 "$libvirt_pid" 2>/dev/null
+    wait "$libvirt_pid" 2>/dev/null
+    libvirt_pid=
+}
+
+libvirt_virsh()
+{
+    timeout 60 virsh -q -c "qemu+unix:///system?socket=$libvirt_dir/run/libvirt-sock" "$@"
+}
+
+# chain_xml FILE: <source> and <backingStore> for FILE and all below it, as QEMU's tool reads them.
+chain_xml()
+{
+    qemu-img info -U --output=json --backing-chain "$1" | jq -r '
+        def xml: gsub("&"; "&amp;") | gsub("'\''"; "&apos;") | gsub("<"; "&lt;");
+        def below: if length == 0 then "<backingStore/>" else
+            "<backingStore type='\''file'\''><format type='\''\(.[0].format)'\''/>" +
+            "<source file='\''\(.[0].filename | xml)'\''/>" + (.[1:] | below) + "</backingStore>"
+            end;
+        "<source file='\''\(.[0].filename | xml)'\''/>" + (.[1:] | below)'
+}
+
+# libvirt_define NAME KEY=VALUE...:
+#   disk=FILE         qcow2, virtio (vda)
+#   data=FILE         a second one (vdb)
+#   config=FILE       the config disk, a CD-ROM
+#   kernel=FILE initrd=FILE cmdline=TEXT   boot these, not what the disk holds
+#   firmware=bios|uefi   mac=MAC   uuid=UUID   memory=MIB (512)   machine=TYPE (pc)
+#   video=qxl|virtio|none (qxl)   net=user|none|XML (user)   cache=MODE (none)
+libvirt_define()
+{
+    local name=$1 arg boot='' extra='' net
+    local -A o=([firmware]=bios [memory]=512 [machine]=pc [video]=qxl [net]=user [cache]=none)
+    shift
+    for arg; do o[${arg%%=*}]=${arg#*=}; done
+    if [ "${o[kernel]:-}" ]; then
+        boot="<kernel>${o[kernel]}</kernel><initrd>${o[initrd]}</initrd>"
+        boot+="<cmdline>${o[cmdline]:-root=/dev/vda rw console=ttyS0 console=tty0}</cmdline>"
+    else
+        boot="<boot dev='hd'/>"
+    fi
+    if [ "${o[firmware]}" = uefi ]; then
+        boot+="<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>"
+        boot+="<nvram template='/usr/share/OVMF/OVMF_VARS_4M.fd'>$libvirt_dir/lib/$name.fd</nvram>"
+        o[machine]=q35
+    fi
+    if [ "${o[data]:-}" ]; then
+        extra+="<disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='${o[cache]}'/>"
+        extra+="$(chain_xml "${o[data]}")<target dev='vdb' bus='virtio'/></disk>"
+    fi
+    if [ "${o[config]:-}" ]; then
+        local bus=ide
+        [ "${o[machine]}" != q35 ] || bus=sata
+        extra+="<disk type='file' device='cdrom'><driver name='qemu' type='raw'/>"
+        extra+="<source file='${o[config]}'/><target dev='hdc' bus='$bus'/><readonly/></disk>"
+    fi
+    case ${o[net]} in
+    none) net='' ;;
+    user) net="<interface type='user'>${o[mac]:+<mac address='${o[mac]}'/>}<model type='virtio'/></interface>" ;;
+    *) net=${o[net]} ;;
+    esac
+    : >"$libvirt_dir/log/$name.console"
+    cat >"$libvirt_dir/lib/$name.xml" <<E
+<domain type='qemu'>
+<name>$name</name>
+${o[uuid]:+<uuid>${o[uuid]}</uuid>}
+<memory unit='MiB'>${o[memory]}</memory>
+<vcpu>1</vcpu>
+<os><type arch='x86_64' machine='${o[machine]}'>hvm</type>$boot</os>
+<features><acpi/></features>
+<cpu mode='maximum'/>
+<on_crash>destroy</on_crash>
+<devices>
+<emulator>/usr/bin/qemu-system-x86_64</emulator>
+<disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='${o[cache]}'/>
+$(chain_xml "${o[disk]}")
+<target dev='vda' bus='virtio'/></disk>
+$extra
+$net
+<graphics type='spice' autoport='yes' listen='127.0.0.1'/>
+<video><model type='${o[video]}'/></video>
+<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+<channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/></channel>
+<serial type='file'><source path='$libvirt_dir/log/$name.console'/></serial>
+<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
+<memballoon model='none'/>
+</devices>
+</domain>
+E
+    libvirt_virsh create "$libvirt_dir/lib/$name.xml"
+}
+
+libvirt_destroy()
+{
+    libvirt_virsh destroy "$1"
+}
+
+# The end of what the guest wrote to its serial port, for messages.
+guest_console()
+{
+    tail -c "${2:-1500}" "$libvirt_dir/log/$1.console"
+}
+
+agent()
+{
+    libvirt_virsh qemu-agent-command --timeout 5 "$1" "$2" 2>/dev/null
+}
+
+guest_wait()
+{
+    local end=$((SECONDS + $2))
+    until agent "$1" '{"execute":"guest-ping"}' >/dev/null; do
+        if [ $SECONDS -gt $end ]; then
+            guest_console "$1" >&2
+            return 1
+        fi
+        sleep 0.3
+    done
+}
+
+guest_run()
+{
+    local name=$1 pid answer end=$((SECONDS + ${GUEST_RUN_LIMIT:-120}))
+    pid=$(agent "$name" "$(jq -nc --arg c "$2" '{execute: "guest-exec", arguments:
+        {path: "/bin/sh", arg: ["-c", $c], "capture-output": true}}')" | jq .return.pid)
+    [ "$pid" ] || return 125
+    while :; do
+        answer=$(agent "$name" "{\"execute\":\"guest-exec-status\",\"arguments\":{\"pid\":$pid}}")
+        [ "$(jq .return.exited <<<"$answer")" != true ] || break
+        [ $SECONDS -le $end ] || return 124
+        sleep 0.2
+    done
+    jq -r '.return["out-data"] // empty' <<<"$answer" | base64 -d
+    jq -r '.return["err-data"] // empty' <<<"$answer" | base64 -d >&2
+    return "$(jq '.return.exitcode // 126' <<<"$answer")"
+}
+
+guest_reboot()
+{
+    local before
+    before=$(guest_run "$1" 'cat /proc/sys/kernel/random/boot_id') || return
+    agent "$1" '{"execute":"guest-shutdown","arguments":{"mode":"reboot"}}' >/dev/null
+    local end=$((SECONDS + $2)) now=
+    until now=$(guest_run "$1" 'cat /proc/sys/kernel/random/boot_id' 2>/dev/null) &&
+        [ "$now" ] && [ "$now" != "$before" ]; do
+        if [ $SECONDS -gt $end ]; then
+            guest_console "$1" >&2
+            return 1
+        fi
+        sleep 0.5
+    done
+}
+
+guest_screenshot()
+{
+    local port
+    port=$(libvirt_virsh domdisplay "$1" | sed 's/.*://')
+    # GTK's client wants a home; it needs no display.
+    HOME=$libvirt_dir timeout 60 spicy-screenshot -h 127.0.0.1 -p "$port" -o "$2" >/dev/null 2>&1
+    [ -s "$2" ]
+}
+
+# Of a binary PPM; the header is three lines.
+picture_has_content()
+{
+    [ "$(tail -n +4 "$1" | head -c 3000000 | od -An -v -tx1 -w3 | sort -u | head -n 3 | wc -l)" -ge 2 ]
+}
