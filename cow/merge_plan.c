@@ -4,7 +4,11 @@
  * the result can be made of several pieces: data, zeros, and holes through which one sees what
  * lies below.  Such a one is composed: it becomes data, and its holes are filled from below.
  * Explicit zeros stay only where something lies below; ranges in which nothing is to be done are
- * skipped as a whole. */
+ * skipped as a whole.
+ *
+ * If the result will stand on layers that the run did not stand on (n_new), the run's map is that of
+ * its whole chain: what comes from below the run counts as the run's own where the new layers hold
+ * anything, and as nothing elsewhere. */
 #include "cow/merge_plan.h"
 
 #include "imaged/base/error.h"
@@ -15,6 +19,8 @@
 
 struct MergePlan {
     ChainMap *run, *below; /* below may be NULL */
+    ChainMap *cover;       /* of the n_new layers, or NULL */
+    guint n_base;          /* with cover: layers of run's map that are below the run */
     guint64 size;          /* guest bytes of the result */
     guint64 below_size;    /* guest bytes */
     guint64 cluster, sub;  /* bytes */
@@ -35,9 +41,26 @@ static gboolean check(const LayerMerge *m, GError **error)
         what = "a merged layer has the size of the topmost one";
     else if (!m->spec->backing_name != !m->n_below)
         what = "a merged layer has a backing file exactly if something lies below";
+    else if (m->n_new && (m->n_new >= m->n_below || !m->drop_equal))
+        what = "a run that changes what it stands on shares a base with that, and is compared";
     if (what)
         g_set_error_literal(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, what);
     return !what;
+}
+
+/* The maps of a run that changes what it stands on. */
+static gboolean map_moved(MergePlan *p, const LayerMerge *m, GError **error)
+{
+    g_autoptr(GPtrArray) all = g_ptr_array_new();
+
+    p->n_base = m->n_below - m->n_new;
+    for (guint i = 0; i < p->n_base; i++)
+        g_ptr_array_add(all, m->below[i]);
+    for (guint i = 0; i < m->n_run; i++)
+        g_ptr_array_add(all, m->run[i]);
+    p->run = chain_map_new((Layer *const *)all->pdata, all->len, MAP_BUDGET, error);
+    p->cover = chain_map_new_partial(m->below + p->n_base, m->n_new, MAP_BUDGET, error);
+    return p->run && p->cover;
 }
 
 MergePlan *merge_plan_new(const LayerMerge *m, gboolean look, GError **error)
@@ -46,9 +69,12 @@ MergePlan *merge_plan_new(const LayerMerge *m, gboolean look, GError **error)
 
     if (!check(m, error))
         return NULL;
-    p->run = chain_map_new_partial(m->run, m->n_run, MAP_BUDGET, error);
-    if (!p->run)
+    if (m->n_new) {
+        if (!map_moved(p, m, error))
+            return NULL;
+    } else if (!(p->run = chain_map_new_partial(m->run, m->n_run, MAP_BUDGET, error))) {
         return NULL;
+    }
     if (m->n_below) {
         p->below = chain_map_new(m->below, m->n_below, MAP_BUDGET, error);
         if (!p->below)
@@ -69,6 +95,7 @@ void merge_plan_free(MergePlan *p)
         return;
     chain_map_free(p->run);
     chain_map_free(p->below);
+    chain_map_free(p->cover);
     if (p->pieces)
         g_array_unref(p->pieces);
     g_free(p);
@@ -94,12 +121,34 @@ guint64 merge_plan_sub(const MergePlan *p)
     return p->sub;
 }
 
+/* Make now, of the map of the whole chain, what a run that changes what it stands on says at at. */
+static gboolean look_through_cover(MergePlan *p, GError **error)
+{
+    MapExtent c = { .start = p->at, .length = p->now.length, .kind = EXTENT_UNALLOCATED };
+    guint64 cut = p->at - p->now.start;
+
+    if (p->now.layer >= p->n_base) {
+        p->now.layer -= p->n_base;
+        return TRUE;
+    }
+    if (p->at < chain_map_size(p->cover) && !chain_map_find(p->cover, p->at, &c, error))
+        return FALSE;
+    p->now.start = p->at;
+    p->now.length = MIN(p->now.length - cut, c.start + c.length - p->at);
+    if (c.kind == EXTENT_UNALLOCATED)
+        p->now.kind = EXTENT_UNALLOCATED;
+    else if (p->now.kind == EXTENT_DATA)
+        p->now.kind = EXTENT_COMPRESSED; /* read through the map: its file is none of the run's */
+    return TRUE;
+}
+
 /* Make now the extent that holds at. */
 static gboolean load(MergePlan *p, GError **error)
 {
     if (p->now.length && p->at - p->now.start < p->now.length)
         return TRUE;
-    return chain_map_find(p->run, p->at, &p->now, error);
+    return chain_map_find(p->run, p->at, &p->now, error) &&
+           (!p->cover || look_through_cover(p, error));
 }
 
 /* Bytes from at on, which begins a cluster, in which the run changes nothing; at most to end. */
@@ -236,5 +285,5 @@ gboolean merge_plan_share(const MergePlan *p, const MapExtent *e, MergeShare *re
     ret->to = end / p->sub * p->sub;
     return ret->from < ret->to && p->sub % BLOCK == 0 &&
            (e->host_offset + (ret->from - at)) % BLOCK == 0 &&
-           e->host_offset + (ret->to - at) <= layer_file_size(chain_map_layer(p->run, e->layer));
+           e->host_offset + (ret->to - at) <= layer_file_size(chain_map_layer(p->run, e->layer + p->n_base));
 }
