@@ -6,9 +6,9 @@
  * Explicit zeros stay only where something lies below; ranges in which nothing is to be done are
  * skipped as a whole.
  *
- * If the result will stand on layers that the run did not stand on (n_new), the run's map is that of
- * its whole chain: what comes from below the run counts as the run's own where the new layers hold
- * anything, and as nothing elsewhere. */
+ * If the result will stand on layers that the run did not stand on (n_new), the run's map is that
+ * of its whole chain: what comes from below the run counts as the run's own where the new layers
+ * hold anything, and as nothing elsewhere. */
 #include "cow/merge_plan.h"
 
 #include "imaged/base/error.h"
@@ -285,5 +285,6 @@ gboolean merge_plan_share(const MergePlan *p, const MapExtent *e, MergeShare *re
     ret->to = end / p->sub * p->sub;
     return ret->from < ret->to && p->sub % BLOCK == 0 &&
            (e->host_offset + (ret->from - at)) % BLOCK == 0 &&
-           e->host_offset + (ret->to - at) <= layer_file_size(chain_map_layer(p->run, e->layer + p->n_base));
+           e->host_offset + (ret->to - at) <=
+               layer_file_size(chain_map_layer(p->run, e->layer + p->n_base));
 }
