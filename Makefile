@@ -53,7 +53,12 @@ PLUGIN_SRC := $(wildcard cow/nbdkit/*.c) cow/chain_map.c cow/chain_window.c cow/
 PLUGIN_OBJ := $(patsubst %.c,$(BUILD)/obj/pic/%.o,$(PLUGIN_SRC))
 PLUGIN_CFLAGS = $(filter-out -fsanitize%,$(ALL_CFLAGS)) -fPIC -fvisibility=hidden
 
-all: $(BUILD)/imaged $(BUILD)/imagectl $(PLUGIN)
+# The helper: of the tree only imaged/base and the protocol.
+HELPER := $(BUILD)/imaged-guest
+HELPER_SRC := $(wildcard imaged/guest/helper/*.c imaged/base/*.c)
+HELPER_PKGS := glib-2.0 jansson libguestfs libseccomp libnbd libsodium
+
+all: $(BUILD)/imaged $(BUILD)/imagectl $(PLUGIN) $(HELPER)
 
 help:
 	@echo 'make          build $(BUILD)/imaged and $(BUILD)/imagectl'
@@ -83,6 +88,10 @@ $(BUILD)/imaged: $(call obj,$(DAEMON_SRC)) $(LIB)
 $(BUILD)/imagectl: $(call obj,$(CLI_SRC)) $(LIB)
 	@echo '  LINK $@'
 	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread -lm
+
+$(HELPER): $(call obj,$(HELPER_SRC))
+	@echo '  LINK $@'
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(HELPER_PKGS)) -lpthread
 
 $(BUILD)/obj/pic/%.o: %.c
 	@mkdir -p $(@D)

@@ -51,9 +51,12 @@ static char *find_plugin(GError **error)
     g_autofree char *dir = g_path_get_dirname(self ? self : "/");
     g_autofree char *beside = g_build_filename(dir, PLUGIN, NULL);
     g_autofree char *installed = g_build_filename(dir, "..", "lib", "imaged", PLUGIN, NULL);
+    g_autofree char *above = g_build_filename(dir, "..", PLUGIN, NULL); /* of the tests' tools */
 
     if (access(beside, R_OK) == 0)
         return g_steal_pointer(&beside);
+    if (access(above, R_OK) == 0)
+        return g_steal_pointer(&above);
     if (access(installed, R_OK) == 0)
         return g_steal_pointer(&installed);
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED,

@@ -58,6 +58,11 @@ static gboolean parse_format(const char *text, gpointer target, GError **error)
     return store_layer_format_parse(text, target, error);
 }
 
+static gboolean parse_accelerator(const char *text, gpointer target, GError **error)
+{
+    return guest_accelerator_parse(text, target, error);
+}
+
 static const struct {
     const char *key;
     Parse parse;
@@ -80,6 +85,10 @@ static const struct {
     { "backup_interval", parse_duration, G_STRUCT_OFFSET(Config, settings.backup_interval_ms) },
     { "data_check_interval", parse_duration,
       G_STRUCT_OFFSET(Config, settings.data_check_interval_ms) },
+    { "guest_user", parse_text, G_STRUCT_OFFSET(Config, settings.guest.user) },
+    { "guest_socket_dir", parse_text, G_STRUCT_OFFSET(Config, settings.guest.socket_dir) },
+    { "appliance", parse_text, G_STRUCT_OFFSET(Config, settings.guest.appliance) },
+    { "accelerator", parse_accelerator, G_STRUCT_OFFSET(Config, settings.guest.accelerator) },
 };
 
 static gboolean set_key(Config *config, const char *key, const char *value, GError **error)
@@ -139,8 +148,13 @@ static void set_defaults(Config *config)
 /* Empty texts mean "not given"; what depends on the state folder is filled in. */
 static gboolean complete(Config *config, GError **error)
 {
-    char **texts[] = { &config->socket, &config->socket_group, &config->store,
-                       &config->settings.image_group };
+    char **texts[] = { &config->socket,
+                       &config->socket_group,
+                       &config->store,
+                       &config->settings.image_group,
+                       &config->settings.guest.user,
+                       &config->settings.guest.socket_dir,
+                       &config->settings.guest.appliance };
 
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
         if (*texts[i] && !**texts[i])
@@ -219,5 +233,8 @@ void config_clear(Config *config)
     g_free(config->socket_group);
     g_free(config->store);
     g_free(config->settings.image_group);
+    g_free(config->settings.guest.user);
+    g_free(config->settings.guest.socket_dir);
+    g_free(config->settings.guest.appliance);
     *config = (Config){ 0 };
 }

@@ -24,6 +24,7 @@ put() { # MODE FILE TARGET
 put 755 "$build/imaged" sbin/imaged
 put 755 "$build/imagectl" bin/imagectl
 put 644 "$build/imaged-nbd-plugin.so" lib/imaged/imaged-nbd-plugin.so
+put 755 "$build/imaged-guest" lib/imaged/imaged-guest
 put 644 docs/man/imaged.8 share/man/man8/imaged.8
 put 644 docs/man/imagectl.1 share/man/man1/imagectl.1
 put 644 docs/man/imaged.conf.5 share/man/man5/imaged.conf.5

@@ -5,11 +5,15 @@
  * JSON, at most GUEST_LINE_MAX bytes; an event "data" is followed by as many bytes as it says.
  *
  *   -> {"version":1, "role":"guest", "task":"inspect", "limit_ms":120000,
- *       "disks":[{"socket":"/path", "read_only":true}], ... what the task needs}
+ *       "disks":[{"socket":"/path", "read_only":true}],
+ *       "folder":"/path", "appliance":"/path", "accelerator":"tcg", ... what the task needs}
  *   <- {"event":"progress", "done":3, "total":10, "message":"reading applications"}
  *   <- {"event":"log", "text":"Setting up dbus ..."}
+ *   <- {"event":"warning", "text":"..."}
  *   <- {"event":"data", "bytes":65536}  and 65536 bytes
- *   <- {"result":{...}}  or  {"error":{"code":"not-found", "message":"...", "hint":"..."}}
+ *   <- {"result":{...}}  or  {"error":{"code":"not_found", "message":"...", "hint":"..."}}
+ *
+ * Codes are those of imaged/base/error.h.  imaged hangs up to end a helper before its time.
  *
  * What comes from the helper is as hostile as what it reads: no number or text of it is used before
  * it was checked. */

@@ -7,6 +7,7 @@
 
 #include "cow/store_set.h"
 #include "imaged/catalog/catalog.h"
+#include "imaged/guest/guest.h"
 #include "imaged/job/claims.h"
 #include "imaged/job/job.h"
 
@@ -21,6 +22,7 @@ typedef struct {
     gint64 data_check_interval_ms; /* of a read of all frozen layers; 0 = never */
     StoreLayerFormat layer_format; /* of stores that are made */
     char *image_group;           /* group of layers, or NULL */
+    GuestSettings guest;
 } Settings;
 
 typedef struct {
@@ -29,6 +31,7 @@ typedef struct {
     Claims *claims;
     JobQueue *jobs;
     struct Exports *exports; /* imaged/ops/exports.h */
+    Guest *guest;            /* the helper imaged-guest */
     Settings settings;
     char *manager_id;
     char *state_dir;

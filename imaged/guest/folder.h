@@ -1,0 +1,31 @@
+/* folder.h: STATE/guest/RUNID: the sockets of one run's disks, and what its helper writes.
+ *
+ * 0710 for the helper's group (2770 where the helper writes), sockets for its user alone:
+ * /proc/net/unix shows their names to everybody.  Any thread. */
+#pragma once
+
+#include <glib.h>
+#include <sys/types.h>
+
+typedef struct {
+    gboolean is_root; /* imaged is: things are given to uid and gid */
+    uid_t uid;        /* the helper's, if known (is_root) */
+    gid_t gid;        /* its group; (gid_t)-1: ours */
+} GuestOwner;
+
+/* Make STATE/guest/NEW, and in it, unless it is writable itself, GUEST_RUN_TMP for the helper's
+ * own use.  Caller frees the path. */
+#define GUEST_RUN_TMP "tmp"
+char *guest_run_folder_make(const char *state_dir, const GuestOwner *owner, gboolean is_writable,
+                            GError **error);
+
+/* A listening unix socket FOLDER/NAME; *ret_path (caller frees) is its path.  -1 on an error. */
+int guest_run_folder_listen(const char *folder, const char *name, const GuestOwner *owner,
+                            char **ret_path, GError **error);
+
+/* Remove a folder with all that is in it; it may have been filled by somebody hostile: no link is
+ * followed. */
+gboolean guest_run_folder_remove(const char *path, GError **error);
+
+/* Remove all that a former daemon left. */
+gboolean guest_run_folders_sweep(const char *state_dir, GError **error);

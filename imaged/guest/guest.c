@@ -1,0 +1,274 @@
+/* guest.c: one run, from the folder to the last server's end; to be read from guest_run() upwards.
+ */
+#include "imaged/guest/guest.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pwd.h>
+#include <grp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "imaged/base/durable.h"
+#include "imaged/base/error.h"
+#include "imaged/guest/child.h"
+#include "imaged/guest/folder.h"
+#include "imaged/guest/protocol.h"
+#include "imaged/guest/serve.h"
+#include "imaged/guest/talk.h"
+
+#define HELPER_USER "imaged-guest"
+#define LOOK_MS 100
+#define GOODBYE_MS 20000 /* from the result to the end of the process */
+
+struct Guest {
+    char *state_dir;
+    const GuestSettings *settings;
+};
+
+const char *guest_role_name(GuestRole role)
+{
+    static const char *const names[GUEST_N_ROLES] = { "guest", "fetch", "build" };
+
+    return names[role];
+}
+
+gboolean guest_accelerator_parse(const char *text, GuestAccelerator *ret, GError **error)
+{
+    static const char *const names[] = { "auto", "kvm", "tcg" };
+
+    for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
+        if (g_str_equal(text, names[i])) {
+            *ret = (GuestAccelerator)i;
+            return TRUE;
+        }
+    }
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "'%.40s' is not auto, kvm or tcg", text);
+    return FALSE;
+}
+
+Guest *guest_new(const char *state_dir, const GuestSettings *settings, GError **error)
+{
+    g_autoptr(Guest) guest = g_new0(Guest, 1);
+
+    guest->state_dir = g_strdup(state_dir);
+    guest->settings = settings;
+    return guest_run_folders_sweep(state_dir, error) ? g_steal_pointer(&guest) : NULL;
+}
+
+void guest_free(Guest *guest)
+{
+    if (!guest)
+        return;
+    g_free(guest->state_dir);
+    g_free(guest);
+}
+
+/* ---- Whose the helper is ---- */
+
+/* As root: whom it becomes, and to whom its sockets belong.  Else it is us; but a unit's helper is
+ * another user, whose group we are in. */
+static gboolean find_owner(const Guest *guest, GuestOwner *ret, char **ret_user, GError **error)
+{
+    const char *wanted = guest->settings->user;
+    const char *names[] = { wanted ? wanted : HELPER_USER, wanted ? NULL : "nobody" };
+    const struct group *group = guest->settings->socket_dir ? getgrnam(HELPER_USER) : NULL;
+
+    *ret = (GuestOwner){ .is_root = geteuid() == 0, .uid = (uid_t)-1, .gid = (gid_t)-1 };
+    if (!ret->is_root) {
+        if (group)
+            ret->gid = group->gr_gid;
+        return TRUE;
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(names) && names[i]; i++) {
+        char buffer[4096];
+        struct passwd entry, *found = NULL;
+        if (getpwnam_r(names[i], &entry, buffer, sizeof buffer, &found) == 0 && found &&
+            found->pw_uid != 0) {
+            ret->uid = found->pw_uid;
+            ret->gid = found->pw_gid;
+            *ret_user = g_strdup(names[i]);
+            return TRUE;
+        }
+    }
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
+                "there is no unprivileged user '%s' for the helper", names[0]);
+    imaged_error_hint(error, "make one, or name another with guest_user in imaged.conf");
+    return FALSE;
+}
+
+char *guest_folder_make(Guest *guest, GError **error)
+{
+    GuestOwner owner;
+    g_autofree char *user = NULL;
+
+    return find_owner(guest, &owner, &user, error)
+               ? guest_run_folder_make(guest->state_dir, &owner, TRUE, error)
+               : NULL;
+}
+
+gboolean guest_folder_remove(Guest *guest, const char *path, GError **error)
+{
+    return guest_run_folder_remove(path, error);
+}
+
+/* ---- The conversation ---- */
+
+typedef struct {
+    const GuestRun *run;
+    GuestChild *child;
+    GuestTalk *talk;
+    char *request; /* with its newline */
+    gsize sent, length;
+    gint64 end_us; /* monotonic */
+} Conversation;
+
+/* disks is taken over. */
+static char *make_request(const Guest *guest, const GuestRun *run, const char *folder,
+                          json_t *disks)
+{
+    g_autofree char *tmp = g_build_filename(folder, GUEST_RUN_TMP, NULL);
+    json_t *root = run->request ? json_deep_copy(run->request) : json_object();
+    g_autofree char *appliance = guest->settings->appliance
+                                     ? g_strdup(guest->settings->appliance)
+                                     : g_build_filename(guest->state_dir, "appliance", NULL);
+
+    json_object_set_new(root, "version", json_integer(GUEST_PROTOCOL_VERSION));
+    json_object_set_new(root, "role", json_string(guest_role_name(run->role)));
+    json_object_set_new(root, "task", json_string(run->task));
+    json_object_set_new(root, "limit_ms", json_integer(run->limit_ms));
+    json_object_set_new(root, "disks", disks);
+    json_object_set_new(root, "tmp", json_string(tmp));
+    if (run->folder)
+        json_object_set_new(root, "folder", json_string(run->folder));
+    if (run->needs_appliance) {
+        json_object_set_new(root, "appliance", json_string(appliance));
+        json_object_set_new(root, "accelerator", json_string("tcg"));
+    }
+    char *text = json_dumps(root, JSON_COMPACT);
+    char *line = g_strconcat(text, "\n", NULL);
+    free(text);
+    json_decref(root);
+    return line;
+}
+
+static gboolean check_limits(const Conversation *c, GError **error)
+{
+    const GuestRun *run = c->run;
+
+    if (run->cancel && g_atomic_int_get(run->cancel)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CANCELLED, "cancelled");
+        return FALSE;
+    }
+    if (g_get_monotonic_time() < c->end_us)
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "it was killed after %d s",
+                (int)(run->limit_ms / 1000));
+    return FALSE;
+}
+
+/* FALSE: it has hung up.  Then what was to be read is read first, so that is no error here. */
+static gboolean send_request(Conversation *c)
+{
+    ssize_t n = send(guest_child_socket(c->child), c->request + c->sent, c->length - c->sent,
+                     MSG_NOSIGNAL | MSG_DONTWAIT);
+
+    if (n > 0)
+        c->sent += (gsize)n;
+    else if (n < 0 && errno != EAGAIN && errno != EINTR)
+        c->sent = c->length;
+    return TRUE;
+}
+
+/* Read what there is.  *ret_is_over: it has hung up. */
+static gboolean listen_to(Conversation *c, gboolean *ret_is_over, GError **error)
+{
+    char bytes[65536];
+    ssize_t n = recv(guest_child_socket(c->child), bytes, sizeof bytes, MSG_DONTWAIT);
+
+    *ret_is_over = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+    return n <= 0 || guest_talk_take(c->talk, bytes, (gsize)n, error);
+}
+
+/* Until the result, the helper's error (error is set), or its end (neither). */
+static json_t *converse(Conversation *c, GError **error)
+{
+    for (;;) {
+        gboolean is_over = FALSE;
+        short want = c->sent < c->length ? POLLIN | POLLOUT : POLLIN;
+        struct pollfd fds[] = { { guest_child_socket(c->child), want, 0 },
+                                { guest_child_stderr(c->child), POLLIN, 0 } };
+        if (!check_limits(c, error))
+            return NULL;
+        if (poll(fds, G_N_ELEMENTS(fds), LOOK_MS) < 0)
+            continue;
+        if (fds[1].revents)
+            guest_child_drain(c->child);
+        if (fds[0].revents & POLLOUT)
+            send_request(c);
+        if ((fds[0].revents & (POLLIN | POLLHUP | POLLERR)) && !listen_to(c, &is_over, error))
+            return NULL;
+        json_t *result = guest_talk_steal_result(c->talk);
+        if (result || is_over)
+            return result;
+    }
+}
+
+static json_t *talk_to_child(Guest *guest, const GuestRun *run, GuestChild *child,
+                             const char *folder, json_t *disks, GError **error)
+{
+    g_autoptr(GuestTalk) talk = guest_talk_new(&run->events);
+    g_autofree char *request = make_request(guest, run, folder, disks);
+    Conversation c = { .run = run,
+                       .child = child,
+                       .talk = talk,
+                       .request = request,
+                       .length = strlen(request),
+                       .end_us = g_get_monotonic_time() + run->limit_ms * 1000 };
+    GError *local = NULL;
+    json_t *result = converse(&c, &local);
+    /* One that said its last word is left time to end well; one that broke a limit is not. */
+    gboolean is_rude = local && (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_CANCELLED) ||
+                                 g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE));
+    g_autofree char *end = guest_child_end(child, is_rude ? 0 : GOODBYE_MS);
+
+    if (!result && !local)
+        g_set_error(&local, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "it %s",
+                    end ? end : "ended without an answer");
+    if (local) {
+        if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE))
+            g_prefix_error(&local, "the helper for '%s': ", run->what);
+        g_propagate_error(error, local);
+    }
+    return result;
+}
+
+json_t *guest_run(Guest *guest, const GuestRun *run, GError **error)
+{
+    const GuestSettings *settings = guest->settings;
+    GuestOwner owner;
+    g_autofree char *user = NULL;
+    json_t *disks = NULL, *result = NULL;
+
+    if (!find_owner(guest, &owner, &user, error))
+        return NULL;
+    g_autofree char *folder = guest_run_folder_make(guest->state_dir, &owner, FALSE, error);
+    if (!folder)
+        return NULL;
+    g_autoptr(GuestServers) servers = guest_servers_start(run, folder, &owner, &disks, error);
+    g_autoptr(GuestChild) child = !servers ? NULL
+                                  : settings->socket_dir
+                                      ? guest_child_connect(run->role, settings->socket_dir, error)
+                                      : guest_child_spawn(run->role, user, error);
+    if (child)
+        result = talk_to_child(guest, run, child, folder, disks, error);
+    else
+        json_decref(disks);
+    if (result && !guest_servers_stop(servers, error))
+        g_clear_pointer(&result, json_decref);
+    g_clear_pointer(&servers, guest_servers_free);
+    guest_run_folder_remove(folder, NULL); /* else the next start's sweep does */
+    return result;
+}

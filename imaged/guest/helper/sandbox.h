@@ -1,0 +1,39 @@
+/* sandbox.h: what keeps a hostile file system, once it has taken over the helper, from anything
+ * else.
+ *
+ * In this order: namespaces (mount, network, pid, ipc, uts) and a view of the file system of its
+ * own, where that is possible (started by root, or user namespaces are allowed); limits; another
+ * user, no group beside its own, no capability; no new privileges; a seccomp filter.  As a systemd
+ * unit the first and the user are the unit's affair.
+ *
+ * The view of role guest: /usr, a few files of /etc, /dev with the harmless devices and kvm, /proc,
+ * a small /tmp in memory, and the folders below. */
+#pragma once
+
+#include <glib.h>
+
+#define SANDBOX_DISKS "/run/disks"
+#define SANDBOX_FOLDER "/run/folder"
+#define SANDBOX_APPLIANCE "/run/appliance"
+
+typedef struct {
+    const char *role;
+    const char *user;    /* whom to become; looked at by root alone */
+    gboolean is_service; /* started by systemd, which did its part */
+    const char *disks;   /* folders that the view shows, or NULL */
+    const char *folder;
+    const char *appliance;
+    gint64 limit_ms;
+} SandboxSpec;
+
+/* Enter it.  The process that returns may be a child of the one that called, which then only waits
+ * for it.  *ret_has_view: the folders are where the names above say. */
+gboolean sandbox_enter(const SandboxSpec *spec, gboolean *ret_has_view, GError **error);
+
+/* ---- the parts ---- */
+
+/* Exchange the root for a view of what the spec names; the process has its own mount namespace. */
+gboolean sandbox_view(const SandboxSpec *spec, GError **error);
+
+/* Load the filter of this role, for all threads. */
+gboolean sandbox_filter(const char *role, GError **error);

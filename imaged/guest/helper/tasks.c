@@ -1,0 +1,8 @@
+/* tasks.c: the table of all tasks.  A role of NULL: any may. */
+#include "imaged/guest/helper/tasks.h"
+
+const TaskType task_types[] = {
+    { NULL, "ping", task_ping },
+    { "guest", "appliance-check", task_appliance_check },
+    { NULL, NULL, NULL },
+};

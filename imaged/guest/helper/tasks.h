@@ -1,0 +1,7 @@
+/* tasks.h: the functions of all tasks. */
+#pragma once
+
+#include "imaged/guest/helper/task.h"
+
+json_t *task_ping(Task *task, GError **error);
+json_t *task_appliance_check(Task *task, GError **error);
