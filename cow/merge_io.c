@@ -136,15 +136,6 @@ static void work(gpointer data, gpointer user_data)
 
 /* ---- The interface ---- */
 
-/* A second description of a file, since O_DIRECT is a property of that. */
-static int open_again(int fd, int flags)
-{
-    char path[64];
-
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    return open(path, flags | O_CLOEXEC);
-}
-
 MergeIo *merge_io_new(const LayerMerge *merge, MergePlan *plan)
 {
     MergeIo *io = g_new0(MergeIo, 1);
@@ -157,8 +148,8 @@ MergeIo *merge_io_new(const LayerMerge *merge, MergePlan *plan)
     }
     io->direct = g_new(int, merge->n_run);
     for (guint i = 0; i < merge->n_run; i++)
-        io->direct[i] = open_again(layer_fd(merge->run[i]), O_RDONLY | O_DIRECT);
-    io->buffered = open_again(merge->to, O_RDWR);
+        io->direct[i] = durable_open_again(layer_fd(merge->run[i]), O_RDONLY | O_DIRECT);
+    io->buffered = durable_open_again(merge->to, O_RDWR);
     g_mutex_init(&io->lock);
     g_cond_init(&io->done);
     io->bundle = g_array_new(FALSE, FALSE, sizeof(Task));

@@ -279,6 +279,14 @@ gboolean durable_replace(int dirfd, const char *name, const void *data, gsize le
            durable_rename(dirfd, tmp, dirfd, name, TRUE, error) && durable_sync_dir(dirfd, error);
 }
 
+int durable_open_again(int fd, int flags)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return open(path, flags | O_CLOEXEC);
+}
+
 gboolean durable_pread(int fd, void *buffer, gsize len, guint64 offset, gsize *ret_len)
 {
     gsize done = 0;

@@ -32,6 +32,10 @@ gboolean durable_chmod(int fd, mode_t mode, GError **error);
 /* Flush the file's data and what is needed to find it again.  A failure is final. */
 gboolean durable_sync(int fd, GError **error);
 
+/* Open the file behind fd once more, with these flags (O_CLOEXEC is added): a second description,
+ * since O_DIRECT is a property of that.  -1 with errno. */
+int durable_open_again(int fd, int flags);
+
 /* Flush a folder's entries. */
 /* For files that are written once, from front to back: tell the system to begin writing a range
  * (bytes); and wait until one is written and let go of its pages.  Neither makes it durable:
