@@ -23,6 +23,8 @@
 
 #define PROGRAM "imaged-guest"
 #define MAX_WORDS 1024
+#define MAX_OUTPUT 8192
+#define LOOK_MS 100
 #define KILL_LIMIT_MS 10000
 #define EXIT_LIMIT_MS 2000 /* from its last word to its exit */
 
@@ -79,18 +81,18 @@ static void set_up(gpointer parent)
         _exit(127);
 }
 
-GuestChild *guest_child_spawn(GuestRole role, const char *user, GError **error)
+/* argv is terminated by NULL; its first word is filled in. */
+static GuestChild *spawn(const char **argv, GError **error)
 {
     g_autoptr(GuestChild) child = child_new();
     g_autofree char *program = find_program(error);
-    const char *argv[] = { program, "--role", guest_role_name(role), user ? "--user" : NULL,
-                           user,    NULL };
     const char *environment[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", NULL };
     g_autoptr(GError) local = NULL;
     int pair[2];
 
     if (!program)
         return NULL;
+    argv[0] = program;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
         imaged_error_set_errno(error, errno, "cannot start the helper");
         return NULL;
@@ -110,6 +112,15 @@ GuestChild *guest_child_spawn(GuestRole role, const char *user, GError **error)
     fcntl(child->stderr_fd, F_SETFL, O_NONBLOCK);
     fcntl(child->stderr_fd, F_SETFD, FD_CLOEXEC);
     return g_steal_pointer(&child);
+}
+
+GuestChild *guest_child_spawn(GuestRole role, const char *user, GError **error)
+{
+    const char *argv[] = {
+        NULL, "--role", guest_role_name(role), user ? "--user" : NULL, user, NULL
+    };
+
+    return spawn(argv, error);
 }
 
 GuestChild *guest_child_connect(GuestRole role, const char *socket_dir, GError **error)
@@ -237,6 +248,49 @@ char *guest_child_end(GuestChild *child, gint64 limit_ms)
     guest_child_drain(child);
     durable_close(&child->socket);
     return describe(child);
+}
+
+/* Until it hangs up.  FALSE with an error if its time is over. */
+static gboolean collect(GuestChild *child, gint64 limit_ms, const gint *cancel, GString *out,
+                        GError **error)
+{
+    gint64 end = g_get_monotonic_time() + limit_ms * 1000;
+
+    for (;;) {
+        char bytes[4096];
+        struct pollfd fd = { child->socket, POLLIN, 0 };
+        poll(&fd, 1, LOOK_MS);
+        guest_child_drain(child);
+        ssize_t n = recv(child->socket, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+            return TRUE;
+        if (n > 0 && out->len < MAX_OUTPUT)
+            g_string_append_len(out, bytes, n);
+        if (cancel && g_atomic_int_get(cancel)) {
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CANCELLED, "cancelled");
+            return FALSE;
+        }
+        if (g_get_monotonic_time() > end) {
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
+                        PROGRAM " did not end within %d s", (int)(limit_ms / 1000));
+            return FALSE;
+        }
+    }
+}
+
+gboolean guest_child_print(const char *option, const char *argument, gint64 limit_ms,
+                           const gint *cancel, char **ret_out, char **ret_words, GError **error)
+{
+    const char *argv[] = { NULL, option, argument, NULL };
+    g_autoptr(GuestChild) child = spawn(argv, error);
+    g_autoptr(GString) out = g_string_new(NULL);
+
+    if (!child || !collect(child, limit_ms, cancel, out, error))
+        return FALSE;
+    g_autofree char *failed = guest_child_end(child, EXIT_LIMIT_MS);
+    *ret_out = g_strdup(out->str);
+    *ret_words = g_strdup(child->words->len ? child->words->str : failed ? failed : "");
+    return failed == NULL;
 }
 
 void guest_child_free(GuestChild *child)

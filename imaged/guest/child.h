@@ -23,5 +23,11 @@ void guest_child_drain(GuestChild *child);
  * last words"), NULL if well. */
 char *guest_child_end(GuestChild *child, gint64 limit_ms);
 
+/* Run "imaged-guest OPTION ARGUMENT", which is no task, and give back what it printed and what it
+ * complained of (callers free).  FALSE if it failed; error is set only if it could not run, took
+ * longer than limit_ms, or *cancel was set. */
+gboolean guest_child_print(const char *option, const char *argument, gint64 limit_ms,
+                           const gint *cancel, char **ret_out, char **ret_words, GError **error);
+
 void guest_child_free(GuestChild *child); /* ended at once if it still runs */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GuestChild, guest_child_free)

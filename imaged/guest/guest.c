@@ -13,6 +13,7 @@
 
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
+#include "imaged/guest/appliance.h"
 #include "imaged/guest/child.h"
 #include "imaged/guest/folder.h"
 #include "imaged/guest/protocol.h"
@@ -21,12 +22,19 @@
 
 #define HELPER_USER "imaged-guest"
 #define LOOK_MS 100
+#define PROBE_LIMIT_MS 30000
 #define GOODBYE_MS 20000 /* from the result to the end of the process */
 
 struct Guest {
     char *state_dir;
     const GuestSettings *settings;
+    GMutex probe_lock;
 };
+
+/* Of one run. */
+typedef struct {
+    const char *folder, *appliance, *accelerator; /* the latter two or NULL */
+} GuestPlace;
 
 const char *guest_role_name(GuestRole role)
 {
@@ -55,6 +63,7 @@ Guest *guest_new(const char *state_dir, const GuestSettings *settings, GError **
 
     guest->state_dir = g_strdup(state_dir);
     guest->settings = settings;
+    g_mutex_init(&guest->probe_lock);
     return guest_run_folders_sweep(state_dir, error) ? g_steal_pointer(&guest) : NULL;
 }
 
@@ -62,6 +71,7 @@ void guest_free(Guest *guest)
 {
     if (!guest)
         return;
+    g_mutex_clear(&guest->probe_lock);
     g_free(guest->state_dir);
     g_free(guest);
 }
@@ -126,14 +136,10 @@ typedef struct {
 } Conversation;
 
 /* disks is taken over. */
-static char *make_request(const Guest *guest, const GuestRun *run, const char *folder,
-                          json_t *disks)
+static char *make_request(const GuestRun *run, const GuestPlace *place, json_t *disks)
 {
-    g_autofree char *tmp = g_build_filename(folder, GUEST_RUN_TMP, NULL);
     json_t *root = run->request ? json_deep_copy(run->request) : json_object();
-    g_autofree char *appliance = guest->settings->appliance
-                                     ? g_strdup(guest->settings->appliance)
-                                     : g_build_filename(guest->state_dir, "appliance", NULL);
+    g_autofree char *tmp = g_build_filename(place->folder, GUEST_RUN_TMP, NULL);
 
     json_object_set_new(root, "version", json_integer(GUEST_PROTOCOL_VERSION));
     json_object_set_new(root, "role", json_string(guest_role_name(run->role)));
@@ -143,9 +149,9 @@ static char *make_request(const Guest *guest, const GuestRun *run, const char *f
     json_object_set_new(root, "tmp", json_string(tmp));
     if (run->folder)
         json_object_set_new(root, "folder", json_string(run->folder));
-    if (run->needs_appliance) {
-        json_object_set_new(root, "appliance", json_string(appliance));
-        json_object_set_new(root, "accelerator", json_string("tcg"));
+    if (place->appliance) {
+        json_object_set_new(root, "appliance", json_string(place->appliance));
+        json_object_set_new(root, "accelerator", json_string(place->accelerator));
     }
     char *text = json_dumps(root, JSON_COMPACT);
     char *line = g_strconcat(text, "\n", NULL);
@@ -216,11 +222,12 @@ static json_t *converse(Conversation *c, GError **error)
     }
 }
 
-static json_t *talk_to_child(Guest *guest, const GuestRun *run, GuestChild *child,
-                             const char *folder, json_t *disks, GError **error)
+/* disks is taken over. */
+static json_t *talk_to_child(const GuestRun *run, const GuestPlace *place, GuestChild *child,
+                             json_t *disks, GError **error)
 {
     g_autoptr(GuestTalk) talk = guest_talk_new(&run->events);
-    g_autofree char *request = make_request(guest, run, folder, disks);
+    g_autofree char *request = make_request(run, place, disks);
     Conversation c = { .run = run,
                        .child = child,
                        .talk = talk,
@@ -245,30 +252,93 @@ static json_t *talk_to_child(Guest *guest, const GuestRun *run, GuestChild *chil
     return result;
 }
 
-json_t *guest_run(Guest *guest, const GuestRun *run, GError **error)
+/* The servers, the helper, and their ends. */
+static json_t *run_at(Guest *guest, const GuestRun *run, const GuestPlace *place,
+                      const GuestOwner *owner, const char *user, GError **error)
 {
-    const GuestSettings *settings = guest->settings;
+    const char *socket_dir = guest->settings->socket_dir;
+    json_t *disks = NULL, *result = NULL;
+    g_autoptr(GuestServers) servers = guest_servers_start(run, place->folder, owner, &disks, error);
+    g_autoptr(GuestChild) child = !servers     ? NULL
+                                  : socket_dir ? guest_child_connect(run->role, socket_dir, error)
+                                               : guest_child_spawn(run->role, user, error);
+
+    if (child)
+        result = talk_to_child(run, place, child, disks, error);
+    else
+        json_decref(disks);
+    if (result && !guest_servers_stop(servers, error))
+        g_clear_pointer(&result, json_decref);
+    return result;
+}
+
+static json_t *run_with(Guest *guest, const GuestRun *run, const char *appliance,
+                        const char *accelerator, GError **error)
+{
     GuestOwner owner;
     g_autofree char *user = NULL;
-    json_t *disks = NULL, *result = NULL;
 
     if (!find_owner(guest, &owner, &user, error))
         return NULL;
     g_autofree char *folder = guest_run_folder_make(guest->state_dir, &owner, FALSE, error);
     if (!folder)
         return NULL;
-    g_autoptr(GuestServers) servers = guest_servers_start(run, folder, &owner, &disks, error);
-    g_autoptr(GuestChild) child = !servers ? NULL
-                                  : settings->socket_dir
-                                      ? guest_child_connect(run->role, settings->socket_dir, error)
-                                      : guest_child_spawn(run->role, user, error);
-    if (child)
-        result = talk_to_child(guest, run, child, folder, disks, error);
-    else
-        json_decref(disks);
-    if (result && !guest_servers_stop(servers, error))
-        g_clear_pointer(&result, json_decref);
-    g_clear_pointer(&servers, guest_servers_free);
+    GuestPlace place = { folder, appliance, accelerator };
+    json_t *result = run_at(guest, run, &place, &owner, user, error);
     guest_run_folder_remove(folder, NULL); /* else the next start's sweep does */
     return result;
+}
+
+/* "kvm" or "tcg"; NULL with CANCELLED alone. */
+static const char *find_accelerator(Guest *guest, const GuestRun *asker, const char *appliance,
+                                    GError **error)
+{
+    const char *known;
+
+    g_mutex_lock(&guest->probe_lock); /* one probe, the others wait for its answer */
+    known = guest_accelerator_known(guest->state_dir, guest->settings);
+    if (!known) {
+        GuestRun probe = { .role = GUEST_ROLE_GUEST,
+                           .task = "kvm-probe",
+                           .what = "the probe of KVM",
+                           .limit_ms = PROBE_LIMIT_MS,
+                           .cancel = asker->cancel,
+                           .events = { .progress = asker->events.progress,
+                                       .user = asker->events.user } };
+        g_autoptr(GError) local = NULL;
+        json_t *result = run_with(guest, &probe, appliance, "kvm", &local);
+        known = json_is_true(json_object_get(result, "works")) ? "kvm" : "tcg";
+        json_decref(result);
+        if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_CANCELLED)) {
+            g_propagate_error(error, g_steal_pointer(&local));
+            known = NULL;
+        } else {
+            guest_accelerator_remember(guest->state_dir, strcmp(known, "kvm") == 0, NULL);
+        }
+    }
+    g_mutex_unlock(&guest->probe_lock);
+    return known;
+}
+
+json_t *guest_run(Guest *guest, const GuestRun *run, GError **error)
+{
+    g_autofree char *appliance = NULL;
+    const char *accelerator = NULL;
+
+    if (run->needs_appliance) {
+        appliance = guest_appliance_get(guest->state_dir, guest->settings, run, error);
+        accelerator = appliance ? find_accelerator(guest, run, appliance, error) : NULL;
+        if (!accelerator)
+            return NULL;
+    }
+    return run_with(guest, run, appliance, accelerator, error);
+}
+
+json_t *guest_status(Guest *guest)
+{
+    const char *known = guest_accelerator_known(guest->state_dir, guest->settings);
+    g_autofree char *appliance = guest_appliance_find(guest->state_dir, guest->settings);
+
+    return json_pack("{s:s?, s:s?, s:b}", "appliance", appliance, "accelerator", known,
+                     "is_service", guest->settings->socket_dir != NULL);
 }

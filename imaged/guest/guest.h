@@ -79,6 +79,10 @@ typedef struct {
  *   BUSY         a disk is in use by QEMU */
 json_t *guest_run(Guest *guest, const GuestRun *run, GError **error);
 
+/* For "imagectl status": the appliance's folder and the accelerator, where known.  Caller unrefs.
+ */
+json_t *guest_status(Guest *guest);
+
 /* Make an empty folder that helpers of all roles can fill, for several runs after each other.
  * Caller frees the path, and removes it with all that lies in it.  A folder that a stop left behind
  * is removed by guest_new(). */

@@ -67,7 +67,8 @@ int main(int argc, char **argv)
     GuestSettings settings = { .socket_dir = getenv("IMAGED_TEST_GUEST_SOCKET"),
                                .appliance = getenv("IMAGED_TEST_APPLIANCE"),
                                .user = getenv("IMAGED_TEST_GUEST_USER"),
-                               .accelerator = GUEST_ACCEL_TCG };
+                               .accelerator = getenv("IMAGED_TEST_AUTO") ? GUEST_ACCEL_AUTO
+                                                                         : GUEST_ACCEL_TCG };
     GuestDisk disks[4] = { 0 };
     GuestRun run = { .what = "the test",
                      .limit_ms = 120000,
@@ -81,7 +82,7 @@ int main(int argc, char **argv)
     run.task = argv[3];
     json_t *request = argc > 4 ? json_loads(argv[4], 0, NULL) : NULL;
     run.request = request;
-    run.needs_appliance = settings.appliance != NULL;
+    run.needs_appliance = getenv("IMAGED_TEST_NEEDS_APPLIANCE") || settings.appliance;
     if (argc > 5)
         run.limit_ms = g_ascii_strtoll(argv[5], NULL, 10);
     for (int i = 6; i < argc; i++)

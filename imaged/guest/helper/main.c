@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "imaged/base/error.h"
+#include "imaged/guest/helper/make_appliance.h"
 #include "imaged/guest/helper/sandbox.h"
 #include "imaged/guest/helper/task.h"
 #include "imaged/guest/protocol.h"
@@ -90,6 +91,7 @@ static gboolean lock_in(Task *task, SandboxSpec *spec, GError **error)
     spec->disks = disks;
     spec->folder = task_folder(task);
     spec->appliance = task_appliance(task);
+    spec->may_use_kvm = strcmp(task_accelerator(task), "kvm") == 0;
     spec->limit_ms = CLAMP(task_int(task, "limit_ms", 0), 1000, G_MAXINT);
     if (!sandbox_enter(spec, &has_view, error))
         return FALSE;
@@ -99,15 +101,36 @@ static gboolean lock_in(Task *task, SandboxSpec *spec, GError **error)
     return TRUE;
 }
 
+/* Print the appliance's folder. */
+static int print_appliance(const char *dir, gboolean may_make)
+{
+    g_autoptr(GError) error = NULL;
+    gboolean is_new;
+    g_autofree char *path = make_appliance(dir, may_make, &is_new, &error);
+
+    if (!path) {
+        fprintf(stderr, "%s\n", error->message); /* with its hint, behind a newline */
+        return 1;
+    }
+    puts(path);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     g_autofree char *role = NULL;
     g_autofree char *user = NULL;
+    g_autofree char *made = NULL;
+    g_autofree char *found = NULL;
     gboolean is_service = FALSE, version = FALSE;
     const GOptionEntry entries[] = {
         { "role", 0, 0, G_OPTION_ARG_STRING, &role, "guest, fetch or build", "ROLE" },
         { "user", 0, 0, G_OPTION_ARG_STRING, &user, "Whom to become, if started by root", "NAME" },
         { "service", 0, 0, G_OPTION_ARG_NONE, &is_service, "Started by systemd", NULL },
+        { "make-appliance", 0, 0, G_OPTION_ARG_FILENAME, &made,
+          "Make libguestfs' appliance in DIR if there is none that fits, and print its folder",
+          "DIR" },
+        { "find-appliance", 0, 0, G_OPTION_ARG_FILENAME, &found, "Only look for it", "DIR" },
         { "version", 0, 0, G_OPTION_ARG_NONE, &version, "Print the version and exit", NULL },
         { NULL },
     };
@@ -125,6 +148,8 @@ int main(int argc, char **argv)
         puts("imaged-guest " IMAGED_VERSION);
         return 0;
     }
+    if (made || found)
+        return print_appliance(made ? made : found, made != NULL);
     int socket = role ? take_socket() : -1;
     GString *line = socket >= 0 ? read_request(socket) : NULL;
     if (!line) {

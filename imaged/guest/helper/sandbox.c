@@ -144,8 +144,21 @@ static gboolean drop_capabilities(GError **error)
     return syscall(SYS_capset, &header, none) == 0 || fail(error, "capabilities");
 }
 
-static gboolean become(const char *name, GError **error)
+/* Without it there is no KVM: that is the task's to find out. */
+static void set_groups_of_kvm(const SandboxSpec *spec, gid_t *ret_group, size_t *ret_n)
 {
+    struct stat st;
+
+    *ret_n = spec->may_use_kvm && stat("/dev/kvm", &st) == 0 && st.st_gid != 0;
+    *ret_group = *ret_n ? st.st_gid : 0;
+}
+
+static gboolean become(const SandboxSpec *spec, GError **error)
+{
+    const char *name = spec->user;
+    gid_t group;
+    size_t n;
+
     const struct passwd *user = name ? getpwnam(name) : NULL;
 
     if (!user || user->pw_uid == 0 || user->pw_gid == 0) {
@@ -153,7 +166,8 @@ static gboolean become(const char *name, GError **error)
                     "the helper has no unprivileged user to become ('%s')", name ? name : "");
         return FALSE;
     }
-    return (setgroups(0, NULL) == 0 && setresgid(user->pw_gid, user->pw_gid, user->pw_gid) == 0 &&
+    set_groups_of_kvm(spec, &group, &n);
+    return (setgroups(n, &group) == 0 && setresgid(user->pw_gid, user->pw_gid, user->pw_gid) == 0 &&
             setresuid(user->pw_uid, user->pw_uid, user->pw_uid) == 0) ||
            fail(error, "its user");
 }
@@ -163,7 +177,7 @@ static gboolean drop_rights(const SandboxSpec *spec, GError **error)
     /* The bounding set needs a capability to be dropped, which setresuid() takes away. */
     for (int cap = 0; geteuid() == 0 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
         prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
-    if ((geteuid() == 0 && !become(spec->user, error)) || !drop_capabilities(error))
+    if ((geteuid() == 0 && !become(spec, error)) || !drop_capabilities(error))
         return FALSE;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return fail(error, "no new privileges");

@@ -18,9 +18,10 @@
 
 typedef struct {
     const char *role;
-    const char *user;    /* whom to become; looked at by root alone */
-    gboolean is_service; /* started by systemd, which did its part */
-    const char *disks;   /* folders that the view shows, or NULL */
+    const char *user;     /* whom to become; looked at by root alone */
+    gboolean may_use_kvm; /* keeps the group of /dev/kvm, and no other */
+    gboolean is_service;  /* started by systemd, which did its part */
+    const char *disks;    /* folders that the view shows, or NULL */
     const char *folder;
     const char *appliance;
     gint64 limit_ms;

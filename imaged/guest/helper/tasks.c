@@ -4,5 +4,6 @@
 const TaskType task_types[] = {
     { NULL, "ping", task_ping },
     { "guest", "appliance-check", task_appliance_check },
+    { "guest", "kvm-probe", task_kvm_probe },
     { NULL, NULL, NULL },
 };
