@@ -56,7 +56,7 @@ PLUGIN_CFLAGS = $(filter-out -fsanitize%,$(ALL_CFLAGS)) -fPIC -fvisibility=hidde
 # The helper: of the tree only imaged/base and the protocol.
 HELPER := $(BUILD)/imaged-guest
 HELPER_SRC := $(wildcard imaged/guest/helper/*.c imaged/base/*.c)
-HELPER_PKGS := glib-2.0 jansson libguestfs libseccomp libnbd libsodium
+HELPER_PKGS := glib-2.0 jansson libguestfs libseccomp libnbd libsodium ext2fs com_err
 
 all: $(BUILD)/imaged $(BUILD)/imagectl $(PLUGIN) $(HELPER)
 

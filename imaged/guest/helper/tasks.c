@@ -4,5 +4,7 @@
 const TaskType task_types[] = {
     { NULL, "ping", task_ping },
     { "guest", "appliance-check", task_appliance_check },
+    { "guest", "inspect", task_inspect },
+    { "guest", "files", task_files },
     { NULL, NULL, NULL },
 };

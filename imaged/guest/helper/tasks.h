@@ -5,3 +5,5 @@
 
 json_t *task_ping(Task *task, GError **error);
 json_t *task_appliance_check(Task *task, GError **error);
+json_t *task_inspect(Task *task, GError **error);
+json_t *task_files(Task *task, GError **error);
