@@ -152,7 +152,7 @@ gboolean inspection_check(const json_t *from, json_t **result, json_t **applicat
         { "device", 't' }, { "type", 't' }, { "label", 't' }, { "uuid", 't' },
         { "size", 'b' },   { "used", 'B' }, { "mount", '?' },
     };
-    static const Member user[] = { { "name", 't' }, { "uid", 'b' }, { "home", 't' } };
+    static const Member user[] = { { "name", 't' }, { "uid", 'B' }, { "home", 't' } };
     json_t *list = json_object_get(from, "applications"), *r = json_object_get(from, "ranges");
     json_t *out = copy_members(from, top, G_N_ELEMENTS(top));
 

@@ -66,12 +66,7 @@ static gboolean read_people(Tree *tree, json_t *out, GError **error)
 
     set_text(out, "hostname", name ? hostname_parse((const char *)name->data, name->len) : NULL);
     if (users) {
-        g_autoptr(GPtrArray) parsed = passwd_parse((const char *)users->data, users->len);
-        for (guint i = 0; i < parsed->len; i++) {
-            const GuestUser *u = parsed->pdata[i];
-            json_array_append_new(list, json_pack("{s:s,s:I,s:s}", "name", u->name, "uid",
-                                                  (json_int_t)u->uid, "home", u->home));
-        }
+        inspect_out_users(list, users);
         g_byte_array_unref(users);
     }
     json_object_set_new(out, "users", list);

@@ -105,3 +105,14 @@ const char *inspect_arch(const char *name)
     }
     return name;
 }
+
+void inspect_out_users(json_t *list, const GByteArray *passwd)
+{
+    g_autoptr(GPtrArray) users = passwd_parse((const char *)passwd->data, passwd->len);
+
+    for (guint i = 0; i < users->len; i++) {
+        const GuestUser *u = users->pdata[i];
+        json_array_append_new(list, json_pack("{s:s,s:I,s:s}", "name", u->name, "uid",
+                                              (json_int_t)u->uid, "home", u->home));
+    }
+}

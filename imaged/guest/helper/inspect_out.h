@@ -17,3 +17,6 @@ void inspect_out_agents(json_t *out, const Packages *packages);
 
 /* The architecture's name as libguestfs has it: amd64 -> x86_64. */
 const char *inspect_arch(const char *name);
+
+/* The people of a passwd file, appended to list: {name, uid, home}. */
+void inspect_out_users(json_t *list, const GByteArray *passwd);

@@ -5,5 +5,7 @@ const TaskType task_types[] = {
     { NULL, "ping", task_ping },
     { "guest", "appliance-check", task_appliance_check },
     { "guest", "kvm-probe", task_kvm_probe },
+    { "guest", "inspect", task_inspect },
+    { "guest", "files", task_files },
     { NULL, NULL, NULL },
 };
