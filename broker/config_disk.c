@@ -28,6 +28,15 @@ static gboolean is_taken(Db *db, const DesktopRow *d, const char *hostname)
                       "tt", d->id, hostname) != 0;
 }
 
+/* Of the version that it stands on, and its own. */
+static json_t *settings_of(Db *db, const DesktopRow *d)
+{
+    g_auto(VersionRow) version = { 0 };
+
+    lookup_version_by_id(db, d->version_id, &version, NULL);
+    return identity_settings_merge(version.identity, d->identity);
+}
+
 static char *hostname_of(Db *db, const DesktopRow *d, const json_t *settings)
 {
     const char *own = text_of(settings, "hostname");
@@ -38,6 +47,26 @@ static char *hostname_of(Db *db, const DesktopRow *d, const json_t *settings)
     if (g_str_equal(made, d->name) || !is_taken(db, d, made))
         return g_steal_pointer(&made);
     return g_strdup_printf("%.58s-%s", made, d->id + ID_LEN - 4);
+}
+
+char *config_disk_hostname(Db *db, const DesktopRow *desktop)
+{
+    json_t *settings = settings_of(db, desktop);
+    char *hostname = hostname_of(db, desktop, settings);
+
+    json_decref(settings);
+    return hostname;
+}
+
+json_t *config_disk_shown(Db *db, const DesktopRow *desktop)
+{
+    json_t *settings = settings_of(db, desktop);
+    char *text = json_dumps(settings, 0);
+    json_t *shown = identity_settings_shown(text);
+
+    free(text);
+    json_decref(settings);
+    return shown;
 }
 
 static gboolean is_windows(const VersionRow *version)

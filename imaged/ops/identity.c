@@ -12,8 +12,8 @@
 
 /* ---- A change ---- */
 
-/* The change that a call asks for, checked; secrets are stored and replaced by their ids.  NULL with
- * an error.  Caller unrefs. */
+/* The change that a call asks for, checked; secrets are stored and replaced by their ids.  NULL
+ * with an error.  Caller unrefs. */
 static json_t *take_change(OpsCall *call, IdentityLevel level, GError **error)
 {
     json_t *change = json_deep_copy(json_object_get(call->args, "identity")), *value;
@@ -26,7 +26,8 @@ static json_t *take_change(OpsCall *call, IdentityLevel level, GError **error)
         return NULL;
     }
     gboolean ok = identity_settings_check(change, level, error);
-    json_object_foreach_safe(change, next, key, value) {
+    json_object_foreach_safe(change, next, key, value)
+    {
         Id id;
         if (!ok || !identity_settings_is_secret(key) || !json_is_string(value))
             continue;
@@ -47,7 +48,7 @@ static char *keys_of(const json_t *change)
     const char *key;
     json_t *value;
 
-    json_object_foreach((json_t *)change, key, value) {
+    json_object_foreach ((json_t *)change, key, value) {
         g_string_append_printf(out, "%s%s", out->len ? ", " : "", key);
     }
     return g_string_free(out, FALSE);
@@ -160,18 +161,52 @@ json_t *ops_desktop_config_disk(OpsCall *call, GError **error)
 
 /* ---- Template versions ---- */
 
+/* The template is claimed. */
+static gboolean change_version(OpsCall *call, const VersionRow *found, const char *name,
+                               const json_t *change, GError **error)
+{
+    g_auto(VersionRow) version = { 0 };
+    g_auto(TemplateRow) template = { 0 };
+    g_autoptr(Changes) changes = changes_new();
+    g_autofree char *keys = keys_of(change);
+    Db *db = catalog_read_begin(call->world->catalog);
+    gboolean ok = lookup_version_by_id(db, found->id, &version, error) &&
+                  lookup_template_by_id(db, found->template_id, &template, error);
+
+    if (ok) {
+        g_autofree char *before = version.identity;
+        version.identity = identity_settings_apply(before, change);
+        version.changed_at = units_now_ms();
+        template_put_version(db, changes, &template, &version);
+        changes_event(changes, "template.set", "info", name, call->who, "identity: %s", keys);
+    }
+    catalog_read_end(call->world->catalog, db);
+    return ok && catalog_commit(call->world->catalog, g_steal_pointer(&changes), error);
+}
+
 json_t *ops_template_set(OpsCall *call, GError **error)
 {
+    g_auto(VersionRow) found = { 0 };
+    g_autofree char *name = NULL;
     const char *ref = args_text(call, "template", TRUE, error);
 
     if (!ref || !args_check(call, "template identity", error))
         return NULL;
-    json_t *change = take_change(call, IDENTITY_OF_VERSION, error);
+    Db *db = catalog_read_begin(call->world->catalog);
+    if (lookup_version(db, ref, FALSE, &found, error))
+        name = lookup_version_name(db, found.id);
+    catalog_read_end(call->world->catalog, db);
+    json_t *change = name ? take_change(call, IDENTITY_OF_VERSION, error) : NULL;
     if (!change)
         return NULL;
-    g_autofree char *keys = keys_of(change);
-    g_autofree char *name =
-        template_set_identity(call->world, ref, change, keys, call->who, error);
+    json_t *keys = json_array();
+    claims_add(keys, 'x', "template", found.template_id);
+    gboolean ok = claims_take(call->world->claims, keys, "template.set", error);
+    if (ok) {
+        ok = change_version(call, &found, name, change, error);
+        claims_release(call->world->claims, keys);
+    }
+    json_decref(keys);
     json_decref(change);
-    return name ? ops_version_object(call, name, error) : NULL;
+    return ok ? ops_version_object(call, name, error) : NULL;
 }
