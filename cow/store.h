@@ -121,6 +121,14 @@ typedef struct {
     char *(*path)(Store *store, const char *slot, GError **error);
     /* Small named files beside the layers (the catalog's backup): replaced as a whole from fd. */
     gboolean (*put_file)(Store *store, const char *name, int fd, GError **error);
+
+    /* Config disks: small files that QEMU reads, named as store_config_name_parse() takes it.
+     * Nothing is written if what is there says the same; a missing one is no error to remove. */
+    gboolean (*put_config)(Store *store, const char *name, const void *data, gsize len,
+                           GError **error);
+    gboolean (*remove_config)(Store *store, const char *name, GError **error);
+    gboolean (*list_config)(Store *store, StoreVisit visit, gpointer user, GError **error);
+    char *(*config_path)(Store *store, const char *name, GError **error); /* as path */
 } StoreOps;
 
 struct Store {
@@ -159,6 +167,9 @@ Layer *store_open_layer(Store *store, const char *slot, gboolean *ret_is_live, G
 /* The same for its figures, and for QEMU's lock. */
 gboolean store_stat_layer(Store *store, const char *slot, StoreStat *ret_stat, GError **error);
 gboolean store_lock_layer(Store *store, const char *slot, ImageLock *ret_lock, GError **error);
+
+/* Take apart "DESKTOP-GENERATION.iso"; ret_id has room for an id.  FALSE if it is another name. */
+gboolean store_config_name_parse(const char *name, char *ret_id, gint64 *ret_generation);
 
 /* The geometry of this store's layers. */
 void store_geometry(const Store *store, guint32 *ret_cluster_bits, gboolean *ret_has_subclusters);

@@ -4,6 +4,7 @@
  *   owner               locked while a daemon has the store open
  *   journal             see journal.h
  *   catalog.backup      the catalog, now and then
+ *   config/             see store_dir_config.c
  *   layers/ trash/ tmp/ quarantine/
  *
  * Everything is reached through one held descriptor, so that a mount or unmount over the path can
@@ -350,7 +351,7 @@ static gboolean add_metadata(const char *name, const StoreStat *stat, gpointer u
 {
     static const char *const ours[] = { MARKER_NAME, OWNER_NAME, JOURNAL_NAME, "catalog.backup",
                                         "layers",    "trash",    "tmp",        "quarantine",
-                                        "lost+found" };
+                                        CONFIG_NAME, "lost+found" };
     MetadataSum *sum = user;
 
     sum->bytes += stat->disk_bytes;
@@ -362,6 +363,20 @@ static gboolean add_metadata(const char *name, const StoreStat *stat, gpointer u
     return !sum->visit || sum->visit(name, stat, sum->user, error);
 }
 
+static gboolean add_config(const char *name, const StoreStat *stat, gpointer user, GError **error)
+{
+    MetadataSum *sum = user;
+    char id[ID_LEN + 1];
+    gint64 generation;
+
+    sum->bytes += stat->disk_bytes;
+    sum->n_files++;
+    if (store_config_name_parse(name, id, &generation) || !sum->visit)
+        return TRUE;
+    g_autofree char *shown = g_strdup_printf("%s/%s", CONFIG_NAME, name);
+    return sum->visit(shown, stat, sum->user, error);
+}
+
 static gboolean metadata_bytes(Store *store, guint64 *ret_bytes, guint *ret_n_files,
                                StoreVisit visit, gpointer user, GError **error)
 {
@@ -369,7 +384,8 @@ static gboolean metadata_bytes(Store *store, guint64 *ret_bytes, guint *ret_n_fi
     MetadataSum sum = { .visit = visit, .user = user };
     struct stat st;
 
-    if (!store_dir_visit_folder(s->root, add_metadata, &sum, error))
+    if (!store_dir_visit_folder(s->root, add_metadata, &sum, error) ||
+        !store_dir_list_config(store, add_config, &sum, error))
         return FALSE;
     if (fstat(s->root, &st) == 0)
         sum.bytes += (guint64)st.st_blocks * 512;
@@ -450,6 +466,10 @@ static const StoreOps dir_ops = {
     .lock = store_dir_lock,
     .path = store_dir_path,
     .put_file = put_file,
+    .put_config = store_dir_put_config,
+    .remove_config = store_dir_remove_config,
+    .list_config = store_dir_list_config,
+    .config_path = store_dir_config_path,
 };
 
 /* Whatever a stopped process left half-written was never acknowledged. */

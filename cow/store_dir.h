@@ -18,6 +18,7 @@ typedef struct {
 #define MARKER_NAME "imaged-store.json"
 #define OWNER_NAME "owner"
 #define JOURNAL_NAME "journal"
+#define CONFIG_NAME "config"
 
 StoreStat store_dir_stat_of(const struct stat *st);
 
@@ -45,6 +46,13 @@ int store_dir_open_slot(Store *store, StorePlace place, const char *slot, gboole
 gboolean store_dir_lock(Store *store, StorePlace place, const char *slot, ImageLock *ret_lock,
                         GError **error);
 char *store_dir_path(Store *store, const char *slot, GError **error);
+
+/* store_dir_config.c */
+gboolean store_dir_put_config(Store *store, const char *name, const void *data, gsize len,
+                              GError **error);
+gboolean store_dir_remove_config(Store *store, const char *name, GError **error);
+gboolean store_dir_list_config(Store *store, StoreVisit visit, gpointer user, GError **error);
+char *store_dir_config_path(Store *store, const char *name, GError **error);
 
 /* Visit every entry of the folder dirfd but "." and "..". */
 gboolean store_dir_visit_folder(int dirfd, StoreVisit visit, gpointer user, GError **error);

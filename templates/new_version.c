@@ -5,6 +5,16 @@
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 
+/* What its desktops are told stays from one version to the next, unless the plan says otherwise. */
+static void inherit_identity(Db *db, const char *name, json_t *plan)
+{
+    g_auto(VersionRow) newest = { 0 };
+
+    if (!json_object_get(plan, "identity") && lookup_version(db, name, FALSE, &newest, NULL) &&
+        newest.identity)
+        json_object_set_new(plan, "identity", json_string(newest.identity));
+}
+
 /* The template's id and the version's number, for a new or an existing template. */
 gboolean new_version_plan(Db *db, const char *name, json_t *plan, GError **error)
 {
@@ -16,6 +26,7 @@ gboolean new_version_plan(Db *db, const char *name, json_t *plan, GError **error
         json_object_set_new(plan, "template_id", json_string(template.id));
         json_object_set_new(plan, "number", json_integer(template.last_version + 1));
         json_object_set_new(plan, "template_created", json_integer(template.created_at));
+        inherit_identity(db, name, plan);
         return TRUE;
     }
     if (!lookup_check_new_name(db, "template", name, error))

@@ -10,6 +10,7 @@
 #include "imaged/cli/batch.h"
 #include "imaged/cli/cli.h"
 #include "imaged/cli/confirm.h"
+#include "imaged/cli/identity.h"
 #include "imaged/cli/job.h"
 #include "imaged/cli/list.h"
 #include "imaged/cli/select.h"
@@ -25,6 +26,10 @@ static const Column desktop_columns[] = {
     { "STORE", "store", CELL_TEXT, 0 },
     { "LAYER", "layer", CELL_TEXT, COLUMN_CSV },
     { "STATE", "state", CELL_STATE, 0 },
+    { "HOST NAME", "hostname", CELL_TEXT, COLUMN_SHOW },
+    { "USER", "identity.user", CELL_TEXT, COLUMN_SHOW },
+    { "AUTO-LOGIN", "identity.auto_login", CELL_TRUTH, COLUMN_SHOW },
+    { "DOMAIN", "identity.domain", CELL_TEXT, COLUMN_SHOW },
     { "MAC", "mac", CELL_TEXT, COLUMN_CSV },
     { "UUID", "uuid", CELL_TEXT, COLUMN_CSV },
     { "SIZE", "virtual_size", CELL_SIZE, 0 },
@@ -43,6 +48,14 @@ static const Column path_columns[] = {
     { "NAME", "name", CELL_TEXT, 0 },
     { "ID", "id", CELL_TEXT, 0 },
     { "PATH", "path", CELL_TEXT, 0 },
+    COLUMN_END,
+};
+
+static const Column set_columns[] = {
+    { "NAME", "name", CELL_TEXT, 0 },
+    { "ID", "id", CELL_TEXT, 0 },
+    { "USER", "identity.user", CELL_TEXT, 0 },
+    { "DOMAIN", "identity.domain", CELL_TEXT, 0 },
     COLUMN_END,
 };
 
@@ -134,20 +147,35 @@ static gboolean desktop_show(Cli *cli, GError **error)
     return path && list_show(cli, path->str, desktop_columns, error);
 }
 
+/* Only the path, so that it can be used as $(imagectl desktop path NAME). */
+static gboolean print_path(Cli *cli, const json_t *answer)
+{
+    if (!answer)
+        return FALSE;
+    if (cli->format == FORMAT_TABLE)
+        printf("%s\n", json_text(answer, "path"));
+    else
+        list_print_object(cli, answer, path_columns);
+    return TRUE;
+}
+
 static gboolean desktop_path(Cli *cli, GError **error)
 {
     g_autoptr(GString) path =
         client_path("/v1/desktops", "desktop", args_word(cli->args, 0), "path", error);
     json_auto_t *answer = path ? client_get(cli->client, path->str, error) : NULL;
 
-    if (!answer)
-        return FALSE;
-    /* Only the path, so that it can be used as $(imagectl desktop path NAME). */
-    if (cli->format == FORMAT_TABLE)
-        printf("%s\n", json_text(answer, "path"));
-    else
-        list_print_object(cli, answer, path_columns);
-    return TRUE;
+    return print_path(cli, answer);
+}
+
+static gboolean desktop_config_disk(Cli *cli, GError **error)
+{
+    g_autoptr(GString) path =
+        client_path("/v1/desktops", "desktop", args_word(cli->args, 0), "config-disk", error);
+    json_auto_t *answer =
+        path ? client_request(cli->client, CLIENT_CHANGE, "POST", path->str, NULL, error) : NULL;
+
+    return print_path(cli, answer);
 }
 
 /* ---- Changing ---- */
@@ -169,6 +197,26 @@ static gboolean desktop_rename(Cli *cli, GError **error)
         printf("renamed %s to %s\n", args_word(cli->args, 0), new_name);
     else
         list_print_object(cli, desktop, desktop_columns);
+    return TRUE;
+}
+
+static gboolean desktop_set(Cli *cli, GError **error)
+{
+    json_auto_t *body = select_body(cli->args, cli->args->words->len, error);
+    json_t *identity = body ? identity_from_args(cli->args, error) : NULL;
+
+    if (!identity)
+        return FALSE;
+    json_object_set_new(body, "identity", identity);
+    json_auto_t *answer =
+        client_request(cli->client, CLIENT_CHANGE, "POST", "/v1/desktops/set", body, error);
+    if (!answer)
+        return FALSE;
+    g_autofree char *count = output_count_text((gint64)json_array_size(answer), "desktop");
+    if (cli->format == FORMAT_TABLE)
+        printf("set for %s; told at the first boot after the next reset\n", count);
+    else
+        list_print_array(cli, answer, set_columns);
     return TRUE;
 }
 
@@ -270,6 +318,13 @@ static const Option reset_options[] = {
     OPTION_NO_WAIT,
     OPTION_END,
 };
+static const Option set_options[] = {
+    SELECT_TEMPLATE,
+    SELECT_PREFIX,
+    { "hostname", OPTION_TEXT, "NAME", "its host name (the desktop's name)", NULL },
+    IDENTITY_OPTIONS,
+    OPTION_END,
+};
 static const Option move_options[] = {
     SELECT_TEMPLATE,
     SELECT_PREFIX,
@@ -298,6 +353,20 @@ static const Command commands[] = {
     { "rename", "NAME NEW-NAME", 2, 2, "desktop", "Give a desktop another name",
       "Its id, MAC, UUID and disk stay what they are.", "desktop rename alice alice-old\n", NULL,
       desktop_rename },
+    { "set", "(NAME... | --template T | --all-of-prefix P) OPTION...", 0, COMMAND_MANY, "desktop",
+      "Set what desktops are told at their first boot",
+      "Host name, user, domain: over what their template's version says ('template set').  A guest\n"
+      "with imaged's guest parts, cloud-init or Windows reads it once for each generation of its\n"
+      "disk, from the config disk.  An empty text means none, whatever the version says.",
+      "desktop set alice --auto-login alice\n"
+      "desktop set --all-of-prefix lab --domain ad.example.org --join-user joiner \\\n"
+      "    --join-password-file secret --account renew\n"
+      "desktop set alice --unset user,auto_login\n",
+      set_options, desktop_set },
+    { "config-disk", "NAME", 1, 1, "desktop",
+      "Make the desktop's config disk and print its path",
+      "A small CD-ROM image for its virtual machine, from which the guest learns who it is.",
+      "desktop config-disk alice\n", NULL, desktop_config_disk },
     { "reset", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
       "Re-image desktops: back to their template",
       "Each gets a fresh layer; the former one goes to the trash, from where 'desktop undo-reset'\n"

@@ -8,6 +8,7 @@
 #include "imaged/cli/batch.h"
 #include "imaged/cli/cli.h"
 #include "imaged/cli/confirm.h"
+#include "imaged/cli/identity.h"
 #include "imaged/cli/import.h"
 #include "imaged/cli/job.h"
 #include "imaged/cli/list.h"
@@ -109,6 +110,25 @@ static gboolean template_rename(Cli *cli, GError **error)
     return TRUE;
 }
 
+static gboolean template_set(Cli *cli, GError **error)
+{
+    g_autoptr(GString) path = template_path(cli, "set", error);
+    json_t *identity = path ? identity_from_args(cli->args, error) : NULL;
+
+    if (!identity)
+        return FALSE;
+    json_auto_t *body = json_pack("{s:o}", "identity", identity);
+    json_auto_t *version =
+        client_request(cli->client, CLIENT_CHANGE, "POST", path->str, body, error);
+    if (!version)
+        return FALSE;
+    if (cli->format == FORMAT_TABLE)
+        printf("set for %s\n", json_text(version, "name"));
+    else
+        list_print_object(cli, version, template_version_columns);
+    return TRUE;
+}
+
 static gboolean template_delete(Cli *cli, GError **error)
 {
     g_autoptr(GString) path = template_path(cli, NULL, error);
@@ -185,6 +205,7 @@ static const Option publish_options[] = {
     OPTION_END,
 };
 static const Option list_options[] = { OPTION_SEARCH, OPTION_END };
+static const Option set_options[] = { IDENTITY_OPTIONS, OPTION_END };
 static const Option delete_options[] = { OPTION_YES, OPTION_DRY_RUN, OPTION_NO_WAIT, OPTION_END };
 
 static const Command commands[] = {
@@ -232,6 +253,13 @@ static const Command commands[] = {
       "Those that stand on it stay.", "template retire win11:3\n", NULL, template_retire },
     { "rename", "NAME NEW-NAME", 2, 2, "template", "Give a template another name", NULL,
       "template rename win11 win11-office\n", NULL, template_rename },
+    { "set", "NAME[:VERSION] OPTION...", 1, 1, "template",
+      "Set what desktops of a version are told at their first boot",
+      "User, domain and so on; 'desktop set' goes before it.  Without VERSION, its newest one.  The\n"
+      "template's next versions take it over.",
+      "template set win11 --domain ad.example.org --join-user joiner --join-password-file secret\n"
+      "template set kiosk --auto-login guest\n",
+      set_options, template_set },
     { "delete", "NAME[:VERSION]", 1, 1, "template", "Delete a template, or one version of it",
       "Refused while desktops stand on it.  Its layers go to the trash.",
       "template delete win11:2 --dry-run\n", delete_options, template_delete },

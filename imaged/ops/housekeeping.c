@@ -7,6 +7,7 @@
 
 #include <malloc.h>
 
+#include "broker/config_disk.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/catalog/lookup.h"
@@ -20,6 +21,7 @@
 #define EXPIRY_MS 30000
 #define SPACE_MS 10000
 #define RESERVE_MS 600000
+#define TIDY_MS 300000 /* of config disks and secrets that nothing needs any more */
 #define JUMP_MS 3600000ll
 #define STEADY_MS 86400000ll
 #define LONGEST_STOP_MS (45 * 86400000ll)
@@ -38,7 +40,7 @@ struct Housekeeping {
     gint64 wall, boot;        /* the last tick's, in ms */
     gint64 trusted_offset;    /* wall - boot while the clock was trusted */
     gint64 steady_since;      /* boot time since when the clock has run steadily */
-    gint64 next_expiry, next_space, next_reserve, next_backup, next_big_backup, next_clock_note;
+    gint64 next_expiry, next_space, next_reserve, next_tidy, next_backup, next_big_backup, next_clock_note;
     guint64 commits_at_backup, commits_at_trim;
     GHashTable *low_stores;   /* ids of stores that were low at the last look */
     GHashTable *away_stores;  /* ids of stores that were offline at the last look */
@@ -233,6 +235,10 @@ static void tick(Housekeeping *h)
     if (h->boot >= h->next_reserve) {
         catalog_reserve(h->world->catalog);
         h->next_reserve = h->boot + RESERVE_MS;
+    }
+    if (h->boot >= h->next_tidy) {
+        config_disks_tidy(h->world);
+        h->next_tidy = h->boot + TIDY_MS;
     }
     back_up(h);
 }

@@ -2,6 +2,8 @@
  * the storage knows are added for a single object. */
 #include <string.h>
 
+#include "broker/config_disk.h"
+#include "broker/identity_settings.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
@@ -20,7 +22,7 @@
     " AS n_desktops, v.layer_id AS layer,"                                                         \
     " (SELECT group_concat(s.name, char(10)) FROM layer r JOIN store s ON s.id = r.store_id"       \
     "  WHERE r.owner_id = v.id) AS stores__lines, v.notes AS notes__lines,"                        \
-    " v.created_at AS created_at__time FROM version v JOIN template t ON t.id = v.template_id"     \
+    " v.identity, v.created_at AS created_at__time FROM version v JOIN template t ON t.id = v.template_id"     \
     " LEFT JOIN layer l ON l.id = v.layer_id WHERE v.is_trashed = 0 AND "
 
 #define TEMPLATE_COLUMNS                                                                           \
@@ -94,9 +96,16 @@ static json_t *versions_of(World *world, Db *db, const char *template_id, GError
     json_t *out = view_array(db_query(db, VERSION_COLUMNS "v.template_id = ?1 ORDER BY v.version",
                                       "t", template_id),
                              NULL, G_MAXINT64, error);
+    size_t i;
+    json_t *version;
 
     if (out)
         add_disk_bytes(world, db, out);
+    json_array_foreach(out, i, version) {
+        const char *identity = json_string_value(json_object_get(version, "identity"));
+        if (identity)
+            json_object_set_new(version, "identity", identity_settings_shown(identity));
+    }
     return out;
 }
 
@@ -179,6 +188,9 @@ json_t *ops_desktop_show(OpsCall *call, GError **error)
         g_autofree char *archived = archived_at ? units_format_time(archived_at) : NULL;
         json_object_set_new(out, "last_archive_at",
                             archived ? json_string(archived) : json_null());
+        g_autofree char *hostname = config_disk_hostname(db, &row);
+        json_object_set_new(out, "hostname", json_string(hostname));
+        json_object_set_new(out, "identity", config_disk_shown(db, &row));
     }
     catalog_read_end(call->world->catalog, db);
     if (!out)

@@ -1,0 +1,20 @@
+/* identity_secrets.h: passwords that desktops are told, kept beside the catalog: STATE/secrets/ID,
+ * mode 0600.
+ *
+ * Settings name a secret by its id, which is new for each: so a change of settings is one commit,
+ * and versions that take over their settings share it.  What no row names any more is removed by
+ * housekeeping.  A catalog that was rebuilt elsewhere lacks them: then NOT_FOUND.  Any thread. */
+#pragma once
+
+#include "imaged/base/ident.h"
+#include "imaged/job/world.h"
+
+/* Store the secret for this key of the settings, durably, before it is named. */
+gboolean identity_secret_put(World *world, const char *key, const char *secret, Id *ret_id,
+                             GError **error);
+
+/* The secret.  *ret_hash (may be NULL): of a user's password, for /etc/shadow.  Caller frees. */
+char *identity_secret_get(World *world, const char *id, char **ret_hash, GError **error);
+
+/* Remove those that nothing names. */
+void identity_secrets_tidy(World *world);

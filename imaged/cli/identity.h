@@ -1,0 +1,34 @@
+/* identity.h: the options by which a desktop or a template version is told what its machines are.
+ */
+#pragma once
+
+#include <glib.h>
+#include <jansson.h>
+
+#include "imaged/cli/args.h"
+
+/* For both; a desktop has --hostname besides. */
+#define IDENTITY_OPTIONS                                                                           \
+    { "user", OPTION_TEXT, "USER", "whom the guest has as its user", NULL },                       \
+        { "auto-login", OPTION_TEXT, "USER", "the same, and logged in by itself", NULL },          \
+        { "user-password-file", OPTION_TEXT, "FILE", "the user's password: its first line",        \
+          "file" },                                                                                \
+        { "domain-user", OPTION_FLAG, NULL, "the user is the domain's: none is made", NULL },      \
+        { "domain", OPTION_TEXT, "DOMAIN", "the DNS domain, which is joined with a password",      \
+          NULL },                                                                                  \
+        { "ou", OPTION_TEXT, "OU", "where in the directory, like OU=Lab,DC=example,DC=org",        \
+          NULL },                                                                                  \
+        { "join-user", OPTION_TEXT, "USER", "who may join (Administrator)", NULL },                \
+        { "join-password-file", OPTION_TEXT, "FILE", "that user's password: its first line",       \
+          "file" },                                                                                \
+        { "one-time-password-file", OPTION_TEXT, "FILE",                                           \
+          "instead: the password of the computer's account", "file" },                             \
+        { "account", OPTION_CHOICE, "keep|renew",                                                  \
+          "the computer's account at a re-image: used again, or made anew (keep)", NULL },         \
+    {                                                                                              \
+        "unset", OPTION_TEXT, "KEYS", "take these away: user,ou,join_password...", NULL            \
+    }
+
+/* The body's "identity".  NULL with an error: a file that cannot be read, nothing to set.  Caller
+ * unrefs. */
+json_t *identity_from_args(const Args *args, GError **error);

@@ -1,0 +1,212 @@
+/* identity.c: what desktops are told at their first boot: set, and put on their config disk. */
+#include <string.h>
+
+#include "broker/config_disk.h"
+#include "broker/identity_secrets.h"
+#include "broker/identity_settings.h"
+#include "imaged/base/error.h"
+#include "imaged/base/units.h"
+#include "imaged/ops/args.h"
+#include "imaged/ops/submit.h"
+#include "templates/template.h"
+
+/* ---- A change ---- */
+
+/* The change that a call asks for, checked; secrets are stored and replaced by their ids.  NULL
+ * with an error.  Caller unrefs. */
+static json_t *take_change(OpsCall *call, IdentityLevel level, GError **error)
+{
+    json_t *change = json_deep_copy(json_object_get(call->args, "identity")), *value;
+    const char *key;
+    void *next;
+
+    if (!json_is_object(change) || !json_object_size(change)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "there is nothing to set");
+        json_decref(change);
+        return NULL;
+    }
+    gboolean ok = identity_settings_check(change, level, error);
+    json_object_foreach_safe(change, next, key, value)
+    {
+        Id id;
+        if (!ok || !identity_settings_is_secret(key) || !json_is_string(value))
+            continue;
+        ok = identity_secret_put(call->world, key, json_string_value(value), &id, error);
+        if (ok)
+            json_object_set_new(change, key, json_string(id.s));
+    }
+    if (ok)
+        return change;
+    json_decref(change);
+    return NULL;
+}
+
+/* "user, user_password", for the event.  Caller frees. */
+static char *keys_of(const json_t *change)
+{
+    GString *out = g_string_new(NULL);
+    const char *key;
+    json_t *value;
+
+    json_object_foreach ((json_t *)change, key, value) {
+        g_string_append_printf(out, "%s%s", out->len ? ", " : "", key);
+    }
+    return g_string_free(out, FALSE);
+}
+
+/* ---- Desktops ---- */
+
+static gboolean check_selected(const LookupRows *desktops, const json_t *missing,
+                               const json_t *change, GError **error)
+{
+    const char *hostname = json_string_value(json_object_get(change, "hostname"));
+
+    if (json_array_size(missing)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "there is no desktop '%s'",
+                    json_string_value(json_array_get(missing, 0)));
+        return FALSE;
+    }
+    if (hostname && *hostname && desktops->rows->len > 1) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "%u desktops cannot have one host name", desktops->rows->len);
+        imaged_error_hint(error, "without one each gets its own name's");
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* The desktops are claimed: what the catalog has of them now, with the change. */
+static gboolean put_changed(OpsCall *call, const LookupRows *desktops, const json_t *change,
+                            Changes *changes, json_t *out, GError **error)
+{
+    g_autofree char *keys = keys_of(change);
+    Db *db = catalog_read_begin(call->world->catalog);
+    gboolean ok = TRUE;
+
+    for (guint i = 0; ok && i < desktops->rows->len; i++) {
+        g_auto(DesktopRow) row = { 0 };
+        ok = lookup_desktop_by_id(db, row_id(desktops->rows->pdata[i]), &row, error);
+        if (!ok)
+            break;
+        g_autofree char *before = row.identity;
+        row.identity = identity_settings_apply(before, change);
+        row.changed_at = units_now_ms();
+        changes_put(changes, ROW_DESKTOP, &row, row.store_id);
+        changes_event(changes, "desktop.set", "info", row.name, call->who, "identity: %s", keys);
+        json_array_append_new(out, json_pack("{s:s,s:s,s:o?}", "id", row.id, "name", row.name,
+                                             "identity", identity_settings_shown(row.identity)));
+    }
+    catalog_read_end(call->world->catalog, db);
+    return ok;
+}
+
+static json_t *change_desktops(OpsCall *call, const LookupRows *desktops, const json_t *change,
+                               GError **error)
+{
+    json_t *keys = json_array(), *out = json_array();
+    gboolean ok = FALSE;
+
+    for (guint i = 0; i < desktops->rows->len; i++)
+        claims_add(keys, 'x', "desktop", row_id(desktops->rows->pdata[i]));
+    if (claims_take(call->world->claims, keys, "desktop.set", error)) {
+        Changes *changes = changes_new();
+        ok = put_changed(call, desktops, change, changes, out, error);
+        if (ok)
+            ok = catalog_commit(call->world->catalog, changes, error);
+        else
+            changes_free(changes);
+        claims_release(call->world->claims, keys);
+    }
+    json_decref(keys);
+    if (ok)
+        return out;
+    json_decref(out);
+    return NULL;
+}
+
+json_t *ops_desktop_set(OpsCall *call, GError **error)
+{
+    g_auto(LookupRows) desktops = { 0 };
+    json_t *missing = NULL, *out = NULL;
+
+    if (!args_check(call, "names prefix template identity", error) ||
+        !args_are_texts(call, "prefix template", error))
+        return NULL;
+    const json_t *asked = json_object_get(call->args, "identity");
+    if (submit_select(call, &desktops, &missing, error) &&
+        check_selected(&desktops, missing, asked, error)) {
+        json_t *change = take_change(call, IDENTITY_OF_DESKTOP, error);
+        out = change ? change_desktops(call, &desktops, change, error) : NULL;
+        json_decref(change);
+    }
+    json_decref(missing);
+    return out;
+}
+
+json_t *ops_desktop_config_disk(OpsCall *call, GError **error)
+{
+    g_auto(DesktopRow) row = { 0 };
+    const char *name = args_text(call, "desktop", TRUE, error);
+
+    if (!name || !args_check(call, "desktop", error))
+        return NULL;
+    g_autofree char *path = config_disk_make(call->world, name, error);
+    if (!path)
+        return NULL;
+    Db *db = catalog_read_begin(call->world->catalog);
+    gboolean ok = lookup_desktop(db, name, &row, error);
+    catalog_read_end(call->world->catalog, db);
+    return ok ? json_pack("{s:s,s:s,s:s}", "id", row.id, "name", row.name, "path", path) : NULL;
+}
+
+/* ---- Template versions ---- */
+
+/* The template is claimed. */
+static gboolean change_version(OpsCall *call, const VersionRow *found, const char *name,
+                               const json_t *change, GError **error)
+{
+    g_auto(VersionRow) version = { 0 };
+    g_auto(TemplateRow) template = { 0 };
+    g_autoptr(Changes) changes = changes_new();
+    g_autofree char *keys = keys_of(change);
+    Db *db = catalog_read_begin(call->world->catalog);
+    gboolean ok = lookup_version_by_id(db, found->id, &version, error) &&
+                  lookup_template_by_id(db, found->template_id, &template, error);
+
+    if (ok) {
+        g_autofree char *before = version.identity;
+        version.identity = identity_settings_apply(before, change);
+        version.changed_at = units_now_ms();
+        template_put_version(db, changes, &template, &version);
+        changes_event(changes, "template.set", "info", name, call->who, "identity: %s", keys);
+    }
+    catalog_read_end(call->world->catalog, db);
+    return ok && catalog_commit(call->world->catalog, g_steal_pointer(&changes), error);
+}
+
+json_t *ops_template_set(OpsCall *call, GError **error)
+{
+    g_auto(VersionRow) found = { 0 };
+    g_autofree char *name = NULL;
+    const char *ref = args_text(call, "template", TRUE, error);
+
+    if (!ref || !args_check(call, "template identity", error))
+        return NULL;
+    Db *db = catalog_read_begin(call->world->catalog);
+    if (lookup_version(db, ref, FALSE, &found, error))
+        name = lookup_version_name(db, found.id);
+    catalog_read_end(call->world->catalog, db);
+    json_t *change = name ? take_change(call, IDENTITY_OF_VERSION, error) : NULL;
+    if (!change)
+        return NULL;
+    json_t *keys = json_array();
+    claims_add(keys, 'x', "template", found.template_id);
+    gboolean ok = claims_take(call->world->claims, keys, "template.set", error);
+    if (ok) {
+        ok = change_version(call, &found, name, change, error);
+        claims_release(call->world->claims, keys);
+    }
+    json_decref(keys);
+    json_decref(change);
+    return ok ? ops_version_object(call, name, error) : NULL;
+}
