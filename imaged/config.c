@@ -74,6 +74,8 @@ static const struct {
     { "store", parse_text, G_STRUCT_OFFSET(Config, store) },
     { "interactive_workers", parse_number, G_STRUCT_OFFSET(Config, interactive_workers) },
     { "bulk_workers", parse_number, G_STRUCT_OFFSET(Config, bulk_workers) },
+    { "health_commands", parse_text, G_STRUCT_OFFSET(Config, settings.health_dir) },
+    { "health_user", parse_text, G_STRUCT_OFFSET(Config, settings.health_user) },
     { "image_group", parse_text, G_STRUCT_OFFSET(Config, settings.image_group) },
     { "layer_format", parse_format, G_STRUCT_OFFSET(Config, settings.layer_format) },
     { "trash_keep", parse_duration, G_STRUCT_OFFSET(Config, settings.trash_keep_ms) },
@@ -142,7 +144,8 @@ static void set_defaults(Config *config)
     config->settings = (Settings){ .trash_keep_ms = 7 * 86400000ll, .merged_keep_ms = 86400000ll,
                                    .max_chain_depth = 8, .low_space_bytes = 10 * GIB,
                                    .low_space_percent = 5, .backup_interval_ms = 3600000,
-                                   .data_check_interval_ms = 30 * 86400000ll };
+                                   .data_check_interval_ms = 30 * 86400000ll,
+                                   .health_user = g_strdup("nobody") };
 }
 
 /* Empty texts mean "not given"; what depends on the state folder is filled in. */
@@ -155,6 +158,8 @@ static gboolean complete(Config *config, GError **error)
                        &config->settings.guest.user,
                        &config->settings.guest.socket_dir,
                        &config->settings.guest.appliance };
+    char **texts[] = { &config->socket, &config->socket_group, &config->store,
+                       &config->settings.image_group, &config->settings.health_dir };
 
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
         if (*texts[i] && !**texts[i])
@@ -167,6 +172,8 @@ static gboolean complete(Config *config, GError **error)
         config->socket = g_build_filename(config->state_dir, "imaged.sock", NULL);
     if (!config->store)
         config->store = g_build_filename(config->state_dir, "store", NULL);
+    if (!config->settings.health_dir)
+        config->settings.health_dir = g_build_filename(config->state_dir, "health", NULL);
     if (config->interactive_workers < 1 || config->bulk_workers < 1) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "there must be workers");
         return FALSE;
@@ -236,5 +243,7 @@ void config_clear(Config *config)
     g_free(config->settings.guest.user);
     g_free(config->settings.guest.socket_dir);
     g_free(config->settings.guest.appliance);
+    g_free(config->settings.health_dir);
+    g_free(config->settings.health_user);
     *config = (Config){ 0 };
 }

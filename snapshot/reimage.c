@@ -227,10 +227,11 @@ static void put_reset(BatchChunk *chunk, guint i, Reset *r, gint64 now)
                        .place = "layers", .virtual_size = r->base.virtual_size,
                        .created_at = now };
     DesktopRow desktop = r->desktop;
+    const char *reason = json_string_value(json_object_get(chunk->plan, "reason"));
+    const char *usual = batch_text(chunk, i, "snapshot") ? "revert" : "reset";
 
     reimage_put_replaced(chunk, i, &r->desktop, &r->old, r->has_old ? &r->stat : NULL,
-                         batch_text(chunk, i, "trash"),
-                         batch_text(chunk, i, "snapshot") ? "revert" : "reset", now);
+                         batch_text(chunk, i, "trash"), reason ? reason : usual, now);
     desktop.layer_id = layer_id;
     desktop.store_id = r->base.store_id;
     desktop.version_id = (char *)batch_text(chunk, i, "version");
@@ -278,7 +279,7 @@ static gboolean write_overlays(BatchChunk *chunk, const Reset *resets, gint64 no
     return TRUE;
 }
 
-static void undo_reset(BatchChunk *chunk)
+void reimage_undo_prepare(BatchChunk *chunk)
 {
     Db *db = catalog_read_begin(chunk->world->catalog);
 
@@ -296,7 +297,7 @@ static void undo_reset(BatchChunk *chunk)
     catalog_read_end(chunk->world->catalog, db);
 }
 
-static gboolean prepare_reset(BatchChunk *chunk, GError **error)
+gboolean reimage_prepare(BatchChunk *chunk, GError **error)
 {
     Reset *resets = g_new0(Reset, chunk->n);
     gint64 now = units_now_ms();
@@ -311,23 +312,31 @@ static gboolean prepare_reset(BatchChunk *chunk, GError **error)
             continue;
         put_reset(chunk, i, &resets[i], now);
     }
-    if (ok && chunk->n && batch_text(chunk, 0, "snapshot")) {
-        const char *to = json_string_value(json_object_get(chunk->plan, "to"));
-        g_autofree char *verb = g_strdup_printf("back to snapshot '%s':", to ? to : "?");
-        batch_event(chunk, "snapshot.revert", verb, "desktops");
-    } else if (ok)
-        batch_event(chunk, "desktop.reset", "re-imaged", "desktops");
     if (!ok)
-        undo_reset(chunk);
+        reimage_undo_prepare(chunk);
     for (guint i = 0; i < chunk->n; i++)
         reset_clear(&resets[i]);
     g_free(resets);
     return ok;
 }
 
+static gboolean prepare_reset(BatchChunk *chunk, GError **error)
+{
+    if (!reimage_prepare(chunk, error))
+        return FALSE;
+    if (chunk->n && batch_text(chunk, 0, "snapshot")) {
+        const char *to = json_string_value(json_object_get(chunk->plan, "to"));
+        g_autofree char *verb = g_strdup_printf("back to snapshot '%s':", to ? to : "?");
+        batch_event(chunk, "snapshot.revert", verb, "desktops");
+    } else {
+        batch_event(chunk, "desktop.reset", "re-imaged", "desktops");
+    }
+    return TRUE;
+}
+
 static gboolean run_reset(Job *job, gpointer world, GError **error)
 {
-    static const BatchType type = { prepare_reset, undo_reset, batch_move_now };
+    static const BatchType type = { prepare_reset, reimage_undo_prepare, batch_move_now };
 
     return batch_run(job, world, &type, error);
 }

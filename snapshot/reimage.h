@@ -25,6 +25,12 @@ gboolean reimage_plan_revert(World *world, const LookupRows *desktops, const cha
 gboolean reimage_plan_undo(World *world, const LookupRows *desktops, BatchPlan *plan,
                            GError **error);
 
+/* The parts of a reset, for other jobs that replace disks: what reimage_job does with a chunk whose
+ * items have id, name, layer, trash, version and store (or snapshot in place of a version).  The
+ * chunk's plan may name the "reason" that its trash entries are to have. */
+gboolean reimage_prepare(BatchChunk *chunk, GError **error);
+void reimage_undo_prepare(BatchChunk *chunk);
+
 /* The facts of replacing desktop's disk: the old layer goes to the trash with a move for
  * batch_move_now(), or is forgotten if its file is missing (stat is NULL). */
 void reimage_put_replaced(BatchChunk *chunk, guint i, const DesktopRow *desktop, LayerRow *old,

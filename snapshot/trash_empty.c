@@ -17,6 +17,31 @@
 #define STEP_PAUSE_US 60000
 #define SMALL_FILE (4 * MIB) /* of these, many are deleted between two pauses */
 
+/* A roll-out that is not over may bring this disk back: it stays until then. */
+static gboolean is_held(Db *db, const TrashRow *entry)
+{
+    return lookup_int(db,
+                      "SELECT EXISTS (SELECT 1 FROM rollout_desktop WHERE trash_id = ?1 AND"
+                      " is_open = 1 AND state = 'moved')",
+                      "t", entry->id);
+}
+
+/* An entry that is named, or why it can't be. */
+static gboolean find_named(Db *db, const char *id, LookupRows *ret, GError **error)
+{
+    lookup_rows(db, ROW_TRASH, ret, NULL, "SELECT * FROM trash WHERE id = ?1", "t", id);
+    if (ret->rows->len == 0) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "there is no such trash entry");
+        return FALSE;
+    }
+    if (!is_held(db, ret->rows->pdata[0]))
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
+                "a roll-out that is not over may bring it back");
+    imaged_error_hint(error, "see it with: imagectl rollout list");
+    return FALSE;
+}
+
 gboolean trash_plan_empty(World *world, const json_t *ids, BatchPlan *plan, GError **error)
 {
     g_auto(LookupRows) entries = { 0 };
@@ -35,13 +60,11 @@ gboolean trash_plan_empty(World *world, const json_t *ids, BatchPlan *plan, GErr
         const char *text = json_is_string(id) ? json_string_value(id) : "";
         if (!entries.rows)
             entries = (LookupRows){ ROW_TRASH, g_ptr_array_new() };
-        lookup_rows(db, ROW_TRASH, &one, NULL, "SELECT * FROM trash WHERE id = ?1", "t", text);
-        if (one.rows->len) {
+        if (find_named(db, text, &one, &why)) {
             g_ptr_array_add(entries.rows, g_ptr_array_steal_index(one.rows, 0));
             continue;
         }
         g_autofree char *shown = text_for_message(text, 40);
-        g_set_error(&why, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "there is no such trash entry");
         batch_plan_reject(plan, shown, why);
     }
     catalog_read_end(world->catalog, db);
@@ -100,6 +123,8 @@ static gboolean is_stood_on(Db *db, const TrashRow *entry)
 {
     if (g_str_equal(entry->kind, "snapshot") || g_str_equal(entry->kind, "desktop"))
         return FALSE;
+    if (is_held(db, entry))
+        return TRUE;
     return g_str_equal(entry->kind, "template_version")
                ? lookup_int(db,
                             "SELECT EXISTS (SELECT 1 FROM layer c JOIN layer l ON"
@@ -407,16 +432,20 @@ static gboolean any_store_low(World *world)
     return FALSE;
 }
 
+#define NOT_HELD                                                                                   \
+    " AND NOT EXISTS (SELECT 1 FROM rollout_desktop o WHERE o.trash_id = trash.id AND"             \
+    " o.is_open = 1 AND o.state = 'moved')"
+
 void trash_expire(World *world, gint64 now_ms)
 {
     json_t *ids = json_array();
     g_auto(BatchPlan) plan = { 0 };
     g_autoptr(GError) error = NULL;
 
-    add_ids(world, ids, "SELECT * FROM trash WHERE expires_at <= ?1 ORDER BY expires_at LIMIT 1000",
+    add_ids(world, ids, "SELECT * FROM trash WHERE expires_at <= ?1" NOT_HELD " ORDER BY expires_at LIMIT 1000",
             now_ms);
     if (json_array_size(ids) == 0 && world->settings.empty_when_low && any_store_low(world))
-        add_ids(world, ids, "SELECT * FROM trash ORDER BY trashed_at LIMIT ?1", 100);
+        add_ids(world, ids, "SELECT * FROM trash WHERE 1" NOT_HELD " ORDER BY trashed_at LIMIT ?1", 100);
     Db *db = catalog_read_begin(world->catalog);
     gboolean is_left = lookup_int(db, "SELECT EXISTS (SELECT 1 FROM layer WHERE state = 'reclaim')",
                                   ""); /* layers that were in use then */

@@ -156,7 +156,8 @@ gboolean lookup_undo(Db *db, const char *desktop_id, TrashRow *ret, GError **err
 {
     return one(db_query(db,
                         "SELECT * FROM trash WHERE desktop_id = ?1 AND kind = 'disk' AND"
-                        " reason IN ('reset', 'revert', 'archive') ORDER BY generation DESC,"
+                        " reason IN ('reset', 'revert', 'archive', 'rollout') ORDER BY"
+                        " generation DESC,"
                         " trashed_at DESC LIMIT 1",
                         "t", desktop_id),
                ROW_TRASH, ret, "reset or revert to undo of desktop", desktop_id, error);

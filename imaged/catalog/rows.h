@@ -59,7 +59,7 @@ typedef struct {
 typedef struct {
     char *id;
     char *kind;   /* disk, desktop, template_version, snapshot, layer (replaced by a merge) */
-    char *reason; /* reset, undo, restore, deleted, moved, revert, merged */
+    char *reason; /* reset, undo, restore, deleted, moved, revert, merged, rollout, rollback */
     char *name;
     char *desktop_id; /* NULL for a template version */
     char *version_id, *layer_id, *store_id;

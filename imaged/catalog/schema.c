@@ -175,8 +175,24 @@ static const char *const migrations[] = {
     "  set_id = OLD.id) AND NOT EXISTS (SELECT 1 FROM application_in o WHERE"
     "  o.application_id = application.id AND o.set_id <> OLD.id);"
     " DELETE FROM application_in WHERE set_id = OLD.id; END;"
-    /* roll-outs */
-    ""
+    /* roll-outs: local; while is_open no other roll-out has the desktop, and the trash keeps
+     * trash_id.  former_layer_id and generation are those of the move. */
+    "CREATE TABLE rollout (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
+    " template_id TEXT NOT NULL, version_id TEXT NOT NULL, state TEXT NOT NULL,"
+    " is_backward INTEGER NOT NULL, wants_pause INTEGER NOT NULL, canary INTEGER NOT NULL,"
+    " batch INTEGER NOT NULL, max_unavailable INTEGER NOT NULL, health TEXT,"
+    " health_limit_ms INTEGER NOT NULL, deadline INTEGER NOT NULL, reason TEXT,"
+    " owner TEXT NOT NULL, job_id TEXT NOT NULL, created_at INTEGER NOT NULL,"
+    " started_at INTEGER NOT NULL, finished_at INTEGER) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE rollout_desktop (rollout_id TEXT NOT NULL, position INTEGER NOT NULL,"
+    " desktop_id TEXT NOT NULL, name TEXT NOT NULL, version_id TEXT NOT NULL,"
+    " state TEXT NOT NULL, health TEXT, layer_id TEXT NOT NULL, trash_id TEXT NOT NULL,"
+    " back_id TEXT, former_layer_id TEXT, generation INTEGER, is_open INTEGER NOT NULL,"
+    " reason TEXT, changed_at INTEGER NOT NULL, PRIMARY KEY (rollout_id, position))"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX rollout_desktop_open ON rollout_desktop(desktop_id) WHERE is_open = 1;"
+    "CREATE INDEX rollout_desktop_trash ON rollout_desktop(trash_id) WHERE is_open = 1;"
+    "CREATE INDEX rollout_desktop_state ON rollout_desktop(rollout_id, state, health);"
     /* data disks */
     "",
 };

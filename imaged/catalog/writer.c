@@ -401,6 +401,7 @@ static gboolean forget_facts(Catalog *c, gpointer unused, GError **error)
         "DELETE FROM version;"
         "DELETE FROM template; DELETE FROM layer; DELETE FROM layer_counts;"
         "DELETE FROM archive_schedule; DELETE FROM archive_target;"
+        "DELETE FROM rollout_desktop; DELETE FROM rollout;"
         "UPDATE store SET seq = 0;"
         "INSERT INTO meta (key, value) VALUES ('rebuild', '1') ON CONFLICT DO NOTHING;"
         "COMMIT;",

@@ -120,7 +120,7 @@ static void note_failures(const BatchChunk *chunk, json_t *failed)
     }
 }
 
-static void free_chunk(BatchChunk *chunk)
+void batch_chunk_free(BatchChunk *chunk)
 {
     for (guint i = 0; i < chunk->locks->len; i++)
         image_lock_release(&g_array_index(chunk->locks, ImageLock, i));
@@ -148,12 +148,13 @@ typedef struct {
     GError *error;
 } Batch;
 
-/* Commit a chunk and finish or undo it; result (or NULL) ends the job with it. */
-static gboolean commit_chunk(Batch *b, BatchChunk *chunk, json_t *result, GError **error)
+/* Commit a chunk and finish or undo it; result (or NULL: there is a next step) ends the job. */
+static gboolean commit_chunk(Batch *b, BatchChunk *chunk, gint64 next_step, json_t *result,
+                             GError **error)
 {
     Changes *changes = g_steal_pointer(&chunk->changes);
     gboolean ok = result ? job_commit_done(b->job, changes, result, error)
-                         : job_commit(b->job, changes, (gint64)(chunk->first + chunk->n), error);
+                         : job_commit(b->job, changes, next_step, error);
 
     if (ok && b->type->complete)
         b->type->complete(chunk);
@@ -166,7 +167,10 @@ static gpointer commit_in_thread(gpointer data)
 {
     Batch *b = data;
 
-    b->committed = commit_chunk(b, b->committing, NULL, &b->error);
+    const BatchChunk *chunk = b->committing;
+
+    b->committed = commit_chunk(b, b->committing, (gint64)(chunk->first + chunk->n), NULL,
+                                &b->error);
     return NULL;
 }
 
@@ -177,32 +181,48 @@ static gboolean join_commit(Batch *b, GError **error)
         return TRUE;
     g_thread_join(b->thread);
     b->thread = NULL;
-    g_clear_pointer(&b->committing, free_chunk);
+    g_clear_pointer(&b->committing, batch_chunk_free);
     if (b->error)
         g_propagate_error(error, g_steal_pointer(&b->error));
     return b->committed;
 }
 
-static BatchChunk *new_chunk(const Batch *b, guint at)
+static BatchChunk *new_chunk(Job *job, World *world, json_t *plan, json_t *items, guint at)
 {
     BatchChunk *chunk = g_new0(BatchChunk, 1);
 
-    *chunk = (BatchChunk){ .job = b->job, .world = b->world, .plan = b->plan, .items = b->items,
-                           .first = at,
-                           .n = MIN(BATCH_CHUNK, (guint)json_array_size(b->items) - at),
+    *chunk = (BatchChunk){ .job = job, .world = world, .plan = plan, .items = items, .first = at,
+                           .n = MIN(BATCH_CHUNK, (guint)json_array_size(items) - at),
                            .changes = changes_new(),
-                           .locks = g_array_new(FALSE, FALSE, sizeof(ImageLock)),
-                           .n_failed = json_object_size(b->failed) };
+                           .locks = g_array_new(FALSE, FALSE, sizeof(ImageLock)) };
     chunk->errors = g_new0(GError *, chunk->n);
     return chunk;
+}
+
+BatchChunk *batch_chunk_new(Job *job, World *world, json_t *plan, json_t *items, Changes *changes)
+{
+    BatchChunk *chunk = new_chunk(job, world, plan, items, 0);
+
+    changes_free(chunk->changes);
+    chunk->changes = changes;
+    return chunk;
+}
+
+gboolean batch_chunk_commit(BatchChunk *chunk, const BatchType *type, GError **error)
+{
+    Batch b = { .job = chunk->job, .type = type };
+
+    return commit_chunk(&b, chunk, job_step(chunk->job) + 1, NULL, error);
 }
 
 /* Prepare the chunk at item at while the one before it is committed, then commit it in turn. */
 static gboolean run_chunk(Batch *b, guint at, GError **error)
 {
-    BatchChunk *chunk = new_chunk(b, at);
+    BatchChunk *chunk = new_chunk(b->job, b->world, b->plan, b->items, at);
     gsize end = chunk->first + chunk->n, total = json_array_size(b->items);
     GError *before = NULL;
+
+    chunk->n_failed = json_object_size(b->failed);
     gboolean ok = b->type->prepare(chunk, error);
 
     if (!join_commit(b, &before)) {
@@ -213,7 +233,7 @@ static gboolean run_chunk(Batch *b, guint at, GError **error)
         ok = FALSE;
     }
     if (!ok) {
-        free_chunk(chunk);
+        batch_chunk_free(chunk);
         return FALSE;
     }
     note_failures(chunk, b->failed);
@@ -224,8 +244,8 @@ static gboolean run_chunk(Batch *b, guint at, GError **error)
         b->thread = g_thread_new("commit", commit_in_thread, b);
         return TRUE;
     }
-    ok = commit_chunk(b, chunk, make_result(b->plan, b->failed, end, b->started), error);
-    free_chunk(chunk);
+    ok = commit_chunk(b, chunk, 0, make_result(b->plan, b->failed, end, b->started), error);
+    batch_chunk_free(chunk);
     return ok;
 }
 

@@ -32,6 +32,15 @@ typedef struct {
 #define BATCH_CHUNK 1024u /* items that share flushes and a transaction */
 gboolean batch_run(Job *job, World *world, const BatchType *type, GError **error);
 
+/* One chunk alone, for a job of which only parts are batches: made of items (array, borrowed, at
+ * most BATCH_CHUNK), a plan that prepare may look into (borrowed, may be NULL) and changes (taken
+ * over); to be prepared by the caller, committed with the job's next step (what type says follows),
+ * and freed. */
+BatchChunk *batch_chunk_new(Job *job, World *world, json_t *plan, json_t *items, Changes *changes);
+gboolean batch_chunk_commit(BatchChunk *chunk, const BatchType *type, GError **error);
+void batch_chunk_free(BatchChunk *chunk);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BatchChunk, batch_chunk_free)
+
 /* Item i of the chunk, and a text in it. */
 json_t *batch_item(const BatchChunk *chunk, guint i);
 const char *batch_text(const BatchChunk *chunk, guint i, const char *key);

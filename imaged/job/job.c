@@ -9,7 +9,9 @@
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 
-static const char *const tier_names[] = { "interactive", "bulk" };
+static const char *const tier_names[] = { "interactive", "bulk", "long" };
+
+#define N_LONG 64 /* their threads are made when there is work */
 
 static const JobType *type_of(JobQueue *q, const char *kind)
 {
@@ -92,6 +94,7 @@ JobQueue *job_queue_new(Catalog *catalog, Claims *claims, const JobType *const *
     g_cond_init(&q->changed);
     q->pools[JOB_INTERACTIVE] = g_thread_pool_new(run_job, q, (gint)n_interactive, FALSE, NULL);
     q->pools[JOB_BULK] = g_thread_pool_new(run_job, q, (gint)n_bulk, FALSE, NULL);
+    q->pools[JOB_LONG] = g_thread_pool_new(run_job, q, N_LONG, FALSE, NULL);
     return q;
 }
 
@@ -171,7 +174,7 @@ char *job_submit(JobQueue *q, JobRequest *r, GError **error)
 
     job->queue = q;
     job->type = r->type;
-    job->id = g_strdup(id.s);
+    job->id = g_strdup(r->id ? r->id : id.s);
     job->owner = g_strdup(r->owner ? r->owner : "");
     job->plan = r->plan;
     job->claims = r->claims ? r->claims : json_array();
@@ -185,8 +188,9 @@ char *job_submit(JobQueue *q, JobRequest *r, GError **error)
         job_free(job);
         return other;
     }
-    enqueue(q, job);
-    return g_strdup(id.s);
+    char *made = g_strdup(job->id);
+    enqueue(q, job); /* it may be over at once */
+    return made;
 }
 
 static Job *load(JobQueue *q, Query *row)

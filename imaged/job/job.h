@@ -2,7 +2,7 @@
  *
  * A job is a row with a plan (JSON) before anything else happens; the plan names every id that the
  * job will make, so each of its steps can be repeated.  After a stop, unfinished jobs go on from
- * their last committed step; what a step did is decided by looking at the storage.  Two tiers of
+ * their last committed step; what a step did is decided by looking at the storage.  Tiers of
  * workers: interactive work never waits behind bulk work.
  *
  *   QUEUED -> RUNNING -> DONE | FAILED | CANCELLED
@@ -19,7 +19,12 @@
 typedef struct Job Job;
 typedef struct JobQueue JobQueue;
 
-typedef enum { JOB_INTERACTIVE, JOB_BULK, JOB_N_TIERS } JobTier;
+typedef enum {
+    JOB_INTERACTIVE,
+    JOB_BULK,
+    JOB_LONG, /* mostly waits, for hours perhaps: takes no worker away from the others */
+    JOB_N_TIERS
+} JobTier;
 
 typedef struct {
     const char *kind; /* "desktop.reset" */
@@ -49,6 +54,7 @@ typedef struct {
     const char *owner;    /* who asks */
     const char *idem_key; /* idempotency key, or NULL */
     const char *idem_hash; /* of the request */
+    const char *id;       /* that the job is to have (id_new()), or NULL */
     Changes *changes;     /* to be committed with the intent (taken over), or NULL */
 } JobRequest;
 

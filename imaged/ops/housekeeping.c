@@ -29,6 +29,7 @@
 #define BIG_BACKUP_MS 60000 /* but no more often than this */
 #define EVENTS_KEPT 1000000
 #define JOBS_KEPT 1000
+#define ROLLOUTS_KEPT 100
 
 struct Housekeeping {
     World *world;
@@ -63,6 +64,17 @@ static void hold_expiry(Housekeeping *h, const char *why)
     h->steady_since = h->boot;
 }
 
+/* All but the newest of those that are over. */
+static void forget_rollouts(Changes *changes)
+{
+    changes_sql(changes,
+                "DELETE FROM rollout WHERE finished_at IS NOT NULL AND id NOT IN (SELECT id FROM"
+                " rollout WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT ?1)",
+                "i", (gint64)ROLLOUTS_KEPT);
+    changes_sql(changes,
+                "DELETE FROM rollout_desktop WHERE rollout_id NOT IN (SELECT id FROM rollout)", "");
+}
+
 static void watch_clock(Housekeeping *h)
 {
     gint64 wall = units_now_ms(), boot = units_boottime_ms();
@@ -94,6 +106,7 @@ static void watch_clock(Housekeeping *h)
                     "DELETE FROM job WHERE finished_at IS NOT NULL AND rowid <= (SELECT max(rowid)"
                     " FROM job) - ?1",
                     "i", (gint64)JOBS_KEPT);
+        forget_rollouts(changes);
         catalog_commit(h->world->catalog, changes, NULL);
         h->next_clock_note = boot + 60000;
     }

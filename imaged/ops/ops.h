@@ -100,6 +100,16 @@ json_t *ops_archive_schedule_remove(OpsCall *call, GError **error);
 
 /* The object of one version, by NAME:VERSION. */
 json_t *ops_version_object(OpsCall *call, const char *name, GError **error);
+/* Roll-outs */
+json_t *ops_rollout_list(OpsCall *call, GError **error);
+json_t *ops_rollout_show(OpsCall *call, GError **error);
+json_t *ops_rollout_desktops(OpsCall *call, GError **error);
+json_t *ops_rollout_start(OpsCall *call, GError **error);
+json_t *ops_rollout_pause(OpsCall *call, GError **error);
+json_t *ops_rollout_resume(OpsCall *call, GError **error);
+json_t *ops_rollout_rollback(OpsCall *call, GError **error);
+json_t *ops_rollout_cancel(OpsCall *call, GError **error);
+json_t *ops_rollout_delete(OpsCall *call, GError **error);
 
 /* All job types there are, ending with NULL. */
 extern const JobType *const ops_job_types[];

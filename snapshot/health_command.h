@@ -1,0 +1,26 @@
+/* health_command.h: one run of a command that tells whether a desktop is well.
+ *
+ * A command is an executable in a folder that the site's administrator fills, and is named without
+ * a path: whoever may start roll-outs chooses among them, and gives them neither words nor a shell.
+ * It runs with no more than an unprivileged user's rights, nothing on its standard input, few
+ * environment variables, and a time limit.  One thread per run. */
+#pragma once
+
+#include <glib.h>
+
+/* Look for the command; a descriptor (caller closes), or -1.  INVALID for a name that is none,
+ * NOT_FOUND; DENIED if others than its owner could change it. */
+int health_command_open(const char *dir, const char *name, GError **error);
+
+typedef struct {
+    const char *name;
+    int fd;                         /* of health_command_open() */
+    const char *user;               /* whose rights it gets, if we may give them */
+    const char *const *environment; /* "NAME=value", NULL at the end */
+    gint64 limit_ms;
+    const gint *cancel; /* or NULL */
+} HealthCommand;
+
+/* Run it.  TRUE if it ended with exit code 0.  FAILED says how it ended, with its last lines;
+ * CANCELLED.  Nothing of it runs on afterwards. */
+gboolean health_command_run(const HealthCommand *command, GError **error);

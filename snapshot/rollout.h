@@ -1,0 +1,61 @@
+/* rollout.h: moving desktops to another version of their template, a few first, then the others.
+ *
+ * A roll-out is a row and a row for each desktop, which say where it is; a job of the tier "long"
+ * asks rollout_rules.h what is next and does that.  The rows are changed in the transactions of the
+ * facts, so that a stop anywhere leaves both or neither.  A desktop is claimed only while it is
+ * being moved; while a roll-out is open no other one has its desktops, and the trash keeps their
+ * former disks.  Any thread. */
+#pragma once
+
+#include "imaged/catalog/lookup.h"
+#include "imaged/job/batch.h"
+#include "snapshot/rollout_rules.h"
+
+typedef struct {
+    char *id, *name;
+    char *template_id, *version_id; /* of the version that desktops are moved to */
+    char *health;                   /* name of the command, or NULL */
+    char *reason;                   /* why it stopped, or NULL */
+    char *owner, *job_id;
+    gint64 health_limit_ms; /* for one desktop */
+    gint64 deadline_ms;     /* since 1970; 0: none */
+    RolloutState state;
+    gboolean is_backward, wants_pause;
+    guint canary, batch, max_unavailable;
+    gint64 created_at, started_at, finished_at; /* started: the present or last run; 0: not yet */
+} Rollout;
+
+/* By name or id; NOT_FOUND. */
+gboolean rollout_find(Db *db, const char *name, Rollout *ret, GError **error);
+void rollout_clear(Rollout *rollout);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Rollout, rollout_clear)
+
+void rollout_count(Db *db, const char *rollout_id, RolloutCounts *ret);
+void rollout_facts(const Rollout *rollout, const RolloutCounts *counts, gint64 now_ms,
+                   RolloutFacts *ret);
+
+/* Changes of its row alone: the new state, with the reason (or NULL) for it. */
+void rollout_put_state(Changes *changes, const Rollout *rollout, RolloutState state,
+                       const char *reason);
+
+/* ---- the job ---- */
+
+/* Do what is next until it ends, is paused or stops; for the run function of a job whose plan has
+ * the roll-out's id as "rollout". */
+gboolean rollout_run(Job *job, World *world, GError **error);
+
+/* It can't go on for this reason: note that, unless the daemon stops. */
+void rollout_fail(Job *job, World *world, const GError *why);
+
+/* ---- what a run does, one chunk each; internal to rollout*.c ---- */
+
+/* Move up to n waiting desktops, committing with changes (taken over). */
+gboolean rollout_move(Job *job, World *world, const Rollout *rollout, guint n, Changes *changes,
+                      GError **error);
+
+/* Bring up to n moved desktops back to their former disks; likewise. */
+gboolean rollout_return(Job *job, World *world, const Rollout *rollout, guint n, Changes *changes,
+                        GError **error);
+
+/* Look at the health of some that are unchecked, and commit what came out. */
+gboolean rollout_check(Job *job, World *world, const Rollout *rollout, GError **error);

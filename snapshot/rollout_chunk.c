@@ -1,0 +1,115 @@
+/* rollout_chunk.c: see rollout_chunk.h. */
+#include "snapshot/rollout_chunk.h"
+
+#include "imaged/base/error.h"
+#include "imaged/base/units.h"
+
+static void free_item(gpointer data)
+{
+    RolloutItem *item = data;
+
+    g_free(item->desktop_id);
+    g_free(item->name);
+    g_free(item->version_id);
+    g_free(item->layer_id);
+    g_free(item->trash_id);
+    g_free(item->back_id);
+    g_free(item->former_layer_id);
+    g_free(item);
+}
+
+static RolloutItem *read_item(Query *q)
+{
+    RolloutItem *item = g_new0(RolloutItem, 1);
+
+    *item = (RolloutItem){ .position = query_int(q, "position"),
+                           .generation = query_int(q, "generation"),
+                           .desktop_id = g_strdup(query_text(q, "desktop_id")),
+                           .name = g_strdup(query_text(q, "now_name")),
+                           .version_id = g_strdup(query_text(q, "version_id")),
+                           .layer_id = g_strdup(query_text(q, "layer_id")),
+                           .trash_id = g_strdup(query_text(q, "trash_id")),
+                           .back_id = g_strdup(query_text(q, "back_id")),
+                           .former_layer_id = g_strdup(query_text(q, "former_layer_id")) };
+    return item;
+}
+
+void rollout_chunk_init(RolloutChunk *chunk, World *world, const Rollout *rollout,
+                        const char *state, guint n)
+{
+    Db *db = catalog_read_begin(world->catalog);
+    Query *q = db_query(db,
+                        "SELECT r.*, coalesce(d.name, r.name) AS now_name FROM rollout_desktop r"
+                        " LEFT JOIN desktop d ON d.id = r.desktop_id WHERE r.rollout_id = ?1 AND"
+                        " r.state = ?2 ORDER BY r.position LIMIT ?3",
+                        "tti", rollout->id, state, (gint64)n);
+
+    *chunk = (RolloutChunk){ .world = world,
+                             .rollout = rollout,
+                             .items = g_ptr_array_new_with_free_func(free_item),
+                             .claimed = json_array(),
+                             .list = json_array(),
+                             .positions = g_array_new(FALSE, FALSE, sizeof(gint64)),
+                             .notes = json_array() };
+    while (query_next(q))
+        g_ptr_array_add(chunk->items, read_item(q));
+    query_end(q, NULL);
+    catalog_read_end(world->catalog, db);
+}
+
+void rollout_chunk_clear(RolloutChunk *chunk)
+{
+    if (chunk->claimed)
+        claims_release(chunk->world->claims, chunk->claimed);
+    json_decref(chunk->claimed);
+    json_decref(chunk->list);
+    json_decref(chunk->notes);
+    g_clear_pointer(&chunk->items, g_ptr_array_unref);
+    g_clear_pointer(&chunk->positions, g_array_unref);
+}
+
+gboolean rollout_chunk_claim(RolloutChunk *chunk, json_t *keys, GError **error)
+{
+    gboolean ok = claims_take(chunk->world->claims, keys, "rollout", error);
+
+    if (ok)
+        json_array_extend(chunk->claimed, keys);
+    json_decref(keys);
+    return ok;
+}
+
+void rollout_chunk_add(RolloutChunk *chunk, const RolloutItem *item, json_t *batch_item)
+{
+    json_array_append_new(chunk->list, batch_item);
+    g_array_append_val(chunk->positions, item->position);
+}
+
+void rollout_chunk_note(RolloutChunk *chunk, gint64 position, const char *state, const char *reason)
+{
+    json_array_append_new(chunk->notes,
+                          json_pack("[I,s,s?]", (json_int_t)position, state, reason));
+}
+
+void rollout_chunk_note_error(RolloutChunk *chunk, gint64 position, const char *state,
+                              const GError *why)
+{
+    g_autofree char *message = imaged_error_message(why);
+
+    rollout_chunk_note(chunk, position, state, message);
+}
+
+void rollout_chunk_put_notes(const RolloutChunk *chunk, Changes *changes)
+{
+    char *text;
+
+    if (json_array_size(chunk->notes) == 0)
+        return;
+    text = json_dumps(chunk->notes, JSON_COMPACT);
+    changes_sql(changes,
+                "UPDATE rollout_desktop SET state = n.state, reason = n.reason, changed_at = ?3"
+                " FROM (SELECT value ->> 0 AS position, value ->> 1 AS state, value ->> 2 AS reason"
+                " FROM json_each(?2)) n WHERE rollout_id = ?1 AND"
+                " rollout_desktop.position = n.position",
+                "tti", chunk->rollout->id, text, units_now_ms());
+    free(text);
+}

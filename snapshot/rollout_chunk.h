@@ -1,0 +1,43 @@
+/* rollout_chunk.h: some desktops of a roll-out, claimed for a moment, and what became of each.
+ *
+ * For rollout*.c alone.  One thread. */
+#pragma once
+
+#include "snapshot/rollout.h"
+
+/* A row as a chunk works with it. */
+typedef struct {
+    gint64 position, generation; /* generation after the move */
+    char *desktop_id, *name, *version_id, *layer_id, *trash_id, *back_id, *former_layer_id;
+} RolloutItem;
+
+typedef struct {
+    World *world;
+    const Rollout *rollout;
+    GPtrArray *items;  /* of RolloutItem */
+    json_t *claimed;   /* keys; released by rollout_chunk_clear() */
+    json_t *list;      /* what is done with: items of a BatchChunk */
+    GArray *positions; /* gint64, theirs */
+    json_t *notes;     /* of the others: [position, state, reason] */
+} RolloutChunk;
+
+/* Up to n rows in this state, none of them claimed. */
+void rollout_chunk_init(RolloutChunk *chunk, World *world, const Rollout *rollout,
+                        const char *state, guint n);
+void rollout_chunk_clear(RolloutChunk *chunk);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(RolloutChunk, rollout_chunk_clear)
+
+/* Claim these keys (taken over) for the chunk.  BUSY. */
+gboolean rollout_chunk_claim(RolloutChunk *chunk, json_t *keys, GError **error);
+
+/* This row (a batch item of it is taken over) is to be worked on. */
+void rollout_chunk_add(RolloutChunk *chunk, const RolloutItem *item, json_t *batch_item);
+
+/* What became of a row: reason (or NULL), or an error's message. */
+void rollout_chunk_note(RolloutChunk *chunk, gint64 position, const char *state,
+                        const char *reason);
+void rollout_chunk_note_error(RolloutChunk *chunk, gint64 position, const char *state,
+                              const GError *why);
+
+/* All notes, as one change. */
+void rollout_chunk_put_notes(const RolloutChunk *chunk, Changes *changes);

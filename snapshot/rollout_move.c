@@ -1,0 +1,138 @@
+/* rollout_move.c: moving some desktops to the new version: a reset of a chunk of them.
+ *
+ *   claims -> what became of them since -> overlays, durable -> facts and rows in one commit
+ *
+ * A desktop that is in use is busy here, and so unavailable.  (Where desktops are to be stopped,
+ * or moved when they stop, sort_out() is the place to decide that.) */
+#include "imaged/base/error.h"
+#include "imaged/base/units.h"
+#include "snapshot/reimage.h"
+#include "snapshot/rollout_chunk.h"
+
+/* The store must let something be made in it while the chunk is at work. */
+static gboolean claim_store(RolloutChunk *c, const char *store_id, GHashTable *known,
+                            GError **error)
+{
+    if (g_hash_table_contains(known, store_id))
+        return TRUE;
+    json_t *keys = json_array();
+    claims_add(keys, 's', "making", store_id);
+    if (!rollout_chunk_claim(c, keys, error))
+        return FALSE;
+    g_hash_table_add(known, g_strdup(store_id));
+    return TRUE;
+}
+
+static gboolean claim_desktop(RolloutChunk *c, const RolloutItem *item)
+{
+    g_autoptr(GError) why = NULL;
+    json_t *keys = json_array();
+
+    claims_add(keys, 'x', "desktop", item->desktop_id);
+    if (rollout_chunk_claim(c, keys, &why))
+        return TRUE;
+    rollout_chunk_note_error(c, item->position, "unavailable", why);
+    return FALSE;
+}
+
+/* A word of why this desktop is not to be moved (caller frees), or NULL. */
+static char *why_skipped(Db *db, const Rollout *rollout, const RolloutItem *item,
+                         const DesktopRow *desktop)
+{
+    if (desktop->is_trashed)
+        return g_strdup("it was deleted meanwhile");
+    /* Its own layer: committed to the journal just before a stop. */
+    if (g_str_equal(desktop->layer_id, item->layer_id))
+        return NULL;
+    if (desktop->draft_of)
+        return g_strdup("a template's next version is made in it");
+    if (g_str_equal(desktop->version_id, rollout->version_id))
+        return g_strdup("it stands on the version already");
+    if (!g_str_equal(desktop->version_id, item->version_id)) {
+        g_autofree char *now = lookup_version_name(db, desktop->version_id);
+        return g_strdup_printf("it was moved to %s meanwhile", now);
+    }
+    return NULL;
+}
+
+/* Is this (claimed) desktop to be moved?  Else it is noted. */
+static void sort_out(RolloutChunk *c, Db *db, const RolloutItem *item, GHashTable *stores)
+{
+    g_auto(DesktopRow) desktop = { 0 };
+    g_autoptr(GError) why = NULL;
+
+    if (!lookup_desktop_by_id(db, item->desktop_id, &desktop, NULL)) {
+        rollout_chunk_note(c, item->position, "skipped", "it was deleted meanwhile");
+        return;
+    }
+    g_autofree char *skipped = why_skipped(db, c->rollout, item, &desktop);
+    if (skipped)
+        rollout_chunk_note(c, item->position, "skipped", skipped);
+    else if (!claim_store(c, desktop.store_id, stores, &why))
+        rollout_chunk_note_error(c, item->position, "unavailable", why);
+    else
+        rollout_chunk_add(c, item,
+                          json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "id", item->desktop_id, "name",
+                                    desktop.name, "layer", item->layer_id, "trash", item->trash_id,
+                                    "version", c->rollout->version_id, "store", desktop.store_id));
+}
+
+static gboolean is_unavailable(const GError *why)
+{
+    return g_error_matches(why, IMAGED_ERROR, IMAGED_ERROR_BUSY) ||
+           g_error_matches(why, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE);
+}
+
+/* The rows of what was moved and of what was not; generation and former layer are those of the
+ * facts in the same set. */
+static void put_rows(RolloutChunk *c, BatchChunk *chunk)
+{
+    json_t *moved = json_array();
+
+    for (guint i = 0; i < chunk->n; i++) {
+        gint64 position = g_array_index(c->positions, gint64, i);
+        const GError *why = chunk->errors[i];
+        if (why)
+            rollout_chunk_note_error(c, position, is_unavailable(why) ? "unavailable" : "failed",
+                                     why);
+        else
+            json_array_append_new(moved, json_integer(position));
+    }
+    char *text = json_dumps(moved, JSON_COMPACT);
+    changes_sql(chunk->changes,
+                "UPDATE rollout_desktop SET state = 'moved', reason = NULL, health = ?3,"
+                " changed_at = ?4, generation = (SELECT d.generation FROM desktop d WHERE"
+                " d.id = desktop_id), former_layer_id = (SELECT t.layer_id FROM trash t WHERE"
+                " t.id = trash_id) WHERE rollout_id = ?1 AND position IN"
+                " (SELECT value FROM json_each(?2))",
+                "ttti", c->rollout->id, text, c->rollout->health ? "unchecked" : NULL,
+                units_now_ms());
+    free(text);
+    json_decref(moved);
+    rollout_chunk_put_notes(c, chunk->changes);
+}
+
+gboolean rollout_move(Job *job, World *world, const Rollout *rollout, guint n, Changes *changes,
+                      GError **error)
+{
+    static const BatchType type = { NULL, reimage_undo_prepare, batch_move_now };
+    g_autoptr(GHashTable) stores = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_autoptr(GPtrArray) claimed = g_ptr_array_new();
+    g_auto(RolloutChunk) c = { 0 };
+    json_auto_t *plan = json_pack("{s:s}", "reason", "rollout");
+
+    rollout_chunk_init(&c, world, rollout, "waiting", n);
+    for (guint i = 0; i < c.items->len; i++) {
+        if (claim_desktop(&c, c.items->pdata[i]))
+            g_ptr_array_add(claimed, c.items->pdata[i]);
+    }
+    Db *db = catalog_read_begin(world->catalog); /* after the claims: nothing of it is old */
+    for (guint i = 0; i < claimed->len; i++)
+        sort_out(&c, db, claimed->pdata[i], stores);
+    catalog_read_end(world->catalog, db);
+    g_autoptr(BatchChunk) chunk = batch_chunk_new(job, world, plan, c.list, changes);
+    if (!reimage_prepare(chunk, error))
+        return FALSE;
+    put_rows(&c, chunk);
+    return batch_chunk_commit(chunk, &type, error);
+}

@@ -1,0 +1,101 @@
+/* rollout_return.c: bringing desktops of a roll-out back to the disks that it replaced.
+ *
+ * By the very entries of the trash that the roll-out made.  A desktop whose disk was replaced since
+ * by somebody else, or whose former disk is gone, keeps what it has, with a word. */
+#include "snapshot/reimage.h"
+#include "snapshot/rollout_chunk.h"
+
+static gboolean claim(RolloutChunk *c, const RolloutItem *item)
+{
+    g_autoptr(GError) why = NULL;
+    json_t *keys = json_array();
+
+    claims_add(keys, 'x', "desktop", item->desktop_id);
+    claims_add(keys, 'x', "trash", item->trash_id);
+    claims_add(keys, 's', "version", item->version_id);
+    if (rollout_chunk_claim(c, keys, &why))
+        return TRUE;
+    rollout_chunk_note_error(c, item->position, "kept", why);
+    return FALSE;
+}
+
+/* What became of a desktop that is not to be brought back now: its state, and a word of why, or
+ * NULL, in *ret_why; NULL if it is. */
+static const char *verdict(Db *db, const RolloutItem *item, const char **ret_why)
+{
+    g_auto(DesktopRow) desktop = { 0 };
+    g_auto(TrashRow) entry = { 0 };
+
+    *ret_why = NULL;
+    if (!lookup_desktop_by_id(db, item->desktop_id, &desktop, NULL) || desktop.is_trashed) {
+        *ret_why = "it was deleted since";
+        return "kept";
+    }
+    /* Committed to the journal just before a stop, or undone by somebody. */
+    if (g_strcmp0(desktop.layer_id, item->former_layer_id) == 0)
+        return "returned";
+    if (desktop.generation != item->generation) {
+        *ret_why = "its disk was replaced since by something else";
+        return "kept";
+    }
+    if (!lookup_trash(db, item->trash_id, &entry, NULL)) {
+        *ret_why = "its former disk is in the trash no more";
+        return "kept";
+    }
+    return NULL;
+}
+
+static void sort_out(RolloutChunk *c, Db *db, const RolloutItem *item)
+{
+    const char *why, *state = verdict(db, item, &why);
+
+    if (state)
+        rollout_chunk_note(c, item->position, state, why);
+    else
+        rollout_chunk_add(c, item,
+                          json_pack("{s:s,s:s,s:s,s:s}", "id", item->desktop_id, "name",
+                                    item->name, "entry", item->trash_id, "trash", item->back_id));
+}
+
+static void swap(BatchChunk *chunk)
+{
+    Db *db = catalog_read_begin(chunk->world->catalog);
+
+    for (guint i = 0; i < chunk->n; i++) {
+        g_auto(TrashRow) entry = { 0 };
+        if (lookup_trash(db, batch_text(chunk, i, "entry"), &entry, &chunk->errors[i]))
+            reimage_swap(chunk, i, db, &entry, batch_text(chunk, i, "trash"), "rollback",
+                         &chunk->errors[i]);
+    }
+    catalog_read_end(chunk->world->catalog, db);
+}
+
+gboolean rollout_return(Job *job, World *world, const Rollout *rollout, guint n, Changes *changes,
+                        GError **error)
+{
+    /* Nothing to undo: a disk moved back to layers/ is found there as well as in trash/. */
+    static const BatchType type = { NULL, NULL, batch_move_now };
+    g_autoptr(GPtrArray) claimed = g_ptr_array_new();
+    g_auto(RolloutChunk) c = { 0 };
+
+    rollout_chunk_init(&c, world, rollout, "moved", n);
+    for (guint i = 0; i < c.items->len; i++) {
+        if (claim(&c, c.items->pdata[i]))
+            g_ptr_array_add(claimed, c.items->pdata[i]);
+    }
+    Db *db = catalog_read_begin(world->catalog); /* after the claims: nothing of it is old */
+    for (guint i = 0; i < claimed->len; i++)
+        sort_out(&c, db, claimed->pdata[i]);
+    catalog_read_end(world->catalog, db);
+    g_autoptr(BatchChunk) chunk = batch_chunk_new(job, world, NULL, c.list, changes);
+    swap(chunk);
+    for (guint i = 0; i < chunk->n; i++) {
+        gint64 position = g_array_index(c.positions, gint64, i);
+        if (chunk->errors[i])
+            rollout_chunk_note_error(&c, position, "kept", chunk->errors[i]);
+        else
+            rollout_chunk_note(&c, position, "returned", NULL);
+    }
+    rollout_chunk_put_notes(&c, chunk->changes);
+    return batch_chunk_commit(chunk, &type, error);
+}
