@@ -7,6 +7,7 @@
 #include "imaged/ops/make_version.h"
 #include "imaged/ops/move.h"
 #include "imaged/ops/ops.h"
+#include "snapshot/advice.h"
 #include "snapshot/archive.h"
 #include "snapshot/diff.h"
 #include "snapshot/merges.h"
@@ -115,5 +116,6 @@ const JobType *const ops_job_types[] = {
     &desktop_compact_job, &desktop_flatten_job, &desktop_shorten_job,
     &snapshot_diff_job,  &archive_create_keep_job, &archive_restore_job, &archive_verify_job,
     &archive_delete_job, &archive_undelete_job, &archive_collect_job,
+    &report_advice_job,
     NULL,
 };
