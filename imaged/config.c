@@ -157,9 +157,8 @@ static gboolean complete(Config *config, GError **error)
                        &config->settings.image_group,
                        &config->settings.guest.user,
                        &config->settings.guest.socket_dir,
-                       &config->settings.guest.appliance };
-    char **texts[] = { &config->socket, &config->socket_group, &config->store,
-                       &config->settings.image_group, &config->settings.health_dir };
+                       &config->settings.guest.appliance,
+                       &config->settings.health_dir };
 
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
         if (*texts[i] && !**texts[i])

@@ -274,7 +274,7 @@ static gboolean store_chain(Create *c, Item *it, const char *layer_id, GError **
     catalog_read_end(c->world->catalog, db);
     if (!ok)
         return FALSE;
-    it->n_own = chain_n_own(&it->chain);
+    it->n_own = chain_n_above_version(&it->chain);
     g_autoptr(GPtrArray) layers = chain_open(c->world, &it->chain, error);
     if (!layers)
         return FALSE;

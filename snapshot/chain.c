@@ -65,15 +65,27 @@ GPtrArray *chain_open(World *world, const LookupRows *rows, GError **error)
     return g_steal_pointer(&layers);
 }
 
-guint chain_n_own(const LookupRows *rows)
+/* Layers at the end of the chain that desktops own (or stand-ins besides). */
+static guint count_owned(const LookupRows *rows, gboolean with_stand_ins)
 {
     guint n = 0;
 
     while (n < rows->rows->len) {
         const LayerRow *row = rows->rows->pdata[rows->rows->len - 1 - n];
-        if (!g_str_equal(row->owner_kind, "desktop"))
+        if (!g_str_equal(row->owner_kind, "desktop") &&
+            !(with_stand_ins && g_str_equal(row->owner_kind, LAYER_STAND_IN)))
             break;
         n++;
     }
     return n;
+}
+
+guint chain_n_own(const LookupRows *rows)
+{
+    return count_owned(rows, FALSE);
+}
+
+guint chain_n_above_version(const LookupRows *rows)
+{
+    return count_owned(rows, TRUE);
 }

@@ -21,6 +21,10 @@ GPtrArray *chain_open(World *world, const LookupRows *rows, GError **error);
 /* The number of rows at the end of the chain that are the desktop's own, not a template's. */
 guint chain_n_own(const LookupRows *rows);
 
+/* The same with the stand-in that those may stand on (stand_in.h): all that is no template
+ * version's, and so has to be taken along where the version alone is at the other end. */
+guint chain_n_above_version(const LookupRows *rows);
+
 /* ---- freezing ---- */
 
 /* Under the caller's exclusive claim on the desktop (and a shared one on "making/STORE"): freeze

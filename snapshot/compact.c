@@ -69,7 +69,7 @@ typedef struct {
 
 /* The ids are derived from the job and the run's top, so a resumed job makes the same ones. */
 static gboolean merge_one(Job *job, World *world, const Mode *mode, const char *bottom,
-                          const char *top, GError **error)
+                          const char *top, gboolean *ret_needless, GError **error)
 {
     Id merged = id_derive(job_id(job), top, "merged"), trash = id_derive(job_id(job), top, "trash");
     Merge merge = { .top = top,
@@ -77,6 +77,7 @@ static gboolean merge_one(Job *job, World *world, const Mode *mode, const char *
                     .merged = merged.s,
                     .trash = trash.s,
                     .drop = mode->drop,
+                    .ret_needless = mode->drop ? ret_needless : NULL,
                     .is_paced = mode->is_governor };
 
     return merge_layers(job, world, &merge, NULL, error);
@@ -97,10 +98,12 @@ static gboolean is_ours(Job *job, Db *db, const char *desktop_id, const char *la
     return is;
 }
 
-/* ret_n: so many layers became one; none if the disk stands on nothing already. */
+/* ret_n: so many layers became one; none if the disk stands on nothing already, or if nothing is to
+ * be left out of the only one. */
 static gboolean merge_run(Job *job, World *world, const Mode *mode, const DesktopRow *desktop,
                           const Run *run, guint *ret_n, GError **error)
 {
+    gboolean is_needless = FALSE;
     g_autofree char *base = NULL;
     const char *top = mode->is_governor ? run->frozen_top : run->top;
     Db *db = catalog_read_begin(world->catalog);
@@ -120,7 +123,9 @@ static gboolean merge_run(Job *job, World *world, const Mode *mode, const Deskto
     catalog_read_end(world->catalog, db);
     if (!ok || is_done)
         return ok;
-    return merge_one(job, world, mode, base ? base : run->bottom, top, error);
+    ok = merge_one(job, world, mode, base ? base : run->bottom, top, &is_needless, error);
+    *ret_n = is_needless ? 0 : *ret_n;
+    return ok;
 }
 
 /* Is this run one that the mode is about?  The governor leaves a disk's active layer alone. */
@@ -193,14 +198,18 @@ static gboolean work(Job *job, World *world, json_t *item, const Mode *mode, GEr
                         json_pack("{s:i,s:I,s:I,s:I}", "n_layers", (int)n_merged, "before_bytes",
                                   (json_int_t)before, "after_bytes", (json_int_t)after,
                                   "archive_again_bytes", (json_int_t)archive_again));
+    archive_again = n_merged ? archive_again : 0;
     g_autofree char *size = units_format_size((guint64)archive_again);
     g_autofree char *again = archive_again
                                  ? g_strdup_printf("; the next archive stores about %s again", size)
                                  : g_strdup("");
     Changes *changes = changes_new();
+    g_autofree char *words = mode->drop && n_merged == 0
+                                 ? g_strdup("it is compact already: nothing was written")
+                                 : g_strdup_printf("%u layer%s merged%s", n_merged,
+                                                   n_merged == 1 ? "" : "s", again);
     changes_event(changes, job_type_kind(job), "info",
-                  json_string_value(json_object_get(item, "name")), job_owner(job),
-                  "%u layer%s merged%s", n_merged, n_merged == 1 ? "" : "s", again);
+                  json_string_value(json_object_get(item, "name")), job_owner(job), "%s", words);
     return job_commit(job, changes, job_step(job) + 1, error);
 }
 

@@ -5,11 +5,15 @@
  * After a stop, the id in the slot's header tells whether SWITCH was done: then FACTS follow; else
  * it begins again.  If the facts can't be committed, the former file is switched back.
  *
+ * A merge onto a stand-in is the same, but that the result has another parent than the run, and that
+ * it is compared with the disk as it was before the switch.
+ *
  * A layer on top of which nothing stands but the desktop itself is written by QEMU again after the
  * merge.  So what it replaced is a former disk then (kind disk), not a layer that could be put back
  * below what was written since. */
 #include "snapshot/merge.h"
 
+#include "cow/chain_compare.h"
 #include "cow/identity.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
@@ -29,6 +33,9 @@ typedef struct {
     LookupRows chain;  /* the base first; ends with top */
     guint bottom;      /* index of the run's lowest layer */
     GPtrArray *layers; /* the chain, opened */
+    LookupRows onto;   /* the chain that the result will stand on, if it is another */
+    GPtrArray *below;  /* that chain, opened: it shares the base's with layers */
+    guint n_shared;    /* layers at the bottom of both */
     Store *store;
     LayerRow *top; /* in chain */
     gboolean is_active; /* top is the desktop's disk */
@@ -37,6 +44,7 @@ typedef struct {
     ImageLock lock;
     json_t *claimed;   /* the desktop, once it is */
     gboolean has_tried; /* to switch the slot's file */
+    gboolean is_needless; /* nothing would be freed */
     char checksum[33]; /* of the result, or empty */
     Pace pace;
 } Work;
@@ -44,8 +52,10 @@ typedef struct {
 /* Forget the rows. */
 static void unload(Work *w)
 {
+    g_clear_pointer(&w->below, g_ptr_array_unref);
     g_clear_pointer(&w->layers, g_ptr_array_unref);
     lookup_rows_clear(&w->chain);
+    lookup_rows_clear(&w->onto);
     desktop_row_clear(&w->desktop);
     g_clear_pointer(&w->store, store_unref);
     w->top = NULL;
@@ -63,6 +73,33 @@ static void work_clear(Work *w)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Work, work_clear)
 
+static const LayerRow *row_at(const LookupRows *rows, guint i)
+{
+    return rows->rows->pdata[i];
+}
+
+/* The row of what the result will stand on, or NULL. */
+static const LayerRow *new_parent(const Work *w)
+{
+    if (w->m->onto)
+        return row_at(&w->onto, w->onto.rows->len - 1);
+    return w->bottom ? row_at(&w->chain, w->bottom - 1) : NULL;
+}
+
+/* The run is all that the two chains don't share. */
+static gboolean load_onto(Work *w, GError **error)
+{
+    while (w->n_shared < MIN(w->onto.rows->len, w->chain.rows->len) &&
+           g_str_equal(row_at(&w->onto, w->n_shared)->id, row_at(&w->chain, w->n_shared)->id))
+        w->n_shared++;
+    if (w->n_shared == 0 || w->n_shared == w->onto.rows->len || w->n_shared != w->bottom) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED,
+                    "the chain has changed meanwhile: it does not stand on the same version");
+        return FALSE;
+    }
+    return TRUE;
+}
+
 /* The rows, and whether the facts were committed before a stop. */
 static gboolean load(Work *w, gboolean *ret_is_done, GError **error)
 {
@@ -74,7 +111,8 @@ static gboolean load(Work *w, gboolean *ret_is_done, GError **error)
     if (!*ret_is_done) {
         ok = chain_rows(db, w->m->top, &w->chain, error);
         w->top = ok ? w->chain.rows->pdata[w->chain.rows->len - 1] : NULL;
-        ok = ok && lookup_desktop_by_id(db, w->top->owner_id, &w->desktop, error);
+        ok = ok && lookup_desktop_by_id(db, w->top->owner_id, &w->desktop, error) &&
+             (!w->m->onto || chain_rows(db, w->m->onto, &w->onto, error));
     }
     catalog_read_end(w->world->catalog, db);
     if (!ok || *ret_is_done)
@@ -86,6 +124,8 @@ static gboolean load(Work *w, gboolean *ret_is_done, GError **error)
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "the chain has changed meanwhile");
         return FALSE;
     }
+    if (w->m->onto && !load_onto(w, error))
+        return FALSE;
     w->is_active = g_str_equal(w->top->state, "active");
     w->store = store_set_get(w->world->stores, w->top->store_id, error);
     w->former = id_derive("former", w->m->merged, "");
@@ -160,22 +200,48 @@ static char *make_identity(const Work *w, const LayerRow *below)
     return identity_to_json(&identity);
 }
 
+/* Open what the result will stand on: what both chains share is the same Layer. */
+static gboolean open_onto(Work *w, GError **error)
+{
+    LookupRows rest = { ROW_LAYER, g_ptr_array_new() };
+
+    for (guint i = w->n_shared; i < w->onto.rows->len; i++)
+        g_ptr_array_add(rest.rows, w->onto.rows->pdata[i]);
+    g_autoptr(GPtrArray) opened = chain_open(w->world, &rest, error);
+    g_ptr_array_unref(rest.rows); /* the rows are onto's */
+    if (!opened)
+        return FALSE;
+    w->below = g_ptr_array_new();
+    for (guint i = 0; i < w->n_shared; i++)
+        g_ptr_array_add(w->below, w->layers->pdata[i]);
+    for (guint i = 0; i < opened->len; i++) { /* closed with the chain's own */
+        g_ptr_array_add(w->below, opened->pdata[i]);
+        g_ptr_array_add(w->layers, opened->pdata[i]);
+    }
+    g_ptr_array_set_free_func(opened, NULL);
+    return TRUE;
+}
+
 /* Open the chain and describe the merge; spec, identity and backing are the caller's to keep. */
 static gboolean describe(Work *w, LayerMerge *ret, BlankSpec *spec, GError **error)
 {
-    const LayerRow *below = w->bottom ? w->chain.rows->pdata[w->bottom - 1] : NULL;
+    const LayerRow *below = new_parent(w);
+    guint n = w->chain.rows->len;
 
     if (!w->layers && !(w->layers = chain_open(w->world, &w->chain, error)))
         return FALSE;
+    if (w->m->onto && !w->below && !open_onto(w, error))
+        return FALSE;
     Layer *const *all = (Layer *const *)w->layers->pdata;
-    *spec = (BlankSpec){ .virtual_size = layer_virtual_size(all[w->layers->len - 1]) };
+    *spec = (BlankSpec){ .virtual_size = layer_virtual_size(all[n - 1]) };
     store_geometry(w->store, &spec->cluster_bits, &spec->has_subclusters);
     if (below)
         spec->backing_name = g_strdup_printf("../layers/%s", below->slot);
     *ret = (LayerMerge){ .run = all + w->bottom,
-                         .n_run = w->layers->len - w->bottom,
-                         .below = all,
-                         .n_below = w->bottom,
+                         .n_run = n - w->bottom,
+                         .below = w->below ? (Layer *const *)w->below->pdata : all,
+                         .n_below = w->below ? w->below->len : w->bottom,
+                         .n_new = w->below ? w->below->len - w->n_shared : 0,
                          .drop_equal = w->m->drop,
                          .drop_zeros = w->m->drop,
                          .can_reflink = w->store->features.has_reflink,
@@ -199,10 +265,58 @@ static gboolean write_merged(Work *w, LayerMerge *merge, GError **error)
     return ok;
 }
 
+/* A single layer in which nothing can be left out would only be written again; unless its file
+ * takes more than its data needs. */
+static gboolean check_gain(Work *w, LayerMerge *merge, const LayerMergeNeed *need, GError **error)
+{
+    StoreStat stat;
+    gboolean gains = TRUE;
+
+    if (!w->m->ret_needless || merge->n_run > 1 || merge->n_new ||
+        !store_stat_layer(w->store, w->top->slot, &stat, NULL) ||
+        stat.disk_bytes > need->file_bytes)
+        return TRUE;
+    merge->cancel = w->job ? job_cancel_flag(w->job) : NULL;
+    if (!layer_merge_gains(merge, &gains, error))
+        return FALSE;
+    *w->m->ret_needless = w->is_needless = !gains;
+    return TRUE;
+}
+
+/* Does the disk read the same on what it will stand on?  To the last byte, by a way of its own. */
+static gboolean compare_merged(Work *w, GError **error)
+{
+    const char *name = w->m->merged;
+    int fd = w->store->ops->open(w->store, STORE_TMP, name, NULL, error);
+    g_autoptr(Layer) merged = fd >= 0 ? layer_open_fd(fd, name, error) : NULL;
+    g_autoptr(GPtrArray) after = g_ptr_array_new();
+    gboolean is_same = FALSE;
+    guint64 at = 0;
+
+    if (!merged)
+        return FALSE;
+    for (guint i = 0; i < w->below->len; i++)
+        g_ptr_array_add(after, w->below->pdata[i]);
+    g_ptr_array_add(after, merged);
+    g_autoptr(ChainMap) a =
+        chain_map_new((Layer *const *)w->layers->pdata, w->chain.rows->len, 0, error);
+    g_autoptr(ChainMap) b =
+        a ? chain_map_new((Layer *const *)after->pdata, after->len, 0, error) : NULL;
+    ChainCompare compare = { .a = a, .b = b,
+                             .cancel = w->job ? job_cancel_flag(w->job) : NULL };
+    if (!b || !chain_compare(&compare, &is_same, &at, error))
+        return FALSE;
+    if (!is_same)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT,
+                    "the disk would read differently at offset %" G_GUINT64_FORMAT
+                    "; it was left as it is",
+                    at);
+    return is_same;
+}
+
 static gboolean build(Work *w, GError **error)
 {
-    const LayerRow *below = w->bottom ? w->chain.rows->pdata[w->bottom - 1] : NULL;
-    g_autofree char *identity = make_identity(w, below);
+    g_autofree char *identity = make_identity(w, new_parent(w));
     LayerMerge merge;
     LayerMergeNeed need;
     BlankSpec spec = { 0 };
@@ -210,15 +324,16 @@ static gboolean build(Work *w, GError **error)
     g_autofree char *backing = (char *)spec.backing_name;
 
     spec.identity = identity;
-    if (!ok || !layer_merge_reckon(&merge, &need, error))
-        return FALSE;
+    if (!ok || !layer_merge_reckon(&merge, &need, error) ||
+        !check_gain(w, &merge, &need, error) || w->is_needless)
+        return ok && w->is_needless;
     g_autofree char *size = units_format_size(need.new_bytes);
     job_message(w->job, "%s: writes at most %s", w->desktop.name, size);
     if (!world_check_space(w->world, w->store, need.new_bytes, error)) {
         g_prefix_error(error, "merging needs %s: ", size);
         return FALSE;
     }
-    if (write_merged(w, &merge, error))
+    if (write_merged(w, &merge, error) && (!w->m->onto || compare_merged(w, error)))
         return TRUE;
     w->store->ops->discard(w->store, STORE_TMP, &w->m->merged, 1, NULL);
     return FALSE;
@@ -286,7 +401,7 @@ static void put_trash(const Work *w, Db *db, Changes *changes, gint64 now)
 
 static void put_slot(const Work *w, Db *db, Changes *changes)
 {
-    const LayerRow *below = w->bottom ? w->chain.rows->pdata[w->bottom - 1] : NULL;
+    const LayerRow *below = new_parent(w);
     gint64 now = units_now_ms();
     LayerRow merged = *w->top, former = *w->top;
 
@@ -345,8 +460,11 @@ static gboolean make(Work *w, GError **error)
         !is_switched(w, &is_done, error))
         return FALSE;
     w->has_tried = is_done;
-    if ((!is_done && !build(w, error)) ||
-        (!w->is_active && !claim_desktop(w, CLAIM_WAIT_MS, error)))
+    if (!is_done && !build(w, error))
+        return FALSE;
+    if (w->is_needless)
+        return TRUE;
+    if (!w->is_active && !claim_desktop(w, CLAIM_WAIT_MS, error))
         return FALSE;
     w->has_tried = TRUE;
     return is_done || w->store->ops->switch_slot(w->store, w->top->slot, STORE_TMP, w->m->merged,
@@ -359,7 +477,8 @@ gboolean merge_layers(Job *job, World *world, const Merge *m, Changes *more, GEr
     Changes *changes = more ? more : changes_new();
     gboolean is_done = FALSE;
     gboolean ok = load_claimed(&w, &is_done, error) &&
-                  (is_done || (make(&w, error) && put_facts(&w, changes, error)));
+                  (is_done ||
+                   (make(&w, error) && (w.is_needless || put_facts(&w, changes, error))));
 
     if (!ok)
         changes_free(changes);

@@ -13,6 +13,11 @@ typedef struct {
     const char *merged;       /* id of the result, planned */
     const char *trash;        /* id of the trash entry of what top's slot held, planned */
     gboolean drop;            /* leave out what reads the same below, and zeros */
+    const char *onto;         /* the layer that the result will stand on, if that is another than
+                               * the run's: a stand-in (stand_in.h).  Its bytes are compared with
+                               * the run's to the last one before the switch.  Only with drop. */
+    gboolean *ret_needless;   /* set: a single layer in which nothing can be left out is left as it
+                               * is, and told here; or NULL */
     gboolean is_paced;        /* give way to others by the kernel's pressure figures */
 } Merge;
 

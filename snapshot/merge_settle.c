@@ -39,6 +39,18 @@ static const char *find_bottom(const LookupRows *chain, const Identity *merged)
     return NULL;
 }
 
+/* It stands on a stand-in now: then the run is all that is no version's. */
+static const char *find_moved_bottom(Db *db, const LookupRows *chain, const Identity *merged)
+{
+    g_auto(LayerRow) onto = { 0 };
+    guint n = chain_n_above_version(chain);
+
+    return n && merged->parent && lookup_layer(db, merged->parent, &onto, NULL) &&
+                   g_str_equal(onto.owner_kind, LAYER_STAND_IN)
+               ? ((const LayerRow *)chain->rows->pdata[chain->rows->len - n])->id
+               : NULL;
+}
+
 static gboolean finish_merge(Settle *s, const LayerRow *top, const Identity *merged, GError **error)
 {
     g_auto(LookupRows) chain = { 0 };
@@ -46,12 +58,14 @@ static gboolean finish_merge(Settle *s, const LayerRow *top, const Identity *mer
     gboolean is_done;
     Db *db = catalog_read_begin(s->world->catalog);
     gboolean ok = chain_rows(db, top->id, &chain, error);
+    const char *bottom = ok ? find_bottom(&chain, merged) : NULL;
+    const char *moved = ok && !bottom ? find_moved_bottom(db, &chain, merged) : NULL;
 
     catalog_read_end(s->world->catalog, db);
-    const char *bottom = ok ? find_bottom(&chain, merged) : NULL;
-    if (!ok || !bottom)
+    if (!ok || !(bottom || moved))
         return ok; /* the check reports it */
-    Merge m = { .top = top->id, .bottom = bottom, .merged = merged->id, .trash = trash.s };
+    Merge m = { .top = top->id, .bottom = bottom ? bottom : moved,
+                .onto = moved ? merged->parent : NULL, .merged = merged->id, .trash = trash.s };
     return merge_finish(s->world, &m, &is_done, error);
 }
 

@@ -41,7 +41,7 @@ static json_t *claim(const Sweep *s, const char *kind, const char *id)
 {
     json_t *keys = json_array();
 
-    claims_add(keys, 'x', g_str_equal(kind, "template") ? "version" : "desktop", id);
+    claims_add(keys, 'x', g_str_equal(kind, "template") ? "version" : kind, id);
     if (claims_take(s->world->claims, keys, "store.sweep", NULL))
         return keys;
     json_decref(keys);

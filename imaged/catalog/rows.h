@@ -32,11 +32,14 @@ typedef struct {
     char *identity;   /* JSON: what its desktops are told at their first boot, or NULL */
 } VersionRow;
 
+/* A layer between a template version and some of its desktops (snapshot/stand_in.h). */
+#define LAYER_STAND_IN "stand-in"
+
 typedef struct {
     char *id, *slot, *store_id;
     char *parent_id;  /* NULL for a base */
-    char *owner_kind; /* template, desktop */
-    char *owner_id;   /* of the version or the desktop */
+    char *owner_kind; /* template, desktop, LAYER_STAND_IN */
+    char *owner_id;   /* of the version or the desktop; a stand-in is its own */
     gint64 generation;
     char *state;      /* active, frozen, trashed, reclaim (being given back), missing */
     char *place;      /* layers, trash */
@@ -58,8 +61,10 @@ typedef struct {
 
 typedef struct {
     char *id;
-    char *kind;   /* disk, desktop, template_version, snapshot, layer (replaced by a merge) */
-    char *reason; /* reset, undo, restore, deleted, moved, revert, merged, rollout, rollback */
+    char *kind;   /* disk, desktop, template_version, snapshot, layer (replaced by a merge),
+                   * stand_in */
+    char *reason; /* reset, undo, restore, deleted, moved, revert, merged, rollout, rollback,
+                   * unused */
     char *name;
     char *desktop_id; /* NULL for a template version */
     char *version_id, *layer_id, *store_id;

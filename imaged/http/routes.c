@@ -83,6 +83,7 @@ const Route routes[] = {
     { "GET", "/v1/events", ops_event_list, TRUE },
     { "GET", "/v1/events/stream", NULL, TRUE },
     { "GET", "/v1/reports/savings", ops_report_savings, TRUE },
+    { "POST", "/v1/reports/advice", ops_report_advice, FALSE },
     { "POST", "/v1/catalog/rebuild", ops_catalog_rebuild, TRUE },
     { "POST", "/v1/catalog/backup", ops_catalog_backup, FALSE },
     { NULL, NULL, NULL, FALSE },

@@ -5,6 +5,7 @@
 
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
+#include "imaged/catalog/rows.h"
 
 static const char *const names[] = { "templates",  "desktops", "snapshots", "trash",
                                      "quarantine", "metadata", "unknown" };
@@ -91,7 +92,7 @@ static AccountKind kind_of(const Trees *trees, const char *id, const char *state
 {
     if (g_str_equal(state, "trashed") || g_str_equal(state, "reclaim"))
         return ACCOUNT_TRASH;
-    if (g_str_equal(owner_kind, "template"))
+    if (g_str_equal(owner_kind, "template") || g_str_equal(owner_kind, LAYER_STAND_IN))
         return ACCOUNT_TEMPLATES;
     if (!g_str_equal(state, "frozen") || g_hash_table_contains(trees->current, id))
         return ACCOUNT_DESKTOPS;

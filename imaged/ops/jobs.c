@@ -8,6 +8,7 @@
 #include "imaged/ops/move.h"
 #include "imaged/ops/ops.h"
 #include "imaged/ops/rollouts.h"
+#include "snapshot/advice.h"
 #include "snapshot/archive.h"
 #include "snapshot/diff.h"
 #include "snapshot/merges.h"
@@ -117,5 +118,6 @@ const JobType *const ops_job_types[] = {
     &snapshot_diff_job,  &archive_create_keep_job, &archive_restore_job, &archive_verify_job,
     &archive_delete_job, &archive_undelete_job, &archive_collect_job,
     &rollout_job,
+    &report_advice_job,
     NULL,
 };

@@ -41,6 +41,7 @@ json_t *ops_event_list(OpsCall *call, GError **error);
 json_t *ops_export_list(OpsCall *call, GError **error);
 json_t *ops_export_show(OpsCall *call, GError **error);
 json_t *ops_report_savings(OpsCall *call, GError **error);
+json_t *ops_report_advice(OpsCall *call, GError **error);
 char *ops_metrics(World *world);
 
 /* Changing */

@@ -10,6 +10,7 @@
 #include "imaged/base/units.h"
 #include "imaged/ops/account.h"
 #include "imaged/ops/jobs.h"
+#include "snapshot/stand_in.h"
 #include "snapshot/trash.h"
 
 typedef struct {
@@ -51,6 +52,8 @@ static char *owner_name(Check *c, const LayerRow *layer)
 
     if (g_str_equal(layer->owner_kind, "template"))
         name = lookup_version_name(db, layer->owner_id);
+    else if (g_str_equal(layer->owner_kind, LAYER_STAND_IN))
+        name = stand_in_name(db, layer);
     else
         name = lookup_desktop_by_id(db, layer->owner_id, &desktop, NULL) ? g_strdup(desktop.name)
                                                                          : g_strdup("");
@@ -139,9 +142,11 @@ static gboolean check_tables(Check *c, const LayerRow *row, const Layer *layer, 
 static gboolean note_checksum(Check *c, const LayerRow *seen, char *checksum, GError **error)
 {
     gboolean is_own = g_str_equal(seen->owner_kind, "desktop"), ok = TRUE;
+    gboolean is_stand_in = g_str_equal(seen->owner_kind, LAYER_STAND_IN);
     json_t *keys = json_array();
 
-    claims_add(keys, 'x', is_own ? "layers" : "version", seen->owner_id);
+    claims_add(keys, 'x', is_own ? "layers" : is_stand_in ? LAYER_STAND_IN : "version",
+               seen->owner_id);
     if (is_own)
         claims_add(keys, 'x', "desktop", seen->owner_id);
     if (claims_take(c->world->claims, keys, "store.check", NULL)) { /* else at the next check */
