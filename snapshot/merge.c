@@ -5,8 +5,8 @@
  * After a stop, the id in the slot's header tells whether SWITCH was done: then FACTS follow; else
  * it begins again.  If the facts can't be committed, the former file is switched back.
  *
- * A merge onto a stand-in is the same, but that the result has another parent than the run, and that
- * it is compared with the disk as it was before the switch.
+ * A merge onto a stand-in is the same, but that the result has another parent than the run, and
+ * that it is compared with the disk as it was before the switch.
  *
  * A layer on top of which nothing stands but the desktop itself is written by QEMU again after the
  * merge.  So what it replaced is a former disk then (kind disk), not a layer that could be put back

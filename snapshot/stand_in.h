@@ -4,8 +4,8 @@
  *     version <- stand-in <- desktops
  *
  * It is a frozen layer on the version's, of blocks that are equal at the same offset in many of its
- * desktops.  Those are merged onto it (merge.h), each with its guest's bytes unchanged.  A stand-in is
- * nobody's version: nothing is created from it or reset to it, a reset goes to the version.  When
+ * desktops.  Those are merged onto it (merge.h), each with its guest's bytes unchanged.  A stand-in
+ * is nobody's version: nothing is created from it or reset to it, a reset goes to the version. When
  * nothing stands on it any more it goes to the trash.  Any thread. */
 #pragma once
 

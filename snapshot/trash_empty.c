@@ -442,10 +442,12 @@ void trash_expire(World *world, gint64 now_ms)
     g_auto(BatchPlan) plan = { 0 };
     g_autoptr(GError) error = NULL;
 
-    add_ids(world, ids, "SELECT * FROM trash WHERE expires_at <= ?1" NOT_HELD " ORDER BY expires_at LIMIT 1000",
+    add_ids(world, ids,
+            "SELECT * FROM trash WHERE expires_at <= ?1" NOT_HELD " ORDER BY expires_at LIMIT 1000",
             now_ms);
     if (json_array_size(ids) == 0 && world->settings.empty_when_low && any_store_low(world))
-        add_ids(world, ids, "SELECT * FROM trash WHERE 1" NOT_HELD " ORDER BY trashed_at LIMIT ?1", 100);
+        add_ids(world, ids, "SELECT * FROM trash WHERE 1" NOT_HELD " ORDER BY trashed_at LIMIT ?1",
+                100);
     Db *db = catalog_read_begin(world->catalog);
     gboolean is_left = lookup_int(db, "SELECT EXISTS (SELECT 1 FROM layer WHERE state = 'reclaim')",
                                   ""); /* layers that were in use then */

@@ -1,8 +1,8 @@
 /* inspection.h: what is inside of a layer's disk: kept in the catalog, found there again.
  *
- * An inspection belongs to a layer: the topmost one of the chain that was read.  Frozen layers never
- * change, so neither does theirs; that of an active layer says which state of the file it read.  It
- * is derived, so it is in no journal: after a rebuild of the catalog it is made again.
+ * An inspection belongs to a layer: the topmost one of the chain that was read.  Frozen layers
+ * never change, so neither does theirs; that of an active layer says which state of the file it
+ * read.  It is derived, so it is in no journal: after a rebuild of the catalog it is made again.
  *
  * How disks are read is imaged/ops/inspect.h's affair, and the helper's (imaged/guest/helper/).
  * Any thread. */
@@ -50,8 +50,8 @@ json_t *inspection_of_layer(Db *db, const char *layer_id, StoreStat *ret_stat);
 
 gboolean inspection_is_same_file(const StoreStat *a, const StoreStat *b);
 
-/* The applications of this layer's inspection, [{name, version, arch}], by name; those that fit glob
- * (may be NULL).  NULL if there is no successful one. */
+/* The applications of this layer's inspection, [{name, version, arch}], by name; those that fit
+ * glob (may be NULL).  NULL if there is no successful one. */
 json_t *inspection_applications(Db *db, const char *layer_id, const char *glob);
 
 /* {added, removed, upgraded: [...]} from one layer's applications to another's; NULL likewise. */

@@ -355,7 +355,8 @@ static const Command commands[] = {
       desktop_rename },
     { "set", "(NAME... | --template T | --all-of-prefix P) OPTION...", 0, COMMAND_MANY, "desktop",
       "Set what desktops are told at their first boot",
-      "Host name, user, domain: over what their template's version says ('template set').  A guest\n"
+      "Host name, user, domain: over what their template's version says ('template set').  A "
+      "guest\n"
       "with imaged's guest parts, cloud-init or Windows reads it once for each generation of its\n"
       "disk, from the config disk.  An empty text means none, whatever the version says.",
       "desktop set alice --auto-login alice\n"
@@ -363,8 +364,7 @@ static const Command commands[] = {
       "    --join-password-file secret --account renew\n"
       "desktop set alice --unset user,auto_login\n",
       set_options, desktop_set },
-    { "config-disk", "NAME", 1, 1, "desktop",
-      "Make the desktop's config disk and print its path",
+    { "config-disk", "NAME", 1, 1, "desktop", "Make the desktop's config disk and print its path",
       "A small CD-ROM image for its virtual machine, from which the guest learns who it is.",
       "desktop config-disk alice\n", NULL, desktop_config_disk },
     { "reset", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",

@@ -24,7 +24,8 @@
 
 /* ---- the job ---- */
 
-/* The version must lie in every store whose desktops move: copied once for each, not per desktop. */
+/* The version must lie in every store whose desktops move: copied once for each, not per desktop.
+ */
 static gboolean copy_version(Job *job, World *world, const Rollout *r, GError **error)
 {
     g_autoptr(GPtrArray) stores = g_ptr_array_new_with_free_func(g_free);
