@@ -7,5 +7,6 @@ const TaskType task_types[] = {
     { "guest", "kvm-probe", task_kvm_probe },
     { "guest", "inspect", task_inspect },
     { "guest", "files", task_files },
+    { "guest", "seal", task_seal },
     { NULL, NULL, NULL },
 };

@@ -1,0 +1,379 @@
+/* seal_ops.c: most of it is a table of patterns; the rest are the functions above it.
+ *
+ * A log is emptied and not deleted, because its owner and mode were somebody's choice; rotated ones
+ * are deleted.  Whatever fails is an error: a template that says it is sealed is. */
+#include "imaged/guest/helper/seal_ops.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "imaged/base/error.h"
+
+#define MAX_PATHS 50u  /* of an operation in the report */
+#define MAX_NAMES 1000 /* of one lstatnslist call */
+
+typedef struct {
+    Seal *seal;
+    const char *name;
+    json_t *paths;
+    guint64 n_removed, bytes;
+} Operation;
+
+/* ---- One thing ---- */
+
+static void note(Operation *op, const char *path, gint64 bytes)
+{
+    g_autofree char *valid = g_utf8_make_valid(path, -1);
+
+    op->n_removed++;
+    op->bytes += (guint64)MAX(bytes, 0);
+    if (json_array_size(op->paths) < MAX_PATHS)
+        json_array_append_new(op->paths, json_string(valid));
+}
+
+static gboolean failed(Operation *op, const char *what, const char *path)
+{
+    if (!op->seal->error)
+        appliance_error(op->seal->g, &op->seal->error, "%s: '%s' cannot be %s", op->name, path,
+                        what);
+    return FALSE;
+}
+
+static gint64 size_of(guestfs_h *g, const char *path, gboolean *ret_is_dir, gboolean *ret_is_file)
+{
+    struct guestfs_statns *st = guestfs_lstatns(g, path);
+    gint64 bytes = st ? st->st_size : 0;
+
+    *ret_is_dir = st && (st->st_mode & 0170000) == 0040000;
+    *ret_is_file = st && (st->st_mode & 0170000) == 0100000;
+    if (*ret_is_dir)
+        bytes = guestfs_du(g, path) * 1024;
+    guestfs_free_statns(st);
+    return bytes;
+}
+
+static gboolean remove_path(Operation *op, const char *path)
+{
+    gboolean is_dir, is_file;
+    gint64 bytes = size_of(op->seal->g, path, &is_dir, &is_file);
+
+    if (guestfs_rm_rf(op->seal->g, path) < 0)
+        return failed(op, "removed", path);
+    note(op, path, bytes);
+    return TRUE;
+}
+
+static gboolean empty_file(Operation *op, const char *path)
+{
+    gboolean is_dir, is_file;
+    gint64 bytes = size_of(op->seal->g, path, &is_dir, &is_file);
+
+    if (!is_file || bytes == 0)
+        return TRUE;
+    if (guestfs_truncate(op->seal->g, path) < 0)
+        return failed(op, "emptied", path);
+    note(op, path, bytes);
+    return TRUE;
+}
+
+static gboolean remove_pattern(Operation *op, const char *pattern)
+{
+    char **list = guestfs_glob_expand_opts(op->seal->g, pattern,
+                                           GUESTFS_GLOB_EXPAND_OPTS_DIRECTORYSLASH, 0, -1);
+    gboolean ok = TRUE;
+
+    for (guint i = 0; list && list[i] && ok; i++) {
+        const char *base = strrchr(list[i], '/');
+        if (base && strcmp(base, "/.") != 0 && strcmp(base, "/..") != 0)
+            ok = remove_path(op, list[i]);
+    }
+    g_strfreev(list);
+    return ok;
+}
+
+/* ---- Operations that are more than patterns ---- */
+
+static gboolean clear_machine_id(Operation *op)
+{
+    guestfs_h *g = op->seal->g;
+
+    /* Empty and not absent: systemd then fills it in at the first boot without taking it for a
+     * system that was never set up. */
+    if (!empty_file(op, "/etc/machine-id"))
+        return FALSE;
+    if (guestfs_is_symlink(g, "/var/lib/dbus/machine-id") == 0 &&
+        guestfs_is_file(g, "/var/lib/dbus/machine-id") == 1)
+        return remove_path(op, "/var/lib/dbus/machine-id");
+    return TRUE;
+}
+
+static gboolean is_rotated(const char *name)
+{
+    static const char *const ends[] = { ".gz", ".xz", ".bz2", ".zst", ".old", ".0" };
+    const char *dot = strrchr(name, '.');
+
+    for (guint i = 0; i < G_N_ELEMENTS(ends); i++) {
+        if (g_str_has_suffix(name, ends[i]))
+            return TRUE;
+    }
+    return dot && g_ascii_isdigit(dot[1]) && strspn(dot + 1, "0123456789") == strlen(dot + 1);
+}
+
+/* One folder's entries, by their kinds; names is what guestfs_ls() gave. */
+static gboolean clear_log_folder(Operation *op, const char *folder, char **names, GQueue *folders)
+{
+    struct guestfs_statns_list *stats = guestfs_lstatnslist(op->seal->g, folder, names);
+    gboolean ok = stats != NULL;
+
+    if (!ok)
+        return failed(op, "listed", folder);
+    for (guint i = 0; ok && names[i] && i < stats->len; i++) {
+        g_autofree char *path = g_build_filename(folder, names[i], NULL);
+        gint64 mode = stats->val[i].st_mode & 0170000;
+        if (mode == 0040000)
+            g_queue_push_tail(folders, g_steal_pointer(&path));
+        else if (mode == 0100000 && is_rotated(names[i]))
+            ok = remove_path(op, path);
+        else if (mode == 0100000 && stats->val[i].st_size > 0)
+            ok = empty_file(op, path);
+    }
+    guestfs_free_statns_list(stats);
+    return ok;
+}
+
+static gboolean clear_logs(Operation *op)
+{
+    GQueue folders = G_QUEUE_INIT;
+    gboolean ok = remove_pattern(op, "/var/log/journal/*");
+
+    g_queue_push_tail(&folders, g_strdup("/var/log"));
+    while (ok && !g_queue_is_empty(&folders)) {
+        g_autofree char *folder = g_queue_pop_head(&folders);
+        char **names =
+            guestfs_is_dir(op->seal->g, folder) == 1 ? guestfs_ls(op->seal->g, folder) : NULL;
+        if (names && names[0])
+            ok = clear_log_folder(op, folder, names, &folders);
+        g_strfreev(names);
+    }
+    g_queue_clear_full(&folders, g_free);
+    return ok;
+}
+
+/* Homes: root's and those that the guest's passwd names below /home. */
+static GPtrArray *find_homes(guestfs_h *g)
+{
+    GPtrArray *homes = g_ptr_array_new_with_free_func(g_free);
+    char **lines = guestfs_read_lines(g, "/etc/passwd");
+
+    g_ptr_array_add(homes, g_strdup("/root"));
+    for (guint i = 0; lines && lines[i]; i++) {
+        g_auto(GStrv) fields = g_strsplit(lines[i], ":", 8);
+        if (g_strv_length(fields) >= 7 && g_str_has_prefix(fields[5], "/home/") &&
+            !strchr(fields[5] + 6, '*') && guestfs_is_dir(g, fields[5]) == 1)
+            g_ptr_array_add(homes, g_strdup(fields[5]));
+    }
+    g_strfreev(lines);
+    return homes;
+}
+
+static gboolean clear_histories(Operation *op)
+{
+    static const char *const names[] = {
+        ".*_history",           ".history",          ".lesshst", ".viminfo",
+        ".wget-hsts",           ".xsession-errors*", ".cache/*", ".local/share/recently-used.xbel",
+        ".local/share/Trash/*",
+    };
+    g_autoptr(GPtrArray) homes = find_homes(op->seal->g);
+    gboolean ok = TRUE;
+
+    for (guint i = 0; ok && i < homes->len; i++) {
+        for (guint k = 0; ok && k < G_N_ELEMENTS(names); k++) {
+            g_autofree char *pattern = g_build_filename(homes->pdata[i], names[k], NULL);
+            ok = remove_pattern(op, pattern);
+        }
+    }
+    return ok;
+}
+
+/* ---- The table ---- */
+
+static const struct {
+    const char *name;
+    const char *const *patterns; /* or */
+    gboolean (*run)(Operation *op);
+} operations[] = {
+    { "machine-id", NULL, clear_machine_id },
+    { "ssh-host-keys",
+      (const char *const[]){ "/etc/ssh/*_host_*", "/etc/dropbear/*_host_key", NULL }, NULL },
+    { "logs", NULL, clear_logs },
+    { "network-leases",
+      (const char *const[]){ "/var/lib/dhcp/*", "/var/lib/dhclient/*", "/var/lib/dhcpcd/*",
+                             "/var/lib/NetworkManager/*", "/var/lib/systemd/network/*",
+                             "/var/lib/wicked/*", "/var/lib/connman/*", NULL },
+      NULL },
+    { "udev-rules",
+      (const char *const[]){ "/etc/udev/rules.d/70-persistent-*.rules",
+                             "/etc/udev/rules.d/75-persistent-*.rules",
+                             "/etc/udev/rules.d/75-cd*.rules", NULL },
+      NULL },
+    { "package-caches",
+      (const char *const[]){ "/var/cache/apt/archives/*.deb", "/var/cache/apt/archives/partial/*",
+                             "/var/cache/apt/*.bin", "/var/lib/apt/lists/*_*",
+                             "/var/lib/apt/lists/partial/*", "/var/cache/dnf/*", "/var/cache/yum/*",
+                             "/var/cache/zypp/*", "/var/cache/PackageKit/*",
+                             "/var/cache/pacman/pkg/*", NULL },
+      NULL },
+    { "caches",
+      (const char *const[]){ "/var/cache/man/*", "/var/cache/debconf/*-old", "/var/lib/dpkg/*-old",
+                             NULL },
+      NULL },
+    { "temporary-files",
+      (const char *const[]){ "/tmp/*", "/tmp/.*", "/var/tmp/*", "/var/tmp/.*", NULL }, NULL },
+    { "histories", NULL, clear_histories },
+    { "crash-data",
+      (const char *const[]){ "/var/crash/*", "/var/lib/systemd/coredump/*", "/var/spool/abrt/*",
+                             "/var/lib/systemd/pstore/*", NULL },
+      NULL },
+    { "random-seed",
+      (const char *const[]){ "/var/lib/systemd/random-seed", "/var/lib/urandom/random-seed",
+                             "/var/lib/random-seed", "/boot/efi/loader/random-seed",
+                             "/boot/loader/random-seed", "/var/lib/systemd/credential.secret",
+                             NULL },
+      NULL },
+    { "cloud-init",
+      (const char *const[]){ "/var/lib/cloud/instance", "/var/lib/cloud/instances/*",
+                             "/var/lib/cloud/data/*", "/var/lib/cloud/sem/*", NULL },
+      NULL },
+    /* The stamp of imaged's own first boot (templates/guest), and an account in a domain. */
+    { "first-boot",
+      (const char *const[]){ "/var/lib/imaged/*", "/etc/krb5.keytab", "/var/lib/sss/db/*",
+                             "/var/lib/samba/private/secrets.tdb", NULL },
+      NULL },
+    { "mail", (const char *const[]){ "/var/mail/*", "/var/spool/mail/*", NULL }, NULL },
+    { "spools",
+      (const char *const[]){ "/var/spool/cron/atjobs/[a-z0-9]*", "/var/spool/cups/[cd]*",
+                             "/var/spool/exim4/input/*", "/var/spool/exim4/msglog/*", NULL },
+      NULL },
+    { "network-hardware",
+      (const char *const[]){ "/var/lib/bluetooth/*", "/var/lib/systemd/rfkill/*", NULL }, NULL },
+};
+
+static void finish(Operation *op)
+{
+    op->seal->n_removed += op->n_removed;
+    op->seal->bytes += op->bytes;
+    json_array_append_new(op->seal->operations,
+                          json_pack("{s:s, s:I, s:I, s:o}", "name", op->name, "n_removed",
+                                    (json_int_t)op->n_removed, "bytes", (json_int_t)op->bytes,
+                                    "paths", op->paths));
+}
+
+gboolean seal_linux(Seal *seal, GError **error)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(operations); i++) {
+        Operation op = { .seal = seal, .name = operations[i].name, .paths = json_array() };
+        gboolean ok = !operations[i].run || operations[i].run(&op);
+        task_progress(seal->task, i, G_N_ELEMENTS(operations), "removing %s", op.name);
+        for (guint k = 0; ok && operations[i].patterns && operations[i].patterns[k]; k++)
+            ok = remove_pattern(&op, operations[i].patterns[k]);
+        finish(&op);
+        if (!ok) {
+            g_propagate_error(error, g_steal_pointer(&seal->error));
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/* ---- Root's password ---- */
+
+/* The shadow file with root's password locked; *ret_is_empty if it has none. */
+static char *lock_root(const char *text, gboolean *ret_is_empty, gboolean *ret_is_changed)
+{
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+    *ret_is_empty = *ret_is_changed = FALSE;
+    for (guint i = 0; lines[i]; i++) {
+        if (!g_str_has_prefix(lines[i], "root:"))
+            continue;
+        const char *rest = lines[i] + strlen("root:");
+        *ret_is_empty = *rest == ':' || *rest == '\0';
+        if (*rest == '!' || *rest == '*')
+            continue;
+        char *locked = g_strconcat("root:!", rest, NULL);
+        g_free(lines[i]);
+        lines[i] = locked;
+        *ret_is_changed = TRUE;
+    }
+    return g_strjoinv("\n", lines);
+}
+
+gboolean seal_root_password(Seal *seal, const char *policy, GError **error)
+{
+    gboolean is_lock = strcmp(policy, "lock") == 0, is_empty, is_changed;
+    Operation op = { .seal = seal, .name = "root-password", .paths = json_array() };
+    size_t size = 0;
+    char *text = guestfs_is_file(seal->g, "/etc/shadow") == 1
+                     ? guestfs_read_file(seal->g, "/etc/shadow", &size)
+                     : NULL;
+    g_autofree char *copy = g_strndup(text ? text : "", text ? size : 0);
+    g_autofree char *locked = lock_root(copy, &is_empty, &is_changed);
+    gboolean ok = TRUE;
+
+    free(text);
+    if (is_lock && is_changed) {
+        ok = guestfs_write(seal->g, "/etc/shadow", locked, strlen(locked)) == 0;
+        if (ok)
+            note(&op, "/etc/shadow", 0);
+        else
+            failed(&op, "written", "/etc/shadow");
+    } else if (is_empty) {
+        g_set_error(&seal->error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "root's password is empty: anybody could log in to every clone as root");
+        imaged_error_hint(&seal->error, "seal with --root-password lock, or set one first");
+        ok = FALSE;
+    }
+    finish(&op);
+    if (!ok)
+        g_propagate_error(error, g_steal_pointer(&seal->error));
+    return ok;
+}
+
+/* ---- Swap ---- */
+
+static gboolean renew_swap(Operation *op, const char *device)
+{
+    guestfs_h *g = op->seal->g;
+    char *uuid = guestfs_vfs_uuid(g, device), *label = guestfs_vfs_label(g, device);
+    gint64 bytes = guestfs_blockdev_getsize64(g, device);
+    const gboolean has_label = label && *label;
+    gboolean ok = uuid && guestfs_blkdiscard(g, device) == 0;
+
+    ok =
+        ok && (has_label ? guestfs_mkswap_opts(g, device, GUESTFS_MKSWAP_OPTS_UUID, uuid,
+                                               GUESTFS_MKSWAP_OPTS_LABEL, label, -1)
+                         : guestfs_mkswap_opts(g, device, GUESTFS_MKSWAP_OPTS_UUID, uuid, -1)) == 0;
+    free(uuid);
+    free(label);
+    if (!ok)
+        return failed(op, "made anew", device);
+    note(op, device, bytes);
+    return TRUE;
+}
+
+gboolean seal_swap(Seal *seal, GError **error)
+{
+    Operation op = { .seal = seal, .name = "swap", .paths = json_array() };
+    char **list = guestfs_list_filesystems(seal->g); /* device, type, ... */
+    gboolean ok = TRUE;
+
+    for (guint i = 0; ok && list && list[i] && list[i + 1]; i += 2) {
+        if (strcmp(list[i + 1], "swap") == 0)
+            ok = renew_swap(&op, list[i]);
+    }
+    g_strfreev(list);
+    finish(&op);
+    if (!ok)
+        g_propagate_error(error, g_steal_pointer(&seal->error));
+    return ok;
+}
