@@ -8,5 +8,6 @@ const TaskType task_types[] = {
     { "guest", "inspect", task_inspect },
     { "guest", "files", task_files },
     { "guest", "seal", task_seal },
+    { "guest", "keep", task_keep },
     { NULL, NULL, NULL },
 };

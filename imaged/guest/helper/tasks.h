@@ -9,3 +9,4 @@ json_t *task_kvm_probe(Task *task, GError **error);
 json_t *task_inspect(Task *task, GError **error);
 json_t *task_files(Task *task, GError **error);
 json_t *task_seal(Task *task, GError **error);
+json_t *task_keep(Task *task, GError **error);
