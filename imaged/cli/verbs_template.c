@@ -12,6 +12,7 @@
 #include "imaged/cli/import.h"
 #include "imaged/cli/job.h"
 #include "imaged/cli/list.h"
+#include "imaged/cli/verbs_inside.h"
 #include "imaged/cli/template_make.h"
 
 static const Column template_columns[] = {
@@ -44,6 +45,7 @@ static gboolean template_list(Cli *cli, GError **error)
     g_autoptr(GString) path = g_string_new("/v1/templates");
 
     client_query(path, "search", args_text(cli->args, "search"));
+    client_query(path, "app", args_text(cli->args, "app"));
     return list_print(cli, path->str, "name", 0, template_columns, error);
 }
 
@@ -204,8 +206,8 @@ static const Option publish_options[] = {
     OPTION_NO_WAIT,
     OPTION_END,
 };
-static const Option list_options[] = { OPTION_SEARCH, OPTION_END };
 static const Option set_options[] = { IDENTITY_OPTIONS, OPTION_END };
+static const Option list_options[] = { OPTION_SEARCH, OPTION_APP, OPTION_END };
 static const Option delete_options[] = { OPTION_YES, OPTION_DRY_RUN, OPTION_NO_WAIT, OPTION_END };
 
 static const Command commands[] = {
