@@ -87,6 +87,7 @@ static const struct {
     { "backup_interval", parse_duration, G_STRUCT_OFFSET(Config, settings.backup_interval_ms) },
     { "data_check_interval", parse_duration,
       G_STRUCT_OFFSET(Config, settings.data_check_interval_ms) },
+    { "inspect_imports", parse_choice, G_STRUCT_OFFSET(Config, settings.inspect_imports) },
     { "guest_user", parse_text, G_STRUCT_OFFSET(Config, settings.guest.user) },
     { "guest_socket_dir", parse_text, G_STRUCT_OFFSET(Config, settings.guest.socket_dir) },
     { "appliance", parse_text, G_STRUCT_OFFSET(Config, settings.guest.appliance) },
@@ -145,6 +146,7 @@ static void set_defaults(Config *config)
                                    .max_chain_depth = 8, .low_space_bytes = 10 * GIB,
                                    .low_space_percent = 5, .backup_interval_ms = 3600000,
                                    .data_check_interval_ms = 30 * 86400000ll,
+                                   .inspect_imports = TRUE,
                                    .health_user = g_strdup("nobody") };
 }
 

@@ -216,16 +216,10 @@ static gboolean lock_active(World *world, const char *layer_id, ImageLock *lock,
     return store && store_lock_layer(store, row.slot, lock, error);
 }
 
-static gboolean run_diff(Job *job, gpointer data, GError **error)
+json_t *diff_layers(Job *job, World *world, const char *a, const char *b, GError **error)
 {
-    World *world = data;
-    json_t *plan = job_plan(job);
     Diff d = { .job = job, .extents = json_array() };
-    g_auto(ImageLock) lock = IMAGE_LOCK_INIT;
-    const char *active = json_string_value(json_object_get(plan, "active"));
-    gboolean ok = lock_active(world, active, &lock, error) &&
-                  open_side(world, json_string_value(json_object_get(plan, "a")), &d.a, error) &&
-                  open_side(world, json_string_value(json_object_get(plan, "b")), &d.b, error);
+    gboolean ok = open_side(world, a, &d.a, error) && open_side(world, b, &d.b, error);
 
     if (ok) {
         guint shared = n_shared(&d.a, &d.b);
@@ -234,14 +228,31 @@ static gboolean run_diff(Job *job, gpointer data, GError **error)
     }
     side_clear(&d.a);
     side_clear(&d.b);
-    if (!ok) {
-        json_decref(d.extents);
+    if (ok)
+        return json_pack("{s:I,s:I,s:b,s:o}", "n_bytes", (json_int_t)d.n_bytes, "n_extents",
+                         (json_int_t)d.n_extents, "is_complete", d.n_extents <= EXTENTS_MAX,
+                         "extents", d.extents);
+    json_decref(d.extents);
+    return NULL;
+}
+
+static gboolean run_diff(Job *job, gpointer data, GError **error)
+{
+    World *world = data;
+    json_t *plan = job_plan(job);
+    g_auto(ImageLock) lock = IMAGE_LOCK_INIT;
+    const char *active = json_string_value(json_object_get(plan, "active"));
+    json_t *found = lock_active(world, active, &lock, error)
+                        ? diff_layers(job, world, json_string_value(json_object_get(plan, "a")),
+                                      json_string_value(json_object_get(plan, "b")), error)
+                        : NULL;
+
+    if (!found)
         return FALSE;
-    }
-    json_t *result = json_pack("{s:O,s:O,s:I,s:I,s:b,s:o}", "id", json_object_get(plan, "id"),
-                               "name", json_object_get(plan, "name"), "n_bytes",
-                               (json_int_t)d.n_bytes, "n_extents", (json_int_t)d.n_extents,
-                               "is_complete", d.n_extents <= EXTENTS_MAX, "extents", d.extents);
+    json_t *result = json_pack("{s:O,s:O}", "id", json_object_get(plan, "id"), "name",
+                               json_object_get(plan, "name"));
+    json_object_update(result, found);
+    json_decref(found);
     return job_commit_done(job, changes_new(), result, error);
 }
 

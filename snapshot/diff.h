@@ -10,3 +10,7 @@ extern const JobType snapshot_diff_job;
 /* Plan the comparison of two states of a desktop: names of snapshots, NULL for its present disk. */
 gboolean snapshot_plan_diff(World *world, const char *desktop, const char *a, const char *b,
                             JobRequest *ret_request, GError **error);
+
+/* Compare the chains that end with two layers, at a job's pace: {n_bytes, n_extents, is_complete,
+ * extents: [{offset, length}]}.  Nobody may write them meanwhile. */
+json_t *diff_layers(Job *job, World *world, const char *a, const char *b, GError **error);

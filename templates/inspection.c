@@ -55,8 +55,8 @@ static void put_row(Changes *changes, const InspectionOf *of, const char *same_a
                 " disk_bytes=?5, inspected_at=?6, method=?7, same_as=?8, result=?9, ranges=?10,"
                 " error_code=?11, error_message=?12, error_hint=?13",
                 "tiiiiittttttt", of->layer_id, (gint64)of->stat.inode, (gint64)of->stat.length,
-                of->stat.mtime_ns, (gint64)of->stat.disk_bytes, units_now_ms(), of->method,
-                same_as, result, ranges, why ? imaged_error_name(why->code) : NULL, message,
+                of->stat.mtime_ns, (gint64)of->stat.disk_bytes, units_now_ms(), of->method, same_as,
+                result, ranges, why ? imaged_error_name(why->code) : NULL, message,
                 why ? imaged_error_get_hint(why) : NULL);
 }
 
@@ -166,9 +166,9 @@ json_t *inspection_applications(Db *db, const char *layer_id, const char *glob)
                         " lower(a.name) GLOB lower(?2)) ORDER BY a.name, a.arch, a.version",
                         "it", set, glob);
     while (query_next(q))
-        json_array_append_new(out, json_pack("{s:s,s:s,s:s}", "name", query_text(q, "name"),
-                                             "version", query_text(q, "version"), "arch",
-                                             query_text(q, "arch")));
+        json_array_append_new(out,
+                              json_pack("{s:s,s:s,s:s}", "name", query_text(q, "name"), "version",
+                                        query_text(q, "version"), "arch", query_text(q, "arch")));
     query_end(q, NULL);
     return out;
 }
@@ -203,11 +203,10 @@ static json_t *merge_lists(json_t *a, json_t *b)
             json_array_append(added, json_array_get(b, k++));
         } else {
             if (strcmp(text_at(a, i, "version"), text_at(b, k, "version")) != 0)
-                json_array_append_new(upgraded,
-                                      json_pack("{s:s,s:s,s:s,s:s}", "name", text_at(a, i, "name"),
-                                                "arch", text_at(a, i, "arch"), "from",
-                                                text_at(a, i, "version"), "to",
-                                                text_at(b, k, "version")));
+                json_array_append_new(
+                    upgraded, json_pack("{s:s,s:s,s:s,s:s}", "name", text_at(a, i, "name"), "arch",
+                                        text_at(a, i, "arch"), "from", text_at(a, i, "version"),
+                                        "to", text_at(b, k, "version")));
             i++;
             k++;
         }

@@ -64,3 +64,12 @@ json_t *inspection_diff(Db *db, const char *from_layer, const char *to_layer);
     "EXISTS (SELECT 1 FROM inspection i_ JOIN application_in m_ ON m_.set_id = i_.set_id JOIN"     \
     " application a_ ON a_.id = m_.application_id WHERE i_.layer_id = " layer                      \
     " AND lower(a_.name) GLOB lower(" p "))"
+
+/* The same of a row of desktop (its alias): what it was found to have itself, and as long as nobody
+ * looked into it, what its template has. */
+#define INSPECTION_DESKTOP_HAS_APP(desktop, p)                                                     \
+    "CASE WHEN EXISTS (SELECT 1 FROM inspection WHERE layer_id = " desktop                         \
+    ".layer_id) THEN " INSPECTION_HAS_APP(                                                         \
+        desktop ".layer_id", p) " ELSE EXISTS (SELECT 1 FROM version v_ WHERE v_.id"               \
+                                " = " desktop                                                      \
+                                ".version_id AND " INSPECTION_HAS_APP("v_.layer_id", p) ") END"

@@ -81,7 +81,7 @@ static gboolean take_objects(const json_t *from, const char *key, const Member *
     json_object_set_new(out, key, copy);
     if (!json_is_array(list) || json_array_size(list) > LIST_MAX)
         return FALSE;
-    json_array_foreach(list, i, item) {
+    json_array_foreach (list, i, item) {
         json_t *one = copy_members(item, members, n);
         if (!one)
             return FALSE;
@@ -97,7 +97,7 @@ static gboolean take_texts(const json_t *from, const char *key, json_t *out)
 
     if (!json_is_array(list) || json_array_size(list) > LIST_MAX)
         return FALSE;
-    json_array_foreach(list, i, item) {
+    json_array_foreach (list, i, item) {
         if (!is_text(item))
             return FALSE;
     }
@@ -112,7 +112,7 @@ static gboolean check_applications(const json_t *list)
 
     if (!json_is_array(list) || json_array_size(list) > APPLICATIONS_MAX)
         return FALSE;
-    json_array_foreach(list, i, item) {
+    json_array_foreach (list, i, item) {
         if (json_array_size(item) != 3 || !is_text(json_array_get(item, 0)) ||
             !is_text(json_array_get(item, 1)) || !is_text(json_array_get(item, 2)))
             return FALSE;
@@ -129,12 +129,11 @@ static gboolean check_ranges(const json_t *list)
         return TRUE;
     if (!json_is_array(list) || json_array_size(list) > RANGES_MAX)
         return FALSE;
-    json_array_foreach(list, i, item) {
+    json_array_foreach (list, i, item) {
         const char *kind = json_string_value(json_array_get(item, 0));
         const json_t *at = json_array_get(item, 1), *length = json_array_get(item, 2);
         if (!kind || strlen(kind) != 1 || !strchr("disg", *kind) || !is_bytes(at) ||
-            !is_bytes(length) ||
-            json_integer_value(length) > G_MAXINT64 - json_integer_value(at))
+            !is_bytes(length) || json_integer_value(length) > G_MAXINT64 - json_integer_value(at))
             return FALSE;
     }
     return TRUE;
@@ -144,8 +143,8 @@ gboolean inspection_check(const json_t *from, json_t **result, json_t **applicat
                           json_t **ranges, GError **error)
 {
     static const Member top[] = {
-        { "type", 't' },         { "distribution", 't' },   { "product_name", 't' },
-        { "version", 't' },      { "architecture", 't' },   { "hostname", 't' },
+        { "type", 't' },           { "distribution", 't' },    { "product_name", 't' },
+        { "version", 't' },        { "architecture", 't' },    { "hostname", 't' },
         { "package_format", 't' }, { "partition_table", 't' },
     };
     static const Member file_system[] = {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
@@ -325,6 +326,59 @@ static size_t take_stream_header(char *bytes, size_t size, size_t n, void *data)
             stream->on_open(stream->data);
     }
     return size * n;
+}
+
+typedef struct {
+    CURL *curl;
+    GString *error; /* the body of an answer that says why not */
+    int fd;
+    int write_errno;
+} Download;
+
+static size_t take_download_bytes(char *bytes, size_t size, size_t n, void *data)
+{
+    Download *d = data;
+    long status = 0;
+
+    curl_easy_getinfo(d->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status != 200)
+        return take_bytes(bytes, size, n, d->error);
+    for (size_t done = 0; done < size * n;) {
+        ssize_t got = write(d->fd, bytes + done, size * n - done);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) {
+            d->write_errno = errno;
+            return 0;
+        }
+        done += (size_t)got;
+    }
+    return size * n;
+}
+
+gboolean client_download(Client *client, const char *path, int fd, GError **error)
+{
+    g_autofree char *url = g_strconcat(client->base, path, NULL);
+    g_autoptr(GString) answer = g_string_new(NULL);
+    Download d = { client->curl, answer, fd, 0 };
+
+    prepare(client, client->curl, url);
+    curl_easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, take_download_bytes);
+    curl_easy_setopt(client->curl, CURLOPT_WRITEDATA, &d);
+    CURLcode code = curl_easy_perform(client->curl);
+    json_auto_t *object = json_loadb(answer->str, answer->len, 0, NULL);
+    if (d.write_errno)
+        imaged_error_set_errno(error, d.write_errno, "cannot write the file");
+    else if (code == CURLE_OK && answer->len == 0)
+        return TRUE;
+    else if (json_is_object(object))
+        cli_error_from_json(object, error);
+    else if (code == CURLE_PARTIAL_FILE || code == CURLE_RECV_ERROR)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
+                    "the file broke off: the disk cannot be read any further");
+    else
+        set_unreachable(client, client->curl, code, error);
+    return FALSE;
 }
 
 gboolean client_stream(Client *client, const char *path, ClientOpened on_open, ClientData on_data,

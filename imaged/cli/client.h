@@ -45,6 +45,9 @@ typedef void (*ClientData)(json_t *object, gpointer data);
 gboolean client_stream(Client *client, const char *path, ClientOpened on_open, ClientData on_data,
                        gpointer data, GError **error);
 
+/* Get bytes and write them to fd.  UNAVAILABLE if they broke off: what was written is not all. */
+gboolean client_download(Client *client, const char *path, int fd, GError **error);
+
 /* "PREFIX/NAME" or "PREFIX/NAME/SUFFIX" (suffix may be NULL), with NAME escaped.  what is the kind
  * of thing, for the message if it cannot be a name (INVALID).  A template may be NAME:VERSION. */
 GString *client_path(const char *prefix, const char *what, const char *name, const char *suffix,

@@ -14,6 +14,7 @@
 #include "imaged/cli/job.h"
 #include "imaged/cli/list.h"
 #include "imaged/cli/select.h"
+#include "imaged/cli/verbs_inside.h"
 
 static const Column desktop_columns[] = {
     { "NAME", "name", CELL_TEXT, 0 },
@@ -38,6 +39,13 @@ static const Column desktop_columns[] = {
     { "CHAIN DEPTH", "chain_depth", CELL_COUNT, COLUMN_SHOW },
     { "LIVE", "live", CELL_TRUTH, COLUMN_SHOW },
     { "UNDO", "undo_available", CELL_TRUTH, 0 },
+    { "SYSTEM", "inspection.product_name", CELL_TEXT, COLUMN_SHOW },
+    { "HOSTNAME", "inspection.hostname", CELL_TEXT, COLUMN_SHOW },
+    { "APPLICATIONS", "inspection.n_applications", CELL_COUNT, COLUMN_SHOW },
+    { "AGENTS", "inspection.agents", CELL_LIST, COLUMN_SHOW },
+    { "INSPECTED", "inspection.as_of", CELL_TIME, COLUMN_SHOW },
+    { "STILL AS INSPECTED", "inspection.is_current", CELL_TRUTH, COLUMN_SHOW },
+    { "NOT INSPECTED", "inspection.error.message", CELL_TEXT, COLUMN_SHOW },
     { "LAST ARCHIVE", "last_archive_at", CELL_TIME, COLUMN_SHOW },
     { "CREATED", "created_at", CELL_TIME, COLUMN_CSV },
     { "CHANGED", "changed_at", CELL_TIME, 0 },
@@ -136,6 +144,7 @@ static gboolean desktop_list(Cli *cli, GError **error)
     client_query(path, "template", args_text(cli->args, "template"));
     client_query(path, "prefix", args_text(cli->args, "prefix"));
     client_query(path, "search", args_text(cli->args, "search"));
+    client_query(path, "app", args_text(cli->args, "app"));
     return list_print(cli, path->str, "name", 0, desktop_columns, error);
 }
 
@@ -301,6 +310,7 @@ static const Option list_options[] = {
     { "template", OPTION_TEXT, "T", "only desktops of this template (or T:VERSION)", "template" },
     { "prefix", OPTION_TEXT, "P", "only desktops whose name begins with P", NULL },
     OPTION_SEARCH,
+    OPTION_APP,
     OPTION_END,
 };
 static const Option delete_options[] = {
@@ -348,6 +358,24 @@ static const Command commands[] = {
       desktop_list },
     { "show", "NAME", 1, 1, "desktop", "Show one desktop", NULL, "desktop show alice\n", NULL,
       desktop_show },
+    { "inspect", "(NAME... | --template T | --all-of-prefix P | --all)", 0, COMMAND_MANY, "desktop",
+      "Look into desktops: system, applications",
+      "Desktops at rest.  One whose disk differs from its template's in nothing that tells is not\n"
+      "read at all: it has its template's applications.",
+      "desktop inspect alice\ndesktop inspect --template win11\n", inside_desktop_inspect_options,
+      inside_desktop_inspect },
+    { "apps", "NAME", 1, 1, "desktop", "List the applications that a desktop has",
+      "As of its last inspection; until then, its template's.",
+      "desktop apps alice --app '*office*'\n", inside_apps_options, inside_desktop_apps },
+    { "files", "(ls DISK [PATH] | get DISK PATH [FILE])", 2, 4, NULL,
+      "Look at the files of a disk, or take one out of it",
+      "DISK is a desktop at rest, DESKTOP@SNAPSHOT, TEMPLATE[:VERSION] or archive:POINT.  Only read.\n"
+      "Without FILE the bytes go to standard output.  Bytes of names that are no text are shown as\n"
+      "\\xHH.",
+      "desktop files ls alice@monday /home/alice\n"
+      "desktop files get alice@monday /home/alice/thesis.odt thesis.odt\n"
+      "desktop files get archive:0192f1 /etc/hosts\n",
+      NULL, inside_desktop_files },
     { "path", "NAME", 1, 1, "desktop", "Print the path of the desktop's active layer", NULL,
       "desktop path alice\n", NULL, desktop_path },
     { "rename", "NAME NEW-NAME", 2, 2, "desktop", "Give a desktop another name",

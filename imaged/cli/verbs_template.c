@@ -12,6 +12,7 @@
 #include "imaged/cli/import.h"
 #include "imaged/cli/job.h"
 #include "imaged/cli/list.h"
+#include "imaged/cli/verbs_inside.h"
 #include "imaged/cli/template_make.h"
 
 static const Column template_columns[] = {
@@ -44,6 +45,7 @@ static gboolean template_list(Cli *cli, GError **error)
     g_autoptr(GString) path = g_string_new("/v1/templates");
 
     client_query(path, "search", args_text(cli->args, "search"));
+    client_query(path, "app", args_text(cli->args, "app"));
     return list_print(cli, path->str, "name", 0, template_columns, error);
 }
 
@@ -204,8 +206,8 @@ static const Option publish_options[] = {
     OPTION_NO_WAIT,
     OPTION_END,
 };
-static const Option list_options[] = { OPTION_SEARCH, OPTION_END };
 static const Option set_options[] = { IDENTITY_OPTIONS, OPTION_END };
+static const Option list_options[] = { OPTION_SEARCH, OPTION_APP, OPTION_END };
 static const Option delete_options[] = { OPTION_YES, OPTION_DRY_RUN, OPTION_NO_WAIT, OPTION_END };
 
 static const Command commands[] = {
@@ -242,6 +244,18 @@ static const Command commands[] = {
       "The next version stands on this one, without machine-id, SSH host keys, logs, leases,\n"
       "caches and histories; what was removed is told.",
       "template seal debian:2 --root-password lock\n", seal_options, template_seal },
+    { "inspect", "NAME[:VERSION]", 1, 1, "template", "Look into a version: system, applications",
+      "Without VERSION, its newest one.  That happens by itself when a version is made; 'template\n"
+      "show', 'template apps' and 'template diff' tell what was found.",
+      "template inspect win11:4\n", inside_inspect_options, inside_template_inspect },
+    { "apps", "NAME[:VERSION]", 1, 1, "template", "List the applications that a version has", NULL,
+      "template apps win11:4\ntemplate apps debian --app '*office*'\n", inside_apps_options,
+      inside_template_apps },
+    { "diff", "NAME[:VERSION] NAME[:VERSION]", 2, 2, "template",
+      "Compare two versions: applications and bytes",
+      "What was added, removed and upgraded from the first one to the second one, and how many bytes\n"
+      "of the disk differ.",
+      "template diff win11:3 win11:4\n", inside_inspect_options, inside_template_diff },
     { "publish", "NAME[:VERSION]|DRAFT", 1, 1, "template",
       "Let desktops be created from a version, or from a draft",
       "Without VERSION, its newest one.  A draft desktop (template edit) is sealed, becomes the\n"

@@ -18,6 +18,7 @@
 #include "imaged/base/units.h"
 #include "imaged/http/routes.h"
 #include "imaged/http/stream.h"
+#include "imaged/http/stream_file.h"
 
 #define MAX_BODY (8 * MIB)
 #define MAX_CONNECTIONS 256
@@ -240,6 +241,14 @@ static enum MHD_Result run(Server *s, struct MHD_Connection *c, const Route *rou
     return id ? answer_job(s, c, id, wait) : answer_json(c, 200, out ? out : json_null());
 }
 
+static enum MHD_Result send_file(Server *s, struct MHD_Connection *c, json_t *args)
+{
+    g_autoptr(GError) error = NULL;
+    enum MHD_Result result = stream_file(s->world, &s->is_stopping, c, args, &error);
+
+    return error ? answer_error(c, error) : result;
+}
+
 static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char *path,
                                 const char *method, const Request *request)
 {
@@ -265,6 +274,8 @@ static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char 
         result = answer_error(c, error);
     else if (g_str_equal(route->path, "/metrics"))
         result = answer(c, 200, "text/plain; version=0.0.4", ops_metrics(s->world));
+    else if (g_str_equal(route->path, "/v1/files/content"))
+        result = send_file(s, c, args);
     else if (!route->function)
         result = stream_start(s->world, &s->is_stopping, c, args);
     else

@@ -22,6 +22,7 @@ typedef struct {
     gint64 data_check_interval_ms; /* of a read of all frozen layers; 0 = never */
     StoreLayerFormat layer_format; /* of stores that are made */
     char *image_group;           /* group of layers, or NULL */
+    gboolean inspect_imports;    /* look into template versions that were just made */
     GuestSettings guest;
     char *health_dir,
         *health_user; /* of roll-outs: commands that may be run, whose rights they get */

@@ -45,9 +45,10 @@ json_t *ops_template_import(OpsCall *call, GError **error)
     import.notes = notes;
     if (error && *error)
         return NULL;
-    return template_plan_import(call->world, &import, &request, error)
-               ? submit_request(call, &request, error)
-               : NULL;
+    if (!template_plan_import(call->world, &import, &request, error))
+        return NULL;
+    request.type = &jobs_import;
+    return submit_request(call, &request, error);
 }
 
 /* The object of one version, by NAME:VERSION. */

@@ -301,7 +301,8 @@ static gboolean open_chain(Store *store, const ExportRef *ref, const LookupRows 
         }
         if (!check_content(fd, rows->rows->pdata[i], ret_is_behind, error))
             return FALSE;
-        if (i < rows->rows->len - 1 || !g_str_equal(ref->kind, "desktop") || ref->is_read_write)
+        if (i < rows->rows->len - 1 || !g_str_equal(ref->kind, "desktop") || ref->is_read_write ||
+            ref->is_glance)
             continue;
         if (!image_lock_hold_readonly(fd, error))
             return FALSE;

@@ -19,6 +19,7 @@ typedef struct {
     char *store_id;
     gint64 generation;
     gboolean is_read_write;
+    gboolean is_glance; /* opened without a lock: who reads it looks afterwards if it changed */
 } ExportRef;
 
 void export_ref_clear(ExportRef *ref);

@@ -4,10 +4,12 @@
 #include "broker/desktop.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
+#include "imaged/ops/inspect.h"
 #include "imaged/ops/make_version.h"
 #include "imaged/ops/move.h"
 #include "imaged/ops/ops.h"
 #include "imaged/ops/rollouts.h"
+#include "imaged/ops/template_diff.h"
 #include "snapshot/advice.h"
 #include "snapshot/archive.h"
 #include "snapshot/diff.h"
@@ -108,10 +110,21 @@ gboolean jobs_check_stores(World *world, const LookupRows *desktops, GError **er
     return ok;
 }
 
+static gboolean run_import(Job *job, gpointer world, GError **error)
+{
+    gboolean ok = template_import_job.run(job, world, error);
+
+    if (ok)
+        inspect_new_version(world, plan_text(job_plan(job), "version_id"), job_owner(job));
+    return ok;
+}
+
+const JobType jobs_import = { "template.import", JOB_BULK, "bytes", run_import };
+
 const JobType *const ops_job_types[] = {
     &desktop_create_job, &create_with_copy_job, &desktop_delete_job,  &reimage_job,
     &reset_with_copy_job, &reimage_undo_job,    &trash_restore_job,   &trash_empty_job,
-    &template_import_job, &template_delete_job, &move_job,            &drain_job,
+    &jobs_import,         &template_delete_job, &move_job,            &drain_job,
     &jobs_check,         &snapshot_create_job,  &revert_job,          &snapshot_delete_job,
     &create_from_job,     &publish_job,         &seal_job,
     &desktop_compact_job, &desktop_flatten_job, &desktop_shorten_job,
@@ -119,5 +132,6 @@ const JobType *const ops_job_types[] = {
     &archive_delete_job, &archive_undelete_job, &archive_collect_job,
     &rollout_job,
     &report_advice_job,
+    &template_inspect_job, &desktop_inspect_job, &template_diff_job,
     NULL,
 };

@@ -26,6 +26,9 @@ gboolean jobs_plan_drain(World *world, const char *from, const char *to, JobRequ
 gboolean jobs_plan_check(World *world, const char *store, gboolean data, gboolean repair,
                          JobRequest *ret_request, GError **error);
 
+/* An import, with a look into the new version as a job of its own behind it. */
+extern const JobType jobs_import;
+
 extern const JobType jobs_check;
 extern const JobType archive_create_keep_job; /* archive.create, and what a schedule keeps */
 extern const JobType archive_restore_job;

@@ -16,6 +16,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "imaged/ops/inspect.h"
 #include "imaged/ops/version_seal.h"
 #include "snapshot/chain.h"
 #include "templates/new_version.h"
@@ -201,8 +202,10 @@ static gboolean run_make_version(Job *job, gpointer world, GError **error)
         w.made.sealed_at = json_object_get(job_plan(job), "seal") ? units_now_ms() : 0;
         w.made.report = w.report;
         w.made.more_notes = w.line;
-        if (new_version_commit(job, &w.made, job_type_kind(job), words, NULL, &local))
+        if (new_version_commit(job, &w.made, job_type_kind(job), words, NULL, &local)) {
+            inspect_new_version(world, plan_text(&w, "version_id"), job_owner(job));
             return TRUE;
+        }
     }
     new_version_discard(job, world);
     g_propagate_error(error, g_steal_pointer(&local));

@@ -82,6 +82,14 @@ json_t *ops_job_cancel(OpsCall *call, GError **error);
 json_t *ops_catalog_rebuild(OpsCall *call, GError **error);
 json_t *ops_catalog_backup(OpsCall *call, GError **error);
 
+/* What is inside */
+json_t *ops_template_inspect(OpsCall *call, GError **error);
+json_t *ops_template_apps(OpsCall *call, GError **error);
+json_t *ops_template_diff(OpsCall *call, GError **error);
+json_t *ops_desktop_inspect(OpsCall *call, GError **error);
+json_t *ops_desktop_apps(OpsCall *call, GError **error);
+json_t *ops_files_list(OpsCall *call, GError **error);
+
 /* Archives */
 json_t *ops_archive_target_list(OpsCall *call, GError **error);
 json_t *ops_archive_target_add(OpsCall *call, GError **error);

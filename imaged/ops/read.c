@@ -9,8 +9,10 @@
 #include "imaged/base/units.h"
 #include "imaged/catalog/lookup.h"
 #include "imaged/ops/args.h"
+#include "imaged/ops/inspect.h"
 #include "imaged/ops/view.h"
 #include "snapshot/chain.h"
+#include "templates/inspection.h"
 
 #define PAGE_ARGS "search limit after"
 
@@ -59,13 +61,17 @@ json_t *ops_template_list(OpsCall *call, GError **error)
 {
     ViewPage page;
 
-    if (!args_check(call, PAGE_ARGS, error) || !view_page(call, &page, error))
+    if (!args_check(call, PAGE_ARGS " app", error) || !args_are_texts(call, "app", error) ||
+        !view_page(call, &page, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
-    json_t *out = view_array(db_query(db,
-                                      TEMPLATE_COLUMNS "t.name > coalesce(?1, '')"
-                                                       " GROUP BY t.id ORDER BY t.name",
-                                      "t", page.after),
+    json_t *out = view_array(
+        db_query(db,
+                 TEMPLATE_COLUMNS
+                 "t.name > coalesce(?1, '') AND (?2 IS NULL OR EXISTS (SELECT 1 FROM version w"
+                 " WHERE w.template_id = t.id AND w.is_trashed = 0 AND "
+                 INSPECTION_HAS_APP("w.layer_id", "?2") ")) GROUP BY t.id ORDER BY t.name",
+                 "tt", page.after, args_text(call, "app", FALSE, NULL)),
                              page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
     return out;
@@ -87,6 +93,8 @@ static void add_disk_bytes(World *world, Db *db, json_t *versions)
             if (file && store_stat_layer(store, layer.slot, &stat, NULL))
                 layer_count(file, &counts, NULL);
         }
+        const char *top = json_string_value(json_object_get(version, "layer"));
+        json_object_set_new(version, "inspection", inspect_show(world, db, top));
         json_object_set_new(version, "data_bytes", json_integer((json_int_t)counts.data_bytes));
         json_object_set_new(version, "disk_bytes", json_integer((json_int_t)stat.disk_bytes));
     }
@@ -148,7 +156,8 @@ json_t *ops_desktop_list(OpsCall *call, GError **error)
 {
     ViewPage page;
 
-    if (!args_check(call, PAGE_ARGS " template prefix", error) || !view_page(call, &page, error))
+    if (!args_check(call, PAGE_ARGS " template prefix app", error) ||
+        !args_are_texts(call, "app", error) || !view_page(call, &page, error))
         return NULL;
     const char *template = args_text(call, "template", FALSE, NULL);
     const char *prefix = args_text(call, "prefix", FALSE, NULL);
@@ -157,8 +166,10 @@ json_t *ops_desktop_list(OpsCall *call, GError **error)
                                       DESKTOP_COLUMNS
                                       "d.name > coalesce(?1, '') AND (?2 IS NULL OR t.name = ?2 OR"
                                       " t.name || ':' || v.version = ?2) AND (?3 IS NULL OR"
-                                      " substr(d.name, 1, length(?3)) = ?3) ORDER BY d.name",
-                                      "ttt", page.after, template, prefix),
+                                      " substr(d.name, 1, length(?3)) = ?3) AND (?4 IS NULL OR "
+                                      INSPECTION_DESKTOP_HAS_APP("d", "?4") ") ORDER BY d.name",
+                                      "tttt", page.after, template, prefix,
+                                      args_text(call, "app", FALSE, NULL)),
                              page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
     return out;
@@ -181,6 +192,7 @@ json_t *ops_desktop_show(OpsCall *call, GError **error)
         g_auto(LookupRows) chain = { 0 };
         if (chain_rows(db, row.layer_id, &chain, NULL))
             json_object_set_new(out, "chain_depth", json_integer(chain.rows->len));
+        json_object_set_new(out, "inspection", inspect_show(call->world, db, row.layer_id));
         gint64 archived_at = lookup_int(db,
                                         "SELECT coalesce(max(created_at), 0) FROM archive_point"
                                         " WHERE desktop_id = ?1 AND deleted_at IS NULL AND"
