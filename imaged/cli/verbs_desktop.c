@@ -383,10 +383,9 @@ static const Command commands[] = {
       desktop_rename },
     { "set", "(NAME... | --template T | --all-of-prefix P) OPTION...", 0, COMMAND_MANY, "desktop",
       "Set what desktops are told at their first boot",
-      "Host name, user, domain: over what their template's version says ('template set').  A "
-      "guest\n"
-      "with imaged's guest parts, cloud-init or Windows reads it once for each generation of its\n"
-      "disk, from the config disk.  An empty text means none, whatever the version says.",
+      "Host name, user, domain: over what their template's version says ('template set').\n"
+      "A guest with imaged's guest parts, cloud-init or Windows reads it from the config disk,\n"
+      "once for each generation of its disk.  An empty text means none, whatever the version says.",
       "desktop set alice --auto-login alice\n"
       "desktop set --all-of-prefix lab --domain ad.example.org --join-user joiner \\\n"
       "    --join-password-file secret --account renew\n"

@@ -269,9 +269,8 @@ static const Command commands[] = {
       "template rename win11 win11-office\n", NULL, template_rename },
     { "set", "NAME[:VERSION] OPTION...", 1, 1, "template",
       "Set what desktops of a version are told at their first boot",
-      "User, domain and so on; 'desktop set' goes before it.  Without VERSION, its newest one.  "
-      "The\n"
-      "template's next versions take it over.",
+      "User, domain and so on; 'desktop set' goes before it.  Without VERSION, its newest one.\n"
+      "The template's next versions take it over.",
       "template set win11 --domain ad.example.org --join-user joiner --join-password-file secret\n"
       "template set kiosk --auto-login guest\n",
       set_options, template_set },

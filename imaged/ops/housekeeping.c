@@ -41,8 +41,8 @@ struct Housekeeping {
     gint64 wall, boot;        /* the last tick's, in ms */
     gint64 trusted_offset;    /* wall - boot while the clock was trusted */
     gint64 steady_since;      /* boot time since when the clock has run steadily */
-    gint64 next_expiry, next_space, next_reserve, next_tidy, next_backup, next_big_backup,
-        next_clock_note;
+    gint64 next_expiry, next_space, next_reserve, next_tidy;
+    gint64 next_backup, next_big_backup, next_clock_note;
     guint64 commits_at_backup, commits_at_trim;
     GHashTable *low_stores;   /* ids of stores that were low at the last look */
     GHashTable *away_stores;  /* ids of stores that were offline at the last look */

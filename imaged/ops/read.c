@@ -24,8 +24,8 @@
     " AS n_desktops, v.layer_id AS layer,"                                                         \
     " (SELECT group_concat(s.name, char(10)) FROM layer r JOIN store s ON s.id = r.store_id"       \
     "  WHERE r.owner_id = v.id) AS stores__lines, v.notes AS notes__lines,"                        \
-    " v.identity, v.created_at AS created_at__time FROM version v JOIN template t ON t.id = "      \
-    "v.template_id"                                                                                \
+    " v.identity,"                                                                                 \
+    " v.created_at AS created_at__time FROM version v JOIN template t ON t.id = v.template_id"     \
     " LEFT JOIN layer l ON l.id = v.layer_id WHERE v.is_trashed = 0 AND "
 
 #define TEMPLATE_COLUMNS                                                                           \
