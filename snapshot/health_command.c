@@ -130,7 +130,9 @@ static gboolean find_user(const char *name, Setup *setup, GError **error)
     if (!found || entry.pw_uid == 0) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                     "health commands can't run as user '%s': %s", name,
-                    found ? "that is root" : err ? g_strerror(err) : "there is no such user");
+                    found ? "that is root"
+                    : err ? g_strerror(err)
+                          : "there is no such user");
         imaged_error_hint(error, "the user is 'health_user' in imaged.conf");
         return FALSE;
     }
@@ -149,10 +151,10 @@ static gboolean start(Child *c, GError **error)
 
     if (!find_user(c->command->user, &setup, error))
         return FALSE;
-    if (!g_spawn_async_with_pipes_and_fds(
-            "/", argv, c->command->environment,
-            G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_FILE_AND_ARGV_ZERO, set_up, &setup, -1, -1, -1,
-            &c->command->fd, &target, 1, &c->pid, NULL, &c->out, NULL, &local)) {
+    if (!g_spawn_async_with_pipes_and_fds("/", argv, c->command->environment,
+                                          G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_FILE_AND_ARGV_ZERO,
+                                          set_up, &setup, -1, -1, -1, &c->command->fd, &target, 1,
+                                          &c->pid, NULL, &c->out, NULL, &local)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "it can't be started: %s",
                     local->message);
         g_error_free(local);

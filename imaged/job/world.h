@@ -23,8 +23,7 @@ typedef struct {
     StoreLayerFormat layer_format; /* of stores that are made */
     char *image_group;           /* group of layers, or NULL */
     GuestSettings guest;
-    char *health_dir,
-        *health_user; /* of roll-outs: commands that may be run, whose rights they get */
+    char *health_dir, *health_user; /* commands that roll-outs may run; whose rights they get */
 } Settings;
 
 typedef struct {
