@@ -60,8 +60,12 @@ int health_command_open(const char *dir, const char *name, GError **error)
 {
     struct stat st;
 
-    if (!name_check("health command", name, error)) {
-        imaged_error_hint(error, "it is named without a path, and lies in %s", dir);
+    if (!name_check("health command", name, NULL)) {
+        g_autofree char *shown = text_for_message(name, 40);
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "'%s' is no health command: it is named without a path and without arguments",
+                    shown);
+        imaged_error_hint(error, "commands lie in %s, where an administrator puts them", dir);
         return -1;
     }
     auto_fd folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

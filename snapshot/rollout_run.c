@@ -240,8 +240,10 @@ gboolean rollout_run(Job *job, World *world, GError **error)
     do
         ok = go_on(&run, &is_end, &local);
     while (ok && !is_end);
-    if (!ok && !is_end)
+    if (!ok && !is_end) {
         rollout_fail(job, world, local);
+        g_prefix_error(&local, "roll-out '%s' stopped: ", run.rollout.name);
+    }
     rollout_clear(&run.rollout);
     if (local)
         g_propagate_error(error, local);

@@ -54,7 +54,7 @@ static gboolean parse_start(OpsCall *call, Start *s, GError **error)
 static char *free_name(World *world, const RolloutPlan *plan)
 {
     g_autofree char *first =
-        g_strdup_printf("%s-%" G_GINT64_FORMAT, plan->template.name, plan->version.version);
+        g_strdup_printf("%.40s-%" G_GINT64_FORMAT, plan->template.name, plan->version.version);
     char *name = g_strdup(first);
     Db *db = catalog_read_begin(world->catalog);
 

@@ -104,16 +104,18 @@ json_t *rollouts_claims(const char *rollout_id, const char *version_id)
     return keys;
 }
 
-/* Its job comes to an end, soon: nothing new is begun. */
+/* Its job comes to an end, soon: nothing new is begun.  Only the run that was seen is meant, not
+ * one that somebody else has begun since. */
 static gboolean halt(OpsCall *call, const Rollout *r, GError **error)
 {
     g_autofree char *thing = g_strconcat("rollout/", r->id, NULL);
     Changes *changes;
 
-    if (!claims_has(call->world->claims, thing))
+    if (!rollout_is_active(r->state) || !claims_has(call->world->claims, thing))
         return TRUE;
     changes = changes_new();
-    changes_sql(changes, "UPDATE rollout SET wants_pause = 1 WHERE id = ?1", "t", r->id);
+    changes_sql(changes, "UPDATE rollout SET wants_pause = 1 WHERE id = ?1 AND job_id = ?2", "tt",
+                r->id, r->job_id);
     if (!catalog_commit(call->world->catalog, changes, error))
         return FALSE;
     job_cancel(call->world->jobs, r->job_id, NULL);
@@ -314,12 +316,12 @@ static void put_rollback(Changes *changes, OpsCall *call, const Rollout *r)
     changes_event(changes, "rollout.rollback", "info", r->name, call->who, "begun");
 }
 
-/* Of an open roll-out, while its job may be at work: have that end. */
-static gboolean halt_found(OpsCall *call, GError **error)
+/* While its job may be at work: have that end, unless it is on its way back and goes on so. */
+static gboolean halt_found(OpsCall *call, gboolean goes_back, GError **error)
 {
     g_auto(Rollout) r = { 0 };
 
-    return find(call, &r, error) && halt(call, &r, error);
+    return find(call, &r, error) && ((goes_back && r.is_backward) || halt(call, &r, error));
 }
 
 json_t *ops_rollout_rollback(OpsCall *call, GError **error)
@@ -328,7 +330,7 @@ json_t *ops_rollout_rollback(OpsCall *call, GError **error)
     GError *local = NULL;
 
     if (!args_check(call, "rollout", error) || submit_is_repeat(call, error) || (error && *error) ||
-        !halt_found(call, error))
+        !halt_found(call, TRUE, error))
         return NULL;
     json_t *claims = take(call, &r, FALSE, error);
     if (!claims)
@@ -360,7 +362,7 @@ json_t *ops_rollout_cancel(OpsCall *call, GError **error)
     g_auto(Rollout) r = { 0 };
     gboolean ok = FALSE;
 
-    if (!args_check(call, "rollout", error) || !halt_found(call, error))
+    if (!args_check(call, "rollout", error) || !halt_found(call, FALSE, error))
         return NULL;
     json_t *claims = take(call, &r, FALSE, error);
     if (!claims)
