@@ -60,8 +60,12 @@ int health_command_open(const char *dir, const char *name, GError **error)
 {
     struct stat st;
 
-    if (!name_check("health command", name, error)) {
-        imaged_error_hint(error, "it is named without a path, and lies in %s", dir);
+    if (!name_check("health command", name, NULL)) {
+        g_autofree char *shown = text_for_message(name, 40);
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "'%s' is no health command: it is named without a path and without arguments",
+                    shown);
+        imaged_error_hint(error, "commands lie in %s, where an administrator puts them", dir);
         return -1;
     }
     auto_fd folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -130,7 +134,9 @@ static gboolean find_user(const char *name, Setup *setup, GError **error)
     if (!found || entry.pw_uid == 0) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                     "health commands can't run as user '%s': %s", name,
-                    found ? "that is root" : err ? g_strerror(err) : "there is no such user");
+                    found ? "that is root"
+                    : err ? g_strerror(err)
+                          : "there is no such user");
         imaged_error_hint(error, "the user is 'health_user' in imaged.conf");
         return FALSE;
     }
@@ -149,10 +155,10 @@ static gboolean start(Child *c, GError **error)
 
     if (!find_user(c->command->user, &setup, error))
         return FALSE;
-    if (!g_spawn_async_with_pipes_and_fds(
-            "/", argv, c->command->environment,
-            G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_FILE_AND_ARGV_ZERO, set_up, &setup, -1, -1, -1,
-            &c->command->fd, &target, 1, &c->pid, NULL, &c->out, NULL, &local)) {
+    if (!g_spawn_async_with_pipes_and_fds("/", argv, c->command->environment,
+                                          G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_FILE_AND_ARGV_ZERO,
+                                          set_up, &setup, -1, -1, -1, &c->command->fd, &target, 1,
+                                          &c->pid, NULL, &c->out, NULL, &local)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "it can't be started: %s",
                     local->message);
         g_error_free(local);

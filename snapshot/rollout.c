@@ -64,9 +64,12 @@ void rollout_count(Db *db, const char *rollout_id, RolloutCounts *ret)
         const char *state;
         guint *count;
     } table[] = {
-        { "waiting", &ret->waiting },         { "moved", &ret->moved },
-        { "unavailable", &ret->unavailable }, { "failed", &ret->failed },
-        { "skipped", &ret->skipped },         { "returned", &ret->returned },
+        { "waiting", &ret->waiting },
+        { "moved", &ret->moved },
+        { "unavailable", &ret->unavailable },
+        { "failed", &ret->failed },
+        { "skipped", &ret->skipped },
+        { "returned", &ret->returned },
         { "kept", &ret->kept },
     };
     Query *q = db_query(db,

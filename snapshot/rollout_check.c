@@ -123,7 +123,9 @@ static void put_results(Changes *changes, const Rollout *rollout, const GPtrArra
         if (check->was_run || check->is_gone)
             json_array_append_new(list,
                                   json_pack("[I,s,s?]", (json_int_t)check->position,
-                                            check->is_gone ? "waived" : why ? "failed" : "ok",
+                                            check->is_gone ? "waived"
+                                            : why          ? "failed"
+                                                           : "ok",
                                             check->is_gone ? "its disk was replaced since" : why));
     }
     char *text = json_dumps(list, JSON_COMPACT);

@@ -86,8 +86,7 @@ void rollout_chunk_add(RolloutChunk *chunk, const RolloutItem *item, json_t *bat
 
 void rollout_chunk_note(RolloutChunk *chunk, gint64 position, const char *state, const char *reason)
 {
-    json_array_append_new(chunk->notes,
-                          json_pack("[I,s,s?]", (json_int_t)position, state, reason));
+    json_array_append_new(chunk->notes, json_pack("[I,s,s?]", (json_int_t)position, state, reason));
 }
 
 void rollout_chunk_note_error(RolloutChunk *chunk, gint64 position, const char *state,

@@ -53,8 +53,8 @@ static void sort_out(RolloutChunk *c, Db *db, const RolloutItem *item)
         rollout_chunk_note(c, item->position, state, why);
     else
         rollout_chunk_add(c, item,
-                          json_pack("{s:s,s:s,s:s,s:s}", "id", item->desktop_id, "name",
-                                    item->name, "entry", item->trash_id, "trash", item->back_id));
+                          json_pack("{s:s,s:s,s:s,s:s}", "id", item->desktop_id, "name", item->name,
+                                    "entry", item->trash_id, "trash", item->back_id));
 }
 
 static void swap(BatchChunk *chunk)

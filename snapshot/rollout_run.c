@@ -72,9 +72,9 @@ static char *first_reason(Run *run, const char *state, const char *health)
                         " r.state = ?2 AND (?3 IS NULL OR r.health = ?3) ORDER BY r.position"
                         " LIMIT 1",
                         "ttt", run->rollout.id, state, health);
-    char *text = query_next(q) ? g_strdup_printf("'%s': %s", query_text(q, "name"),
-                                                 query_text(q, "reason"))
-                               : g_strdup("(gone)");
+    char *text = query_next(q)
+                     ? g_strdup_printf("'%s': %s", query_text(q, "name"), query_text(q, "reason"))
+                     : g_strdup("(gone)");
 
     query_end(q, NULL);
     catalog_read_end(run->world->catalog, db);
@@ -240,8 +240,10 @@ gboolean rollout_run(Job *job, World *world, GError **error)
     do
         ok = go_on(&run, &is_end, &local);
     while (ok && !is_end);
-    if (!ok && !is_end)
+    if (!ok && !is_end) {
         rollout_fail(job, world, local);
+        g_prefix_error(&local, "roll-out '%s' stopped: ", run.rollout.name);
+    }
     rollout_clear(&run.rollout);
     if (local)
         g_propagate_error(error, local);

@@ -14,7 +14,7 @@ static const char head[] =
     "    local list\n"
     "    case $1 in\n"
     "        desktop) list=(desktop list --prefix \"$cur\") ;;\n"
-    "        template | store | export | job | trash) list=(\"$1\" list) ;;\n"
+    "        template | store | export | job | trash | rollout) list=(\"$1\" list) ;;\n"
     "        *) return ;;\n"
     "    esac\n"
     "    \"${words[0]}\" \"${globals[@]}\" -o csv \"${list[@]}\" 2>/dev/null </dev/null |\n"

@@ -155,9 +155,10 @@ static const char *colour_of(const char *state)
     static const char *const good[] = { "ok",    "online", "done", "published",
                                         "ready", "on",     "yes",  NULL };
     static const char *const bad[] = { "missing", "offline", "failed", "alarm",
-                                       "rescue",  "error",   "held",   NULL };
+                                       "rescue",  "error",   "held",   "stopped", NULL };
     static const char *const between[] = { "draft",   "draining", "queued",    "running",
-                                           "warning", "retired",  "cancelled", NULL };
+                                           "warning", "retired",  "cancelled", "paused",
+                                           "gate",    "kept",     NULL };
 
     return g_strv_contains(good, state)      ? "\033[32m"
            : g_strv_contains(bad, state)     ? "\033[31m"

@@ -24,8 +24,7 @@ typedef struct {
     char *image_group;           /* group of layers, or NULL */
     gboolean inspect_imports;    /* look into template versions that were just made */
     GuestSettings guest;
-    char *health_dir,
-        *health_user; /* of roll-outs: commands that may be run, whose rights they get */
+    char *health_dir, *health_user; /* commands that roll-outs may run; whose rights they get */
 } Settings;
 
 typedef struct {

@@ -69,7 +69,7 @@ static gboolean select_named(Db *db, RolloutPlan *plan, const json_t *names, GEr
     json_t *name;
 
     plan->desktops = (LookupRows){ ROW_DESKTOP, g_ptr_array_new() };
-    json_array_foreach((json_t *)names, i, name) {
+    json_array_foreach ((json_t *)names, i, name) {
         const char *text = json_string_value(name);
         if (g_hash_table_add(seen, (gpointer)text) && !add_named(db, plan, text, error))
             return FALSE;
@@ -213,9 +213,9 @@ json_t *rollout_plan_view(World *world, const RolloutPlan *plan, guint canary, g
     Db *db = catalog_read_begin(world->catalog);
 
     for (guint i = 0; i < n; i++)
-        json_array_append_new(list, view_row(world, db, plan->desktops.rows->pdata[i],
-                                             json_array_get(plan->rows, i), &n_move, canary,
-                                             batch));
+        json_array_append_new(list,
+                              view_row(world, db, plan->desktops.rows->pdata[i],
+                                       json_array_get(plan->rows, i), &n_move, canary, batch));
     catalog_read_end(world->catalog, db);
     return json_pack("{s:b,s:s,s:I,s:i,s:i,s:i,s:i,s:i,s:o}", "dry_run", 1, "template",
                      plan->template.name, "version", (json_int_t)plan->version.version, "n_move",

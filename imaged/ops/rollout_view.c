@@ -34,10 +34,9 @@ json_t *ops_rollout_list(OpsCall *call, GError **error)
     if (!args_check(call, "search limit after", error) || !view_page(call, &page, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
-    json_t *out = view_array(db_query(db,
-                                      ROLLOUT_COLUMNS "?1 IS NULL OR r.id < ?1 ORDER BY r.id DESC",
-                                      "t", page.after),
-                             page.search, page.limit, error);
+    json_t *out = view_array(
+        db_query(db, ROLLOUT_COLUMNS "?1 IS NULL OR r.id < ?1 ORDER BY r.id DESC", "t", page.after),
+        page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
     return out;
 }

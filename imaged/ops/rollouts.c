@@ -1,26 +1,19 @@
-/* rollouts.c: roll-outs: begun, paused, gone on with, rolled back, ended, forgotten.
+/* rollouts.c: roll-outs: their job; paused, gone on with, rolled back, ended, forgotten.
  *
  * Each of these takes the roll-out's own claim, which its job holds while it is at work; so of two
  * that come at once one is told that it is busy.  What a run begins with is committed together with
  * its job's intent. */
 #include "imaged/ops/rollouts.h"
 
-#include <unistd.h>
-
-#include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "imaged/ops/args.h"
-#include "imaged/ops/rollout_plan.h"
 #include "imaged/ops/rollout_view.h"
 #include "imaged/ops/submit.h"
-#include "snapshot/health_command.h"
-#include "snapshot/rollout.h"
 #include "templates/template.h"
 
 #define PAUSE_WAIT_MS 60000 /* for what is being done to end */
-#define NAME_TRIES 3
 
 /* ---- the job ---- */
 
@@ -55,8 +48,8 @@ static gboolean run_rollout(Job *job, gpointer data, GError **error)
     g_auto(Rollout) r = { 0 };
     GError *local = NULL;
     Db *db = catalog_read_begin(world->catalog);
-    gboolean ok = rollout_find(db, json_string_value(json_object_get(job_plan(job), "rollout")), &r,
-                               error);
+    gboolean ok =
+        rollout_find(db, json_string_value(json_object_get(job_plan(job), "rollout")), &r, error);
 
     catalog_read_end(world->catalog, db);
     if (!ok)
@@ -101,7 +94,7 @@ static RolloutCounts counts_of(World *world, const Rollout *r)
     return counts;
 }
 
-static json_t *claims_of(const char *rollout_id, const char *version_id)
+json_t *rollouts_claims(const char *rollout_id, const char *version_id)
 {
     json_t *keys = json_array();
 
@@ -111,16 +104,18 @@ static json_t *claims_of(const char *rollout_id, const char *version_id)
     return keys;
 }
 
-/* Its job comes to an end, soon: nothing new is begun. */
+/* Its job comes to an end, soon: nothing new is begun.  Only the run that was seen is meant, not
+ * one that somebody else has begun since. */
 static gboolean halt(OpsCall *call, const Rollout *r, GError **error)
 {
     g_autofree char *thing = g_strconcat("rollout/", r->id, NULL);
     Changes *changes;
 
-    if (!claims_has(call->world->claims, thing))
+    if (!rollout_is_active(r->state) || !claims_has(call->world->claims, thing))
         return TRUE;
     changes = changes_new();
-    changes_sql(changes, "UPDATE rollout SET wants_pause = 1 WHERE id = ?1", "t", r->id);
+    changes_sql(changes, "UPDATE rollout SET wants_pause = 1 WHERE id = ?1 AND job_id = ?2", "tt",
+                r->id, r->job_id);
     if (!catalog_commit(call->world->catalog, changes, error))
         return FALSE;
     job_cancel(call->world->jobs, r->job_id, NULL);
@@ -128,33 +123,35 @@ static gboolean halt(OpsCall *call, const Rollout *r, GError **error)
     return TRUE;
 }
 
-/* Submit the job of a run whose beginning is in changes (taken over), under claims that are taken
- * already (taken over). */
-static void submit(OpsCall *call, const Rollout *r, json_t *claims, Changes *changes, guint total,
-                   GError **error)
+/* The version was looked up before it was claimed. */
+static gboolean is_still_there(World *world, const char *version_id, GError **error)
 {
-    Id id = id_new();
-    JobRequest request = { .type = &rollout_job,
-                           .plan = json_pack("{s:s}", "rollout", r->id),
-                           .claims = claims,
-                           .total = total,
-                           .id = id.s,
-                           .changes = changes };
+    g_auto(VersionRow) version = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = lookup_version_by_id(db, version_id, &version, error);
 
-    changes_sql(changes, "UPDATE rollout SET job_id = ?2, started_at = ?3 WHERE id = ?1", "tti",
-                r->id, id.s, units_now_ms());
-    submit_request(call, &request, error);
+    catalog_read_end(world->catalog, db);
+    if (!ok || !version.is_trashed)
+        return ok;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "its template version was deleted");
+    imaged_error_hint(error, "it may still be in the trash: imagectl trash list");
+    return FALSE;
 }
 
-/* ---- start ---- */
+gboolean rollouts_claim(World *world, json_t *claims, const char *version_id, GError **error)
+{
+    if (!claims_take(world->claims, claims, rollout_job.kind, error)) {
+        json_decref(claims);
+        return FALSE;
+    }
+    if (!version_id || is_still_there(world, version_id, error))
+        return TRUE;
+    claims_release(world->claims, claims);
+    json_decref(claims);
+    return FALSE;
+}
 
-typedef struct {
-    RolloutPlan plan;
-    gint64 canary, batch, max_unavailable, health_s, deadline_ms;
-    const char *health; /* or NULL */
-} Start;
-
-static gboolean parse_deadline(OpsCall *call, gint64 *ret, GError **error)
+gboolean rollouts_parse_deadline(OpsCall *call, gint64 *ret, GError **error)
 {
     const char *text = args_text(call, "deadline", FALSE, NULL);
     g_autoptr(GDateTime) time = NULL;
@@ -177,168 +174,22 @@ static gboolean parse_deadline(OpsCall *call, gint64 *ret, GError **error)
     return FALSE;
 }
 
-static gboolean check_health(OpsCall *call, Start *s, GError **error)
+/* Submit the job of a run whose beginning is in changes (taken over), under claims that are taken
+ * already (taken over). */
+void rollouts_submit(OpsCall *call, const Rollout *r, json_t *claims, Changes *changes, guint total,
+                     GError **error)
 {
-    s->health = args_text(call, "health", FALSE, NULL);
-    if (!s->health || g_str_equal(s->health, "none")) {
-        s->health = NULL;
-        return TRUE;
-    }
-    auto_fd fd = health_command_open(call->world->settings.health_dir, s->health, error);
-    return fd >= 0;
-}
+    Id id = id_new();
+    JobRequest request = { .type = &rollout_job,
+                           .plan = json_pack("{s:s}", "rollout", r->id),
+                           .claims = claims,
+                           .total = total,
+                           .id = id.s,
+                           .changes = changes };
 
-static gboolean parse_start(OpsCall *call, Start *s, GError **error)
-{
-    if (!args_check(call,
-                    "template to names prefix all canary batch max_unavailable health"
-                    " health_timeout_s deadline dry_run",
-                    error) ||
-        !args_are_texts(call, "prefix health deadline", error) ||
-        !args_int(call, "canary", -1, 0, G_MAXINT32, &s->canary, error) ||
-        !args_int(call, "batch", ROLLOUT_CHUNK, 1, G_MAXINT32, &s->batch, error) ||
-        !args_int(call, "max_unavailable", -1, 0, G_MAXINT32, &s->max_unavailable, error) ||
-        !args_int(call, "health_timeout_s", 60, 1, 86400, &s->health_s, error) ||
-        !parse_deadline(call, &s->deadline_ms, error) || !check_health(call, s, error) ||
-        !rollout_plan(call, &s->plan, error))
-        return FALSE;
-    guint n = s->plan.n_waiting;
-    if (s->canary < 0)
-        s->canary = rollout_default_canary(n);
-    if (s->max_unavailable < 0)
-        s->max_unavailable = rollout_default_unavailable(n);
-    return TRUE;
-}
-
-/* "win-4", "win-4-2" ...: the first that is free.  Caller frees. */
-static char *free_name(World *world, const RolloutPlan *plan)
-{
-    g_autofree char *first = g_strdup_printf("%s-%" G_GINT64_FORMAT, plan->template.name,
-                                             plan->version.version);
-    char *name = g_strdup(first);
-    Db *db = catalog_read_begin(world->catalog);
-
-    for (guint i = 2;
-         lookup_int(db, "SELECT EXISTS (SELECT 1 FROM rollout WHERE name = ?1)", "t", name); i++) {
-        g_free(name);
-        name = g_strdup_printf("%s-%u", first, i);
-    }
-    catalog_read_end(world->catalog, db);
-    return name;
-}
-
-static Changes *insert(OpsCall *call, const Start *s, const Rollout *r)
-{
-    char *rows = json_dumps(s->plan.rows, JSON_COMPACT);
-    Changes *changes = changes_new();
-    gint64 now = units_now_ms();
-
-    changes_sql(changes,
-                "INSERT INTO rollout (id, name, template_id, version_id, state, is_backward,"
-                " wants_pause, canary, batch, max_unavailable, health, health_limit_ms, deadline,"
-                " owner, job_id, created_at, started_at) VALUES (?1, ?2, ?3, ?4, 'planned', 0, 0,"
-                " ?5, ?6, ?7, ?8, ?9, ?10, ?11, '', ?12, ?12)",
-                "ttttiiitiiti", r->id, r->name, s->plan.template.id, s->plan.version.id, s->canary,
-                s->batch, s->max_unavailable, s->health, s->health_s * 1000, s->deadline_ms,
-                call->who ? call->who : "", now);
-    changes_sql(changes,
-                "INSERT INTO rollout_desktop (rollout_id, position, desktop_id, name, version_id,"
-                " state, layer_id, trash_id, reason, is_open, changed_at) SELECT ?1, value ->> 0,"
-                " value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,"
-                " value ->> 7, value ->> 4 = 'waiting', ?3 FROM json_each(?2)",
-                "tti", r->id, rows, now);
-    changes_event(changes, "rollout.start", "info", r->name, call->who,
-                  "%u desktops to %s:%" G_GINT64_FORMAT, s->plan.n_waiting, s->plan.template.name,
-                  s->plan.version.version);
-    free(rows);
-    return changes;
-}
-
-/* Stores that are offline are not asked: their desktops are unavailable. */
-static gboolean check_space(World *world, const LookupRows *desktops, GError **error)
-{
-    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
-
-    for (guint i = 0; i < desktops->rows->len; i++) {
-        const DesktopRow *row = desktops->rows->pdata[i];
-        if (!g_hash_table_add(seen, row->store_id))
-            continue;
-        g_autoptr(Store) store = store_set_get(world->stores, row->store_id, NULL);
-        if (store && !world_check_space(world, store, 0, error))
-            return FALSE;
-    }
-    return TRUE;
-}
-
-/* The version was looked up before it was claimed. */
-static gboolean is_still_there(World *world, const char *version_id, GError **error)
-{
-    g_auto(VersionRow) version = { 0 };
-    Db *db = catalog_read_begin(world->catalog);
-    gboolean ok = lookup_version_by_id(db, version_id, &version, error);
-
-    catalog_read_end(world->catalog, db);
-    if (!ok || !version.is_trashed)
-        return ok;
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "its template version was deleted");
-    imaged_error_hint(error, "it may still be in the trash: imagectl trash list");
-    return FALSE;
-}
-
-static gboolean claim(World *world, json_t *claims, const char *version_id, GError **error)
-{
-    if (!claims_take(world->claims, claims, rollout_job.kind, error)) {
-        json_decref(claims);
-        return FALSE;
-    }
-    if (!version_id || is_still_there(world, version_id, error))
-        return TRUE;
-    claims_release(world->claims, claims);
-    json_decref(claims);
-    return FALSE;
-}
-
-static void start(OpsCall *call, const Start *s, GError **error)
-{
-    for (guint i = 0; i < NAME_TRIES; i++) {
-        Id id = id_new();
-        g_autofree char *name = free_name(call->world, &s->plan);
-        Rollout r = { .id = id.s, .name = name };
-        json_t *claims = claims_of(id.s, s->plan.version.id);
-        GError *local = NULL;
-        if (!claim(call->world, claims, s->plan.version.id, error))
-            return;
-        submit(call, &r, claims, insert(call, s, &r), s->plan.n_waiting, &local);
-        if (!local)
-            return;
-        /* Another one was begun at this moment: with our name, or with our desktops. */
-        if (!g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_EXISTS) || i + 1 == NAME_TRIES) {
-            g_propagate_error(error, local);
-            return;
-        }
-        g_error_free(local);
-        if (!rollout_plan_check_free(call->world, s->plan.rows, error))
-            return;
-    }
-}
-
-json_t *ops_rollout_start(OpsCall *call, GError **error)
-{
-    Start s = { 0 };
-    json_t *out = NULL;
-    gboolean dry_run;
-
-    if (!args_bool(call, "dry_run", &dry_run, error) ||
-        (!dry_run && submit_is_repeat(call, error)) || (error && *error))
-        return NULL;
-    if (parse_start(call, &s, error)) {
-        if (dry_run)
-            out = rollout_plan_view(call->world, &s.plan, (guint)s.canary, (guint)s.batch);
-        else if (check_space(call->world, &s.plan.desktops, error))
-            start(call, &s, error);
-    }
-    rollout_plan_clear(&s.plan);
-    return out;
+    changes_sql(changes, "UPDATE rollout SET job_id = ?2, started_at = ?3 WHERE id = ?1", "tti",
+                r->id, id.s, units_now_ms());
+    submit_request(call, &request, error);
 }
 
 /* ---- pause, resume ---- */
@@ -399,8 +250,8 @@ static json_t *take(OpsCall *call, Rollout *r, gboolean with_version, GError **e
     if (!find(call, r, error))
         return NULL;
     const char *version_id = with_version && !r->is_backward ? r->version_id : NULL;
-    json_t *claims = claims_of(r->id, version_id);
-    if (!claim(call->world, claims, version_id, error))
+    json_t *claims = rollouts_claims(r->id, version_id);
+    if (!rollouts_claim(call->world, claims, version_id, error))
         return NULL;
     /* what it was before the claim may be old */
     if (find(call, r, error))
@@ -423,9 +274,8 @@ json_t *ops_rollout_resume(OpsCall *call, GError **error)
     gint64 deadline;
 
     if (!args_check(call, "rollout skip_failed deadline", error) ||
-        !args_are_texts(call, "deadline", error) ||
-        !args_bool(call, "skip_failed", &skip, error) ||
-        !parse_deadline(call, &deadline, error) || submit_is_repeat(call, error) ||
+        !args_are_texts(call, "deadline", error) || !args_bool(call, "skip_failed", &skip, error) ||
+        !rollouts_parse_deadline(call, &deadline, error) || submit_is_repeat(call, error) ||
         (error && *error))
         return NULL;
     json_t *claims = take(call, &r, TRUE, error);
@@ -447,7 +297,7 @@ json_t *ops_rollout_resume(OpsCall *call, GError **error)
                 "tii", r.id, (gint64)(json_object_get(call->args, "deadline") != NULL), deadline);
     changes_event(changes, "rollout.resume", "info", r.name, call->who, "%s",
                   skip ? "without what had failed" : "goes on");
-    submit(call, &r, claims, changes, counts_of(call->world, &r).waiting, error);
+    rollouts_submit(call, &r, claims, changes, counts_of(call->world, &r).waiting, error);
     return NULL;
 }
 
@@ -466,12 +316,12 @@ static void put_rollback(Changes *changes, OpsCall *call, const Rollout *r)
     changes_event(changes, "rollout.rollback", "info", r->name, call->who, "begun");
 }
 
-/* Of an open roll-out, while its job may be at work: have that end. */
-static gboolean halt_found(OpsCall *call, GError **error)
+/* While its job may be at work: have that end, unless it is on its way back and goes on so. */
+static gboolean halt_found(OpsCall *call, gboolean goes_back, GError **error)
 {
     g_auto(Rollout) r = { 0 };
 
-    return find(call, &r, error) && halt(call, &r, error);
+    return find(call, &r, error) && ((goes_back && r.is_backward) || halt(call, &r, error));
 }
 
 json_t *ops_rollout_rollback(OpsCall *call, GError **error)
@@ -479,8 +329,8 @@ json_t *ops_rollout_rollback(OpsCall *call, GError **error)
     g_auto(Rollout) r = { 0 };
     GError *local = NULL;
 
-    if (!args_check(call, "rollout", error) || submit_is_repeat(call, error) ||
-        (error && *error) || !halt_found(call, error))
+    if (!args_check(call, "rollout", error) || submit_is_repeat(call, error) || (error && *error) ||
+        !halt_found(call, TRUE, error))
         return NULL;
     json_t *claims = take(call, &r, FALSE, error);
     if (!claims)
@@ -495,7 +345,7 @@ json_t *ops_rollout_rollback(OpsCall *call, GError **error)
     }
     Changes *changes = changes_new();
     put_rollback(changes, call, &r);
-    submit(call, &r, claims, changes, n.moved + n.kept, &local);
+    rollouts_submit(call, &r, claims, changes, n.moved + n.kept, &local);
     if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_EXISTS)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
                     "a desktop of roll-out '%s' is part of another one that is not over", r.name);
@@ -512,7 +362,7 @@ json_t *ops_rollout_cancel(OpsCall *call, GError **error)
     g_auto(Rollout) r = { 0 };
     gboolean ok = FALSE;
 
-    if (!args_check(call, "rollout", error) || !halt_found(call, error))
+    if (!args_check(call, "rollout", error) || !halt_found(call, FALSE, error))
         return NULL;
     json_t *claims = take(call, &r, FALSE, error);
     if (!claims)

@@ -1,6 +1,22 @@
-/* rollouts.h: the job of roll-outs, composed of two domains' work. */
+/* rollouts.h: the job of roll-outs, composed of two domains' work, and what all verbs on them
+ * share.  Any thread. */
 #pragma once
 
-#include "imaged/job/job.h"
+#include "imaged/ops/ops.h"
+#include "snapshot/rollout.h"
 
 extern const JobType rollout_job;
+
+/* The keys that a run holds; version_id may be NULL.  Caller unrefs. */
+json_t *rollouts_claims(const char *rollout_id, const char *version_id);
+
+/* Take them, and see that the version is still there.  When that fails, keys is unreferenced. */
+gboolean rollouts_claim(World *world, json_t *keys, const char *version_id, GError **error);
+
+/* Submit the job of a run whose beginning is in changes, under keys that were taken (both taken
+ * over). */
+void rollouts_submit(OpsCall *call, const Rollout *rollout, json_t *keys, Changes *changes,
+                     guint total, GError **error);
+
+/* The call's deadline in milliseconds since 1970, 0 for none.  INVALID if it is over. */
+gboolean rollouts_parse_deadline(OpsCall *call, gint64 *ret, GError **error);

@@ -405,12 +405,15 @@ ok 'a snapshot, an archive with a point and a schedule, an export' eval \
     'ctl snapshot create alice now && ctl archive target add nas "$top/archive" &&
     ctl archive create alice --to nas && ctl archive schedule add nightly "every day 02:00" alice --to nas &&
     ctl export start alice@now'
+ok 'and a roll-out' ctl rollout start --template win11 carol
+rollout=$(ctlj rollout list | jq -r '.[0].id')
 point=$(ctlj archive list | jq -r '.[0].id')
 export=$(ctlj export list | jq -r '.[0].id')
 bad=
 while read -r method path; do
     url=$(sed 's/{template}/win11/; s/{desktop}/alice/; s/{store}/default/; s/{job}/'"$job"'/
-        s/{snapshot}/now/; s/{target}/nas/; s/{schedule}/nightly/; s/{point}/'"$point"'/; s/{export}/'"$export"'/' <<<"$path")
+        s/{snapshot}/now/; s/{target}/nas/; s/{schedule}/nightly/; s/{point}/'"$point"'/; s/{export}/'"$export"'/
+        s/{rollout}/'"$rollout"'/' <<<"$path")
     body='{"no_such_field":1}'
     if [ "$method" = GET ]; then http GET "$url" -m 1 >/dev/null 2>&1; else http "$method" "$url?no_such_param=1" -d "$body" >/dev/null; fi
     case $(http_code) in 404 | 405 | 5*) bad+=" $method $url: $(http_code)" ;; esac
@@ -442,7 +445,8 @@ def check(value, schema, where):
         for item in value: check(item, schema["items"], where + "[]")
 for path, name in [("templates", "Template"), ("desktops", "Desktop"), ("trash", "TrashEntry"), ("stores", "Store"), ("jobs", "Job"), ("events", "Event"),
                    ("snapshots", "Snapshot"), ("archive/targets", "ArchiveTarget"), ("archive/points", "ArchivePoint"),
-                   ("archive/schedules", "ArchiveSchedule"), ("exports", "Export")]:
+                   ("archive/schedules", "ArchiveSchedule"), ("exports", "Export"),
+                   ("rollouts", "Rollout"), ("rollouts/win11-2/desktops", "RolloutDesktop")]:
     if not get("/v1/" + path): print(path, "has nothing to look at")
     for item in get("/v1/" + path): check(item, schemas[name], name)
 check(get("/v1/templates/win11"), schemas["Template"], "Template")
@@ -451,6 +455,7 @@ check(get("/v1/stores/default"), schemas["Store"], "Store")
 check(get("/v1/desktops/alice/snapshots/now"), schemas["Snapshot"], "Snapshot")
 check(get("/v1/archive/points/" + get("/v1/archive/points")[0]["id"]), schemas["ArchivePoint"], "ArchivePoint")
 check(get("/v1/exports/" + get("/v1/exports")[0]["id"]), schemas["Export"], "Export")
+check(get("/v1/rollouts/win11-2"), schemas["Rollout"], "Rollout")
 check(get("/v1/status"), schemas["Status"], "Status")
 check(get("/v1/reports/savings?largest=2"), schemas["SavingsReport"], "SavingsReport")
 check(get("/v1/jobs/" + get("/v1/jobs?limit=1")[0]["id"]), schemas["Job"], "Job")
