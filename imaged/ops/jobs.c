@@ -13,6 +13,7 @@
 #include "snapshot/merges.h"
 #include "snapshot/reimage.h"
 #include "snapshot/snapshots.h"
+#include "snapshot/stand_in.h"
 #include "snapshot/trash.h"
 #include "templates/template.h"
 
@@ -116,6 +117,6 @@ const JobType *const ops_job_types[] = {
     &desktop_compact_job, &desktop_flatten_job, &desktop_shorten_job,
     &snapshot_diff_job,  &archive_create_keep_job, &archive_restore_job, &archive_verify_job,
     &archive_delete_job, &archive_undelete_job, &archive_collect_job,
-    &report_advice_job,
+    &report_advice_job,  &stand_in_job,
     NULL,
 };
