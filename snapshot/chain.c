@@ -89,3 +89,20 @@ guint chain_n_above_version(const LookupRows *rows)
 {
     return count_owned(rows, TRUE);
 }
+
+gint64 chain_own_bytes(World *world, Db *db, const char *layer_id)
+{
+    g_auto(LookupRows) rows = { 0 };
+    gint64 sum = 0;
+
+    if (!chain_rows(db, layer_id, &rows, NULL))
+        return 0;
+    for (guint i = rows.rows->len - chain_n_own(&rows); i < rows.rows->len; i++) {
+        const LayerRow *row = rows.rows->pdata[i];
+        g_autoptr(Store) store = store_set_peek(world->stores, row->store_id);
+        StoreStat stat;
+        if (store && store_stat_layer(store, row->slot, &stat, NULL))
+            sum += (gint64)stat.disk_bytes;
+    }
+    return sum;
+}

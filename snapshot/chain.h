@@ -25,6 +25,9 @@ guint chain_n_own(const LookupRows *rows);
  * version's, and so has to be taken along where the version alone is at the other end. */
 guint chain_n_above_version(const LookupRows *rows);
 
+/* What the desktop's own layers in this chain take on disk, in bytes. */
+gint64 chain_own_bytes(World *world, Db *db, const char *layer_id);
+
 /* ---- freezing ---- */
 
 /* Under the caller's exclusive claim on the desktop (and a shared one on "making/STORE"): freeze

@@ -46,23 +46,6 @@ gboolean desktop_plan_flatten(World *world, const LookupRows *desktops, BatchPla
     return plan_all(world, desktops, &desktop_flatten_job, plan);
 }
 
-static gint64 chain_bytes(World *world, Db *db, const char *layer_id)
-{
-    g_auto(LookupRows) rows = { 0 };
-    gint64 sum = 0;
-
-    if (!chain_rows(db, layer_id, &rows, NULL))
-        return 0;
-    for (guint i = rows.rows->len - chain_n_own(&rows); i < rows.rows->len; i++) {
-        const LayerRow *row = rows.rows->pdata[i];
-        g_autoptr(Store) store = store_set_peek(world->stores, row->store_id);
-        StoreStat stat;
-        if (store && store_stat_layer(store, row->slot, &stat, NULL))
-            sum += (gint64)stat.disk_bytes;
-    }
-    return sum;
-}
-
 typedef struct {
     gboolean drop, is_flat, is_governor;
 } Mode;
@@ -173,7 +156,7 @@ static gboolean work(Job *job, World *world, json_t *item, const Mode *mode, GEr
 
     if (lookup_desktop_by_id(db, id, &desktop, error) && check_present(&desktop, error)) {
         runs = runs_of_desktop(db, &desktop, error);
-        before = chain_bytes(world, db, desktop.layer_id);
+        before = chain_own_bytes(world, db, desktop.layer_id);
         if (runs)
             archive_again = archive_cost(db, &desktop, runs, mode);
     }
@@ -192,7 +175,7 @@ static gboolean work(Job *job, World *world, json_t *item, const Mode *mode, GEr
     db = catalog_read_begin(world->catalog);
     desktop_row_clear(&desktop);
     ok = lookup_desktop_by_id(db, id, &desktop, error);
-    after = ok ? chain_bytes(world, db, desktop.layer_id) : 0;
+    after = ok ? chain_own_bytes(world, db, desktop.layer_id) : 0;
     catalog_read_end(world->catalog, db);
     json_object_set_new(item, "result",
                         json_pack("{s:i,s:I,s:I,s:I}", "n_layers", (int)n_merged, "before_bytes",

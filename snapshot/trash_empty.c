@@ -11,6 +11,8 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "snapshot/digest_cache.h"
+#include "snapshot/stand_in.h"
 #include "snapshot/trash_claims.h"
 
 #define PURGE_CHUNK 1000u
@@ -367,6 +369,7 @@ static gboolean reclaim_all(Job *job, World *world, Reclaimed *sum, GError **err
                 changes_delete(changes, ROW_LAYER, layer->id, layer->store_id);
                 changes_sql(changes, "DELETE FROM layer_counts WHERE layer_id = ?1", "t",
                             layer->id);
+                digest_cache_forget(world, layer->id);
                 n++;
             }
         }
@@ -394,6 +397,7 @@ static gboolean run_empty(Job *job, gpointer data, GError **error)
             return FALSE;
         job_progress(job, MIN(n_done, n_total), n_total);
     } while (n > 0 || any);
+    stand_in_drop_unused(world);
     Changes *changes = changes_new();
     if (n_done)
         changes_event(changes, "trash.empty", "info", NULL, job_owner(job),

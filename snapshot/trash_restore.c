@@ -22,6 +22,13 @@ static gboolean plan_one(Db *db, BatchPlan *plan, const TrashRow *entry, const c
     json_t *keys = json_array();
     Id trash = id_new();
 
+    if (g_str_equal(entry->kind, "stand_in")) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "a stand-in base is of no use to anybody any more");
+        imaged_error_hint(error, "to make another: imagectl template stand-in %s", entry->name);
+        json_decref(keys);
+        return FALSE;
+    }
     if (g_str_equal(entry->kind, "desktop") && !check_name_free(db, name, error)) {
         json_decref(keys);
         return FALSE;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "imaged/base/error.h"
+#include "imaged/base/units.h"
 #include "imaged/cli/batch.h"
 #include "imaged/cli/cli.h"
 #include "imaged/cli/confirm.h"
@@ -278,11 +279,43 @@ static gboolean desktop_move(Cli *cli, GError **error)
     return !job || batch_print(cli, job, "moved", "desktop", error);
 }
 
+/* Which were compact already, and what the others take now. */
+static void print_compact(const json_t *result)
+{
+    const json_t *items = json_object_get(result, "items"), *item;
+    gint64 before = 0, after = 0, n_same = 0;
+    gsize i;
+
+    json_array_foreach (items, i, item) {
+        if (!json_truth(item, "ok"))
+            continue;
+        if (json_number(item, "n_layers") == 0)
+            n_same++;
+        before += json_number(item, "before_bytes");
+        after += json_number(item, "after_bytes");
+    }
+    if (n_same)
+        printf("nothing to free in %" G_GINT64_FORMAT " of them: left as they are\n", n_same);
+    if (before > after) {
+        g_autofree char *freed = units_format_size((guint64)(before - after));
+        printf("%s are free once the trash is emptied\n", freed);
+    }
+}
+
 static gboolean desktop_compact(Cli *cli, GError **error)
 {
     json_auto_t *body = select_body(cli->args, cli->args->words->len, error);
 
-    return body && select_run(cli, "/v1/desktops/compact", body, "compacted", error);
+    json_auto_t *job = NULL;
+
+    if (!body || !job_run(cli, "POST", "/v1/desktops/compact", body, &job, error))
+        return FALSE;
+    if (!job)
+        return TRUE;
+    gboolean ok = batch_print(cli, job, "compacted", "desktop", error);
+    if (ok && cli->format == FORMAT_TABLE)
+        print_compact(json_object_get(job, "result"));
+    return ok;
 }
 
 static gboolean desktop_flatten(Cli *cli, GError **error)

@@ -6,11 +6,10 @@
 
 #include "imaged/base/units.h"
 #include "imaged/cli/cli.h"
-#include "imaged/cli/job.h"
 #include "imaged/cli/list.h"
 #include "imaged/cli/output.h"
 #include "imaged/cli/report_html.h"
-#include "imaged/cli/share.h"
+#include "imaged/cli/verbs_advice.h"
 
 /* What the guests see. */
 static const Column data_columns[] = {
@@ -147,122 +146,6 @@ static gboolean report_savings(Cli *cli, GError **error)
     return TRUE;
 }
 
-/* ---- advice ---- */
-
-static const Column advice_columns[] = {
-    { "TEMPLATE", "name", CELL_TEXT, 0 },
-    { "STORE", "store", CELL_TEXT, 0 },
-    { "DESKTOPS", "n_desktops", CELL_COUNT, 0 },
-    { "LEFT OUT", "n_left_out", CELL_COUNT, 0 },
-    { "DIFFS", "data_bytes", CELL_SIZE, 0 },
-    { "ZEROS", "zero_bytes", CELL_SIZE, 0 },
-    { "AS BELOW", "below_bytes", CELL_SIZE, 0 },
-    { "HIDDEN", "hidden_bytes", CELL_SIZE, 0 },
-    { "OWN", "own_bytes", CELL_SIZE, 0 },
-    { "SAME OFFSET", "same_offset_bytes", CELL_SIZE, 0 },
-    { "SAVES", "same_offset_saves_bytes", CELL_SIZE, 0 },
-    { "ANYWHERE", "anywhere_bytes", CELL_SIZE, 0 },
-    { "SAVES", "anywhere_saves_bytes", CELL_SIZE, 0 },
-    { "ID", "id", CELL_TEXT, COLUMN_CSV },
-    COLUMN_END,
-};
-
-static char *size_of(const json_t *object, const char *key)
-{
-    return units_format_size((guint64)MAX(json_number(object, key), 0));
-}
-
-/* What one action would free, in a sentence, and the command. */
-static void add_action(GString *out, const json_t *action, gboolean is_upper_bound)
-{
-    const char *kind = json_text(action, "action"), *command = json_text(action, "command");
-    g_autofree char *frees = size_of(action, "frees_bytes");
-    g_autofree char *count = output_count_text(json_number(action, "n_desktops"), "desktop");
-    const char *most = is_upper_bound ? "at most " : "";
-
-    if (g_str_equal(kind, "compact")) {
-        if (json_number(action, "frees_bytes") <= 0)
-            g_string_append(out, "  compact: nothing to free\n");
-        else
-            g_string_append_printf(out, "  compact %s: frees %s%s\n      %s\n", count, most, frees,
-                                   command);
-    } else if (g_str_equal(kind, "stand-in")) {
-        if (!*command) {
-            g_string_append_printf(out, "  stand-in base: %s\n", json_text(action, "reason"));
-            return;
-        }
-        g_autofree char *diffs = size_of(action, "diffs_bytes");
-        g_autofree char *layer = size_of(action, "layer_bytes");
-        g_autofree char *added = size_of(action, "added_bytes");
-        g_autofree char *compact = size_of(action, "compact_bytes");
-        g_string_append_printf(out,
-                               "  stand-in base under %s: frees %s (%s in the diffs and %s by "
-                               "compacting them, less a layer of %s and %s said anew)\n      %s\n",
-                               count, frees, diffs, compact, layer, added, command);
-    } else if (*command) {
-        g_autofree char *shared = size_of(action, "shared_bytes");
-        g_string_append_printf(out,
-                               "  a real next version: %s shares most with the others (%s at the "
-                               "same offset)\n      %s\n",
-                               json_text(action, "donor"), shared, command);
-    }
-}
-
-static void print_advice(const json_t *report)
-{
-    const json_t *rows = json_object_get(report, "rows"), *row, *item;
-    GString *out = g_string_new(NULL);
-    gsize i, j;
-
-    output_table_text(out, rows, advice_columns, output_wants_colour(STDOUT_FILENO));
-    json_array_foreach (rows, i, row) {
-        g_string_append_printf(out, "\n%s in store %s:\n", json_text(row, "name"),
-                               json_text(row, "store"));
-        json_array_foreach (json_object_get(row, "actions"), j, item)
-            add_action(out, item, json_truth(row, "is_upper_bound"));
-        if (json_number(row, "n_with_snapshots") > 0)
-            g_string_append_printf(out, "  (%" G_GINT64_FORMAT " with snapshots: not reckoned)\n",
-                                   json_number(row, "n_with_snapshots"));
-        json_array_foreach (json_object_get(row, "left_out"), j, item)
-            g_string_append_printf(out, "  left out: %s: %s\n", json_text(item, "name"),
-                                   json_text(item, "reason"));
-    }
-    if (json_array_size(rows) == 0)
-        g_string_append(out, "There is no desktop to compare.\n");
-    output_print(out);
-}
-
-static gboolean report_advice(Cli *cli, GError **error)
-{
-    json_auto_t *body = json_object(), *job = NULL;
-
-    if (args_has(cli->args, "template"))
-        json_set_text(body, "template", args_text(cli->args, "template"));
-    if (!verbs_put_share(cli, body, error) ||
-        !job_run(cli, "POST", "/v1/reports/advice", body, &job, error))
-        return FALSE;
-    if (!job)
-        return TRUE;
-    const json_t *report = json_object_get(job, "result");
-    if (!job_check(job, error))
-        return FALSE;
-    if (cli->format == FORMAT_JSON)
-        output_json(report);
-    else if (cli->format == FORMAT_CSV)
-        list_print_array(cli, json_object_get(report, "rows"), advice_columns);
-    else
-        print_advice(report);
-    return TRUE;
-}
-
-static const Option advice_options[] = {
-    { "template", OPTION_TEXT, "T", "only this template (or T:VERSION)", "template" },
-    { "share", OPTION_TEXT, "P", "of the desktops that must have a block for a stand-in base: 50%",
-      NULL },
-    OPTION_NO_WAIT,
-    OPTION_END,
-};
-
 static const Option savings_options[] = {
     { "output", OPTION_CHOICE, "table|json|csv|html",
       "-o: html is one page that a manager can read", NULL },
@@ -286,7 +169,7 @@ static const Command commands[] = {
       "ZEROS and what reads AS BELOW is freed by compact.  Digests find what may be equal; bytes "
       "are\n"
       "compared before anything is claimed.  Nothing is changed.",
-      "report advice\nreport advice --template win11:3 --share 80%\n", advice_options,
+      "report advice\nreport advice --template win11:3 --share 80%\n", report_advice_options,
       report_advice },
     { NULL },
 };

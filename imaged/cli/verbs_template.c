@@ -13,6 +13,7 @@
 #include "imaged/cli/job.h"
 #include "imaged/cli/list.h"
 #include "imaged/cli/verbs_inside.h"
+#include "imaged/cli/verbs_advice.h"
 #include "imaged/cli/template_make.h"
 
 static const Column template_columns[] = {
@@ -263,6 +264,19 @@ static const Command commands[] = {
       "not sealed is published only after a question.",
       "template publish win11:4\ntemplate publish win11-draft\n", publish_options,
       template_publish },
+    { "stand-in", "NAME[:VERSION]", 1, 1, "template",
+      "Put what many desktops have in common into a base below them",
+      "For diffs that have grown alike: see 'report advice'.  Blocks that are equal at the same offset\n"
+      "in at least the share of the version's desktops go into one frozen layer, and each desktop at\n"
+      "rest is written anew on top of it; its guest reads the same to the last byte, which is\n"
+      "compared before the switch.  Nothing is created from a stand-in, and a reset goes to the\n"
+      "version.  Desktops with snapshots stay as they are.",
+      "template stand-in win11 --dry-run\ntemplate stand-in win11:3 --share 80%\n",
+      template_stand_in_options, template_stand_in },
+    { "propose", "NAME", 1, 1, "template", "Make a draft of the next version from a desktop",
+      "For diffs that have grown alike: a real next version, made of one of them and sealed, as a\n"
+      "draft to be looked at.  Tells how to publish it and to move the desktops to it.",
+      "template propose win11 --donor lab-0007\n", template_propose_options, template_propose },
     { "retire", "NAME[:VERSION]", 1, 1, "template", "Let no new desktops be created from a version",
       "Those that stand on it stay.", "template retire win11:3\n", NULL, template_retire },
     { "rename", "NAME NEW-NAME", 2, 2, "template", "Give a template another name", NULL,

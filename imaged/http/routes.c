@@ -14,6 +14,8 @@ const Route routes[] = {
     { "GET", "/v1/templates/{template}/versions", ops_template_versions, TRUE },
     { "POST", "/v1/templates/{template}/edit", ops_template_edit, FALSE },
     { "POST", "/v1/templates/{template}/seal", ops_template_seal, FALSE },
+    { "POST", "/v1/templates/{template}/stand-in", ops_template_stand_in, FALSE },
+    { "POST", "/v1/templates/{template}/propose", ops_template_propose, FALSE },
     { "POST", "/v1/templates/{template}/publish", ops_template_publish, FALSE },
     { "POST", "/v1/templates/{template}/retire", ops_template_retire, FALSE },
     { "POST", "/v1/templates/{template}/rename", ops_template_rename, FALSE },

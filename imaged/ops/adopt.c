@@ -157,6 +157,19 @@ static gboolean adopt_version(Adopt *a, Found *f, const LayerRow *below, GError 
     return catalog_commit(a->world->catalog, changes, error);
 }
 
+/* A layer between a version and its desktops; in trash/ one that was of no use any more. */
+static gboolean adopt_stand_in(Adopt *a, Found *f, const LayerRow *below, GError **error)
+{
+    g_autofree char *version_id = find_version(a, below);
+    Changes *changes = changes_new();
+
+    f->is_known = TRUE;
+    adopt_put_layer(a->world, a->store, changes, f, below, f->in_trash ? "trashed" : "frozen");
+    if (f->in_trash && version_id)
+        adopt_put_trash(a->world, a->store, changes, f, version_id, "stand_in");
+    return catalog_commit(a->world->catalog, changes, error);
+}
+
 /* A desktop's layer: its disk, a snapshot, or a disk that was replaced. */
 static gboolean adopt_own(Adopt *a, Found *f, const LayerRow *below, GHashTable *disks,
                           GError **error)
@@ -213,6 +226,8 @@ static gboolean adopt_all(Adopt *a, GHashTable *disks, GError **error)
             any = TRUE;
             if (g_str_equal(f->identity.owner_kind, "desktop"))
                 ok = adopt_own(a, f, &below, disks, error);
+            else if (g_str_equal(f->identity.owner_kind, LAYER_STAND_IN))
+                ok = adopt_stand_in(a, f, &below, error);
             else
                 ok = adopt_version(a, f, &below, error);
         }

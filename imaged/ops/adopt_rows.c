@@ -60,7 +60,9 @@ void adopt_put_trash(World *world, Store *store, Changes *changes, const Found *
                      .reason = g_str_equal(kind, "disk") ? "reset" : "deleted",
                      .name = f->identity.owner_name,
                      .desktop_id =
-                         g_str_equal(kind, "template_version") ? NULL : f->identity.owner_id,
+                         g_str_equal(kind, "template_version") || g_str_equal(kind, "stand_in")
+                             ? NULL
+                             : f->identity.owner_id,
                      .version_id = (char *)version_id,
                      .layer_id = f->identity.id,
                      .store_id = store->id,

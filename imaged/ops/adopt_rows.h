@@ -27,7 +27,7 @@ void adopt_put_layer(World *world, Store *store, Changes *changes, const Found *
 void adopt_put_desktop(World *world, Store *store, Changes *changes, const Found *f,
                        const char *version_id, gboolean is_trashed);
 
-/* kind: desktop, template_version (both deleted), or disk (one that was replaced). */
+/* kind: desktop, template_version (both deleted), disk (one that was replaced), stand_in. */
 void adopt_put_trash(World *world, Store *store, Changes *changes, const Found *f,
                      const char *version_id, const char *kind);
 

@@ -15,6 +15,7 @@
 #include "imaged/ops/jobs.h"
 #include "imaged/ops/recover.h"
 #include "snapshot/merges.h"
+#include "snapshot/stand_in.h"
 #include "snapshot/trash.h"
 
 #define TICK_MS 2000
@@ -239,6 +240,7 @@ static void tick(Housekeeping *h)
     }
     if (h->boot >= h->next_expiry) {
         merges_govern(h->world);
+        stand_in_drop_unused(h->world);
         if (!g_atomic_int_get(&h->world->expiry_held)) {
             trash_expire(h->world, h->wall);
             check_data(h);

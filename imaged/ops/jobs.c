@@ -16,6 +16,7 @@
 #include "snapshot/merges.h"
 #include "snapshot/reimage.h"
 #include "snapshot/snapshots.h"
+#include "snapshot/stand_in.h"
 #include "snapshot/trash.h"
 #include "templates/template.h"
 
@@ -131,7 +132,7 @@ const JobType *const ops_job_types[] = {
     &snapshot_diff_job,  &archive_create_keep_job, &archive_restore_job, &archive_verify_job,
     &archive_delete_job, &archive_undelete_job, &archive_collect_job,
     &rollout_job,
-    &report_advice_job,
     &template_inspect_job, &desktop_inspect_job, &template_diff_job,
+    &report_advice_job,  &stand_in_job,
     NULL,
 };

@@ -13,6 +13,7 @@
 #include "imaged/job/each.h"
 #include "imaged/ops/jobs.h"
 #include "snapshot/merge_runs.h"
+#include "snapshot/stand_in.h"
 #include "templates/template.h"
 
 static const char *plan_text(const json_t *plan, const char *key)
@@ -159,6 +160,21 @@ static gboolean collect(Move *m, Db *db, GError **error)
     return TRUE;
 }
 
+/* The copy, in the target store, of a layer that is none of the desktop's own. */
+static gboolean replicate_base(Move *m, const LayerRow *from, LayerRow *ret, GError **error)
+{
+    g_auto(LayerRow) version = { 0 }, copy = { 0 };
+
+    if (!g_str_equal(from->owner_kind, LAYER_STAND_IN))
+        return template_replicate(m->job, m->world, from->owner_id, m->to->id, ret, error);
+    Db *db = catalog_read_begin(m->world->catalog);
+    gboolean ok = lookup_layer(db, from->parent_id, &version, error);
+    catalog_read_end(m->world->catalog, db);
+    return ok &&
+           template_replicate(m->job, m->world, version.owner_id, m->to->id, &copy, error) &&
+           stand_in_copy(m->job, m->world, from, &copy, ret, error);
+}
+
 /* What a copy will stand on: *ret_id and *ret_slot stay NULL for a flat layer. */
 static gboolean find_parent(Move *m, const Copy *copy, const char **ret_id, const char **ret_slot,
                             GError **error)
@@ -177,7 +193,7 @@ static gboolean find_parent(Move *m, const Copy *copy, const char **ret_id, cons
     catalog_read_end(m->world->catalog, db);
     LayerRow *base = g_new0(LayerRow, 1);
     g_ptr_array_add(m->bases, base);
-    if (!ok || !template_replicate(m->job, m->world, parent.owner_id, m->to->id, base, error))
+    if (!ok || !replicate_base(m, &parent, base, error))
         return FALSE;
     *ret_id = base->id;
     *ret_slot = base->slot;

@@ -47,6 +47,8 @@ char *ops_metrics(World *world);
 /* Changing */
 json_t *ops_template_import(OpsCall *call, GError **error);
 json_t *ops_template_create_from(OpsCall *call, GError **error);
+json_t *ops_template_stand_in(OpsCall *call, GError **error);
+json_t *ops_template_propose(OpsCall *call, GError **error);
 json_t *ops_template_edit(OpsCall *call, GError **error);
 json_t *ops_template_seal(OpsCall *call, GError **error);
 json_t *ops_template_publish(OpsCall *call, GError **error);

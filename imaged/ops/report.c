@@ -86,7 +86,10 @@ static GPtrArray *collect_rows(World *world, const Counts *counts, const char *t
     Query *q = db_query(db,
                         "SELECT v.id, t.name || ':' || v.version AS name, t.name AS template,"
                         " v.version, l.id AS layer FROM version v JOIN template t ON"
-                        " t.id = v.template_id JOIN layer l ON l.owner_id = v.id WHERE"
+                        " t.id = v.template_id JOIN layer l ON l.id IN (SELECT id FROM layer WHERE"
+                        " owner_id = v.id UNION ALL SELECT c.id FROM layer p JOIN layer c ON"
+                        " c.parent_id = p.id WHERE p.owner_id = v.id AND"
+                        " c.owner_kind = 'stand-in') WHERE"
                         " v.is_trashed = 0 AND l.state = 'frozen' AND (?1 IS NULL OR t.name = ?1 OR"
                         " t.name || ':' || v.version = ?1) ORDER BY t.name, v.version",
                         "t", template);
@@ -116,12 +119,28 @@ static GPtrArray *collect_rows(World *world, const Counts *counts, const char *t
     return NULL;
 }
 
+/* A version and a stand-in on it, as one base. */
+static const LayerFigures *add_stand_in(Row *row, const LayerFigures *version,
+                                        const LayerFigures *on)
+{
+    LayerFigures *sum = g_memdup2(on, sizeof *on);
+
+    if (version)
+        sum->disk_bytes += version->disk_bytes;
+    sum->data_bytes = on->flattened_bytes;
+    if (!row->deeper)
+        row->deeper = g_ptr_array_new_with_free_func(g_free);
+    g_ptr_array_add(row->deeper, sum);
+    return sum;
+}
+
 /* A desktop with snapshots has several layers of its own: their sum, and what they stand on. */
 static const LayerFigures *add_deeper(Db *db, const Counts *counts, Row *row,
                                       const LayerFigures *active, const char *parent_id,
                                       const LayerFigures **ret_base)
 {
     LayerFigures *sum = g_memdup2(active, sizeof *active);
+    const LayerFigures *on = NULL; /* the stand-in that it stands on */
     g_autofree char *next = g_strdup(parent_id);
     g_auto(LayerRow) layer = { 0 };
 
@@ -130,7 +149,10 @@ static const LayerFigures *add_deeper(Db *db, const Counts *counts, Row *row,
         g_free(next);
         next = NULL;
         if (g_str_equal(layer.owner_kind, "template")) {
-            *ret_base = f;
+            *ret_base = on ? add_stand_in(row, f, on) : f;
+        } else if (g_str_equal(layer.owner_kind, LAYER_STAND_IN)) {
+            on = f;
+            next = g_strdup(layer.parent_id);
         } else if (f) {
             sum->data_bytes += f->data_bytes;
             sum->disk_bytes += f->disk_bytes;
@@ -165,7 +187,8 @@ static gboolean collect_desktops(World *world, const Counts *counts, GPtrArray *
         const LayerFigures *f = counts_of(counts, (const char *)sqlite3_column_text(s, 3));
         const LayerFigures *base = parent ? counts_of(counts, parent) : NULL;
         static const LayerFigures none;
-        if (row && f && g_strcmp0((const char *)sqlite3_column_text(s, 5), "desktop") == 0)
+        const char *kind = (const char *)sqlite3_column_text(s, 5);
+        if (row && f && kind && !g_str_equal(kind, "template"))
             f = add_deeper(db, counts, row, f, parent, &base);
         if (row && f)
             add_desktop(row, (const char *)sqlite3_column_text(s, 0),
