@@ -72,7 +72,7 @@ static guint count_owned(const LookupRows *rows, gboolean with_stand_ins)
 
     while (n < rows->rows->len) {
         const LayerRow *row = rows->rows->pdata[rows->rows->len - 1 - n];
-        if (!g_str_equal(row->owner_kind, "desktop") &&
+        if (!layer_row_is_own(row) &&
             !(with_stand_ins && g_str_equal(row->owner_kind, LAYER_STAND_IN)))
             break;
         n++;
@@ -88,4 +88,14 @@ guint chain_n_own(const LookupRows *rows)
 guint chain_n_above_version(const LookupRows *rows)
 {
     return count_owned(rows, TRUE);
+}
+
+void chain_claim_making(Db *db, json_t *keys, const char *store_id, const char *data_layer_id)
+{
+    g_auto(LayerRow) data = { 0 };
+
+    claims_add(keys, 's', "making", store_id);
+    if (data_layer_id && lookup_layer(db, data_layer_id, &data, NULL) &&
+        !g_str_equal(data.store_id, store_id))
+        claims_add(keys, 's', "making", data.store_id);
 }

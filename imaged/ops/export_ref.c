@@ -244,8 +244,8 @@ static gboolean open_archive_point(World *world, const char *point_id, GArray *f
     g_autoptr(ArchiveTarget) target = point ? archive_open(world, row.target_id, error) : NULL;
     if (!target || !target->ops->lock(target, FALSE, error))
         return FALSE;
-    g_autoptr(GPtrArray) layers = archive_open_layers(world, target, point, 0, point->layers->len,
-                                                      NULL, NULL, NULL, error);
+    g_autoptr(GPtrArray) layers = archive_open_layers(
+        world, target, point->layers, 0, point->layers->len, NULL, NULL, NULL, error);
     target->ops->unlock(target);
     for (guint i = 0; layers && i < layers->len; i++) {
         int fd = fcntl(layer_fd(layers->pdata[i]), F_DUPFD_CLOEXEC, 0);

@@ -10,6 +10,7 @@
 #include "imaged/ops/rollouts.h"
 #include "snapshot/advice.h"
 #include "snapshot/archive.h"
+#include "snapshot/data_disk.h"
 #include "snapshot/diff.h"
 #include "snapshot/merges.h"
 #include "snapshot/reimage.h"
@@ -119,5 +120,7 @@ const JobType *const ops_job_types[] = {
     &archive_delete_job, &archive_undelete_job, &archive_collect_job,
     &rollout_job,
     &report_advice_job,
+    &data_disk_add_job,  &data_disk_attach_job, &data_disk_detach_job, &data_disk_resize_job,
+    &disk_resize_job,
     NULL,
 };
