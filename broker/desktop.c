@@ -104,14 +104,18 @@ static gboolean plan_target(World *world, Db *db, const DesktopSpec *spec, json_
         imaged_error_hint(error, "publish it first: imagectl template publish %s", spec->template);
         return FALSE;
     }
-    if (spec->store) {
+    if (spec->store)
         store_id = store_set_find(world->stores, spec->store, error);
-    } else if (lookup_layer(db, version.layer_id, &base, error)) {
-        store_id = g_strdup(base.store_id);
-        layer_row_clear(&base);
-    }
-    if (!store_id)
+    if ((spec->store && !store_id) || !lookup_layer(db, version.layer_id, &base, error))
         return FALSE;
+    if (!store_id)
+        store_id = g_strdup(base.store_id);
+    if (spec->disk_size && (gint64)spec->disk_size < base.virtual_size) {
+        g_autofree char *size = units_format_size((guint64)base.virtual_size);
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "a disk can't be smaller than its template's, which has %s", size);
+        return FALSE;
+    }
     g_autofree char *name = lookup_version_name(db, version.id);
     json_object_set_new(plan, "version_id", json_string(version.id));
     json_object_set_new(plan, "version_name", json_string(name));
@@ -119,20 +123,24 @@ static gboolean plan_target(World *world, Db *db, const DesktopSpec *spec, json_
     json_object_set_new(plan, "owner", json_string(spec->owner ? spec->owner : ""));
     json_object_set_new(plan, "cluster_bits", json_integer(spec->cluster_size
                                                 ? __builtin_ctz(spec->cluster_size) : 0));
+    json_object_set_new(plan, "disk_size", json_integer((json_int_t)spec->disk_size));
+    json_object_set_new(plan, "data_size", json_integer((json_int_t)spec->data_size));
     json_object_set_new(plan, "has_subclusters", json_boolean(spec->has_subclusters));
     if (spec->is_draft)
         json_object_set_new(plan, "draft_of", json_string(version.template_id));
     return TRUE;
 }
 
-static void add_item(BatchPlan *plan, const char *name)
+static void add_item(BatchPlan *plan, const char *name, gboolean has_data)
 {
-    Id id = id_new(), layer = id_new();
+    Id id = id_new(), layer = id_new(), data = id_new();
     json_t *keys = json_array();
+    json_t *item = json_pack("{s:s,s:s,s:s}", "id", id.s, "name", name, "layer", layer.s);
 
+    if (has_data)
+        json_object_set_new(item, "data_layer", json_string(data.s));
     claims_add(keys, 'x', "name", name);
-    batch_plan_add(plan, json_pack("{s:s,s:s,s:s}", "id", id.s, "name", name, "layer", layer.s),
-                   keys);
+    batch_plan_add(plan, item, keys);
 }
 
 gboolean desktop_plan_create(World *world, const DesktopSpec *spec, BatchPlan *plan, GError **error)
@@ -147,7 +155,7 @@ gboolean desktop_plan_create(World *world, const DesktopSpec *spec, BatchPlan *p
     for (guint i = 0; ok && i < names->len; i++) {
         g_autoptr(GError) local = NULL;
         if (lookup_check_new_name(db, "desktop", names->pdata[i], &local)) {
-            add_item(plan, names->pdata[i]);
+            add_item(plan, names->pdata[i], spec->data_size > 0);
         } else if (names->len > 1) {
             batch_plan_reject(plan, names->pdata[i], local);
         } else {

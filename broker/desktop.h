@@ -22,6 +22,8 @@ typedef struct {
     guint32 cluster_size;  /* bytes; 0 = the store's default */
     gboolean has_subclusters;
     gboolean is_draft;     /* the next version of its template is made in it */
+    guint64 disk_size;     /* bytes; 0: as the template's.  Never smaller than that */
+    guint64 data_size;     /* of a data disk, bytes; 0: none */
 } DesktopSpec;
 
 #define DESKTOP_MAX_BATCH 20000

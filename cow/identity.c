@@ -44,7 +44,7 @@ gboolean identity_parse(const char *text, Identity *ret, GError **error)
                   v == 1 && id_is_valid(id) && id_is_valid(owner_id) &&
                   (!slot || id_is_valid(slot)) && (json_is_null(above) || json_is_string(above)) &&
                   (g_str_equal(owner_kind, "template") || g_str_equal(owner_kind, "desktop") ||
-                   g_str_equal(owner_kind, "stand-in")) &&
+                   g_str_equal(owner_kind, "data") || g_str_equal(owner_kind, "stand-in")) &&
                   generation >= 0 && name_check("layer owner's", owner_name, NULL);
     if (ok && json_is_string(above)) {
         parent = json_string_value(above);

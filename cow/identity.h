@@ -9,7 +9,7 @@
 typedef struct {
     char *id;         /* of the layer: its content */
     char *parent;     /* id of the layer below, NULL for a base */
-    char *owner_kind; /* "template", "desktop" or "stand-in" */
+    char *owner_kind; /* "template", "desktop", "data" (of its data disk) or "stand-in" */
     char *owner_id;   /* of the template version or the desktop; a stand-in's is its own id */
     char *owner_name; /* its name at birth, for people who look at a file */
     gint64 generation; /* of the desktop, or the number of the template version */

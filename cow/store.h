@@ -53,7 +53,7 @@ typedef struct {
 /* One new overlay of a batch. */
 typedef struct {
     const char *slot;         /* 32 hexadecimal digits, new */
-    const char *backing_slot; /* of the parent, in STORE_LAYERS of the same store */
+    const char *backing_slot; /* of the parent, in STORE_LAYERS of the same store; NULL: a base */
     const char *identity;     /* JSON */
     guint64 virtual_size;     /* bytes */
     guint32 cluster_bits;     /* 0: the store's default */

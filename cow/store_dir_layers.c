@@ -41,7 +41,8 @@ StoreStat store_dir_stat_of(const struct stat *st)
 static gboolean write_overlay(Store *store, int fd, const StoreOverlay *o, GError **error)
 {
     g_auto(Blank) blank = { 0 };
-    g_autofree char *backing = g_strdup_printf("../layers/%s", o->backing_slot);
+    g_autofree char *backing =
+        o->backing_slot ? g_strdup_printf("../layers/%s", o->backing_slot) : NULL;
     BlankSpec spec = { o->virtual_size, o->cluster_bits, o->has_subclusters, backing, o->identity };
 
     if (!o->cluster_bits)

@@ -82,7 +82,7 @@ static guint find_base(AdviceSet *set, const LayerRow *row)
 gboolean advice_set_add(AdviceSet *set, Db *db, const DesktopRow *desktop)
 {
     g_auto(LookupRows) chain = { 0 };
-    g_autoptr(GArray) runs = runs_of_desktop(db, desktop, NULL);
+    g_autoptr(GArray) runs = runs_of_disk(db, desktop, desktop->layer_id, NULL);
 
     if (!runs || !chain_rows(db, desktop->layer_id, &chain, NULL))
         return FALSE;

@@ -176,8 +176,8 @@ void archive_index_point(Changes *changes, const char *target_id, const ArchiveP
                 p->desktop_id, p->version_id, p->snapshot, p->created_at,
                 is_deleted ? units_now_ms() : (gint64)0, (gint64)archive_point_bytes(p),
                 (gint64)p->new_bytes, text);
-    for (guint i = 0; i < p->layers->len; i++) {
-        const ArchiveLayer *layer = &g_array_index(p->layers, ArchiveLayer, i);
+    const ArchiveLayer *layer;
+    for (guint i = 0; (layer = archive_point_layer(p, i)); i++) {
         changes_sql(changes, "INSERT OR IGNORE INTO archive_use (point_id, object) VALUES (?1, ?2)",
                     "tt", p->id, layer->object);
         changes_sql(changes,
@@ -315,7 +315,7 @@ gint64 archive_cost_of_merge(Db *db, const char *const *layer_ids, guint n)
 
 /* ---- Shared by the jobs ---- */
 
-GPtrArray *archive_open_layers(World *world, ArchiveTarget *target, const ArchivePoint *point,
+GPtrArray *archive_open_layers(World *world, ArchiveTarget *target, const GArray *chain,
                                guint from, guint to, const gint *cancel, ArchiveProgress progress,
                                gpointer data, GError **error)
 {
@@ -323,7 +323,7 @@ GPtrArray *archive_open_layers(World *world, ArchiveTarget *target, const Archiv
     auto_fd scratch = archive_scratch(world, error);
 
     for (guint i = from; scratch >= 0 && i < to; i++) {
-        const ArchiveLayer *l = &g_array_index(point->layers, ArchiveLayer, i);
+        const ArchiveLayer *l = &g_array_index(chain, ArchiveLayer, i);
         int fd = target->ops->open_object(target, l->object, scratch, cancel, progress, data,
                                           error);
         Layer *layer = fd < 0 ? NULL : layer_open_fd(fd, l->object, error);

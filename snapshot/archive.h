@@ -64,8 +64,9 @@ gint64 archive_cost_of_merge(Db *db, const char *const *layer_ids, guint n);
 
 /* ---- Opening what a point names (for restore, and for exports) ---- */
 
-/* Layers [from, to) of its chain, as Layer *, each object checked against its digest. */
-GPtrArray *archive_open_layers(World *world, ArchiveTarget *target, const ArchivePoint *point,
+/* Layers [from, to) of a point's chain (of ArchiveLayer), as Layer *, each object checked against
+ * its digest. */
+GPtrArray *archive_open_layers(World *world, ArchiveTarget *target, const GArray *chain,
                                guint from, guint to, const gint *cancel, ArchiveProgress progress,
                                gpointer data, GError **error);
 

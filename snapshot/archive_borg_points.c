@@ -37,8 +37,10 @@ static const BorgArchive *find_point(const BorgTarget *t, const char *id, gboole
 /* All objects of a point that was just put are there: somebody may have collected meanwhile. */
 static gboolean check_objects(BorgTarget *t, const ArchivePoint *point, GError **error)
 {
-    for (guint i = 0; i < point->layers->len; i++) {
-        const char *object = g_array_index(point->layers, ArchiveLayer, i).object;
+    const ArchiveLayer *layer;
+
+    for (guint i = 0; (layer = archive_point_layer(point, i)); i++) {
+        const char *object = layer->object;
         if (!borg_find(t, object)) {
             g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
                         "borg repository '%s': %s was collected by another manager meanwhile",

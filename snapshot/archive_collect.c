@@ -42,9 +42,9 @@ static gboolean read_point(const char *id, guint64 bytes, gpointer user, GError 
         return FALSE;
     }
     c->n_points++;
-    for (guint i = 0; i < point->layers->len; i++)
-        g_hash_table_add(c->used,
-                         g_strdup(g_array_index(point->layers, ArchiveLayer, i).object));
+    const ArchiveLayer *layer;
+    for (guint i = 0; (layer = archive_point_layer(point, i)); i++)
+        g_hash_table_add(c->used, g_strdup(layer->object));
     return TRUE;
 }
 

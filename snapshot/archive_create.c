@@ -40,7 +40,9 @@ typedef struct {
     VersionRow version;
     TemplateRow template;
     SnapshotRow snapshot;
-    LookupRows chain;
+    ChainFrozen frozen;     /* the layers that hold the state */
+    LookupRows chain;       /* of the disk, and of the data disk if there is one */
+    LookupRows data_chain;
     guint n_own;
     ArchivePoint *point;
 } Item;
@@ -51,7 +53,9 @@ static void item_clear(Item *it)
     version_row_clear(&it->version);
     template_row_clear(&it->template);
     snapshot_row_clear(&it->snapshot);
+    chain_frozen_clear(&it->frozen);
     lookup_rows_clear(&it->chain);
+    lookup_rows_clear(&it->data_chain);
     archive_point_free(it->point);
     json_decref(it->claims);
 }
@@ -87,17 +91,21 @@ static gboolean is_gone(const DesktopRow *desktop, GError **error)
 }
 
 /* Freeze the desktop under a claim of its own that ends with the freeze. */
-static gboolean freeze(Create *c, Item *it, gint64 next_step, char **ret_layer, GError **error)
+static gboolean freeze(Create *c, Item *it, gint64 next_step, GError **error)
 {
     const char *id = text_of(it->item, "of");
     json_t *keys = json_array();
+    Db *before = catalog_read_begin(c->world->catalog);
 
     claims_add(keys, 'x', "desktop", id);
-    claims_add(keys, 's', "making", it->desktop.store_id);
+    chain_claim_making(before, keys, it->desktop.store_id, it->desktop.data_layer_id);
+    catalog_read_end(c->world->catalog, before);
     gboolean ok = archive_wait_claims(c->job, c->world, keys, DESKTOP_WAIT_MS, error);
     if (ok) {
-        ok = chain_freeze(c->job, c->world, id, text_of(it->item, "layer"), TRUE, NULL, next_step,
-                          ret_layer, error);
+        ChainFreeze how = { .desktop_id = id, .new_id = text_of(it->item, "layer"),
+                            .new_data_id = text_of(it->item, "data_layer"),
+                            .only_if_changed = TRUE };
+        ok = chain_freeze(c->job, c->world, &how, next_step, &it->frozen, error);
         Db *db = catalog_read_begin(c->world->catalog);
         desktop_row_clear(&it->desktop); /* it may have been re-imaged before we had the claim */
         ok = ok && lookup_desktop_by_id(db, id, &it->desktop, error) &&
@@ -109,8 +117,7 @@ static gboolean freeze(Create *c, Item *it, gint64 next_step, char **ret_layer, 
     return ok;
 }
 
-static gboolean find_snapshot(Create *c, Item *it, const char *snapshot_id, char **ret_layer,
-                              GError **error)
+static gboolean find_snapshot(Create *c, Item *it, const char *snapshot_id, GError **error)
 {
     Db *db = catalog_read_begin(c->world->catalog);
     gboolean ok = lookup_snapshot_by_id(db, snapshot_id, &it->snapshot, error) &&
@@ -121,12 +128,12 @@ static gboolean find_snapshot(Create *c, Item *it, const char *snapshot_id, char
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "the snapshot was deleted");
         return FALSE;
     }
-    *ret_layer = ok ? g_strdup(it->snapshot.layer_id) : NULL;
+    it->frozen.layer_id = ok ? g_strdup(it->snapshot.layer_id) : NULL;
+    it->frozen.data_layer_id = ok ? g_strdup(it->snapshot.data_layer_id) : NULL;
     return ok;
 }
 
-static gboolean find_desktop(Create *c, Item *it, gint64 next_step, char **ret_layer,
-                             GError **error)
+static gboolean find_desktop(Create *c, Item *it, gint64 next_step, GError **error)
 {
     const char *id = text_of(it->item, "of"), *snapshot_id = text_of(it->item, "snapshot");
 
@@ -136,11 +143,11 @@ static gboolean find_desktop(Create *c, Item *it, gint64 next_step, char **ret_l
     gboolean ok = lookup_desktop_by_id(db, id, &it->desktop, error) &&
                   !is_gone(&it->desktop, error);
     catalog_read_end(c->world->catalog, db);
-    return ok && (snapshot_id ? find_snapshot(c, it, snapshot_id, ret_layer, error)
-                              : freeze(c, it, next_step, ret_layer, error));
+    return ok && (snapshot_id ? find_snapshot(c, it, snapshot_id, error)
+                              : freeze(c, it, next_step, error));
 }
 
-static gboolean find_version(Create *c, Item *it, char **ret_layer, GError **error)
+static gboolean find_version(Create *c, Item *it, GError **error)
 {
     const char *id = text_of(it->item, "of");
 
@@ -152,7 +159,7 @@ static gboolean find_version(Create *c, Item *it, char **ret_layer, GError **err
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "it was deleted meanwhile");
         ok = FALSE;
     }
-    *ret_layer = ok ? g_strdup(it->version.layer_id) : NULL;
+    it->frozen.layer_id = ok ? g_strdup(it->version.layer_id) : NULL;
     catalog_read_end(c->world->catalog, db);
     return ok;
 }
@@ -189,6 +196,10 @@ static void fill_point(Create *c, Item *it)
     p->source = g_strdup(v->source);
     p->notes = g_strdup(v->notes);
     p->virtual_size = (guint64)top->virtual_size;
+    if (it->data_chain.rows) {
+        const LayerRow *data = it->data_chain.rows->pdata[it->data_chain.rows->len - 1];
+        p->data_size = (guint64)data->virtual_size;
+    }
 }
 
 /* The object that the target has for this layer, if the index knows one and it is there. */
@@ -236,12 +247,14 @@ static gboolean put_layer(Create *c, const LayerRow *row, GPtrArray *layers, gui
     return catalog_commit(c->world->catalog, changes, error);
 }
 
-/* See that the target has layer i; no other job stores the same one meanwhile. */
-static gboolean store_layer(Create *c, Item *it, GPtrArray *layers, guint i, GError **error)
+/* See that the target has layer i of the rows; no other job stores the same one meanwhile. */
+static gboolean store_layer(Create *c, Item *it, const LookupRows *rows, GPtrArray *layers,
+                            guint i, GError **error)
 {
-    const LayerRow *row = it->chain.rows->pdata[i];
-    const char *parent =
-        i ? g_array_index(it->point->layers, ArchiveLayer, i - 1).object : NULL;
+    const LayerRow *row = rows->rows->pdata[i];
+    gboolean is_data = rows == &it->data_chain;
+    const GArray *done = is_data ? it->point->data_layers : it->point->layers;
+    const char *parent = i ? g_array_index(done, ArchiveLayer, i - 1).object : NULL;
     g_autofree char *both = g_strdup_printf("%s-%s", c->target->id, row->id);
     json_t *keys = json_array();
     ArchiveObject object = { "", 0 };
@@ -257,18 +270,33 @@ static gboolean store_layer(Create *c, Item *it, GPtrArray *layers, guint i, GEr
         claims_release(c->world->claims, keys);
     }
     json_decref(keys);
-    if (ok) {
+    if (!ok)
+        return FALSE;
+    if (is_data)
+        archive_point_add_data_layer(it->point, object.name, row->id, object.bytes);
+    else
         archive_point_add_layer(it->point, object.name, row->id, object.bytes,
-                                i < it->chain.rows->len - it->n_own);
-        it->point->new_bytes += is_new ? object.bytes : 0;
-    }
+                                i < rows->rows->len - it->n_own);
+    it->point->new_bytes += is_new ? object.bytes : 0;
+    return TRUE;
+}
+
+static gboolean store_rows(Create *c, Item *it, const LookupRows *rows, GPtrArray *layers,
+                           GError **error)
+{
+    gboolean ok = TRUE;
+
+    for (guint i = 0; ok && i < layers->len; i++)
+        ok = job_check(c->job, error) && store_layer(c, it, rows, layers, i, error);
     return ok;
 }
 
-static gboolean store_chain(Create *c, Item *it, const char *layer_id, GError **error)
+static gboolean store_chains(Create *c, Item *it, GError **error)
 {
+    const char *data = it->frozen.data_layer_id;
     Db *db = catalog_read_begin(c->world->catalog);
-    gboolean ok = chain_rows(db, layer_id, &it->chain, error) &&
+    gboolean ok = chain_rows(db, it->frozen.layer_id, &it->chain, error) &&
+                  (!data || chain_rows(db, data, &it->data_chain, error)) &&
                   lookup_template_by_id(db, it->version.template_id, &it->template, error);
 
     catalog_read_end(c->world->catalog, db);
@@ -276,24 +304,23 @@ static gboolean store_chain(Create *c, Item *it, const char *layer_id, GError **
         return FALSE;
     it->n_own = chain_n_above_version(&it->chain);
     g_autoptr(GPtrArray) layers = chain_open(c->world, &it->chain, error);
-    if (!layers)
+    g_autoptr(GPtrArray) data_layers =
+        layers && data ? chain_open(c->world, &it->data_chain, error) : NULL;
+    if (!layers || (data && !data_layers))
         return FALSE;
     fill_point(c, it);
-    for (guint i = 0; ok && i < layers->len; i++)
-        ok = job_check(c->job, error) && store_layer(c, it, layers, i, error);
-    return ok;
+    return store_rows(c, it, &it->chain, layers, error) &&
+           (!data || store_rows(c, it, &it->data_chain, data_layers, error));
 }
 
 /* Everything up to the point; on success it->point is whole and durable in the target. */
 static gboolean make_point(Create *c, Item *it, gint64 step, GError **error)
 {
-    g_autofree char *layer_id = NULL;
     gboolean is_desktop = g_strcmp0(text_of(it->item, "kind"), "desktop") == 0;
     const char *id = text_of(it->item, "id");
 
-    if (!(is_desktop ? find_desktop(c, it, step, &layer_id, error)
-                     : find_version(c, it, &layer_id, error)) ||
-        !store_chain(c, it, layer_id, error))
+    if (!(is_desktop ? find_desktop(c, it, step, error) : find_version(c, it, error)) ||
+        !store_chains(c, it, error))
         return FALSE;
     g_autofree char *text = archive_point_to_text(it->point);
     return c->target->ops->put_point(c->target, id, text, error);
@@ -371,6 +398,25 @@ static gboolean run_item(Create *c, gsize i, json_t *list, GError **error)
     return ok;
 }
 
+/* Add a chain's layers that the target lacks, each once. */
+static void reckon_chain(Create *c, Db *db, const char *layer_id, GHashTable *seen, guint64 *sum)
+{
+    g_auto(LookupRows) chain = { 0 };
+
+    if (!chain_rows(db, layer_id, &chain, NULL))
+        return;
+    for (guint k = 0; k < chain.rows->len; k++) {
+        const LayerRow *row = chain.rows->pdata[k];
+        StoreStat stat;
+        g_autoptr(Store) store = store_set_peek(c->world->stores, row->store_id);
+        if (g_hash_table_add(seen, g_strdup(row->id)) && store &&
+            !lookup_int(db, "SELECT EXISTS (SELECT 1 FROM archive_object WHERE target_id = ?1"
+                            " AND layer_id = ?2)", "tt", c->target->id, row->id) &&
+            store_stat_layer(store, row->slot, &stat, NULL))
+            *sum += stat.disk_bytes;
+    }
+}
+
 /* Bytes on disk of the layers that will have to be stored, as things are now. */
 static guint64 reckon(Create *c, gsize from)
 {
@@ -380,25 +426,19 @@ static guint64 reckon(Create *c, gsize from)
     Db *db = catalog_read_begin(c->world->catalog);
 
     for (gsize i = from; i < json_array_size(items); i++) {
-        g_auto(LookupRows) chain = { 0 };
+        g_autoptr(GPtrArray) tops = g_ptr_array_new_with_free_func(g_free);
         Query *q = db_query(db,
-                            "SELECT layer_id FROM desktop WHERE id = ?1 UNION ALL SELECT layer_id"
+                            "SELECT layer_id FROM desktop WHERE id = ?1 UNION ALL SELECT"
+                            " data_layer_id FROM desktop WHERE id = ?1 UNION ALL SELECT layer_id"
                             " FROM version WHERE id = ?1",
                             "t", text_of(json_array_get(items, i), "of"));
-        g_autofree char *top = query_next(q) ? g_strdup(query_text(q, "layer_id")) : NULL;
-        query_end(q, NULL);
-        if (!top || !chain_rows(db, top, &chain, NULL))
-            continue;
-        for (guint k = 0; k < chain.rows->len; k++) {
-            const LayerRow *row = chain.rows->pdata[k];
-            StoreStat stat;
-            g_autoptr(Store) store = store_set_peek(c->world->stores, row->store_id);
-            if (g_hash_table_add(seen, g_strdup(row->id)) && store &&
-                !lookup_int(db, "SELECT EXISTS (SELECT 1 FROM archive_object WHERE target_id = ?1"
-                                " AND layer_id = ?2)", "tt", c->target->id, row->id) &&
-                store_stat_layer(store, row->slot, &stat, NULL))
-                sum += stat.disk_bytes;
+        while (query_next(q)) {
+            if (query_text(q, "layer_id"))
+                g_ptr_array_add(tops, g_strdup(query_text(q, "layer_id")));
         }
+        query_end(q, NULL);
+        for (guint k = 0; k < tops->len; k++)
+            reckon_chain(c, db, tops->pdata[k], seen, &sum);
     }
     catalog_read_end(c->world->catalog, db);
     return sum;

@@ -9,12 +9,12 @@
 static void add_item(BatchPlan *plan, const char *kind, const char *name, const char *owner_id,
                      const char *snapshot_id)
 {
-    Id point = id_new(), layer = id_new();
+    Id point = id_new(), layer = id_new(), data = id_new();
 
     json_array_append_new(plan->items,
-                          json_pack("{s:s,s:s,s:s,s:s,s:s?,s:s}", "id", point.s, "name", name,
+                          json_pack("{s:s,s:s,s:s,s:s,s:s?,s:s,s:s}", "id", point.s, "name", name,
                                     "kind", kind, "of", owner_id, "snapshot", snapshot_id, "layer",
-                                    layer.s));
+                                    layer.s, "data_layer", data.s));
 }
 
 static gboolean add_snapshot(Db *db, BatchPlan *plan, const char *ref, const char *at,

@@ -14,6 +14,7 @@
 #include "snapshot/archive_target.h"
 
 #define FORMAT 1
+#define FORMAT_DATA 2 /* with a data disk */
 #define TEXT_MAX 100000 /* bytes of one field */
 #define LAYOUT (JSON_SORT_KEYS | JSON_INDENT(1))
 #define CHECKSUM_BYTES 32
@@ -32,6 +33,8 @@ ArchivePoint *archive_point_new(void)
 
     p->layers = g_array_new(FALSE, TRUE, sizeof(ArchiveLayer));
     g_array_set_clear_func(p->layers, clear_layer);
+    p->data_layers = g_array_new(FALSE, TRUE, sizeof(ArchiveLayer));
+    g_array_set_clear_func(p->data_layers, clear_layer);
     return p;
 }
 
@@ -112,6 +115,7 @@ void archive_point_free(ArchivePoint *p)
     for (guint i = 0; i < G_N_ELEMENTS(text_fields); i++)
         g_free(*text_of(p, &text_fields[i]));
     g_array_unref(p->layers);
+    g_array_unref(p->data_layers);
     g_free(p);
 }
 
@@ -121,6 +125,22 @@ void archive_point_add_layer(ArchivePoint *p, const char *object, const char *la
     ArchiveLayer layer = { g_strdup(object), g_strdup(layer_id), bytes, is_template };
 
     g_array_append_val(p->layers, layer);
+}
+
+void archive_point_add_data_layer(ArchivePoint *p, const char *object, const char *layer_id,
+                                  guint64 bytes)
+{
+    ArchiveLayer layer = { g_strdup(object), g_strdup(layer_id), bytes, FALSE };
+
+    g_array_append_val(p->data_layers, layer);
+}
+
+const ArchiveLayer *archive_point_layer(const ArchivePoint *p, guint i)
+{
+    if (i < p->layers->len)
+        return &g_array_index(p->layers, ArchiveLayer, i);
+    i -= p->layers->len;
+    return i < p->data_layers->len ? &g_array_index(p->data_layers, ArchiveLayer, i) : NULL;
 }
 
 guint archive_point_n_template(const ArchivePoint *p)
@@ -134,10 +154,11 @@ guint archive_point_n_template(const ArchivePoint *p)
 
 guint64 archive_point_bytes(const ArchivePoint *p)
 {
+    const ArchiveLayer *layer;
     guint64 sum = 0;
 
-    for (guint i = 0; i < p->layers->len; i++)
-        sum += g_array_index(p->layers, ArchiveLayer, i).bytes;
+    for (guint i = 0; (layer = archive_point_layer(p, i)); i++)
+        sum += layer->bytes;
     return sum;
 }
 
@@ -166,12 +187,27 @@ static json_t *part_of(json_t *root, const char *part)
     return object;
 }
 
+static json_t *chain_to_json(const GArray *layers, const char *owner)
+{
+    json_t *chain = json_array();
+
+    for (guint i = 0; i < layers->len; i++) {
+        const ArchiveLayer *layer = &g_array_index(layers, ArchiveLayer, i);
+        json_array_append_new(chain, json_pack("{s:s,s:s,s:I,s:s}", "object", layer->object,
+                                               "layer_id", layer->layer_id, "bytes",
+                                               (json_int_t)layer->bytes, "owner",
+                                               layer->is_template ? "template" : owner));
+    }
+    return chain;
+}
+
 static json_t *to_json(const ArchivePoint *p)
 {
-    json_t *root = json_object(), *chain = json_array();
+    json_t *root = json_object();
     g_autofree char *time = units_format_time(p->created_at);
+    gboolean has_data = p->data_layers->len > 0;
 
-    json_object_set_new(root, "format", json_integer(FORMAT));
+    json_object_set_new(root, "format", json_integer(has_data ? FORMAT_DATA : FORMAT));
     json_object_set_new(root, "kind", json_string(p->is_template ? "template" : "desktop"));
     json_object_set_new(root, "created_at", json_string(time));
     for (guint i = 0; i < G_N_ELEMENTS(text_fields); i++) {
@@ -186,14 +222,11 @@ static json_t *to_json(const ArchivePoint *p)
         if (!f->is_desktops || !p->is_template)
             json_object_set_new(part_of(root, f->part), f->key, json_integer(*number_of(p, f)));
     }
-    for (guint i = 0; i < p->layers->len; i++) {
-        const ArchiveLayer *layer = &g_array_index(p->layers, ArchiveLayer, i);
-        json_array_append_new(chain, json_pack("{s:s,s:s,s:I,s:s}", "object", layer->object,
-                                               "layer_id", layer->layer_id, "bytes",
-                                               (json_int_t)layer->bytes, "owner",
-                                               layer->is_template ? "template" : "desktop"));
-    }
-    json_object_set_new(root, "chain", chain);
+    json_object_set_new(root, "chain", chain_to_json(p->layers, "desktop"));
+    if (has_data)
+        json_object_set_new(root, "data",
+                            json_pack("{s:I,s:o}", "virtual_size", (json_int_t)p->data_size,
+                                      "chain", chain_to_json(p->data_layers, "data")));
     return root;
 }
 
@@ -265,35 +298,40 @@ static gboolean read_number(const json_t *root, const NumberField *f, ArchivePoi
     return TRUE;
 }
 
-static gboolean read_layer(const json_t *entry, ArchivePoint *p, GError **error)
+static gboolean read_layer(const json_t *entry, const char *wanted, ArchivePoint *p, GError **error)
 {
     const char *object = json_string_value(json_object_get(entry, "object"));
     const char *layer_id = json_string_value(json_object_get(entry, "layer_id"));
     const char *owner = json_string_value(json_object_get(entry, "owner"));
     const json_t *bytes = json_object_get(entry, "bytes");
-    gboolean is_template = g_strcmp0(owner, "template") == 0;
+    gboolean is_data = g_str_equal(wanted, "data");
+    gboolean is_template = !is_data && g_strcmp0(owner, "template") == 0;
 
     if (!object || !archive_object_is_valid(object) || !layer_id || !id_is_valid(layer_id) ||
-        (!is_template && g_strcmp0(owner, "desktop") != 0) || !json_is_integer(bytes) ||
+        (!is_template && g_strcmp0(owner, wanted) != 0) || !json_is_integer(bytes) ||
         json_integer_value(bytes) < 0 || json_integer_value(bytes) > (json_int_t)(8192 * TIB))
         return corrupt(error, "its chain");
     /* Own layers stand on the template's, never the other way round. */
     if (is_template && archive_point_n_template(p) != p->layers->len)
         return corrupt(error, "the order of its chain");
-    archive_point_add_layer(p, object, layer_id, (guint64)json_integer_value(bytes), is_template);
+    guint64 n_bytes = (guint64)json_integer_value(bytes);
+    if (is_data)
+        archive_point_add_data_layer(p, object, layer_id, n_bytes);
+    else
+        archive_point_add_layer(p, object, layer_id, n_bytes, is_template);
     return TRUE;
 }
 
-static gboolean read_chain(const json_t *root, ArchivePoint *p, GError **error)
+static gboolean read_chain(const json_t *part, const char *owner, ArchivePoint *p, GError **error)
 {
-    json_t *chain = json_object_get(root, "chain"), *entry;
+    json_t *chain = json_object_get(part, "chain"), *entry;
     size_t i;
 
     if (!json_is_array(chain) || json_array_size(chain) == 0 ||
         json_array_size(chain) > ARCHIVE_CHAIN_MAX)
         return corrupt(error, "its chain");
     json_array_foreach(chain, i, entry) {
-        if (!read_layer(entry, p, error))
+        if (!read_layer(entry, owner, p, error))
             return FALSE;
     }
     return !p->is_template || archive_point_n_template(p) == p->layers->len
@@ -301,17 +339,30 @@ static gboolean read_chain(const json_t *root, ArchivePoint *p, GError **error)
                : corrupt(error, "a template has layers of a desktop");
 }
 
+static gboolean read_data(const json_t *root, ArchivePoint *p, GError **error)
+{
+    static const NumberField size = NUMBER("data", "virtual_size", data_size, 512,
+                                           (gint64)(8192 * TIB), FALSE);
+    const json_t *data = json_object_get(root, "data");
+
+    if (!data)
+        return TRUE;
+    if (p->is_template)
+        return corrupt(error, "a template has no data disk");
+    return read_number(root, &size, p, error) && read_chain(data, "data", p, error);
+}
+
 static gboolean read_all(const json_t *root, ArchivePoint *p, GError **error)
 {
     const json_t *format = json_object_get(root, "format");
     const char *kind = json_string_value(json_object_get(root, "kind"));
 
-    if (json_is_integer(format) && json_integer_value(format) > FORMAT) {
+    if (json_is_integer(format) && json_integer_value(format) > FORMAT_DATA) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
                     "the manifest was written by a newer version of imaged");
         return FALSE;
     }
-    if (!json_is_integer(format) || json_integer_value(format) != FORMAT || !kind)
+    if (!json_is_integer(format) || json_integer_value(format) < FORMAT || !kind)
         return corrupt(error, "format");
     p->is_template = g_str_equal(kind, "template");
     for (guint i = 0; i < G_N_ELEMENTS(text_fields); i++) {
@@ -324,7 +375,7 @@ static gboolean read_all(const json_t *root, ArchivePoint *p, GError **error)
             !read_number(root, &number_fields[i], p, error))
             return FALSE;
     }
-    return read_chain(root, p, error);
+    return read_chain(root, "desktop", p, error) && read_data(root, p, error);
 }
 
 ArchivePoint *archive_point_parse(const char *text, gsize len, const char *expect_id,

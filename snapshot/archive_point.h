@@ -40,6 +40,8 @@ typedef struct {
 
     guint64 virtual_size;
     GArray *layers;    /* of ArchiveLayer, the base first; never empty */
+    guint64 data_size; /* virtual size of a desktop's data disk; 0: it had none */
+    GArray *data_layers; /* of ArchiveLayer, likewise; empty if it had none */
     guint64 new_bytes; /* stored for this point, because the target did not have it */
 } ArchivePoint;
 
@@ -49,6 +51,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ArchivePoint, archive_point_free)
 
 void archive_point_add_layer(ArchivePoint *point, const char *object, const char *layer_id,
                              guint64 bytes, gboolean is_template);
+
+void archive_point_add_data_layer(ArchivePoint *point, const char *object, const char *layer_id,
+                                  guint64 bytes);
+
+/* Layer i of all that it names, those of the data disk last; NULL: there are no more. */
+const ArchiveLayer *archive_point_layer(const ArchivePoint *point, guint i);
 
 /* Layers of the template version at the beginning of the chain. */
 guint archive_point_n_template(const ArchivePoint *point);

@@ -9,12 +9,14 @@
 
 #include "imaged/job/world.h"
 #include "imaged/catalog/lookup.h"
+#include "snapshot/reimage.h"
 
 typedef struct {
     const char *point;    /* id or the beginning of one */
     const char *as;       /* name of the new desktop or template; NULL in place */
     const char *store;    /* name, or NULL: where its template is, else the default one */
     gboolean in_place;
+    Disks disks;          /* of a desktop: which of them, if the point has both */
 } ArchiveRestore;
 
 /* ret_request has no type yet. */

@@ -22,9 +22,9 @@ static GPtrArray *open_run(RestoreWork *r, const RestoreLayer *b, GError **error
     g_autoptr(GPtrArray) run = g_ptr_array_new_with_free_func((GDestroyNotify)layer_free);
 
     for (guint i = b->from; i < b->to; i++) {
-        r->part = g_array_index(r->point->layers, ArchiveLayer, i).bytes;
+        r->part = g_array_index(b->chain, ArchiveLayer, i).bytes;
         g_autoptr(GPtrArray) one =
-            archive_open_layers(r->world, r->target, r->point, i, i + 1, job_cancel_flag(r->job),
+            archive_open_layers(r->world, r->target, b->chain, i, i + 1, job_cancel_flag(r->job),
                                 show_progress, r, error);
         if (!one)
             return NULL;
@@ -32,7 +32,7 @@ static GPtrArray *open_run(RestoreWork *r, const RestoreLayer *b, GError **error
         r->done += r->part;
     }
     const Layer *top = run->pdata[run->len - 1];
-    if (layer_virtual_size(top) == r->point->virtual_size)
+    if (layer_virtual_size(top) == b->virtual_size)
         return g_steal_pointer(&run);
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT,
                 "the archive's layer is not as big as its manifest says");
@@ -45,7 +45,7 @@ static gboolean merge(RestoreWork *r, const RestoreLayer *b, GPtrArray *run, Lay
     g_autofree char *text = identity_to_json(b->identity);
     g_autofree char *backing = b->base ? g_strdup_printf("../layers/%s", b->base->slot) : NULL;
     const char *slot = b->identity->id;
-    BlankSpec spec = { .virtual_size = r->point->virtual_size,
+    BlankSpec spec = { .virtual_size = b->virtual_size,
                        .backing_name = backing,
                        .identity = text };
     LayerMerge work = { .run = (Layer *const *)run->pdata,
@@ -114,7 +114,7 @@ gboolean restore_layer_build(RestoreWork *r, const RestoreLayer *b, LayerSummary
         return FALSE;
     r->part = 0; /* writing counts as much as reading */
     for (guint i = b->from; i < b->to; i++)
-        r->part += g_array_index(r->point->layers, ArchiveLayer, i).bytes;
+        r->part += g_array_index(b->chain, ArchiveLayer, i).bytes;
     if (!merge(r, b, run, ret, error))
         return FALSE;
     r->done += r->part;

@@ -226,9 +226,12 @@ static gboolean choose_store(Plan *p, const char *version_id, const char *deskto
 
 static gboolean name_desktop(Plan *p, const DesktopRow *row, GError **error)
 {
-    Id id = id_new(), layer = id_new(), trash = id_new();
+    Id id = id_new(), layer = id_new(), data = id_new(), trash = id_new();
 
-    set_text(p, "layer", layer.s);
+    if (p->ask->disks != DISKS_DATA)
+        set_text(p, "layer", layer.s);
+    if (p->ask->disks != DISKS_SYSTEM && p->point->data_layers->len)
+        set_text(p, "data_layer", data.s);
     set_text(p, "trash", trash.s);
     json_object_set_new(p->plan, "in_place", json_boolean(p->ask->in_place));
     set_text(p, "desktop_id", row->id ? row->id : id.s);
@@ -251,8 +254,16 @@ static gboolean plan_desktop(Plan *p, GError **error)
         imaged_error_hint(error, "--in-place, or --as NAME");
         return FALSE;
     }
+    if (p->ask->disks == DISKS_DATA && (!p->ask->in_place || p->point->data_layers->len == 0)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    p->ask->in_place ? "the point has no data disk"
+                                     : "a data disk alone is restored in place");
+        return FALSE;
+    }
     if (p->ask->in_place && !find_desktop(p, &row, error))
         return FALSE;
+    if (p->ask->disks == DISKS_DATA) /* the disk, and what it stands on, stay what they are */
+        return name_desktop(p, &row, error) && choose_store(p, NULL, row.store_id, error);
     g_autofree char *version_id = find_version(p, &n);
     if (!name_desktop(p, &row, error) || !choose_store(p, version_id, row.store_id, error))
         return FALSE;

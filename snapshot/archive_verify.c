@@ -80,8 +80,9 @@ static gboolean check_point(Verify *v, const char *id, gboolean is_deleted, GErr
         return TRUE;
     }
     g_hash_table_insert(v->points, g_strdup(id), point_title(point));
-    for (guint i = 0; i < point->layers->len; i++)
-        add_object(v, id, &g_array_index(point->layers, ArchiveLayer, i));
+    const ArchiveLayer *layer;
+    for (guint i = 0; (layer = archive_point_layer(point, i)); i++)
+        add_object(v, id, layer);
     return TRUE;
 }
 

@@ -72,7 +72,7 @@ static guint count_owned(const LookupRows *rows, gboolean with_stand_ins)
 
     while (n < rows->rows->len) {
         const LayerRow *row = rows->rows->pdata[rows->rows->len - 1 - n];
-        if (!g_str_equal(row->owner_kind, "desktop") &&
+        if (!layer_row_is_own(row) &&
             !(with_stand_ins && g_str_equal(row->owner_kind, LAYER_STAND_IN)))
             break;
         n++;
@@ -105,4 +105,14 @@ gint64 chain_own_bytes(World *world, Db *db, const char *layer_id)
             sum += (gint64)stat.disk_bytes;
     }
     return sum;
+}
+
+void chain_claim_making(Db *db, json_t *keys, const char *store_id, const char *data_layer_id)
+{
+    g_auto(LayerRow) data = { 0 };
+
+    claims_add(keys, 's', "making", store_id);
+    if (data_layer_id && lookup_layer(db, data_layer_id, &data, NULL) &&
+        !g_str_equal(data.store_id, store_id))
+        claims_add(keys, 's', "making", data.store_id);
 }

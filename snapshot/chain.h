@@ -27,15 +27,27 @@ guint chain_n_above_version(const LookupRows *rows);
 
 /* What the desktop's own layers in this chain take on disk, in bytes. */
 gint64 chain_own_bytes(World *world, Db *db, const char *layer_id);
+/* Add the claims "making" of a store and of that of a data disk's layer (or NULL). */
+void chain_claim_making(Db *db, json_t *keys, const char *store_id, const char *data_layer_id);
 
 /* ---- freezing ---- */
 
-/* Under the caller's exclusive claim on the desktop (and a shared one on "making/STORE"): freeze
- * its active layer and put a fresh overlay (new_layer_id) on it, as one committed step of job, with
- * more changes (taken over, may be NULL).  *ret_frozen_id (caller frees) is the layer that holds
- * the present state.  If the active layer holds nothing and only_if_changed is set, nothing is done
- * and that is the layer below.  Done already (before a stop) is done.  BUSY while QEMU runs on it.
- */
-gboolean chain_freeze(Job *job, World *world, const char *desktop_id, const char *new_layer_id,
-                      gboolean only_if_changed, Changes *more, gint64 next_step,
-                      char **ret_frozen_id, GError **error);
+/* What to freeze: new_id and new_data_id are of the overlays on the disk and the data disk, if
+ * there is one. */
+typedef struct {
+    const char *desktop_id, *new_id, *new_data_id;
+    gboolean only_if_changed; /* a layer that holds nothing is left, the one below has the state */
+} ChainFreeze;
+
+/* The layers that hold the present states; data_layer_id is NULL if there is no data disk. */
+typedef struct {
+    char *layer_id, *data_layer_id;
+} ChainFrozen;
+void chain_frozen_clear(ChainFrozen *frozen);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ChainFrozen, chain_frozen_clear)
+
+/* Under the caller's exclusive claim on the desktop (and shared ones on "making/STORE"): freeze its
+ * active layers and put fresh overlays on them, as one committed step of job.  Done already (before
+ * a stop) is done.  BUSY while QEMU runs on one of them. */
+gboolean chain_freeze(Job *job, World *world, const ChainFreeze *freeze, gint64 next_step,
+                      ChainFrozen *ret_frozen, GError **error);

@@ -9,8 +9,8 @@
  * that it is compared with the disk as it was before the switch.
  *
  * A layer on top of which nothing stands but the desktop itself is written by QEMU again after the
- * merge.  So what it replaced is a former disk then (kind disk), not a layer that could be put back
- * below what was written since. */
+ * merge.  So what it replaced is a former disk then (kind disk or data), not a layer that could be
+ * put back below what was written since. */
 #include "snapshot/merge.h"
 
 #include "cow/chain_compare.h"
@@ -38,13 +38,15 @@ typedef struct {
     guint n_shared;    /* layers at the bottom of both */
     Store *store;
     LayerRow *top; /* in chain */
-    gboolean is_active; /* top is the desktop's disk */
+    gboolean is_active; /* top is the desktop's disk, or its data disk */
+    gboolean is_data;   /* it is a layer of the data disk */
     DesktopRow desktop;
     Id former; /* the name in trash/ of what the slot held */
     ImageLock lock;
     json_t *claimed;   /* the desktop, once it is */
     gboolean has_tried; /* to switch the slot's file */
     gboolean is_needless; /* nothing would be freed */
+    gboolean lacks_desktop; /* of what was done, the desktop's row is missing */
     char checksum[33]; /* of the result, or empty */
     Pace pace;
 } Work;
@@ -100,6 +102,12 @@ static gboolean load_onto(Work *w, GError **error)
     return TRUE;
 }
 
+/* The active layer of one of a desktop's disks, or NULL. */
+static const char *disk_of(const DesktopRow *desktop, gboolean is_data)
+{
+    return is_data ? desktop->data_layer_id : desktop->layer_id;
+}
+
 /* The rows, and whether the facts were committed before a stop. */
 static gboolean load(Work *w, gboolean *ret_is_done, GError **error)
 {
@@ -108,6 +116,12 @@ static gboolean load(Work *w, gboolean *ret_is_done, GError **error)
     gboolean ok = TRUE;
 
     *ret_is_done = lookup_layer(db, w->m->merged, &done, NULL);
+    if (*ret_is_done && lookup_desktop_by_id(db, done.owner_id, &w->desktop, NULL)) {
+        /* a data disk may lie in another store, whose journal was written before the desktop's */
+        const char *active = disk_of(&w->desktop, layer_row_is_data(&done));
+        w->lacks_desktop = g_strcmp0(active, w->m->top) == 0;
+        w->is_data = layer_row_is_data(&done);
+    }
     if (!*ret_is_done) {
         ok = chain_rows(db, w->m->top, &w->chain, error);
         w->top = ok ? w->chain.rows->pdata[w->chain.rows->len - 1] : NULL;
@@ -127,6 +141,7 @@ static gboolean load(Work *w, gboolean *ret_is_done, GError **error)
     if (w->m->onto && !load_onto(w, error))
         return FALSE;
     w->is_active = g_str_equal(w->top->state, "active");
+    w->is_data = layer_row_is_data(w->top);
     w->store = store_set_get(w->world->stores, w->top->store_id, error);
     w->former = id_derive("former", w->m->merged, "");
     return w->store != NULL;
@@ -170,7 +185,8 @@ static gboolean load_claimed(Work *w, gboolean *ret_is_done, GError **error)
     unload(w);
     if (!load(w, ret_is_done, error) || *ret_is_done)
         return *ret_is_done;
-    if (w->is_active && !w->desktop.is_trashed && g_str_equal(w->desktop.layer_id, w->m->top))
+    if (w->is_active && !w->desktop.is_trashed &&
+        g_strcmp0(disk_of(&w->desktop, w->is_data), w->m->top) == 0)
         return TRUE;
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "its disk was replaced meanwhile");
     imaged_error_hint(error, "ask for it again");
@@ -190,7 +206,7 @@ static char *make_identity(const Work *w, const LayerRow *below)
 {
     Identity identity = { .id = (char *)w->m->merged,
                           .parent = below ? below->id : NULL,
-                          .owner_kind = "desktop",
+                          .owner_kind = w->top->owner_kind,
                           .owner_id = w->desktop.id,
                           .owner_name = w->desktop.name,
                           .generation = w->top->generation,
@@ -369,9 +385,9 @@ static gint64 run_bytes(const Work *w, Db *db)
     for (guint i = w->bottom; i < w->chain.rows->len; i++) {
         const LayerRow *row = w->chain.rows->pdata[i];
         StoreStat stat = { 0 };
-        if (g_str_equal(row->owner_kind, "desktop") && row != w->top &&
-            !lookup_int(db, "SELECT EXISTS (SELECT 1 FROM snapshot WHERE layer_id = ?1)", "t",
-                        row->id) &&
+        if (layer_row_is_own(row) && row != w->top &&
+            !lookup_int(db, "SELECT EXISTS (SELECT 1 FROM snapshot WHERE layer_id = ?1) OR EXISTS"
+                            " (SELECT 1 FROM snapshot WHERE data_layer_id = ?1)", "t", row->id) &&
             store_stat_layer(w->store, row->slot, &stat, NULL))
             sum += (gint64)stat.disk_bytes;
     }
@@ -383,7 +399,9 @@ static gint64 run_bytes(const Work *w, Db *db)
 static void put_trash(const Work *w, Db *db, Changes *changes, gint64 now)
 {
     TrashRow trash = { .id = (char *)w->m->trash,
-                       .kind = w->is_active ? "disk" : "layer",
+                       .kind = !w->is_active ? "layer"
+                               : w->is_data  ? "data"
+                                             : "disk",
                        .reason = "merged",
                        .name = w->desktop.name,
                        .desktop_id = w->desktop.id,
@@ -397,6 +415,15 @@ static void put_trash(const Work *w, Db *db, Changes *changes, gint64 now)
                        .slot = w->is_active ? NULL : w->top->slot };
 
     changes_put(changes, ROW_TRASH, &trash, trash.store_id);
+}
+
+static void put_desktop(const Work *w, Changes *changes, gint64 now)
+{
+    DesktopRow desktop = w->desktop;
+
+    *(w->is_data ? &desktop.data_layer_id : &desktop.layer_id) = (char *)w->m->merged;
+    desktop.changed_at = now;
+    changes_put(changes, ROW_DESKTOP, &desktop, desktop.store_id);
 }
 
 static void put_slot(const Work *w, Db *db, Changes *changes)
@@ -415,12 +442,8 @@ static void put_slot(const Work *w, Db *db, Changes *changes)
     changes_put(changes, ROW_LAYER, &former, former.store_id); /* its slot is free then */
     changes_put(changes, ROW_LAYER, &merged, merged.store_id);
     put_trash(w, db, changes, now);
-    if (w->is_active) {
-        DesktopRow desktop = w->desktop;
-        desktop.layer_id = merged.id;
-        desktop.changed_at = now;
-        changes_put(changes, ROW_DESKTOP, &desktop, desktop.store_id);
-    }
+    if (w->is_active)
+        put_desktop(w, changes, now);
 }
 
 static gboolean put_facts(const Work *w, Changes *changes, GError **error)
@@ -480,6 +503,8 @@ gboolean merge_layers(Job *job, World *world, const Merge *m, Changes *more, GEr
                   (is_done ||
                    (make(&w, error) && (w.is_needless || put_facts(&w, changes, error))));
 
+    if (ok && is_done && w.lacks_desktop)
+        put_desktop(&w, changes, units_now_ms());
     if (!ok)
         changes_free(changes);
     else

@@ -13,12 +13,15 @@ gboolean merge_put_moved(Db *db, Changes *changes, const char *from, const char 
 {
     g_auto(LookupRows) children = { 0 };
     g_auto(LookupRows) snapshots = { 0 };
+    g_auto(LookupRows) data_snapshots = { 0 };
     g_auto(LookupRows) entries = { 0 };
 
     if (!lookup_rows(db, ROW_LAYER, &children, error, "SELECT * FROM layer WHERE parent_id = ?1",
                      "t", from) ||
         !lookup_rows(db, ROW_SNAPSHOT, &snapshots, error,
                      "SELECT * FROM snapshot WHERE layer_id = ?1", "t", from) ||
+        !lookup_rows(db, ROW_SNAPSHOT, &data_snapshots, error,
+                     "SELECT * FROM snapshot WHERE data_layer_id = ?1", "t", from) ||
         !lookup_rows(db, ROW_TRASH, &entries, error,
                      "SELECT * FROM trash WHERE layer_id = ?1 AND kind = 'snapshot'", "t", from))
         return FALSE;
@@ -30,6 +33,12 @@ gboolean merge_put_moved(Db *db, Changes *changes, const char *from, const char 
     for (guint i = 0; i < snapshots.rows->len; i++) {
         SnapshotRow *row = snapshots.rows->pdata[i];
         set_text(&row->layer_id, to);
+        row->changed_at = units_now_ms();
+        changes_put(changes, ROW_SNAPSHOT, row, row->store_id);
+    }
+    for (guint i = 0; i < data_snapshots.rows->len; i++) {
+        SnapshotRow *row = data_snapshots.rows->pdata[i];
+        set_text(&row->data_layer_id, to);
         row->changed_at = units_now_ms();
         changes_put(changes, ROW_SNAPSHOT, row, row->store_id);
     }

@@ -8,10 +8,14 @@ GHashTable *runs_live_layers(Db *db, const char *desktop_id, const char *except)
     GHashTable *live = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     Query *q = db_query(db,
                         "WITH RECURSIVE live(id) AS (SELECT layer_id FROM desktop WHERE id = ?1 AND"
+                        " is_trashed = 0 UNION SELECT data_layer_id FROM desktop WHERE id = ?1 AND"
                         " is_trashed = 0 UNION SELECT layer_id FROM snapshot WHERE desktop_id = ?1"
-                        " AND is_trashed = 0 AND id <> coalesce(?2, '') UNION SELECT l.parent_id"
+                        " AND is_trashed = 0 AND id <> coalesce(?2, '') UNION SELECT data_layer_id"
+                        " FROM snapshot WHERE desktop_id = ?1 AND is_trashed = 0 AND id <>"
+                        " coalesce(?2, '') UNION SELECT l.parent_id"
                         " FROM layer l JOIN live ON l.id = live.id WHERE l.parent_id IS NOT NULL"
-                        " AND l.owner_kind = 'desktop') SELECT id FROM live",
+                        " AND l.owner_kind IN ('desktop', 'data')) SELECT id FROM live WHERE"
+                        " id IS NOT NULL",
                         "tt", desktop_id, except);
 
     while (query_next(q))
@@ -52,10 +56,11 @@ static void clear_run(gpointer data)
 static gboolean has_snapshot(Db *db, const char *layer_id)
 {
     return lookup_int(db, "SELECT EXISTS (SELECT 1 FROM snapshot WHERE layer_id = ?1 AND"
-                          " is_trashed = 0)", "t", layer_id);
+                          " is_trashed = 0) OR EXISTS (SELECT 1 FROM snapshot WHERE"
+                          " data_layer_id = ?1 AND is_trashed = 0)", "t", layer_id);
 }
 
-GArray *runs_of_desktop(Db *db, const DesktopRow *desktop, GError **error)
+GArray *runs_of_disk(Db *db, const DesktopRow *desktop, const char *layer_id, GError **error)
 {
     g_auto(LookupRows) chain = { 0 };
     GArray *runs = g_array_new(FALSE, TRUE, sizeof(Run));
@@ -63,7 +68,7 @@ GArray *runs_of_desktop(Db *db, const DesktopRow *desktop, GError **error)
     Run run = { 0 };
 
     g_array_set_clear_func(runs, clear_run);
-    if (!chain_rows(db, desktop->layer_id, &chain, error)) {
+    if (!chain_rows(db, layer_id, &chain, error)) {
         g_array_unref(runs);
         return NULL;
     }

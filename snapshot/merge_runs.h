@@ -18,9 +18,10 @@ typedef struct {
     char *bottom, *top;
     char *frozen_top;   /* the uppermost that is not active, or NULL */
     guint n;            /* layers */
-    gboolean is_active; /* top is the desktop's active layer */
+    gboolean is_active; /* top is the disk's active layer */
 } Run;
 
-/* The runs of the chain under a desktop, the lowest first: each ends at a snapshot's layer, at one
+/* The runs of the chain under a desktop's active layer_id, of its disk or its data disk, the lowest
+ * first: each ends at a snapshot's layer, at one
  * that several live layers stand on, or at the active one.  Free with g_array_unref(). */
-GArray *runs_of_desktop(Db *db, const DesktopRow *desktop, GError **error);
+GArray *runs_of_disk(Db *db, const DesktopRow *desktop, const char *layer_id, GError **error);

@@ -125,7 +125,7 @@ static gboolean settle_one(const char *name, const StoreStat *stat, gpointer use
     if (claims_take(s->world->claims, keys, "store.sweep", NULL)) {
         Db *db = catalog_read_begin(s->world->catalog);
         gboolean is_stray = lookup_layer(db, identity.id, &row, NULL) &&
-                            g_str_equal(row.owner_kind, "desktop") &&
+                            layer_row_is_own(&row) &&
                             g_str_equal(row.place, "layers");
         catalog_read_end(s->world->catalog, db);
         ok = !is_stray || is_known(s, name) || settle_slot(s, name, &row, error);

@@ -2,14 +2,16 @@
  *
  *   QEMU's lock on the old layer -> new overlays, durable -> facts -> old file to trash/
  *
- * The new overlay stands on a template version (reset) or on a snapshot's layer (revert).  The lock
- * is held until the end, so QEMU can't open a disk in the moment of its replacement. */
+ * The new overlay stands on a template version; revert.c has those that stand on a snapshot's
+ * layer.  The lock is held until the end, so QEMU can't open a disk in the moment of its replacement.  A
+ * data disk is not looked at. */
 #include "snapshot/reimage.h"
 
-#include "cow/identity.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "snapshot/overlays.h"
+#include "snapshot/replaced.h"
 
 /* The id of version number to of the template that version_id belongs to (0: itself), or NULL.
  * Thousands of desktops stand on a few versions, so each is asked for once (known owns the text).
@@ -73,40 +75,7 @@ gboolean reimage_plan_reset(World *world, const LookupRows *desktops, gint64 to,
     return TRUE;
 }
 
-gboolean reimage_plan_revert(World *world, const LookupRows *desktops, const char *snapshot,
-                             BatchPlan *plan, GError **error)
-{
-    Db *db = catalog_read_begin(world->catalog);
-
-    batch_plan_init(plan, world, &revert_job);
-    json_object_set_new(plan->plan, "to", json_string(snapshot));
-    for (guint i = 0; i < desktops->rows->len; i++) {
-        const DesktopRow *row = desktops->rows->pdata[i];
-        g_auto(SnapshotRow) to = { 0 };
-        g_autoptr(GError) why = NULL;
-        Id layer = id_new(), trash = id_new();
-        json_t *keys = json_array();
-        if (!lookup_snapshot(db, row->id, snapshot, &to, &why)) {
-            batch_plan_reject(plan, row->name, why);
-            json_decref(keys);
-            continue;
-        }
-        claims_add(keys, 'x', "desktop", row->id);
-        claims_add(keys, 's', "snapshot", to.id);
-        claims_add(keys, 's', "layers", row->id);
-        claims_add(keys, 's', "version", to.version_id);
-        claims_add(keys, 's', "making", to.store_id);
-        batch_plan_add(plan,
-                       json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "id", row->id, "name", row->name,
-                                 "layer", layer.s, "trash", trash.s, "version", to.version_id,
-                                 "store", to.store_id, "snapshot", to.id),
-                       keys);
-    }
-    catalog_read_end(world->catalog, db);
-    return TRUE;
-}
-
-/* What one item of a reset or revert works with. */
+/* What one item works with. */
 typedef struct {
     DesktopRow desktop;
     LayerRow old, base;
@@ -125,25 +94,12 @@ static void reset_clear(Reset *r)
     g_clear_pointer(&r->old_store, store_unref);
 }
 
-static gboolean find_snapshot(BatchChunk *chunk, guint i, Db *db, Reset *r, GError **error)
-{
-    g_auto(SnapshotRow) to = { 0 };
-
-    if (!lookup_snapshot_by_id(db, batch_text(chunk, i, "snapshot"), &to, error) ||
-        !lookup_layer(db, to.layer_id, &r->base, error))
-        return FALSE;
-    r->store = store_set_get(chunk->world->stores, r->base.store_id, error);
-    return r->store != NULL;
-}
-
 /* Store and base of r: those of the item before it, if they are the same. */
 static gboolean find_base(BatchChunk *chunk, guint i, Db *db, Reset *r, const Reset *before,
                           GError **error)
 {
     const char *version_id = batch_text(chunk, i, "version");
 
-    if (batch_text(chunk, i, "snapshot"))
-        return find_snapshot(chunk, i, db, r, error);
     if (before && before->store && before->base.id &&
         g_str_equal(before->store->id, r->desktop.store_id) &&
         g_str_equal(before->base.owner_id, version_id)) {
@@ -190,32 +146,10 @@ static gboolean reset_load(BatchChunk *chunk, guint i, Db *db, Reset *r, const R
     return !r->has_old || batch_lock(chunk, i, r->old_store, r->old.slot);
 }
 
-static void trash_layer(LayerRow *layer)
+/* Bytes of the new disk: as its template has them, but never fewer than the desktop's own. */
+static guint64 disk_size(const Reset *r)
 {
-    g_free(layer->state);
-    g_free(layer->place);
-    layer->state = g_strdup("trashed");
-    layer->place = g_strdup("trash");
-}
-
-void reimage_put_replaced(BatchChunk *chunk, guint i, const DesktopRow *desktop, LayerRow *old,
-                          const StoreStat *stat, const char *trash_id, const char *reason,
-                          gint64 now)
-{
-    if (!stat) {
-        changes_delete(chunk->changes, ROW_LAYER, old->id, old->store_id);
-        return;
-    }
-    TrashRow trash = { .id = (char *)trash_id, .kind = "disk", .reason = (char *)reason,
-                       .name = desktop->name, .desktop_id = desktop->id,
-                       .version_id = desktop->version_id, .layer_id = old->id,
-                       .store_id = old->store_id, .generation = desktop->generation,
-                       .disk_bytes = (gint64)stat->disk_bytes, .trashed_at = now,
-                       .expires_at = now + chunk->world->settings.trash_keep_ms };
-    trash_layer(old);
-    changes_put(chunk->changes, ROW_LAYER, old, old->store_id);
-    changes_put(chunk->changes, ROW_TRASH, &trash, old->store_id);
-    batch_move_later(chunk, i, old->store_id, old->slot);
+    return (guint64)MAX(r->base.virtual_size, r->desktop.disk_size);
 }
 
 static void put_reset(BatchChunk *chunk, guint i, Reset *r, gint64 now)
@@ -224,14 +158,16 @@ static void put_reset(BatchChunk *chunk, guint i, Reset *r, gint64 now)
     LayerRow layer = { .id = layer_id, .slot = layer_id, .store_id = r->base.store_id,
                        .parent_id = r->base.id, .owner_kind = "desktop", .owner_id = r->desktop.id,
                        .generation = r->desktop.generation + 1, .state = "active",
-                       .place = "layers", .virtual_size = r->base.virtual_size,
+                       .place = "layers", .virtual_size = (gint64)disk_size(r),
                        .created_at = now };
     DesktopRow desktop = r->desktop;
     const char *reason = json_string_value(json_object_get(chunk->plan, "reason"));
-    const char *usual = batch_text(chunk, i, "snapshot") ? "revert" : "reset";
+    Replaced replaced = { .desktop = &r->desktop,
+                          .disk = { &r->old, r->has_old ? &r->stat : NULL },
+                          .trash_id = batch_text(chunk, i, "trash"),
+                          .reason = reason ? reason : "reset", .now = now };
 
-    reimage_put_replaced(chunk, i, &r->desktop, &r->old, r->has_old ? &r->stat : NULL,
-                         batch_text(chunk, i, "trash"), reason ? reason : usual, now);
+    replaced_put_item(chunk, i, &replaced);
     desktop.layer_id = layer_id;
     desktop.store_id = r->base.store_id;
     desktop.version_id = (char *)batch_text(chunk, i, "version");
@@ -242,41 +178,21 @@ static void put_reset(BatchChunk *chunk, guint i, Reset *r, gint64 now)
     changes_put(chunk->changes, ROW_DESKTOP, &desktop, desktop.store_id);
 }
 
-static char *make_identity(BatchChunk *chunk, guint i, const Reset *r, gint64 now)
-{
-    Identity identity = { .id = (char *)batch_text(chunk, i, "layer"), .parent = r->base.id,
-                          .owner_kind = "desktop", .owner_id = r->desktop.id,
-                          .owner_name = r->desktop.name,
-                          .generation = r->desktop.generation + 1, .created_at = now };
-
-    return identity_to_json(&identity);
-}
-
-/* Write the overlays of all items that are fine, store by store. */
+/* Write the overlays of all items that are fine. */
 static gboolean write_overlays(BatchChunk *chunk, const Reset *resets, gint64 now, GError **error)
 {
-    g_autofree StoreOverlay *overlays = g_new0(StoreOverlay, chunk->n);
-    g_autofree gboolean *done = g_new0(gboolean, chunk->n);
-    g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(Overlays) overlays = overlays_new();
 
     for (guint i = 0; i < chunk->n; i++) {
-        guint n = 0;
-        if (chunk->errors[i] || done[i] || resets[i].is_done)
-            continue;
-        for (guint k = i; k < chunk->n; k++) {
-            if (chunk->errors[k] || done[k] || resets[k].is_done ||
-                resets[k].store != resets[i].store)
-                continue;
-            done[k] = TRUE;
-            char *text = make_identity(chunk, k, &resets[k], now);
-            g_ptr_array_add(texts, text);
-            overlays[n++] = (StoreOverlay){ batch_text(chunk, k, "layer"), resets[k].base.slot,
-                                            text, (guint64)resets[k].base.virtual_size, 0, FALSE };
-        }
-        if (!resets[i].store->ops->create_overlays(resets[i].store, overlays, n, error))
-            return FALSE;
+        const Reset *r = &resets[i];
+        Identity identity = { .id = (char *)batch_text(chunk, i, "layer"), .parent = r->base.id,
+                              .owner_kind = "desktop", .owner_id = r->desktop.id,
+                              .owner_name = r->desktop.name,
+                              .generation = r->desktop.generation + 1, .created_at = now };
+        if (!chunk->errors[i] && !r->is_done)
+            overlays_add(overlays, r->store, &identity, r->base.slot, disk_size(r));
     }
-    return TRUE;
+    return overlays_write(overlays, error);
 }
 
 void reimage_undo_prepare(BatchChunk *chunk)
@@ -324,13 +240,7 @@ static gboolean prepare_reset(BatchChunk *chunk, GError **error)
 {
     if (!reimage_prepare(chunk, error))
         return FALSE;
-    if (chunk->n && batch_text(chunk, 0, "snapshot")) {
-        const char *to = json_string_value(json_object_get(chunk->plan, "to"));
-        g_autofree char *verb = g_strdup_printf("back to snapshot '%s':", to ? to : "?");
-        batch_event(chunk, "snapshot.revert", verb, "desktops");
-    } else {
-        batch_event(chunk, "desktop.reset", "re-imaged", "desktops");
-    }
+    batch_event(chunk, "desktop.reset", "re-imaged", "desktops");
     return TRUE;
 }
 
@@ -342,4 +252,3 @@ static gboolean run_reset(Job *job, gpointer world, GError **error)
 }
 
 const JobType reimage_job = { "desktop.reset", JOB_INTERACTIVE, "desktops", run_reset };
-const JobType revert_job = { "snapshot.revert", JOB_INTERACTIVE, "desktops", run_reset };

@@ -16,29 +16,27 @@ extern const JobType revert_job;
 gboolean reimage_plan_reset(World *world, const LookupRows *desktops, gint64 to, BatchPlan *plan,
                             GError **error);
 
-/* Plan to lay a fresh overlay on each desktop's snapshot of this name.  A desktop that has none is
- * rejected. */
+/* Which of a desktop's disks: its disk, its data disk, both. */
+typedef enum { DISKS_ALL, DISKS_SYSTEM, DISKS_DATA } Disks;
+gboolean disks_parse(const char *text, Disks *ret_disks, GError **error); /* NULL: all */
+
+/* Plan to lay fresh overlays on the layers of each desktop's snapshot of this name.  A desktop that
+ * has none is rejected.  A snapshot without a data disk leaves a present one alone. */
 gboolean reimage_plan_revert(World *world, const LookupRows *desktops, const char *snapshot,
-                             BatchPlan *plan, GError **error);
+                             Disks disks, BatchPlan *plan, GError **error);
 
 /* Plan to bring back the disk that each desktop's last reset replaced. */
 gboolean reimage_plan_undo(World *world, const LookupRows *desktops, BatchPlan *plan,
                            GError **error);
 
 /* The parts of a reset, for other jobs that replace disks: what reimage_job does with a chunk whose
- * items have id, name, layer, trash, version and store (or snapshot in place of a version).  The
- * chunk's plan may name the "reason" that its trash entries are to have. */
+ * items have id, name, layer, trash, version and store.  The chunk's plan may name the "reason"
+ * that its trash entries are to have. */
 gboolean reimage_prepare(BatchChunk *chunk, GError **error);
 void reimage_undo_prepare(BatchChunk *chunk);
 
-/* The facts of replacing desktop's disk: the old layer goes to the trash with a move for
- * batch_move_now(), or is forgotten if its file is missing (stat is NULL). */
-void reimage_put_replaced(BatchChunk *chunk, guint i, const DesktopRow *desktop, LayerRow *old,
-                          const StoreStat *stat, const char *trash_id, const char *reason,
-                          gint64 now);
-
-/* For trash.c, which swaps in any disk: lay item i's disk of this entry under its desktop, putting
- * the present disk into the trash as new_trash_id with this reason.  Fills the chunk's changes, and
- * its moves for batch_move_now(). */
+/* For other files of this folder, which swap in any disk: lay what item i's entry (kind disk or
+ * data) holds under its desktop, putting what is there into the trash as new_trash_id with this
+ * reason.  Fills the chunk's changes, and its moves for batch_move_now(). */
 gboolean reimage_swap(BatchChunk *chunk, guint i, Db *db, const TrashRow *entry,
                       const char *new_trash_id, const char *reason, GError **error);

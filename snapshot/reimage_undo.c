@@ -1,12 +1,14 @@
-/* reimage_undo.c: bringing back the disk that a reset or revert replaced.
+/* reimage_undo.c: bringing back the disks that a reset or revert replaced.
  *
  *   QEMU's lock on the present layer -> old file back to layers/ -> facts -> present one to trash/
- */
+ *
+ * The data disk is swapped only where the entry has one: where both were replaced at once. */
 #include "snapshot/reimage.h"
 
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "snapshot/replaced.h"
 
 gboolean reimage_plan_undo(World *world, const LookupRows *desktops, BatchPlan *plan,
                            GError **error)
@@ -41,66 +43,127 @@ gboolean reimage_plan_undo(World *world, const LookupRows *desktops, BatchPlan *
     return TRUE;
 }
 
-/* The rows that a swap works with. */
-static gboolean load_swap(Db *db, const TrashRow *entry, DesktopRow *desktop, LayerRow *old,
-                          LayerRow *layer, GError **error)
+/* One of the two disks: what comes back, and what is there now. */
+typedef struct {
+    const char *layer_id; /* NULL: it is left alone */
+    LayerRow layer, old;  /* old is empty if the desktop has no such disk now */
+    Store *store, *old_store;
+    gboolean has_old;
+    StoreStat stat;
+} Side;
+
+typedef struct {
+    DesktopRow desktop;
+    Side disk, data;
+} Swap;
+
+static void side_clear(Side *s)
+{
+    layer_row_clear(&s->layer);
+    layer_row_clear(&s->old);
+    g_clear_pointer(&s->store, store_unref);
+    g_clear_pointer(&s->old_store, store_unref);
+}
+
+static void swap_clear(Swap *s)
+{
+    desktop_row_clear(&s->desktop);
+    side_clear(&s->disk);
+    side_clear(&s->data);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Swap, swap_clear)
+
+/* The rows and stores.  The present disk may lie in another store: the desktop was moved since. */
+static gboolean load_side(World *world, Db *db, const char *old_id, Side *s, GError **error)
+{
+    if (!s->layer_id)
+        return TRUE;
+    if (!lookup_layer(db, s->layer_id, &s->layer, error) ||
+        (old_id && !lookup_layer(db, old_id, &s->old, error)) ||
+        !(s->store = store_set_get(world->stores, s->layer.store_id, error)))
+        return FALSE;
+    if (old_id)
+        s->old_store = store_set_get(world->stores, s->old.store_id, error);
+    s->has_old = s->old_store && store_stat_layer(s->old_store, s->old.slot, &s->stat, NULL);
+    return !old_id || s->old_store;
+}
+
+static gboolean load_swap(World *world, Db *db, const TrashRow *entry, Swap *s, GError **error)
 {
     g_auto(VersionRow) version = { 0 };
+    gboolean is_data = g_str_equal(entry->kind, "data");
 
-    if (!lookup_desktop_by_id(db, entry->desktop_id, desktop, error) ||
-        !lookup_layer(db, desktop->layer_id, old, error) ||
-        !lookup_layer(db, entry->layer_id, layer, error) ||
-        !lookup_version_by_id(db, entry->version_id, &version, error))
+    s->disk.layer_id = is_data ? NULL : entry->layer_id;
+    s->data.layer_id = is_data ? entry->layer_id : entry->data_layer_id;
+    if (!lookup_desktop_by_id(db, entry->desktop_id, &s->desktop, error) ||
+        (!is_data && !lookup_version_by_id(db, entry->version_id, &version, error)))
         return FALSE;
-    if (desktop->is_trashed || version.is_trashed) {
+    if (s->desktop.is_trashed || version.is_trashed) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "its %s is in the trash",
-                    desktop->is_trashed ? "desktop" : "template version");
+                    s->desktop.is_trashed ? "desktop" : "template version");
         imaged_error_hint(error, "restore that first: imagectl trash list");
         return FALSE;
     }
-    return TRUE;
+    return load_side(world, db, s->desktop.layer_id, &s->disk, error) &&
+           load_side(world, db, s->desktop.data_layer_id, &s->data, error);
+}
+
+static gboolean lock_old(BatchChunk *chunk, guint i, const Side *s)
+{
+    return !s->has_old || batch_lock(chunk, i, s->old_store, s->old.slot);
+}
+
+/* No flush: a layer is found in either folder, and the sweep at start puts it right. */
+static gboolean bring_back(const Side *s, GError **error)
+{
+    const char *slot = s->layer.slot;
+
+    return !s->layer_id ||
+           s->store->ops->move(s->store, &slot, 1, STORE_TRASH, STORE_LAYERS, FALSE, NULL, error);
+}
+
+static void put_back(BatchChunk *chunk, const Side *s)
+{
+    LayerRow layer = s->layer;
+
+    layer.state = "active";
+    layer.place = "layers";
+    changes_put(chunk->changes, ROW_LAYER, &layer, layer.store_id);
+}
+
+static ReplacedDisk replaced_side(Side *s)
+{
+    return (ReplacedDisk){ s->old.id ? &s->old : NULL, s->has_old ? &s->stat : NULL };
 }
 
 gboolean reimage_swap(BatchChunk *chunk, guint i, Db *db, const TrashRow *entry,
                       const char *new_trash_id, const char *reason, GError **error)
 {
-    g_auto(DesktopRow) desktop = { 0 };
-    g_auto(LayerRow) old = { 0 };
-    g_auto(LayerRow) layer = { 0 };
-    StoreStat stat = { 0 };
-    gint64 now = units_now_ms();
+    g_auto(Swap) s = { 0 };
 
-    if (!load_swap(db, entry, &desktop, &old, &layer, error))
+    if (!load_swap(chunk->world, db, entry, &s, error) || !lock_old(chunk, i, &s.disk) ||
+        !lock_old(chunk, i, &s.data) || !bring_back(&s.disk, error) || !bring_back(&s.data, error))
         return FALSE;
-    g_autoptr(Store) store = store_set_get(chunk->world->stores, layer.store_id, error);
-    /* The present disk may lie in another store: the desktop was moved since. */
-    g_autoptr(Store) old_store =
-        store ? store_set_get(chunk->world->stores, old.store_id, error) : NULL;
-    if (!old_store)
-        return FALSE;
-    gboolean has_old = store_stat_layer(old_store, old.slot, &stat, NULL);
-    if (has_old && !batch_lock(chunk, i, old_store, old.slot))
-        return FALSE;
-    const char *slot = layer.slot;
-    /* No flush: a layer is found in either folder, and the sweep at start puts it right. */
-    if (!store->ops->move(store, &slot, 1, STORE_TRASH, STORE_LAYERS, FALSE, NULL, error))
-        return FALSE;
+    Replaced replaced = { .desktop = &s.desktop, .disk = replaced_side(&s.disk),
+                          .data = replaced_side(&s.data), .trash_id = new_trash_id,
+                          .reason = reason, .now = units_now_ms() };
+    DesktopRow changed = s.desktop;
 
-    reimage_put_replaced(chunk, i, &desktop, &old, has_old ? &stat : NULL, new_trash_id, reason,
-                         now);
-    g_free(layer.state);
-    g_free(layer.place);
-    layer.state = g_strdup("active");
-    layer.place = g_strdup("layers");
-    DesktopRow changed = desktop;
-    changed.layer_id = layer.id;
-    changed.store_id = layer.store_id;
-    changed.version_id = entry->version_id;
-    changed.generation++;
-    changed.state = "ok";
-    changed.changed_at = now;
-    changes_put(chunk->changes, ROW_LAYER, &layer, layer.store_id);
-    changes_put(chunk->changes, ROW_DESKTOP, &changed, layer.store_id);
+    if (s.data.layer_id) { /* first, see replaced_put() */
+        put_back(chunk, &s.data);
+        changed.data_layer_id = s.data.layer.id;
+    }
+    replaced_put_item(chunk, i, &replaced);
+    if (s.disk.layer_id) {
+        put_back(chunk, &s.disk);
+        changed.layer_id = s.disk.layer.id;
+        changed.store_id = s.disk.layer.store_id;
+        changed.version_id = entry->version_id;
+        changed.generation++;
+        changed.state = "ok";
+    }
+    changed.changed_at = replaced.now;
+    changes_put(chunk->changes, ROW_DESKTOP, &changed, changed.store_id);
     changes_delete(chunk->changes, ROW_TRASH, entry->id, entry->store_id);
     return TRUE;
 }

@@ -5,6 +5,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "snapshot/chain.h"
 #include "snapshot/freeze.h"
 
 #define DESCRIPTION_MAX 2000
@@ -32,7 +33,7 @@ gboolean snapshot_plan_create(World *world, const LookupRows *desktops, const ch
     for (guint i = 0; i < desktops->rows->len; i++) {
         const DesktopRow *row = desktops->rows->pdata[i];
         g_autoptr(GError) why = NULL;
-        Id layer = id_new(), id = id_new();
+        Id layer = id_new(), data = id_new(), id = id_new();
         json_t *keys = json_array();
         if (!check_new(db, row->id, name, &why)) {
             batch_plan_reject(plan, row->name, why);
@@ -41,10 +42,10 @@ gboolean snapshot_plan_create(World *world, const LookupRows *desktops, const ch
         }
         claims_add(keys, 'x', "desktop", row->id);
         claims_add(keys, 'x', "snapshots", row->id);
-        claims_add(keys, 's', "making", row->store_id);
+        chain_claim_making(db, keys, row->store_id, row->data_layer_id);
         batch_plan_add(plan,
-                       json_pack("{s:s,s:s,s:s,s:s}", "id", row->id, "name", row->name, "layer",
-                                 layer.s, "snapshot_id", id.s),
+                       json_pack("{s:s,s:s,s:s,s:s,s:s}", "id", row->id, "name", row->name,
+                                 "layer", layer.s, "data_layer", data.s, "snapshot_id", id.s),
                        keys);
     }
     catalog_read_end(world->catalog, db);
@@ -58,15 +59,22 @@ static void put_snapshot(BatchChunk *chunk, guint i, Freeze *f, gint64 now)
                         .name = (char *)json_string_value(json_object_get(chunk->plan, "snapshot")),
                         .description =
                             (char *)json_string_value(json_object_get(chunk->plan, "description")),
-                        .layer_id = f->old.id,
-                        .store_id = f->old.store_id,
+                        .layer_id = f->disks[DISK_SYSTEM].old.id,
+                        .data_layer_id = f->disks[DISK_DATA].old.id,
+                        .store_id = f->disks[DISK_SYSTEM].old.store_id,
                         .version_id = f->desktop.version_id,
                         .generation = f->desktop.generation,
                         .created_at = now,
                         .changed_at = now };
 
-    changes_put(chunk->changes, ROW_SNAPSHOT, &row, row.store_id);
     freeze_put(f, chunk->changes, now);
+    changes_put(chunk->changes, ROW_SNAPSHOT, &row, row.store_id);
+}
+
+static gboolean load_freeze(const BatchChunk *chunk, guint i, Db *db, Freeze *f, GError **error)
+{
+    return freeze_load(chunk->world, db, batch_text(chunk, i, "id"), batch_text(chunk, i, "layer"),
+                       batch_text(chunk, i, "data_layer"), f, error);
 }
 
 static gboolean prepare_create(BatchChunk *chunk, GError **error)
@@ -80,10 +88,9 @@ static gboolean prepare_create(BatchChunk *chunk, GError **error)
 
     for (guint i = 0; i < chunk->n; i++) {
         Freeze *f = &freezes[i];
-        if (freeze_load(chunk->world, db, batch_text(chunk, i, "id"), batch_text(chunk, i, "layer"),
-                        f, &chunk->errors[i]) &&
+        if (load_freeze(chunk, i, db, f, &chunk->errors[i]) &&
             (f->is_done || (check_new(db, f->desktop.id, name, &chunk->errors[i]) &&
-                            batch_lock(chunk, i, f->store, f->old.slot))))
+                            freeze_lock(chunk, i, f))))
             sound[n++] = f;
     }
     catalog_read_end(chunk->world->catalog, db);
@@ -112,8 +119,7 @@ static void undo_create(BatchChunk *chunk)
 
     for (guint i = 0; i < chunk->n; i++) {
         g_auto(Freeze) f = { 0 };
-        if (!chunk->errors[i] && freeze_load(chunk->world, db, batch_text(chunk, i, "id"),
-                                             batch_text(chunk, i, "layer"), &f, NULL))
+        if (!chunk->errors[i] && load_freeze(chunk, i, db, &f, NULL))
             freeze_undo(&f);
     }
     catalog_read_end(chunk->world->catalog, db);

@@ -36,7 +36,7 @@ char *stand_in_name(Db *db, const LayerRow *row)
 static const char *reason_not(Db *db, const DesktopRow *desktop)
 {
     g_auto(LookupRows) chain = { 0 };
-    g_autoptr(GArray) runs = runs_of_desktop(db, desktop, NULL);
+    g_autoptr(GArray) runs = runs_of_disk(db, desktop, desktop->layer_id, NULL);
 
     if (!runs || !chain_rows(db, desktop->layer_id, &chain, NULL))
         return "its layers are not all there";

@@ -132,8 +132,9 @@ static gboolean is_stood_on(Db *db, const TrashRow *entry)
                             "SELECT EXISTS (SELECT 1 FROM layer c JOIN layer l ON"
                             " c.parent_id = l.id WHERE l.owner_id = ?1)",
                             "t", entry->version_id)
-               : lookup_int(db, "SELECT EXISTS (SELECT 1 FROM layer WHERE parent_id = ?1)", "t",
-                            entry->layer_id);
+               : lookup_int(db,
+                            "SELECT EXISTS (SELECT 1 FROM layer WHERE parent_id IN (?1, ?2))",
+                            "tt", entry->layer_id, entry->data_layer_id);
 }
 
 /* All rows of a kind that belong to a desktop go with it. */
@@ -159,7 +160,9 @@ static gboolean purge_desktop(Db *db, Changes *changes, const TrashRow *entry, G
     g_auto(LookupRows) layers = { 0 };
 
     if (!lookup_rows(db, ROW_LAYER, &layers, error,
-                     "SELECT * FROM layer WHERE owner_kind = 'desktop' AND owner_id = ?1", "t",
+                     "SELECT * FROM layer WHERE owner_kind IN ('desktop', 'data') AND"
+                     " owner_id = ?1",
+                     "t",
                      entry->desktop_id) ||
         !delete_rows(db, changes, ROW_TRASH, "SELECT * FROM trash WHERE desktop_id = ?1",
                      entry->desktop_id, error) ||
@@ -175,6 +178,7 @@ static gboolean purge_desktop(Db *db, Changes *changes, const TrashRow *entry, G
 static gboolean purge(Db *db, Changes *changes, const TrashRow *entry, GError **error)
 {
     g_auto(LayerRow) layer = { 0 };
+    g_auto(LayerRow) data = { 0 };
     gboolean ok = TRUE;
 
     if (g_str_equal(entry->kind, "template_version"))
@@ -185,6 +189,8 @@ static gboolean purge(Db *db, Changes *changes, const TrashRow *entry, GError **
         changes_delete(changes, ROW_SNAPSHOT, entry->snapshot_id, entry->store_id);
     else if ((ok = lookup_layer(db, entry->layer_id, &layer, error)))
         reclaim_layer(changes, &layer);
+    if (entry->data_layer_id && (ok = ok && lookup_layer(db, entry->data_layer_id, &data, error)))
+        reclaim_layer(changes, &data);
     changes_delete(changes, ROW_TRASH, entry->id, entry->store_id);
     return ok;
 }
@@ -304,10 +310,11 @@ static gboolean find_unneeded(World *world, LookupRows *ret, GError **error)
 {
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = lookup_rows(db, ROW_LAYER, ret, error,
-                              "SELECT l.* FROM layer l WHERE l.owner_kind = 'desktop' AND"
-                              " l.state = 'frozen' AND NOT EXISTS (SELECT 1 FROM layer c WHERE"
+                              "SELECT l.* FROM layer l WHERE l.owner_kind IN ('desktop', 'data')"
+                              " AND l.state = 'frozen' AND NOT EXISTS (SELECT 1 FROM layer c WHERE"
                               " c.parent_id = l.id) AND NOT EXISTS (SELECT 1 FROM snapshot s WHERE"
-                              " s.layer_id = l.id)",
+                              " l.id = s.layer_id) AND NOT EXISTS (SELECT 1 FROM snapshot s WHERE"
+                              " l.id = s.data_layer_id)",
                               "");
 
     catalog_read_end(world->catalog, db);

@@ -101,10 +101,12 @@ static gboolean restore_desktop(BatchChunk *chunk, guint i, Db *db, const TrashR
 {
     g_auto(DesktopRow) desktop = { 0 };
     g_auto(LayerRow) layer = { 0 };
+    g_auto(LayerRow) data = { 0 };
     g_auto(VersionRow) version = { 0 };
 
     if (!lookup_desktop_by_id(db, entry->desktop_id, &desktop, error) ||
         !lookup_layer(db, entry->layer_id, &layer, error) ||
+        (desktop.data_layer_id && !lookup_layer(db, desktop.data_layer_id, &data, error)) ||
         !lookup_version_by_id(db, desktop.version_id, &version, error))
         return FALSE;
     if (version.is_trashed) {
@@ -113,7 +115,9 @@ static gboolean restore_desktop(BatchChunk *chunk, guint i, Db *db, const TrashR
         imaged_error_hint(error, "restore that first: imagectl trash list");
         return FALSE;
     }
-    if (!revive_layer(chunk, &layer, "active", error))
+    /* the data disk first: it may be in another store's journal */
+    if ((data.id && !revive_layer(chunk, &data, "active", error)) ||
+        !revive_layer(chunk, &layer, "active", error))
         return FALSE;
     g_free(desktop.name);
     desktop.name = g_strdup(batch_text(chunk, i, "name"));
@@ -196,7 +200,7 @@ static gboolean prepare_restore(BatchChunk *chunk, GError **error)
                 g_clear_error(why);
             continue;
         }
-        if (g_str_equal(entry.kind, "disk"))
+        if (g_str_equal(entry.kind, "disk") || g_str_equal(entry.kind, "data"))
             ok = reimage_swap(chunk, i, db, &entry, batch_text(chunk, i, "trash"), "restore", why);
         else if (g_str_equal(entry.kind, "desktop"))
             ok = restore_desktop(chunk, i, db, &entry, why);

@@ -130,7 +130,12 @@ static gboolean is_broken(const Sweep *s, const char *layer_id)
     return FALSE;
 }
 
-/* Record that a desktop has lost its disk, or has it again. */
+static gboolean is_any_broken(const Sweep *s, const DesktopRow *row)
+{
+    return is_broken(s, row->layer_id) || is_broken(s, row->data_layer_id);
+}
+
+/* Record that a desktop has lost a disk, or has it again. */
 static gboolean mark(const Sweep *s, const DesktopRow *seen, GError **error)
 {
     g_auto(DesktopRow) row = { 0 };
@@ -141,10 +146,11 @@ static gboolean mark(const Sweep *s, const DesktopRow *seen, GError **error)
         return TRUE;
     Db *db = catalog_read_begin(s->world->catalog);
     gboolean is_same = lookup_desktop_by_id(db, seen->id, &row, NULL) && !row.is_trashed &&
-                       g_str_equal(row.layer_id, seen->layer_id);
+                       g_str_equal(row.layer_id, seen->layer_id) &&
+                       g_strcmp0(row.data_layer_id, seen->data_layer_id) == 0;
     catalog_read_end(s->world->catalog, db);
     if (is_same) {
-        gboolean is_missing = is_broken(s, row.layer_id);
+        gboolean is_missing = is_any_broken(s, &row);
         Changes *changes = changes_new();
         g_free(row.state);
         row.state = g_strdup(is_missing ? "missing" : "ok");
@@ -171,23 +177,27 @@ static gboolean mark_desktops(const Sweep *s, const char *store_id, GError **err
     catalog_read_end(s->world->catalog, db);
     for (guint i = 0; ok && i < desktops.rows->len; i++) {
         const DesktopRow *row = desktops.rows->pdata[i];
-        if (is_broken(s, row->layer_id) != g_str_equal(row->state, "missing"))
+        if (is_any_broken(s, row) != g_str_equal(row->state, "missing"))
             ok = mark(s, row, error);
     }
     return ok;
 }
 
 /* A move is written into two journals.  After a stop between them the desktop stands in its new
- * store, and its former disk is still called active: it goes to the trash.  In all stores, because
- * only the journal that is replayed last may tell that the desktop has moved. */
+ * store, and its former disks are still called active: each goes to the trash, as an entry of its
+ * own.  In all stores, because only the journal that is replayed last may tell that the desktop has
+ * moved. */
 static gboolean put_away_moved(World *world, GError **error)
 {
     g_auto(LookupRows) layers = { 0 };
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = lookup_rows(db, ROW_LAYER, &layers, error,
                               "SELECT l.* FROM layer l JOIN desktop d ON d.id = l.owner_id WHERE"
-                              " l.state = 'active' AND d.layer_id <> l.id AND d.store_id <>"
-                              " l.store_id AND d.generation > l.generation",
+                              " l.state = 'active' AND CASE l.owner_kind WHEN 'data' THEN EXISTS"
+                              " (SELECT 1 FROM layer n WHERE n.id = d.data_layer_id AND n.id <>"
+                              " l.id AND n.store_id <> l.store_id AND n.created_at > l.created_at)"
+                              " ELSE d.layer_id <> l.id AND d.store_id <> l.store_id AND"
+                              " d.generation > l.generation END",
                               "");
     Changes *changes = changes_new();
     guint n = 0;
@@ -210,7 +220,8 @@ static gboolean put_away_moved(World *world, GError **error)
         LayerRow changed = *layer;
         changed.state = "trashed";
         changed.place = "trash";
-        TrashRow trash = { .id = id.s, .kind = "disk", .reason = "moved", .name = desktop.name,
+        TrashRow trash = { .id = id.s, .kind = layer_row_is_data(layer) ? "data" : "disk",
+                           .reason = "moved", .name = desktop.name,
                            .desktop_id = desktop.id, .version_id = desktop.version_id,
                            .layer_id = layer->id, .store_id = layer->store_id,
                            .generation = desktop.generation - 1,

@@ -52,6 +52,7 @@ static const Column desktop_columns[] = {
     TEXT(DesktopRow, state),      INTEGER(DesktopRow, is_trashed),
     INTEGER(DesktopRow, created_at), INTEGER(DesktopRow, changed_at),
     OPTIONAL(DesktopRow, draft_of), OPTIONAL(DesktopRow, identity),
+    OPTIONAL(DesktopRow, data_layer_id), ADDED_INTEGER(DesktopRow, disk_size),
 };
 static const Column trash_columns[] = {
     TEXT(TrashRow, id),           TEXT(TrashRow, kind),       TEXT(TrashRow, reason),
@@ -59,6 +60,7 @@ static const Column trash_columns[] = {
     TEXT(TrashRow, layer_id),     TEXT(TrashRow, store_id),   INTEGER(TrashRow, generation),
     INTEGER(TrashRow, disk_bytes), INTEGER(TrashRow, trashed_at), INTEGER(TrashRow, expires_at),
     OPTIONAL(TrashRow, snapshot_id), OPTIONAL(TrashRow, slot),
+    OPTIONAL(TrashRow, data_layer_id),
 };
 static const Column snapshot_columns[] = {
     TEXT(SnapshotRow, id),            TEXT(SnapshotRow, desktop_id),
@@ -66,7 +68,7 @@ static const Column snapshot_columns[] = {
     TEXT(SnapshotRow, layer_id),      TEXT(SnapshotRow, store_id),
     TEXT(SnapshotRow, version_id),    INTEGER(SnapshotRow, generation),
     INTEGER(SnapshotRow, is_trashed), INTEGER(SnapshotRow, created_at),
-    INTEGER(SnapshotRow, changed_at),
+    INTEGER(SnapshotRow, changed_at), OPTIONAL(SnapshotRow, data_layer_id),
 };
 static const Column archive_target_columns[] = {
     TEXT(ArchiveTargetRow, id),       TEXT(ArchiveTargetRow, name),
@@ -112,28 +114,32 @@ static const Table tables[ROW_N_KINDS] = {
                       G_N_ELEMENTS(desktop_columns),
                       "INSERT INTO desktop (id, name, version_id, owner, generation, layer_id,"
                       " store_id, mac, uuid, state, is_trashed, created_at, changed_at, draft_of,"
-                      " identity) VALUES"
-                      " (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15) ON CONFLICT (id)"
+                      " identity, data_layer_id, disk_size) VALUES"
+                      " (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)"
+                      " ON CONFLICT (id)"
                       " DO UPDATE SET name=?2, version_id=?3, owner=?4, generation=?5, layer_id=?6,"
                       " store_id=?7, mac=?8, uuid=?9, state=?10, is_trashed=?11, created_at=?12,"
-                      " changed_at=?13, draft_of=?14, identity=?15",
+                      " changed_at=?13, draft_of=?14, identity=?15, data_layer_id=?16,"
+                      " disk_size=?17",
                       "DELETE FROM desktop WHERE id = ?1" },
     [ROW_TRASH] = { "trash", sizeof(TrashRow), trash_columns, G_N_ELEMENTS(trash_columns),
                     "INSERT INTO trash (id, kind, reason, name, desktop_id, version_id, layer_id,"
-                    " store_id, generation, disk_bytes, trashed_at, expires_at, snapshot_id, slot)"
-                    " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14) ON CONFLICT (id)"
+                    " store_id, generation, disk_bytes, trashed_at, expires_at, snapshot_id, slot,"
+                    " data_layer_id)"
+                    " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15) ON CONFLICT (id)"
                     " DO UPDATE SET kind=?2, reason=?3, name=?4, desktop_id=?5, version_id=?6,"
                     " layer_id=?7, store_id=?8, generation=?9, disk_bytes=?10, trashed_at=?11,"
-                    " expires_at=?12, snapshot_id=?13, slot=?14",
+                    " expires_at=?12, snapshot_id=?13, slot=?14, data_layer_id=?15",
                     "DELETE FROM trash WHERE id = ?1" },
     [ROW_SNAPSHOT] = { "snapshot", sizeof(SnapshotRow), snapshot_columns,
                        G_N_ELEMENTS(snapshot_columns),
                        "INSERT INTO snapshot (id, desktop_id, name, description, layer_id,"
-                       " store_id, version_id, generation, is_trashed, created_at, changed_at)"
-                       " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11) ON CONFLICT (id) DO UPDATE"
+                       " store_id, version_id, generation, is_trashed, created_at, changed_at,"
+                       " data_layer_id)"
+                       " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12) ON CONFLICT (id) DO UPDATE"
                        " SET desktop_id=?2, name=?3, description=?4, layer_id=?5, store_id=?6,"
                        " version_id=?7, generation=?8, is_trashed=?9, created_at=?10,"
-                       " changed_at=?11",
+                       " changed_at=?11, data_layer_id=?12",
                        "DELETE FROM snapshot WHERE id = ?1" },
     [ROW_ARCHIVE_TARGET] = { "archive_target", sizeof(ArchiveTargetRow), archive_target_columns,
                              G_N_ELEMENTS(archive_target_columns),
@@ -211,6 +217,16 @@ void row_free(RowKind kind, gpointer row)
 {
     row_clear(kind, row);
     g_free(row);
+}
+
+gboolean layer_row_is_own(const LayerRow *row)
+{
+    return g_str_equal(row->owner_kind, "desktop") || layer_row_is_data(row);
+}
+
+gboolean layer_row_is_data(const LayerRow *row)
+{
+    return g_str_equal(row->owner_kind, "data");
 }
 
 const char *row_id(gconstpointer row)

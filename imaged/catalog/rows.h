@@ -38,7 +38,7 @@ typedef struct {
 typedef struct {
     char *id, *slot, *store_id;
     char *parent_id;  /* NULL for a base */
-    char *owner_kind; /* template, desktop, LAYER_STAND_IN */
+    char *owner_kind; /* template, desktop, data (of a desktop's data disk), LAYER_STAND_IN */
     char *owner_id;   /* of the version or the desktop; a stand-in is its own */
     gint64 generation;
     char *state;      /* active, frozen, trashed, reclaim (being given back), missing */
@@ -57,20 +57,23 @@ typedef struct {
     gint64 created_at, changed_at;
     char *draft_of; /* the template whose next version is made in it, or NULL */
     char *identity; /* JSON: what it is told beyond what its version says, or NULL */
+    char *data_layer_id; /* the active layer of its data disk, or NULL */
+    gint64 disk_size;    /* bytes that its disk has at least; 0: as its template */
 } DesktopRow;
 
 typedef struct {
     char *id;
-    char *kind;   /* disk, desktop, template_version, snapshot, layer (replaced by a merge),
-                   * stand_in */
-    char *reason; /* reset, undo, restore, deleted, moved, revert, merged, rollout, rollback,
-                   * unused */
+    char *kind;   /* disk, data (a data disk), desktop, template_version, snapshot, layer (replaced
+                   * by a merge), stand_in */
+    char *reason; /* reset, undo, restore, deleted, moved, revert, archive, merged, rollout,
+                   * rollback, unused, detached */
     char *name;
     char *desktop_id; /* NULL for a template version */
     char *version_id, *layer_id, *store_id;
     gint64 generation, disk_bytes, trashed_at, expires_at;
     char *snapshot_id; /* of kind snapshot, else NULL */
     char *slot;        /* of kind layer: the slot that a merge took it from, else NULL */
+    char *data_layer_id; /* of kind disk: the data disk that was replaced with it, or NULL */
 } TrashRow;
 
 typedef struct {
@@ -79,6 +82,7 @@ typedef struct {
     char *version_id;          /* what that stands on */
     gint64 generation;         /* of the desktop then */
     gint64 is_trashed, created_at, changed_at;
+    char *data_layer_id; /* the same of the data disk; NULL: there was none */
 } SnapshotRow;
 
 typedef struct {
@@ -117,6 +121,10 @@ gpointer row_copy(RowKind kind, gconstpointer row);
 void row_free(RowKind kind, gpointer row);
 /* Free the texts alone. */
 void row_clear(RowKind kind, gpointer row);
+
+/* Is it a desktop's own layer, of its disk or its data disk?  Else it is a template version's. */
+gboolean layer_row_is_own(const LayerRow *row);
+gboolean layer_row_is_data(const LayerRow *row);
 
 const char *row_id(gconstpointer row); /* the first field of each struct */
 

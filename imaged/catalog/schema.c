@@ -195,7 +195,13 @@ static const char *const migrations[] = {
     "CREATE INDEX rollout_desktop_trash ON rollout_desktop(trash_id) WHERE is_open = 1;"
     "CREATE INDEX rollout_desktop_state ON rollout_desktop(rollout_id, state, health);"
     /* data disks */
-    "",
+    "ALTER TABLE desktop ADD COLUMN data_layer_id TEXT;"
+    "ALTER TABLE desktop ADD COLUMN disk_size INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE snapshot ADD COLUMN data_layer_id TEXT;"
+    "ALTER TABLE trash ADD COLUMN data_layer_id TEXT;"
+    "CREATE INDEX desktop_data_layer ON desktop(data_layer_id) WHERE data_layer_id IS NOT NULL;"
+    "CREATE INDEX snapshot_data_layer ON snapshot(data_layer_id) WHERE data_layer_id IS NOT NULL;"
+    "CREATE INDEX trash_data_layer ON trash(data_layer_id) WHERE data_layer_id IS NOT NULL;",
 };
 
 int schema_version(void)

@@ -5,7 +5,7 @@
 #include "imaged/cli/confirm.h"
 #include "imaged/cli/job.h"
 
-json_t *select_body(const Args *args, guint n_names, GError **error)
+static json_t *make_body(const Args *args, guint first, guint n_names, GError **error)
 {
     const char *template = args_text(args, "template"), *prefix = args_text(args, "all-of-prefix");
     guint n_ways = (n_names > 0) + (template != NULL) + (prefix != NULL);
@@ -20,13 +20,23 @@ json_t *select_body(const Args *args, guint n_names, GError **error)
     json_t *body = json_object();
     if (n_names) {
         json_t *names = json_array();
-        for (guint i = 0; i < n_names; i++)
+        for (guint i = first; i < first + n_names; i++)
             json_array_append_new(names, json_string(args->words->pdata[i]));
         json_object_set_new(body, "names", names);
     }
     json_set_text(body, "template", template);
     json_set_text(body, "prefix", prefix);
     return body;
+}
+
+json_t *select_body(const Args *args, guint n_names, GError **error)
+{
+    return make_body(args, 0, n_names, error);
+}
+
+json_t *select_body_from(const Args *args, guint first, GError **error)
+{
+    return make_body(args, first, args->words->len - MIN(first, args->words->len), error);
 }
 
 gboolean select_run(Cli *cli, const char *path, const json_t *body, const char *done,

@@ -20,6 +20,9 @@
  * command line, or by its options.  NULL with INVALID otherwise.  Caller unrefs. */
 json_t *select_body(const Args *args, guint n_names, GError **error);
 
+/* The same of the words from first on, behind those that say what to do. */
+json_t *select_body_from(const Args *args, guint first, GError **error);
+
 /* Ask if need be (question "delete"), run the batch, tell ("deleted"). */
 gboolean select_run_destructive(Cli *cli, const char *path, const json_t *body,
                                 const char *question, const char *done, GError **error);

@@ -202,6 +202,7 @@ static gboolean archive_restore(Cli *cli, GError **error)
     json_set_text(body, "store", args_text(cli->args, "store"));
     if (args_has(cli->args, "in-place"))
         json_object_set_new(body, "in_place", json_true());
+    json_set_text(body, "disk", args_text(cli->args, "disk"));
     ConfirmRequest request = { "POST", path->str, body, "restore in place", "desktop" };
     ConfirmAnswer answer = args_has(cli->args, "in-place")
                                ? confirm(cli, &request, error)
@@ -372,6 +373,7 @@ static const Option restore_options[] = {
     { "as", OPTION_TEXT, "NAME", "as a new desktop (or template) of this name", NULL },
     { "in-place", OPTION_FLAG, NULL, "as the desktop that it was; its disk goes to the trash",
       NULL },
+    { "disk", OPTION_CHOICE, "all|system|data", "which disk is brought back (all)", NULL },
     { "store", OPTION_TEXT, "S", "where its layers go (where its template is)", "store" },
     OPTION_YES,
     OPTION_DRY_RUN,

@@ -16,6 +16,7 @@
 #include "imaged/cli/list.h"
 #include "imaged/cli/select.h"
 #include "imaged/cli/verbs_inside.h"
+#include "imaged/cli/verbs_desktop.h"
 
 static const Column desktop_columns[] = {
     { "NAME", "name", CELL_TEXT, 0 },
@@ -36,6 +37,9 @@ static const Column desktop_columns[] = {
     { "UUID", "uuid", CELL_TEXT, COLUMN_CSV },
     { "SIZE", "virtual_size", CELL_SIZE, 0 },
     { "ON DISK", "disk_bytes", CELL_SIZE, COLUMN_SHOW },
+    { "DATA DISK", "data_disk_size", CELL_SIZE, 0 },
+    { "DATA LAYER", "data_layer", CELL_TEXT, COLUMN_CSV },
+    { "DATA ON DISK", "data_disk_bytes", CELL_SIZE, COLUMN_SHOW },
     { "SNAPSHOTS", "n_snapshots", CELL_COUNT, 0 },
     { "CHAIN DEPTH", "chain_depth", CELL_COUNT, COLUMN_SHOW },
     { "LIVE", "live", CELL_TRUTH, COLUMN_SHOW },
@@ -104,6 +108,11 @@ static json_t *create_body(const Args *args, GError **error)
     if (args_has(args, "cluster-size"))
         json_object_set_new(body, "cluster_size",
                             json_integer(args_number(args, "cluster-size", 0)));
+    if (args_has(args, "disk-size"))
+        json_object_set_new(body, "disk_size", json_integer(args_number(args, "disk-size", 0)));
+    if (args_has(args, "data-disk"))
+        json_object_set_new(body, "data_disk_size",
+                            json_integer(args_number(args, "data-disk", 0)));
     if (args_has(args, "no-subclusters"))
         json_object_set_new(body, "subclusters", json_false());
     return body;
@@ -173,6 +182,8 @@ static gboolean desktop_path(Cli *cli, GError **error)
 {
     g_autoptr(GString) path =
         client_path("/v1/desktops", "desktop", args_word(cli->args, 0), "path", error);
+    if (path && args_has(cli->args, "data"))
+        client_query(path, "data", "1");
     json_auto_t *answer = path ? client_get(cli->client, path->str, error) : NULL;
 
     return print_path(cli, answer);
@@ -212,6 +223,8 @@ static gboolean desktop_rename(Cli *cli, GError **error)
 
 static gboolean desktop_set(Cli *cli, GError **error)
 {
+    if (args_has(cli->args, "disk-size"))
+        return desktop_set_disk_size(cli, error);
     json_auto_t *body = select_body(cli->args, cli->args->words->len, error);
     json_t *identity = body ? identity_from_args(cli->args, error) : NULL;
 
@@ -334,9 +347,15 @@ static const Option create_options[] = {
     { "count", OPTION_COUNT, "N", "with --prefix: how many", NULL },
     { "owner", OPTION_TEXT, "USER", "whose they are", NULL },
     { "store", OPTION_TEXT, "S", "where their layers live (the default store)", "store" },
+    { "disk-size", OPTION_SIZE, "SIZE", "a disk larger than the template's; it stays so", NULL },
+    { "data-disk", OPTION_SIZE, "SIZE", "a data disk too, which no re-image touches", NULL },
     { "cluster-size", OPTION_SIZE, "SIZE", "the layers' cluster size (as the store has it)", NULL },
     { "no-subclusters", OPTION_FLAG, NULL, "layers without extended L2 entries", NULL },
     OPTION_NO_WAIT,
+    OPTION_END,
+};
+static const Option path_options[] = {
+    { "data", OPTION_FLAG, NULL, "of its data disk", NULL },
     OPTION_END,
 };
 static const Option list_options[] = {
@@ -364,6 +383,7 @@ static const Option reset_options[] = {
 static const Option set_options[] = {
     SELECT_TEMPLATE,
     SELECT_PREFIX,
+    { "disk-size", OPTION_SIZE, "SIZE", "alone: bytes that the disk has from now on", NULL },
     { "hostname", OPTION_TEXT, "NAME", "its host name (the desktop's name)", NULL },
     IDENTITY_OPTIONS,
     OPTION_END,
@@ -384,7 +404,8 @@ static const Command commands[] = {
       "it\n"
       "succeeds or fails by itself, with a reason.",
       "desktop create alice --template win11\n"
-      "desktop create --prefix lab --count 5000 --template win11:3\n",
+      "desktop create --prefix lab --count 5000 --template win11:3\n"
+      "desktop create bob --template debian --disk-size 60G --data-disk 20G\n",
       create_options, desktop_create },
     { "list", "", 0, 0, NULL, "List desktops", NULL,
       "desktop list --template win11\ndesktop list --prefix lab -o json\n", list_options,
@@ -410,27 +431,39 @@ static const Command commands[] = {
       "desktop files get archive:0192f1 /etc/hosts\n",
       NULL, inside_desktop_files },
     { "path", "NAME", 1, 1, "desktop", "Print the path of the desktop's active layer", NULL,
-      "desktop path alice\n", NULL, desktop_path },
+      "desktop path alice\ndesktop path alice --data\n", path_options, desktop_path },
     { "rename", "NAME NEW-NAME", 2, 2, "desktop", "Give a desktop another name",
       "Its id, MAC, UUID and disk stay what they are.", "desktop rename alice alice-old\n", NULL,
       desktop_rename },
     { "set", "(NAME... | --template T | --all-of-prefix P) OPTION...", 0, COMMAND_MANY, "desktop",
-      "Set what desktops are told at their first boot",
+      "Set what desktops are told at their first boot, or make their disks larger",
       "Host name, user, domain: over what their template's version says ('template set').\n"
       "A guest with imaged's guest parts, cloud-init or Windows reads it from the config disk,\n"
-      "once for each generation of its disk.  An empty text means none, whatever the version says.",
+      "once for each generation of its disk.  An empty text means none, whatever the version says.\n"
+      "--disk-size makes the disk larger at once, by a larger layer on top; the guest sees it at\n"
+      "its next start, and a re-image or roll-out keeps the size.  A disk never shrinks.",
       "desktop set alice --auto-login alice\n"
       "desktop set --all-of-prefix lab --domain ad.example.org --join-user joiner \\\n"
       "    --join-password-file secret --account renew\n"
-      "desktop set alice --unset user,auto_login\n",
+      "desktop set alice --unset user,auto_login\n"
+      "desktop set alice --disk-size 80G\n",
       set_options, desktop_set },
     { "config-disk", "NAME", 1, 1, "desktop", "Make the desktop's config disk and print its path",
       "A small CD-ROM image for its virtual machine, from which the guest learns who it is.",
       "desktop config-disk alice\n", NULL, desktop_config_disk },
+    { "data-disk", "add NAME... (--size SIZE | --disk ENTRY) | resize NAME... --size SIZE | "
+                   "detach NAME...",
+      1, COMMAND_MANY, "desktop", "Add, grow or detach the data disk of desktops",
+      "A data disk is what no re-image and no roll-out touches.  It is part of the desktop's\n"
+      "snapshots and archives.  One that is detached goes to the trash; --disk gives it back, or\n"
+      "to another desktop.  Instead of names: --template T or --all-of-prefix P.",
+      "desktop data-disk add alice --size 20G\ndesktop data-disk resize alice --size 40G\n"
+      "desktop data-disk detach alice --yes\ndesktop data-disk add bob --disk 019ab3f0...\n",
+      desktop_data_disk_options, desktop_data_disk },
     { "reset", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
       "Re-image desktops: back to their template",
       "Each gets a fresh layer; the former one goes to the trash, from where 'desktop undo-reset'\n"
-      "brings it back.",
+      "brings it back.  A data disk stays what it is.",
       "desktop reset alice\ndesktop reset --all-of-prefix lab --yes\n"
       "desktop reset --template win11 --to 4\n",
       reset_options, desktop_reset },
@@ -450,7 +483,7 @@ static const Command commands[] = {
       "The whole chain, the template's data too, becomes one layer.  Snapshots stay as they are.",
       "desktop flatten alice\n", merge_options, desktop_flatten },
     { "delete", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
-      "Delete desktops: their disks go to the trash", NULL,
+      "Delete desktops: their disks and data disks go to the trash", NULL,
       "desktop delete alice --dry-run\ndesktop delete --all-of-prefix lab --yes\n", delete_options,
       desktop_delete },
     { NULL },

@@ -124,6 +124,7 @@ static gboolean snapshot_revert(Cli *cli, GError **error)
 
     if (!body)
         return FALSE;
+    json_set_text(body, "disk", args_text(cli->args, "disk"));
     return select_run_destructive(cli, "/v1/snapshots/revert", body, "revert", "reverted", error);
 }
 
@@ -190,7 +191,13 @@ static const Option rename_options[] = {
     OPTION_END,
 };
 static const Option revert_options[] = {
-    SELECT_TEMPLATE, SELECT_PREFIX, OPTION_YES, OPTION_DRY_RUN, OPTION_NO_WAIT, OPTION_END,
+    SELECT_TEMPLATE,
+    SELECT_PREFIX,
+    { "disk", OPTION_CHOICE, "all|system|data", "which disk goes back (all)", NULL },
+    OPTION_YES,
+    OPTION_DRY_RUN,
+    OPTION_NO_WAIT,
+    OPTION_END,
 };
 static const Option delete_options[] = { OPTION_YES, OPTION_DRY_RUN, OPTION_NO_WAIT, OPTION_END };
 static const Option diff_options[] = {
@@ -218,8 +225,10 @@ static const Command commands[] = {
     { "revert", "(DESKTOP... | --template T | --all-of-prefix P) NAME", 1, COMMAND_MANY, "desktop",
       "Go back to a snapshot",
       "The present disk goes to the trash, from where 'desktop undo-reset' brings it back.  All\n"
-      "snapshots stay, so that one can go forward again as well.",
-      "snapshot revert alice before-update\n", revert_options, snapshot_revert },
+      "snapshots stay, so that one can go forward again as well.  A data disk goes back too,\n"
+      "unless --disk says otherwise.",
+      "snapshot revert alice before-update\nsnapshot revert alice before-update --disk system\n",
+      revert_options, snapshot_revert },
     { "delete", "DESKTOP NAME...", 2, COMMAND_MANY, "desktop", "Delete snapshots",
       "The name goes to the trash; 'trash restore' brings it back.  Data that later states still\n"
       "need is merged into the layer above; --dry-run tells what that writes.",

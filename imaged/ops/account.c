@@ -7,8 +7,8 @@
 #include "imaged/base/ident.h"
 #include "imaged/catalog/rows.h"
 
-static const char *const names[] = { "templates",  "desktops", "snapshots", "trash",
-                                     "quarantine", "metadata", "unknown" };
+static const char *const names[] = { "templates", "desktops",   "data_disks", "snapshots",
+                                     "trash",     "quarantine", "metadata",   "unknown" };
 
 const char *account_kind_name(AccountKind kind)
 {
@@ -77,13 +77,18 @@ static Trees read_trees(Db *db)
     return (Trees){
         read_ids(db, "WITH RECURSIVE c(id) AS (SELECT layer_id FROM desktop WHERE is_trashed = 0"
                      " AND id IN (SELECT owner_id FROM layer WHERE owner_kind = 'desktop' AND"
-                     " state = 'frozen') UNION SELECT l.parent_id FROM layer l JOIN c ON"
-                     " l.id = c.id WHERE l.owner_kind = 'desktop' AND l.parent_id IS NOT NULL)"
-                     " SELECT id FROM c"),
+                     " state = 'frozen') UNION SELECT data_layer_id FROM desktop WHERE"
+                     " is_trashed = 0 AND data_layer_id IS NOT NULL UNION SELECT l.parent_id FROM"
+                     " layer l JOIN c ON l.id = c.id WHERE l.owner_kind IN ('desktop', 'data') AND"
+                     " l.parent_id IS NOT NULL) SELECT id FROM c"),
         read_ids(db, "WITH RECURSIVE c(id) AS (SELECT s.layer_id FROM snapshot s JOIN desktop d ON"
                      " d.id = s.desktop_id WHERE s.is_trashed = 0 AND d.is_trashed = 0 UNION"
+                     " SELECT s.data_layer_id FROM snapshot s JOIN desktop d ON d.id ="
+                     " s.desktop_id WHERE s.is_trashed = 0 AND d.is_trashed = 0 AND"
+                     " s.data_layer_id IS NOT NULL UNION"
                      " SELECT l.parent_id FROM layer l JOIN c ON l.id = c.id WHERE"
-                     " l.owner_kind = 'desktop' AND l.parent_id IS NOT NULL) SELECT id FROM c"),
+                     " l.owner_kind IN ('desktop', 'data') AND l.parent_id IS NOT NULL) SELECT id"
+                     " FROM c"),
     };
 }
 
@@ -95,7 +100,7 @@ static AccountKind kind_of(const Trees *trees, const char *id, const char *state
     if (g_str_equal(owner_kind, "template") || g_str_equal(owner_kind, LAYER_STAND_IN))
         return ACCOUNT_TEMPLATES;
     if (!g_str_equal(state, "frozen") || g_hash_table_contains(trees->current, id))
-        return ACCOUNT_DESKTOPS;
+        return g_str_equal(owner_kind, "data") ? ACCOUNT_DATA_DISKS : ACCOUNT_DESKTOPS;
     return g_hash_table_contains(trees->kept, id) ? ACCOUNT_SNAPSHOTS : ACCOUNT_TRASH;
 }
 

@@ -9,6 +9,7 @@
 typedef enum {
     ACCOUNT_TEMPLATES,
     ACCOUNT_DESKTOPS,
+    ACCOUNT_DATA_DISKS,
     ACCOUNT_SNAPSHOTS, /* layers of desktops' trees beside their present chain */
     ACCOUNT_TRASH,
     ACCOUNT_QUARANTINE,

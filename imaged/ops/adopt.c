@@ -188,7 +188,7 @@ static gboolean adopt_own(Adopt *a, Found *f, const LayerRow *below, GHashTable 
                     : is_disk && !is_trashed ? "active"
                                              : "trashed");
     if (is_disk)
-        adopt_put_desktop(a->world, a->store, changes, f, version_id, is_trashed);
+        adopt_put_desktop(a->world, a->store, changes, f, below, version_id, is_trashed);
     if (is_snapshot)
         adopt_put_snapshot(a->world, a->store, changes, f, version_id);
     else if (!is_disk || is_trashed)
@@ -221,7 +221,8 @@ static gboolean adopt_all(Adopt *a, GHashTable *disks, GError **error)
         for (guint i = 0; ok && i < a->list->len; i++) {
             Found *f = a->list->pdata[i];
             g_auto(LayerRow) below = { 0 };
-            if (f->is_known || !find_below(a, f, &below))
+            if (f->is_known || g_str_equal(f->identity.owner_kind, "data") ||
+                !find_below(a, f, &below))
                 continue;
             any = TRUE;
             if (g_str_equal(f->identity.owner_kind, "desktop"))
@@ -252,7 +253,7 @@ gboolean adopt_layers(World *world, Store *store, GError **error)
     }
     g_ptr_array_sort(a.list, newest_first);
     GHashTable *disks = choose_disks(&a);
-    ok = ok && adopt_all(&a, disks, error);
+    ok = ok && adopt_all(&a, disks, error) && adopt_data_layers(world, store, a.list, error);
     g_hash_table_unref(disks);
     g_hash_table_unref(a.by_id);
     g_hash_table_unref(a.by_slot);

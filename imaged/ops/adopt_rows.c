@@ -25,7 +25,7 @@ void adopt_put_layer(World *world, Store *store, Changes *changes, const Found *
 }
 
 void adopt_put_desktop(World *world, Store *store, Changes *changes, const Found *f,
-                       const char *version_id, gboolean is_trashed)
+                       const LayerRow *below, const char *version_id, gboolean is_trashed)
 {
     gint64 now = units_now_ms();
     g_autofree char *mac = id_to_mac(f->identity.owner_id);
@@ -44,6 +44,9 @@ void adopt_put_desktop(World *world, Store *store, Changes *changes, const Found
                        .created_at = f->identity.created_at,
                        .changed_at = now };
 
+    /* Larger than what it stands on: it was wished so, and a reset must not shrink it. */
+    if (below->id && (gint64)f->virtual_size > below->virtual_size)
+        row.disk_size = (gint64)f->virtual_size;
     changes_put(changes, ROW_DESKTOP, &row, store->id);
 }
 
@@ -57,7 +60,9 @@ void adopt_put_trash(World *world, Store *store, Changes *changes, const Found *
     store_stat_layer(store, f->slot, &stat, NULL);
     TrashRow row = { .id = id.s,
                      .kind = (char *)kind,
-                     .reason = g_str_equal(kind, "disk") ? "reset" : "deleted",
+                     .reason = g_str_equal(kind, "disk")   ? "reset"
+                               : g_str_equal(kind, "data") ? "detached"
+                                                           : "deleted",
                      .name = f->identity.owner_name,
                      .desktop_id =
                          g_str_equal(kind, "template_version") || g_str_equal(kind, "stand_in")

@@ -25,9 +25,13 @@ void adopt_put_layer(World *world, Store *store, Changes *changes, const Found *
 
 /* The disk of a desktop that the catalog has not heard of yet. */
 void adopt_put_desktop(World *world, Store *store, Changes *changes, const Found *f,
-                       const char *version_id, gboolean is_trashed);
+                       const LayerRow *below, const char *version_id, gboolean is_trashed);
 
-/* kind: desktop, template_version (both deleted), disk (one that was replaced), stand_in. */
+/* The data layers of list (of Found, the newest first), once their desktops are known. */
+gboolean adopt_data_layers(World *world, Store *store, GPtrArray *list, GError **error);
+
+/* kind: desktop, template_version (both deleted), disk or data (one that was replaced),
+ * stand_in. */
 void adopt_put_trash(World *world, Store *store, Changes *changes, const Found *f,
                      const char *version_id, const char *kind);
 

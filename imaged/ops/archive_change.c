@@ -122,7 +122,8 @@ static gboolean run_restore(Job *job, gpointer world, GError **error)
 const JobType archive_restore_job = { "archive.restore", JOB_BULK, "bytes", run_restore };
 
 /* What restoring in place would replace. */
-static json_t *dry_run_restore(World *world, const char *ref, gboolean in_place, GError **error)
+static json_t *dry_run_restore(World *world, const char *ref, gboolean in_place, Disks disks,
+                               GError **error)
 {
     g_auto(ArchivePointRow) row = { 0 };
     g_auto(LookupRows) desktops = { 0 };
@@ -140,7 +141,14 @@ static json_t *dry_run_restore(World *world, const char *ref, gboolean in_place,
     if (!in_place)
         return json_pack("{s:b,s:[],s:i,s:i,s:[]}", "dry_run", 1, "objects", "freed_now_bytes", 0,
                          "freed_later_bytes", 0, "breaks");
-    return dry_run_desktops(world, &desktops, NULL, TRUE);
+    g_autoptr(ArchivePoint) point =
+        archive_point_parse(row.manifest, strlen(row.manifest), row.id, NULL);
+    if (point && point->data_layers->len == 0)
+        disks = DISKS_SYSTEM;
+    return dry_run_disks(world, &desktops, NULL, disks,
+                         disks == DISKS_SYSTEM ? "its present disk goes to the trash"
+                         : disks == DISKS_DATA ? "its present data disk goes to the trash"
+                                               : "its present disk and data disk go to the trash");
 }
 
 json_t *ops_archive_restore(OpsCall *call, GError **error)
@@ -149,9 +157,10 @@ json_t *ops_archive_restore(OpsCall *call, GError **error)
     ArchiveRestore restore = { .point = args_text(call, "point", TRUE, error) };
     gboolean dry_run;
 
-    if (!restore.point || !args_check(call, "point as in_place store dry_run", error) ||
+    if (!restore.point || !args_check(call, "point as in_place store disk dry_run", error) ||
         !args_are_texts(call, "as store", error) ||
         !args_bool(call, "in_place", &restore.in_place, error) ||
+        !args_disks(call, &restore.disks, error) ||
         !args_bool(call, "dry_run", &dry_run, error))
         return NULL;
     restore.as = args_text(call, "as", FALSE, NULL);
@@ -163,7 +172,7 @@ json_t *ops_archive_restore(OpsCall *call, GError **error)
         claims_release(call->world->claims, request.claims);
         json_decref(request.claims);
         json_decref(request.plan);
-        return dry_run_restore(call->world, restore.point, restore.in_place, error);
+        return dry_run_restore(call->world, restore.point, restore.in_place, restore.disks, error);
     }
     request.type = &archive_restore_job;
     return submit_request(call, &request, error);
@@ -222,8 +231,8 @@ static gint64 freed_by(Going *g, const ArchivePointRow *row)
         archive_point_parse(row->manifest, strlen(row->manifest), row->id, NULL);
     gint64 sum = 0;
 
-    for (guint i = 0; point && i < point->layers->len; i++) {
-        const ArchiveLayer *layer = &g_array_index(point->layers, ArchiveLayer, i);
+    const ArchiveLayer *layer;
+    for (guint i = 0; point && (layer = archive_point_layer(point, i)); i++) {
         gint64 n = GPOINTER_TO_INT(g_hash_table_lookup(g->going, layer->object)) + 1;
         g_hash_table_insert(g->going, g_strdup(layer->object), GINT_TO_POINTER((gint)n));
         if (n == lookup_int(g->db, "SELECT count(*) FROM archive_use u JOIN archive_point p ON"

@@ -5,6 +5,7 @@
 
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
+#include "imaged/base/units.h"
 
 #define MAX_TEXTS 20000
 
@@ -112,4 +113,20 @@ gboolean args_texts(const OpsCall *call, const char *key, json_t **ret, GError *
     }
     *ret = value;
     return TRUE;
+}
+
+gboolean args_disk_size(const OpsCall *call, const char *key, guint64 *ret, GError **error)
+{
+    gint64 size;
+
+    if (!args_int(call, key, 0, (gint64)MIB, (gint64)(64 * TIB), &size, error))
+        return FALSE;
+    *ret = ((guint64)size + 4095) & ~4095ull;
+    return TRUE;
+}
+
+gboolean args_disks(const OpsCall *call, Disks *ret, GError **error)
+{
+    return args_are_texts(call, "disk", error) &&
+           disks_parse(args_text(call, "disk", FALSE, NULL), ret, error);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "imaged/ops/ops.h"
+#include "snapshot/reimage.h"
 
 /* allowed: the names, separated by spaces.  INVALID names the stranger. */
 gboolean args_check(const OpsCall *call, const char *allowed, GError **error);
@@ -21,3 +22,9 @@ gboolean args_bool(const OpsCall *call, const char *key, gboolean *ret, GError *
 
 /* An array of texts with at most 20,000 elements, or NULL. */
 gboolean args_texts(const OpsCall *call, const char *key, json_t **ret, GError **error);
+
+/* The size of a disk in bytes, whole pages; 0 if it is not there. */
+gboolean args_disk_size(const OpsCall *call, const char *key, guint64 *ret_size, GError **error);
+
+/* "disk": which of a desktop's disks; all if it is not there. */
+gboolean args_disks(const OpsCall *call, Disks *ret_disks, GError **error);

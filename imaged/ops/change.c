@@ -133,8 +133,12 @@ json_t *ops_desktop_create(OpsCall *call, GError **error)
     gint64 count, cluster_size;
     gboolean has_subclusters;
 
-    if (!args_check(call, "names prefix count template owner store cluster_size subclusters",
+    if (!args_check(call,
+                    "names prefix count template owner store cluster_size subclusters disk_size"
+                    " data_disk_size",
                     error) ||
+        !args_disk_size(call, "disk_size", &spec.disk_size, error) ||
+        !args_disk_size(call, "data_disk_size", &spec.data_size, error) ||
         !args_are_texts(call, "prefix owner store", error) ||
         !args_bool(call, "subclusters", &has_subclusters, error) ||
         !args_texts(call, "names", &names, error) ||

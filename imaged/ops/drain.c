@@ -102,8 +102,10 @@ static gboolean move_desktops(Job *job, World *world, const char *from, const ch
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = lookup_rows(db, ROW_DESKTOP, &desktops, error,
                               "SELECT * FROM desktop d WHERE is_trashed = 0 AND (store_id = ?1 OR"
-                              " EXISTS (SELECT 1 FROM snapshot s WHERE s.desktop_id = d.id AND"
-                              " s.is_trashed = 0 AND s.store_id = ?1))",
+                              " EXISTS (SELECT 1 FROM layer l JOIN snapshot s ON l.id IN"
+                              " (s.layer_id, s.data_layer_id) WHERE s.desktop_id = d.id AND"
+                              " s.is_trashed = 0 AND l.store_id = ?1) OR EXISTS (SELECT 1 FROM"
+                              " layer l WHERE l.id = d.data_layer_id AND l.store_id = ?1))",
                               "t", from);
 
     catalog_read_end(world->catalog, db);

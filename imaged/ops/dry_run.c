@@ -85,8 +85,22 @@ static gint64 layer_disk_bytes(World *world, Db *db, const char *layer_id, gbool
     return (gint64)stat.disk_bytes;
 }
 
-json_t *dry_run_desktops(World *world, const LookupRows *desktops, const json_t *missing,
-                         gboolean is_reset)
+/* Bytes on disk of these of a desktop's disks, and whether QEMU has one of them open. */
+static gint64 disks_bytes(World *world, Db *db, const DesktopRow *row, Disks disks,
+                          gboolean *ret_is_live)
+{
+    gboolean is_live = FALSE, is_data_live = FALSE;
+    gint64 bytes =
+        disks == DISKS_DATA ? 0 : layer_disk_bytes(world, db, row->layer_id, &is_live);
+
+    if (disks != DISKS_SYSTEM && row->data_layer_id)
+        bytes += layer_disk_bytes(world, db, row->data_layer_id, &is_data_live);
+    *ret_is_live = is_live || is_data_live;
+    return bytes;
+}
+
+json_t *dry_run_disks(World *world, const LookupRows *desktops, const json_t *missing, Disks disks,
+                      const char *why)
 {
     DryRun d = begin();
     Db *db = catalog_read_begin(world->catalog);
@@ -94,15 +108,24 @@ json_t *dry_run_desktops(World *world, const LookupRows *desktops, const json_t 
     for (guint i = 0; i < desktops->rows->len; i++) {
         const DesktopRow *row = desktops->rows->pdata[i];
         gboolean is_live;
-        gint64 bytes = layer_disk_bytes(world, db, row->layer_id, &is_live);
+        gint64 bytes = disks_bytes(world, db, row, disks, &is_live);
+        const char *said = !why                                         ? NULL
+                           : disks == DISKS_ALL && !row->data_layer_id ? "its present disk goes to "
+                                                                         "the trash"
+                                                                       : why;
         add(&d, row->id, row->name, !is_live, 0, bytes,
-            is_live    ? "refused: its disk is in use by QEMU"
-            : is_reset ? "its present disk goes to the trash"
-                       : NULL);
+            is_live ? "refused: its disk is in use by QEMU" : said);
     }
     catalog_read_end(world->catalog, db);
     add_missing(&d, missing);
     return end(&d);
+}
+
+json_t *dry_run_desktops(World *world, const LookupRows *desktops, const json_t *missing,
+                         gboolean is_reset)
+{
+    return dry_run_disks(world, desktops, missing, is_reset ? DISKS_SYSTEM : DISKS_ALL,
+                         is_reset ? "its present disk goes to the trash" : NULL);
 }
 
 json_t *dry_run_undo(World *world, const LookupRows *desktops, const json_t *missing)
@@ -114,11 +137,14 @@ json_t *dry_run_undo(World *world, const LookupRows *desktops, const json_t *mis
         const DesktopRow *row = desktops->rows->pdata[i];
         g_auto(TrashRow) entry = { 0 };
         gboolean is_live, has_undo = lookup_undo(db, row->id, &entry, NULL);
-        gint64 bytes = layer_disk_bytes(world, db, row->layer_id, &is_live);
+        gboolean has_data = entry.data_layer_id && row->data_layer_id;
+        gint64 bytes =
+            disks_bytes(world, db, row, has_data ? DISKS_ALL : DISKS_SYSTEM, &is_live);
         add(&d, row->id, row->name, has_undo && !is_live, 0, bytes,
-            !has_undo ? "refused: there is no reset of it to undo"
-            : is_live ? "refused: its disk is in use by QEMU"
-                      : "its present disk goes to the trash");
+            !has_undo  ? "refused: there is no reset of it to undo"
+            : is_live  ? "refused: its disk is in use by QEMU"
+            : has_data ? "its present disk and data disk go to the trash"
+                       : "its present disk goes to the trash");
     }
     catalog_read_end(world->catalog, db);
     add_missing(&d, missing);
@@ -186,12 +212,15 @@ json_t *dry_run_trash(World *world, const json_t *ids, GError **error)
         gboolean is_live;
         /* A desktop takes its former disks along. */
         if (ids && !is_listed(ids, row->id) &&
-            !(g_str_equal(row->kind, "disk") && row->desktop_id &&
-              g_hash_table_contains(going, row->desktop_id)))
+            !((g_str_equal(row->kind, "disk") || g_str_equal(row->kind, "data")) &&
+              row->desktop_id && g_hash_table_contains(going, row->desktop_id)))
             continue;
         gint64 bytes = layer_disk_bytes(world, db, row->layer_id, &is_live);
+        if (row->data_layer_id)
+            bytes += layer_disk_bytes(world, db, row->data_layer_id, &is_live);
         add(&d, row->id, row->name, TRUE, bytes, 0,
             g_str_equal(row->kind, "disk")       ? "this former disk can't be brought back"
+            : g_str_equal(row->kind, "data")     ? "this data disk can't be brought back"
             : g_str_equal(row->kind, "desktop")  ? "this desktop can't be brought back"
             : g_str_equal(row->kind, "snapshot") ? "this snapshot can't be brought back"
             : g_str_equal(row->kind, "layer")    ? "this merge can't be undone"

@@ -3,10 +3,16 @@
 
 #include "imaged/catalog/lookup.h"
 #include "imaged/ops/ops.h"
+#include "snapshot/reimage.h"
 
 /* Deleting (or resetting, when is_reset is set) these desktops. */
 json_t *dry_run_desktops(World *world, const LookupRows *desktops, const json_t *missing,
                          gboolean is_reset);
+
+/* Putting other disks in the place of these of theirs; why (or NULL) is said of each that has such
+ * a disk. */
+json_t *dry_run_disks(World *world, const LookupRows *desktops, const json_t *missing, Disks disks,
+                      const char *why);
 
 /* Undoing their resets. */
 json_t *dry_run_undo(World *world, const LookupRows *desktops, const json_t *missing);

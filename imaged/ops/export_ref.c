@@ -13,6 +13,7 @@
 #include "snapshot/chain.h"
 
 #define ARCHIVE_PREFIX "archive:"
+#define DATA_SUFFIX "/data"
 #define SWITCH_WAIT_US 10000000 /* a commit's time, by far */
 #define SWITCH_POLL_US 10000
 
@@ -29,15 +30,39 @@ void export_ref_clear(ExportRef *ref)
 
 /* ---- Finding ---- */
 
-static void set_desktop(ExportRef *ref, const DesktopRow *row)
+/* Let ref stand for the data disk of what it is, whose layer is layer_id (or NULL). */
+static gboolean set_data(Db *db, ExportRef *ref, const char *layer_id, GError **error)
 {
-    ref->kind = g_strdup("desktop");
+    g_auto(LayerRow) layer = { 0 };
+    g_autofree char *name = ref->name;
+
+    if (!layer_id) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "'%s' has no data disk", name);
+        ref->name = NULL;
+        return FALSE;
+    }
+    ref->name = g_strconcat(name, DATA_SUFFIX, NULL);
+    if (!lookup_layer(db, layer_id, &layer, error))
+        return FALSE;
+    g_free(ref->layer_id);
+    g_free(ref->store_id);
+    g_clear_pointer(&ref->version_id, g_free); /* it stands on none */
+    ref->layer_id = g_strdup(layer.id);
+    ref->store_id = g_strdup(layer.store_id);
+    return TRUE;
+}
+
+static gboolean set_desktop(Db *db, ExportRef *ref, const DesktopRow *row, gboolean is_data,
+                            GError **error)
+{
+    ref->kind = g_strdup(is_data ? "data" : "desktop");
     ref->object_id = g_strdup(row->id);
     ref->name = g_strdup(row->name);
     ref->version_id = g_strdup(row->version_id);
     ref->layer_id = g_strdup(row->layer_id);
     ref->store_id = g_strdup(row->store_id);
     ref->generation = row->generation;
+    return !is_data || set_data(db, ref, row->data_layer_id, error);
 }
 
 static gboolean set_version(Db *db, ExportRef *ref, const VersionRow *row, GError **error)
@@ -56,12 +81,15 @@ static gboolean set_version(Db *db, ExportRef *ref, const VersionRow *row, GErro
 }
 
 /* q yields the columns of snapshot, and desktop_name. */
-static gboolean set_snapshot(Query *q, ExportRef *ref, const char *shown, GError **error)
+static gboolean set_snapshot(Db *db, Query *q, ExportRef *ref, gboolean is_data, const char *shown,
+                             GError **error)
 {
     gboolean found = query_next(q);
+    g_autofree char *data = NULL;
 
     if (found) {
-        ref->kind = g_strdup("snapshot");
+        ref->kind = g_strdup(is_data ? "snapshot-data" : "snapshot");
+        data = g_strdup(query_text(q, "data_layer_id"));
         ref->object_id = g_strdup(query_text(q, "id"));
         ref->name = g_strconcat(query_text(q, "desktop_name"), "@", query_text(q, "name"), NULL);
         ref->version_id = g_strdup(query_text(q, "version_id"));
@@ -74,21 +102,22 @@ static gboolean set_snapshot(Query *q, ExportRef *ref, const char *shown, GError
     if (!found)
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "there is no snapshot '%s'",
                     shown);
-    return found;
+    return found && (!is_data || set_data(db, ref, data, error));
 }
 
-static gboolean find_snapshot(Db *db, const char *text, const char *shown, ExportRef *ret,
-                              GError **error)
+static gboolean find_snapshot(Db *db, const char *text, gboolean is_data, const char *shown,
+                              ExportRef *ret, GError **error)
 {
     const char *at = strchr(text, '@');
     g_autofree char *desktop = g_strndup(text, (gsize)(at - text));
 
-    return set_snapshot(db_query(db,
+    return set_snapshot(db,
+                        db_query(db,
                                  "SELECT s.*, d.name AS desktop_name FROM snapshot s JOIN desktop d"
                                  " ON d.id = s.desktop_id WHERE d.name = ?1 AND s.name = ?2 AND"
                                  " d.is_trashed = 0 AND s.is_trashed = 0",
                                  "tt", desktop, at + 1),
-                        ret, shown, error);
+                        ret, is_data, shown, error);
 }
 
 /* Did they mean an archive point by its id? */
@@ -101,16 +130,17 @@ static void hint_archive(Db *db, const char *text, GError **error)
                           row.name, row.id);
 }
 
-static gboolean find_desktop_or_version(Db *db, const char *text, const char *shown, ExportRef *ret,
-                                        GError **error)
+static gboolean find_desktop_or_version(Db *db, const char *text, gboolean is_data,
+                                        const char *shown, ExportRef *ret, GError **error)
 {
     g_auto(DesktopRow) desktop = { 0 };
     g_auto(VersionRow) version = { 0 };
 
-    if (!strchr(text, ':') && lookup_desktop(db, text, &desktop, NULL)) {
-        set_desktop(ret, &desktop);
-        return TRUE;
-    }
+    if (is_data)
+        return lookup_desktop(db, text, &desktop, error) &&
+               set_desktop(db, ret, &desktop, TRUE, error);
+    if (!strchr(text, ':') && lookup_desktop(db, text, &desktop, NULL))
+        return set_desktop(db, ret, &desktop, FALSE, error);
     GError *local = NULL;
     if (lookup_version(db, text, TRUE, &version, &local))
         return set_version(db, ret, &version, error);
@@ -126,9 +156,15 @@ static gboolean find_desktop_or_version(Db *db, const char *text, const char *sh
     return FALSE;
 }
 
+/* A disk that changes, as opposed to a snapshot, a version, an archive point. */
+static gboolean is_active(const ExportRef *ref)
+{
+    return g_str_equal(ref->kind, "desktop") || g_str_equal(ref->kind, "data");
+}
+
 static gboolean check_mode(const ExportRef *ref, GError **error)
 {
-    if (!ref->is_read_write || g_str_equal(ref->kind, "desktop"))
+    if (!ref->is_read_write || is_active(ref))
         return TRUE;
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                 "'%s' never changes: only a desktop can be exported for writing", ref->name);
@@ -151,9 +187,12 @@ gboolean export_ref_find(World *world, const char *text, gboolean is_read_write,
         ret->object_id = g_strdup(row.id);
         ret->name = g_strconcat(ARCHIVE_PREFIX, row.id, NULL);
     } else {
+        gboolean is_data = g_str_has_suffix(text, DATA_SUFFIX);
+        g_autofree char *name =
+            g_strndup(text, strlen(text) - (is_data ? strlen(DATA_SUFFIX) : 0));
         Db *db = catalog_read_begin(world->catalog);
-        ok = strchr(text, '@') ? find_snapshot(db, text, shown, ret, error)
-                               : find_desktop_or_version(db, text, shown, ret, error);
+        ok = strchr(name, '@') ? find_snapshot(db, name, is_data, shown, ret, error)
+                               : find_desktop_or_version(db, name, is_data, shown, ret, error);
         catalog_read_end(world->catalog, db);
     }
     if (ok && check_mode(ret, error))
@@ -177,20 +216,20 @@ gboolean export_ref_find_by_id(World *world, const char *kind, const char *id,
     gboolean ok = TRUE;
     Db *db = catalog_read_begin(world->catalog);
 
-    if (g_str_equal(kind, "desktop")) {
+    if (g_str_equal(kind, "desktop") || g_str_equal(kind, "data")) {
         ok = lookup_desktop_by_id(db, id, &desktop, error) &&
-             check_is_there(desktop.is_trashed, error);
-        if (ok)
-            set_desktop(ret, &desktop);
+             check_is_there(desktop.is_trashed, error) &&
+             set_desktop(db, ret, &desktop, g_str_equal(kind, "data"), error);
     } else if (g_str_equal(kind, "version")) {
         ok = lookup_version_by_id(db, id, &version, error) &&
              check_is_there(version.is_trashed, error) && set_version(db, ret, &version, error);
-    } else if (g_str_equal(kind, "snapshot")) {
-        ok = set_snapshot(db_query(db,
+    } else if (g_str_has_prefix(kind, "snapshot")) {
+        ok = set_snapshot(db,
+                          db_query(db,
                                    "SELECT s.*, d.name AS desktop_name FROM snapshot s JOIN desktop"
                                    " d ON d.id = s.desktop_id WHERE s.id = ?1 AND s.is_trashed = 0",
                                    "t", id),
-                          ret, id, error);
+                          ret, g_str_equal(kind, "snapshot-data"), id, error);
     } else {
         ret->kind = g_strdup("archive");
         ret->object_id = g_strdup(id);
@@ -219,7 +258,10 @@ json_t *export_ref_claims(World *world, const ExportRef *ref)
     g_auto(LookupRows) rows = { 0 };
     json_t *keys = json_array();
 
-    claims_add(keys, ref->is_read_write ? 'x' : 's', ref->kind, ref->object_id);
+    const char *what = is_active(ref)                             ? "desktop"
+                       : g_str_has_prefix(ref->kind, "snapshot") ? "snapshot"
+                                                                 : ref->kind;
+    claims_add(keys, ref->is_read_write ? 'x' : 's', what, ref->object_id);
     if (ref->version_id && !g_str_equal(ref->kind, "version"))
         claims_add(keys, 's', "version", ref->version_id);
     /* A layer whose snapshot is merged away meanwhile must not be given back under our eyes. */
@@ -244,8 +286,8 @@ static gboolean open_archive_point(World *world, const char *point_id, GArray *f
     g_autoptr(ArchiveTarget) target = point ? archive_open(world, row.target_id, error) : NULL;
     if (!target || !target->ops->lock(target, FALSE, error))
         return FALSE;
-    g_autoptr(GPtrArray) layers = archive_open_layers(world, target, point, 0, point->layers->len,
-                                                      NULL, NULL, NULL, error);
+    g_autoptr(GPtrArray) layers = archive_open_layers(
+        world, target, point->layers, 0, point->layers->len, NULL, NULL, NULL, error);
     target->ops->unlock(target);
     for (guint i = 0; layers && i < layers->len; i++) {
         int fd = fcntl(layer_fd(layers->pdata[i]), F_DUPFD_CLOEXEC, 0);
@@ -301,8 +343,7 @@ static gboolean open_chain(Store *store, const ExportRef *ref, const LookupRows 
         }
         if (!check_content(fd, rows->rows->pdata[i], ret_is_behind, error))
             return FALSE;
-        if (i < rows->rows->len - 1 || !g_str_equal(ref->kind, "desktop") || ref->is_read_write ||
-            ref->is_glance)
+        if (i < rows->rows->len - 1 || !is_active(ref) || ref->is_read_write || ref->is_glance)
             continue;
         if (!image_lock_hold_readonly(fd, error))
             return FALSE;

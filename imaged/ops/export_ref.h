@@ -2,6 +2,7 @@
  *
  *   DESKTOP             its disk as it is
  *   DESKTOP@SNAPSHOT    a snapshot of it
+ *   DESKTOP/data, DESKTOP@SNAPSHOT/data   the same of its data disk
  *   TEMPLATE[:VERSION]  a template version (the newest published one)
  *   archive:POINT       an archive point
  *
@@ -11,7 +12,7 @@
 #include "imaged/job/world.h"
 
 typedef struct {
-    char *kind; /* desktop, snapshot, version, archive */
+    char *kind; /* desktop, data, snapshot, snapshot-data, version, archive */
     char *object_id;
     char *name;       /* canonical: "golden:3", "lab-1@before" */
     char *version_id; /* of the template below; NULL for an archive */

@@ -12,6 +12,7 @@
 #include "imaged/ops/template_diff.h"
 #include "snapshot/advice.h"
 #include "snapshot/archive.h"
+#include "snapshot/data_disk.h"
 #include "snapshot/diff.h"
 #include "snapshot/merges.h"
 #include "snapshot/reimage.h"
@@ -134,5 +135,7 @@ const JobType *const ops_job_types[] = {
     &rollout_job,
     &template_inspect_job, &desktop_inspect_job, &template_diff_job,
     &report_advice_job,  &stand_in_job,
+    &data_disk_add_job,  &data_disk_attach_job, &data_disk_detach_job, &data_disk_resize_job,
+    &disk_resize_job,
     NULL,
 };

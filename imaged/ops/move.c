@@ -49,14 +49,16 @@ static void plan_desktop(BatchPlan *plan, const DesktopRow *row)
         plan, json_pack("{s:s,s:s,s:s}", "id", row->id, "name", row->name, "trash", trash.s), keys);
 }
 
-/* A snapshot may lie in another store than the disk. */
+/* A snapshot or the data disk may lie in another store than the disk. */
 static gboolean has_layers_elsewhere(World *world, const DesktopRow *row, const char *store_id)
 {
     Db *db = catalog_read_begin(world->catalog);
     gboolean has = lookup_int(db,
-                              "SELECT EXISTS (SELECT 1 FROM snapshot WHERE desktop_id = ?1 AND"
-                              " is_trashed = 0 AND store_id <> ?2)",
-                              "tt", row->id, store_id);
+                              "SELECT EXISTS (SELECT 1 FROM layer l JOIN snapshot s ON l.id IN"
+                              " (s.layer_id, s.data_layer_id) WHERE s.desktop_id = ?1 AND"
+                              " s.is_trashed = 0 AND l.store_id <> ?2) OR EXISTS (SELECT 1 FROM"
+                              " layer WHERE id = ?3 AND store_id <> ?2)",
+                              "ttt", row->id, store_id, row->data_layer_id);
 
     catalog_read_end(world->catalog, db);
     return has;
@@ -137,8 +139,8 @@ static gboolean collect(Move *m, Db *db, GError **error)
     g_autoptr(GHashTable) live = runs_live_layers(db, m->desktop.id, NULL);
 
     if (!lookup_rows(db, ROW_LAYER, &m->rows, error,
-                     "SELECT * FROM layer WHERE owner_kind = 'desktop' AND owner_id = ?1 AND"
-                     " store_id <> ?2 AND state IN ('active', 'frozen')",
+                     "SELECT * FROM layer WHERE owner_kind IN ('desktop', 'data') AND"
+                     " owner_id = ?1 AND store_id <> ?2 AND state IN ('active', 'frozen')",
                      "tt", m->desktop.id, m->to->id))
         return FALSE;
     for (gboolean any = TRUE; any;) {
@@ -209,7 +211,7 @@ static gboolean write_copy(Move *m, Copy *copy, const char *parent_id, const cha
     gboolean is_frozen = g_str_equal(copy->from->state, "frozen");
     Identity identity = { .id = copy->id.s,
                           .parent = (char *)parent_id,
-                          .owner_kind = "desktop",
+                          .owner_kind = copy->from->owner_kind,
                           .owner_id = m->desktop.id,
                           .owner_name = m->desktop.name,
                           .generation = copy->from->generation + !is_frozen,
@@ -265,36 +267,74 @@ static gboolean copy_all(Move *m, Changes *changes, GError **error)
     return TRUE;
 }
 
-/* The disk itself, if it is among what was copied. */
-static void switch_disk(Move *m, const json_t *item, Store *from, Changes *changes)
-{
-    Copy *copy = find_copy(m, m->desktop.layer_id);
-    StoreStat stat = { 0 };
+/* One of the disks, if it is among what was copied. */
+typedef struct {
+    Copy *copy; /* NULL: it is not */
+    Store *from;
+    ImageLock lock;
+    StoreStat stat;
+} Disk;
 
-    store_stat_layer(from, copy->from->slot, &stat, NULL);
-    LayerRow old = *copy->from;
-    DesktopRow desktop = m->desktop;
-    desktop.layer_id = copy->id.s;
-    desktop.store_id = m->to->id;
-    desktop.generation++;
-    desktop.changed_at = m->now;
+static void disk_clear(Disk *d)
+{
+    image_lock_release(&d->lock);
+    g_clear_pointer(&d->from, store_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Disk, disk_clear)
+
+static gboolean find_disk(Move *m, const char *layer_id, Disk *d, GError **error)
+{
+    d->copy = layer_id ? find_copy(m, layer_id) : NULL;
+    if (!d->copy)
+        return TRUE;
+    d->from = store_set_get(m->world->stores, d->copy->from->store_id, error);
+    return d->from && store_lock_layer(d->from, d->copy->from->slot, &d->lock, error);
+}
+
+/* The former layer of a disk goes to the trash, each as an entry of its own: they may lie in
+ * different stores. */
+static void put_old(Move *m, Disk *d, const char *trash_id, Changes *changes)
+{
+    LayerRow old = *d->copy->from;
+
+    store_stat_layer(d->from, old.slot, &d->stat, NULL);
     old.state = "trashed";
     old.place = "trash";
-    TrashRow trash = { .id = (char *)plan_text(item, "trash"),
-                       .kind = "disk",
+    TrashRow trash = { .id = (char *)trash_id,
+                       .kind = layer_row_is_data(&old) ? "data" : "disk",
                        .reason = "moved",
-                       .name = desktop.name,
-                       .desktop_id = desktop.id,
-                       .version_id = desktop.version_id,
+                       .name = m->desktop.name,
+                       .desktop_id = m->desktop.id,
+                       .version_id = m->desktop.version_id,
                        .layer_id = old.id,
                        .store_id = old.store_id,
                        .generation = m->desktop.generation,
-                       .disk_bytes = (gint64)stat.disk_bytes,
+                       .disk_bytes = (gint64)d->stat.disk_bytes,
                        .trashed_at = m->now,
                        .expires_at = m->now + m->world->settings.trash_keep_ms };
-    changes_put(changes, ROW_DESKTOP, &desktop, m->to->id);
     changes_put(changes, ROW_LAYER, &old, old.store_id);
     changes_put(changes, ROW_TRASH, &trash, old.store_id);
+}
+
+static void switch_disks(Move *m, const json_t *item, Disk *disk, Disk *data, Changes *changes)
+{
+    DesktopRow desktop = m->desktop;
+    const char *trash = plan_text(item, "trash");
+    Id data_trash = id_derive("data", trash, "");
+
+    if (disk->copy) {
+        desktop.layer_id = disk->copy->id.s;
+        desktop.store_id = m->to->id;
+        desktop.generation++;
+    }
+    if (data->copy)
+        desktop.data_layer_id = data->copy->id.s;
+    desktop.changed_at = m->now;
+    changes_put(changes, ROW_DESKTOP, &desktop, desktop.store_id);
+    if (disk->copy)
+        put_old(m, disk, trash, changes);
+    if (data->copy)
+        put_old(m, data, data_trash.s, changes);
 }
 
 static gboolean switch_snapshots(Move *m, Changes *changes, GError **error)
@@ -309,41 +349,52 @@ static gboolean switch_snapshots(Move *m, Changes *changes, GError **error)
     for (guint i = 0; ok && i < rows.rows->len; i++) {
         SnapshotRow row = *(SnapshotRow *)rows.rows->pdata[i];
         Copy *copy = find_copy(m, row.layer_id);
-        if (!copy)
+        Copy *data = row.data_layer_id ? find_copy(m, row.data_layer_id) : NULL;
+        if (!copy && !data)
             continue;
-        row.layer_id = copy->id.s;
-        row.store_id = m->to->id;
+        if (copy) {
+            row.layer_id = copy->id.s;
+            row.store_id = m->to->id;
+        }
+        if (data)
+            row.data_layer_id = data->id.s;
         row.changed_at = m->now;
-        changes_put(changes, ROW_SNAPSHOT, &row, m->to->id);
+        changes_put(changes, ROW_SNAPSHOT, &row, row.store_id);
     }
     return ok;
 }
 
+static void move_old(const Disk *d)
+{
+    const char *slot = d->copy ? d->copy->from->slot : NULL;
+
+    if (d->copy)
+        d->from->ops->move(d->from, &slot, 1, STORE_LAYERS, STORE_TRASH, FALSE, NULL, NULL);
+}
+
 static gboolean move_layers(Move *m, const json_t *item, gint64 step, GError **error)
 {
-    g_auto(ImageLock) lock = IMAGE_LOCK_INIT;
-    Copy *disk = find_copy(m, m->desktop.layer_id);
-    g_autoptr(Store) from =
-        disk ? store_set_get(m->world->stores, disk->from->store_id, error) : NULL;
+    g_auto(Disk) disk = { .lock = IMAGE_LOCK_INIT };
+    g_auto(Disk) data = { .lock = IMAGE_LOCK_INIT };
     Changes *changes = changes_new();
 
-    if ((disk && (!from || !store_lock_layer(from, disk->from->slot, &lock, error))) ||
-        !copy_all(m, changes, error) || !switch_snapshots(m, changes, error)) {
+    if (!find_disk(m, m->desktop.layer_id, &disk, error) ||
+        !find_disk(m, m->desktop.data_layer_id, &data, error) || !copy_all(m, changes, error) ||
+        !switch_snapshots(m, changes, error)) {
         discard_copies(m);
         changes_free(changes);
         return FALSE;
     }
-    if (disk)
-        switch_disk(m, item, from, changes);
+    if (disk.copy || data.copy)
+        switch_disks(m, item, &disk, &data, changes);
     changes_event(changes, "desktop.move", "info", m->desktop.name, job_owner(m->job),
                   "disk moved to another store");
     if (!job_commit(m->job, changes, step, error)) {
         discard_copies(m);
         return FALSE;
     }
-    const char *slot = disk ? disk->from->slot : NULL;
-    if (disk)
-        from->ops->move(from, &slot, 1, STORE_LAYERS, STORE_TRASH, FALSE, NULL, NULL);
+    move_old(&disk);
+    move_old(&data);
     return TRUE;
 }
 

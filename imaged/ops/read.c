@@ -48,6 +48,7 @@
     "SELECT d.id, d.name, t.name AS template, v.version, d.owner, d.generation, s.name AS store,"  \
     " d.layer_id AS layer, d.state, d.mac, d.uuid, l.virtual_size,"                                \
     " (SELECT b.name FROM template b WHERE b.id = d.draft_of) AS draft_of,"                        \
+    " b.virtual_size AS data_disk_size, d.data_layer_id AS data_layer,"                            \
     " (SELECT count(*) FROM snapshot n WHERE n.desktop_id = d.id AND n.is_trashed = 0) AS"         \
     "  n_snapshots,"                                                                               \
     " EXISTS (SELECT 1 FROM trash x WHERE x.desktop_id = d.id AND x.kind = 'disk' AND"             \
@@ -55,6 +56,7 @@
     " d.created_at AS created_at__time, d.changed_at AS changed_at__time FROM desktop d"           \
     " JOIN version v ON v.id = d.version_id JOIN template t ON t.id = v.template_id"               \
     " LEFT JOIN layer l ON l.id = d.layer_id LEFT JOIN store s ON s.id = d.store_id"               \
+    " LEFT JOIN layer b ON b.id = d.data_layer_id"                                                 \
     " WHERE d.is_trashed = 0 AND "
 
 json_t *ops_template_list(OpsCall *call, GError **error)
@@ -175,10 +177,26 @@ json_t *ops_desktop_list(OpsCall *call, GError **error)
     return out;
 }
 
+/* Bytes on disk of an active layer, and whether QEMU has it open. */
+static gint64 look_at_layer(World *world, const LayerRow *layer, gboolean *ret_is_live)
+{
+    g_autoptr(Store) store = store_set_peek(world->stores, layer->store_id);
+    StoreStat stat = { 0 };
+
+    *ret_is_live = FALSE;
+    if (!store)
+        return 0;
+    int fd = store->ops->open(store, STORE_LAYERS, layer->slot, ret_is_live, NULL);
+    durable_close(&fd);
+    store_stat_layer(store, layer->slot, &stat, NULL);
+    return (gint64)stat.disk_bytes;
+}
+
 json_t *ops_desktop_show(OpsCall *call, GError **error)
 {
     g_auto(DesktopRow) row = { 0 };
     g_auto(LayerRow) layer = { 0 };
+    g_auto(LayerRow) data = { 0 };
     const char *name = args_text(call, "desktop", TRUE, error);
     json_t *out = NULL;
 
@@ -193,6 +211,8 @@ json_t *ops_desktop_show(OpsCall *call, GError **error)
         if (chain_rows(db, row.layer_id, &chain, NULL))
             json_object_set_new(out, "chain_depth", json_integer(chain.rows->len));
         json_object_set_new(out, "inspection", inspect_show(call->world, db, row.layer_id));
+        if (row.data_layer_id)
+            lookup_layer(db, row.data_layer_id, &data, NULL);
         gint64 archived_at = lookup_int(db,
                                         "SELECT coalesce(max(created_at), 0) FROM archive_point"
                                         " WHERE desktop_id = ?1 AND deleted_at IS NULL AND"
@@ -208,15 +228,16 @@ json_t *ops_desktop_show(OpsCall *call, GError **error)
     catalog_read_end(call->world->catalog, db);
     if (!out)
         return NULL;
-    g_autoptr(Store) store = store_set_peek(call->world->stores, layer.store_id);
-    StoreStat stat = { 0 };
-    gboolean is_live = FALSE;
-    int fd = store ? store->ops->open(store, STORE_LAYERS, layer.slot, &is_live, NULL) : -1;
-    durable_close(&fd);
-    if (store)
-        store_stat_layer(store, layer.slot, &stat, NULL);
-    json_object_set_new(out, "disk_bytes", json_integer((json_int_t)stat.disk_bytes));
-    json_object_set_new(out, "live", json_boolean(is_live));
+    gboolean is_live, is_data_live = FALSE;
+    gint64 bytes = look_at_layer(call->world, &layer, &is_live);
+    json_object_set_new(out, "disk_bytes", json_integer(bytes));
+    if (data.id) {
+        bytes = look_at_layer(call->world, &data, &is_data_live);
+        json_object_set_new(out, "data_disk_bytes", json_integer(bytes));
+    } else {
+        json_object_set_new(out, "data_disk_bytes", json_null());
+    }
+    json_object_set_new(out, "live", json_boolean(is_live || is_data_live));
     return out;
 }
 
@@ -225,12 +246,19 @@ json_t *ops_desktop_path(OpsCall *call, GError **error)
     g_auto(DesktopRow) row = { 0 };
     g_auto(LayerRow) layer = { 0 };
     const char *name = args_text(call, "desktop", TRUE, error);
+    gboolean is_data;
 
-    if (!name || !args_check(call, "desktop", error))
+    if (!name || !args_check(call, "desktop data", error) ||
+        !args_bool(call, "data", &is_data, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
-    gboolean ok = lookup_desktop(db, name, &row, error) &&
-                  lookup_layer(db, row.layer_id, &layer, error);
+    gboolean ok = lookup_desktop(db, name, &row, error);
+    if (ok && is_data && !row.data_layer_id) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "'%s' has no data disk", row.name);
+        imaged_error_hint(error, "imagectl desktop data-disk add %s --size SIZE", row.name);
+        ok = FALSE;
+    }
+    ok = ok && lookup_layer(db, is_data ? row.data_layer_id : row.layer_id, &layer, error);
     catalog_read_end(call->world->catalog, db);
     g_autoptr(Store) store = ok ? store_set_get(call->world->stores, layer.store_id, error) : NULL;
     g_autofree char *path = store ? store->ops->path(store, layer.slot, error) : NULL;
@@ -248,7 +276,7 @@ json_t *ops_trash_list(OpsCall *call, GError **error)
         db_query(
             db,
             "SELECT x.id, x.name, d.name AS desktop, x.kind, x.reason, x.generation, s.name AS"
-            " store, x.layer_id AS layer, x.disk_bytes, x.trashed_at AS trashed_at__time,"
+            " store, x.layer_id AS layer, x.data_layer_id AS data_layer, x.disk_bytes, x.trashed_at AS trashed_at__time,"
             " x.expires_at AS expires_at__time FROM trash x LEFT JOIN store s ON s.id = x.store_id"
             " LEFT JOIN desktop d ON d.id = x.desktop_id WHERE"
             " ?1 IS NULL OR (x.trashed_at, x.id) < (SELECT trashed_at, id FROM trash WHERE"

@@ -274,11 +274,12 @@ static void add_sums(Sums *total, const Sums *s)
     total->n_missing += s->n_missing;
 }
 
-/* Rows for all that is neither template nor desktop, over all stores that are online. */
+/* Rows for all that is neither template nor disk of a desktop, over all stores that are online.
+ * Nobody shares a data disk, so there is nothing that it could save. */
 static json_t *other_rows(GHashTable *accounts, guint64 *ret_used)
 {
-    static const AccountKind kinds[] = { ACCOUNT_SNAPSHOTS, ACCOUNT_TRASH, ACCOUNT_QUARANTINE,
-                                         ACCOUNT_METADATA, ACCOUNT_UNKNOWN };
+    static const AccountKind kinds[] = { ACCOUNT_DATA_DISKS, ACCOUNT_SNAPSHOTS,  ACCOUNT_TRASH,
+                                         ACCOUNT_QUARANTINE, ACCOUNT_METADATA, ACCOUNT_UNKNOWN };
     guint64 bytes[ACCOUNT_N_KINDS] = { 0 };
     guint n_files[ACCOUNT_N_KINDS] = { 0 };
     json_t *out = json_array();

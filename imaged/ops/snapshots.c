@@ -13,29 +13,39 @@
 
 #define SNAPSHOT_COLUMNS                                                                           \
     "SELECT s.id, s.name, d.name AS desktop, t.name AS template, v.version, s.generation,"         \
-    " s.description, s.layer_id AS layer, l.slot AS slot, l.store_id AS store,"                \
+    " s.description, s.layer_id AS layer, s.data_layer_id AS data_layer, l.slot AS slot,"          \
+    " l.store_id AS store, b.slot AS data_slot, b.store_id AS data_store,"                         \
     " EXISTS (SELECT 1 FROM layer a WHERE a.id = d.layer_id AND a.parent_id = s.layer_id)"         \
     " AS is_current__bool, s.created_at AS created_at__time FROM snapshot s JOIN desktop d ON"     \
     " d.id = s.desktop_id JOIN version v ON v.id = s.version_id JOIN template t ON"                \
-    " t.id = v.template_id JOIN layer l ON l.id = s.layer_id WHERE s.is_trashed = 0 AND"           \
+    " t.id = v.template_id JOIN layer l ON l.id = s.layer_id LEFT JOIN layer b ON"                 \
+    " b.id = s.data_layer_id WHERE s.is_trashed = 0 AND"                                           \
     " d.is_trashed = 0 AND "
 
-/* What each one's own layer takes on disk. */
+static guint64 slot_bytes(World *world, json_t *object, const char *slot_key, const char *store_key)
+{
+    const char *slot = json_string_value(json_object_get(object, slot_key));
+    const char *store_id = json_string_value(json_object_get(object, store_key));
+    g_autoptr(Store) store = store_id ? store_set_peek(world->stores, store_id) : NULL;
+    StoreStat stat = { 0 };
+
+    if (store && slot)
+        store_stat_layer(store, slot, &stat, NULL);
+    json_object_del(object, slot_key);
+    json_object_del(object, store_key);
+    return stat.disk_bytes;
+}
+
+/* What each one's own layers take on disk. */
 static void add_disk_bytes(World *world, json_t *list)
 {
     size_t i;
     json_t *object;
 
     json_array_foreach (list, i, object) {
-        const char *slot = json_string_value(json_object_get(object, "slot"));
-        g_autoptr(Store) store =
-            store_set_peek(world->stores, json_string_value(json_object_get(object, "store")));
-        StoreStat stat = { 0 };
-        if (store && slot)
-            store_stat_layer(store, slot, &stat, NULL);
-        json_object_set_new(object, "disk_bytes", json_integer((json_int_t)stat.disk_bytes));
-        json_object_del(object, "slot");
-        json_object_del(object, "store");
+        guint64 bytes = slot_bytes(world, object, "slot", "store") +
+                        slot_bytes(world, object, "data_slot", "data_store");
+        json_object_set_new(object, "disk_bytes", json_integer((json_int_t)bytes));
     }
 }
 
@@ -106,20 +116,41 @@ static gboolean make_revert(OpsCall *call, const LookupRows *desktops, BatchPlan
                             GError **error)
 {
     const char *name = args_text(call, "snapshot", TRUE, error);
+    Disks disks;
 
-    return name && reimage_plan_revert(call->world, desktops, name, plan, error) &&
+    return name && args_disks(call, &disks, error) &&
+           reimage_plan_revert(call->world, desktops, name, disks, plan, error) &&
            jobs_check_stores(call->world, desktops, error);
 }
 
 static json_t *dry_revert(World *world, const LookupRows *desktops, const json_t *missing)
 {
+    return dry_run_disks(world, desktops, missing, DISKS_ALL,
+                         "its present disk and data disk go to the trash");
+}
+
+static json_t *dry_revert_system(World *world, const LookupRows *desktops, const json_t *missing)
+{
     return dry_run_desktops(world, desktops, missing, TRUE);
+}
+
+static json_t *dry_revert_data(World *world, const LookupRows *desktops, const json_t *missing)
+{
+    return dry_run_disks(world, desktops, missing, DISKS_DATA,
+                         "its present data disk goes to the trash");
 }
 
 json_t *ops_snapshot_revert(OpsCall *call, GError **error)
 {
-    return submit_on_desktops(call, "names prefix template snapshot dry_run", dry_revert,
-                              make_revert, error);
+    static const SubmitDryRun dry[] = { [DISKS_ALL] = dry_revert,
+                                        [DISKS_SYSTEM] = dry_revert_system,
+                                        [DISKS_DATA] = dry_revert_data };
+    Disks disks;
+
+    return args_disks(call, &disks, error)
+               ? submit_on_desktops(call, "names prefix template snapshot disk dry_run",
+                                    dry[disks], make_revert, error)
+               : NULL;
 }
 
 json_t *ops_snapshot_rename(OpsCall *call, GError **error)

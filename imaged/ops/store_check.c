@@ -31,8 +31,9 @@ static json_t *affected(Check *c, const char *layer_id)
     Query *q =
         db_query(db,
                  "WITH RECURSIVE above(id) AS (SELECT ?1 UNION SELECT l.id FROM layer l JOIN"
-                 " above a ON l.parent_id = a.id) SELECT d.name FROM desktop d JOIN above a ON"
-                 " d.layer_id = a.id WHERE d.is_trashed = 0 ORDER BY d.name LIMIT 20",
+                 " above a ON l.parent_id = a.id) SELECT DISTINCT d.name FROM desktop d JOIN above"
+                 " a ON a.id IN (d.layer_id, d.data_layer_id) WHERE d.is_trashed = 0 ORDER BY"
+                 " d.name LIMIT 20",
                  "t", layer_id);
     json_t *out = json_array();
 
@@ -105,7 +106,7 @@ static void check_identity(Check *c, const LayerRow *row, const Layer *layer)
     /* What was merged into the slot below, or taken back into it, has an id that a header from
      * before doesn't know. */
     gboolean was_merged = parent.slot && (!g_str_equal(parent.slot, parent.id) ||
-                                          g_str_equal(parent.owner_kind, "desktop"));
+                                          layer_row_is_own(&parent));
     if (!h->identity || !identity_parse(h->identity, &identity, NULL))
         find(c, "error", "forged", row->slot, row, FALSE, "the layer's file carries no identity");
     else if (!g_str_equal(identity.id, row->id) || !identity.parent != !row->parent_id ||
@@ -141,7 +142,7 @@ static gboolean check_tables(Check *c, const LayerRow *row, const Layer *layer, 
 /* A layer that was frozen without being read (a snapshot) has its checksum from now on. */
 static gboolean note_checksum(Check *c, const LayerRow *seen, char *checksum, GError **error)
 {
-    gboolean is_own = g_str_equal(seen->owner_kind, "desktop"), ok = TRUE;
+    gboolean is_own = layer_row_is_own(seen), ok = TRUE;
     gboolean is_stand_in = g_str_equal(seen->owner_kind, LAYER_STAND_IN);
     json_t *keys = json_array();
 

@@ -179,7 +179,7 @@ static void test_no_manifest(void)
     g_assert_null(archive_point_parse(deep, 200000, NULL, NULL));
     memset(big, ' ', ARCHIVE_POINT_TEXT_MAX + 1);
     g_assert_null(archive_point_parse(big, ARCHIVE_POINT_TEXT_MAX + 1, NULL, NULL));
-    g_assert_null(archive_point_parse("{\"format\":2}", 12, NULL, &error));
+    g_assert_null(archive_point_parse("{\"format\":3}", 12, NULL, &error));
     g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED);
 }
 

@@ -83,7 +83,7 @@ static char *runs_text(Catalog *catalog, const DesktopRow *desktop)
 {
     GString *out = g_string_new(NULL);
     Db *db = catalog_read_begin(catalog);
-    g_autoptr(GArray) runs = runs_of_desktop(db, desktop, NULL);
+    g_autoptr(GArray) runs = runs_of_disk(db, desktop, desktop->layer_id, NULL);
 
     catalog_read_end(catalog, db);
     g_assert_nonnull(runs);
