@@ -118,6 +118,10 @@ static gboolean take_option(Args *args, const Option *option, const char *attach
     if (!check_value(args, option, value, error))
         return FALSE;
     g_hash_table_insert(args->values, (gpointer)option->name, (gpointer)value);
+    if (option->kind == OPTION_LIST) {
+        g_ptr_array_add(args->lists, (gpointer)option->name);
+        g_ptr_array_add(args->lists, (gpointer)value);
+    }
     if (g_str_equal(option->name, "help"))
         args->wants_help = TRUE;
     return TRUE;
@@ -192,7 +196,8 @@ gboolean args_parse(Args *args, int argc, char **argv, GError **error)
     gboolean may_be_option = TRUE;
 
     *args =
-        (Args){ .words = g_ptr_array_new(), .values = g_hash_table_new(g_str_hash, g_str_equal) };
+        (Args){ .words = g_ptr_array_new(), .values = g_hash_table_new(g_str_hash, g_str_equal),
+                .lists = g_ptr_array_new() };
     for (int i = 1; i < argc; i++) {
         /* "imagectl help desktop reset" is what people type who come from other tools. */
         if (!args->noun && !args->wants_help && g_str_equal(argv[i], "help")) {
@@ -240,6 +245,7 @@ void args_clear(Args *args)
 {
     g_clear_pointer(&args->words, g_ptr_array_unref);
     g_clear_pointer(&args->values, g_hash_table_unref);
+    g_clear_pointer(&args->lists, g_ptr_array_unref);
 }
 
 const char *args_word(const Args *args, guint i)
@@ -255,6 +261,20 @@ gboolean args_has(const Args *args, const char *option)
 const char *args_text(const Args *args, const char *option)
 {
     return g_hash_table_lookup(args->values, option);
+}
+
+json_t *args_list(const Args *args, const char *option)
+{
+    json_t *out = NULL;
+
+    for (guint i = 0; i + 1 < args->lists->len; i += 2) {
+        if (!g_str_equal(args->lists->pdata[i], option))
+            continue;
+        if (!out)
+            out = json_array();
+        json_array_append_new(out, json_string(args->lists->pdata[i + 1]));
+    }
+    return out;
 }
 
 gint64 args_number(const Args *args, const char *option, gint64 otherwise)

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <glib.h>
+#include <jansson.h>
 
 #include "imaged/cli/commands.h"
 
@@ -13,6 +14,7 @@ typedef struct {
     const Command *command; /* NULL if there was no verb yet */
     GPtrArray *words;       /* the arguments proper (char *, owned by argv) */
     GHashTable *values;     /* option's name -> what was given (""), both owned by others */
+    GPtrArray *lists;       /* pairs of an OPTION_LIST's name and a value, owned by others */
     gboolean wants_help;
 } Args;
 
@@ -33,6 +35,9 @@ const char *args_word(const Args *args, guint i);
 gboolean args_has(const Args *args, const char *option);
 const char *args_text(const Args *args, const char *option);
 gint64 args_number(const Args *args, const char *option, gint64 otherwise);
+
+/* What an OPTION_LIST was given, as an array of texts; NULL if it was not.  Caller unrefs. */
+json_t *args_list(const Args *args, const char *option);
 
 /* An error about the use of this command.  IMAGED_ERROR_INVALID, the hint names its help. */
 void args_usage_error(const Args *args, GError **error, const char *format, ...)

@@ -70,6 +70,25 @@ static void print_summary(const json_t *result, const char *done, const char *no
         printf("%s %s in %s\n", done, count, elapsed);
 }
 
+/* What a reset with --keep says of each desktop. */
+static void print_kept(const json_t *result)
+{
+    const json_t *item;
+    gsize i;
+
+    json_array_foreach (json_object_get(result, "items"), i, item) {
+        if (!json_object_get(item, "n_files"))
+            continue;
+        gint64 rate = json_number(item, "bytes_per_second");
+        g_autofree char *size = units_format_size((guint64)json_number(item, "bytes"));
+        g_autofree char *speed = units_format_size((guint64)rate);
+        g_autofree char *count = output_count_text(json_number(item, "n_files"), "file");
+        g_autofree char *elapsed = batch_elapsed_text(json_number(item, "elapsed_ms"));
+        printf("%s: kept %s, %s at %s/s, in %s\n", json_text(item, "name"), count, size, speed,
+               elapsed);
+    }
+}
+
 gboolean batch_print(Cli *cli, const json_t *job, const char *done, const char *noun,
                      GError **error)
 {
@@ -82,8 +101,10 @@ gboolean batch_print(Cli *cli, const json_t *job, const char *done, const char *
         else if (cli->format == FORMAT_CSV)
             list_print_array(cli, json_object_get(result, "items"), item_columns);
         else if (json_array_size(json_object_get(result, "items")) > 0 ||
-                 g_str_equal(json_text(job, "state"), "done"))
+                 g_str_equal(json_text(job, "state"), "done")) {
             print_summary(result, done, noun); /* what failed before the first has an error alone */
+            print_kept(result);
+        }
         fflush(stdout);
         if (!batch_tell_failures(cli, result) && !g_str_equal(json_text(job, "state"), "cancelled"))
             return TRUE;

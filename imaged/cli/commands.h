@@ -11,6 +11,7 @@ struct Cli;
 typedef enum {
     OPTION_FLAG,   /* no value */
     OPTION_TEXT,   /* any text */
+    OPTION_LIST,   /* the same, any number of times: args_list() */
     OPTION_COUNT,  /* a whole number, 0 or more */
     OPTION_SIZE,   /* bytes, written like 512M */
     OPTION_CHOICE, /* one of the words in metavar, "a|b|c" */

@@ -259,6 +259,8 @@ static gboolean desktop_reset(Cli *cli, GError **error)
         return FALSE;
     if (args_has(cli->args, "to"))
         json_object_set_new(body, "to", json_integer(args_number(cli->args, "to", 0)));
+    if (args_has(cli->args, "keep"))
+        json_object_set_new(body, "keep", args_list(cli->args, "keep"));
     return select_run_destructive(cli, "/v1/desktops/reset", body, "reset", "reset", error);
 }
 
@@ -375,6 +377,8 @@ static const Option reset_options[] = {
     SELECT_PREFIX,
     { "to", OPTION_COUNT, "VERSION", "another version of the template (the one it stands on)",
       NULL },
+    { "keep", OPTION_LIST, "PATH", "carry this file or folder over; may be given several times",
+      NULL },
     OPTION_YES,
     OPTION_DRY_RUN,
     OPTION_NO_WAIT,
@@ -463,9 +467,12 @@ static const Command commands[] = {
     { "reset", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
       "Re-image desktops: back to their template",
       "Each gets a fresh layer; the former one goes to the trash, from where 'desktop undo-reset'\n"
-      "brings it back.  A data disk stays what it is.",
+      "brings it back.  A data disk stays what it is.\n"
+      "With --keep, files are carried from the former disk into the new one, with owners, modes,\n"
+      "attributes and ACLs.  That starts an appliance for each desktop: half a minute without KVM.",
       "desktop reset alice\ndesktop reset --all-of-prefix lab --yes\n"
-      "desktop reset --template win11 --to 4\n",
+      "desktop reset --template win11 --to 4\n"
+      "desktop reset alice --keep /home/alice --keep /etc/cups/ppd\n",
       reset_options, desktop_reset },
     { "undo-reset", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
       "Bring back the disks that the last reset or revert replaced", NULL,

@@ -8,7 +8,7 @@
 #include "imaged/ops/dry_run.h"
 #include "imaged/ops/jobs.h"
 #include "imaged/ops/submit.h"
-#include "snapshot/reimage.h"
+#include "snapshot/reset_keep.h"
 #include "snapshot/trash.h"
 #include "templates/template.h"
 
@@ -192,17 +192,20 @@ json_t *ops_desktop_delete(OpsCall *call, GError **error)
 static gboolean make_reset(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
                            GError **error)
 {
+    json_t *keep = NULL;
     gint64 to;
 
     return args_int(call, "to", 0, 1, G_MAXINT32, &to, error) &&
-           reimage_plan_reset(call->world, desktops, to, plan, error) &&
+           args_texts(call, "keep", &keep, error) &&
+           (keep ? reset_keep_plan(call->world, desktops, to, keep, plan, error)
+                 : reimage_plan_reset(call->world, desktops, to, plan, error)) &&
            jobs_check_reset(call->world, plan, error);
 }
 
 json_t *ops_desktop_reset(OpsCall *call, GError **error)
 {
-    return submit_on_desktops(call, "names prefix template to dry_run", dry_run_reset, make_reset,
-                              error);
+    return submit_on_desktops(call, "names prefix template to keep dry_run", dry_run_reset,
+                              make_reset, error);
 }
 
 static gboolean make_undo(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,

@@ -16,6 +16,7 @@
 #include "snapshot/diff.h"
 #include "snapshot/merges.h"
 #include "snapshot/reimage.h"
+#include "snapshot/reset_keep.h"
 #include "snapshot/snapshots.h"
 #include "snapshot/stand_in.h"
 #include "snapshot/trash.h"
@@ -54,10 +55,9 @@ void jobs_choose_create(World *world, BatchPlan *plan)
         plan->type = &create_with_copy_job;
 }
 
-/* Copy what the items' versions need into the items' stores, then reset. */
-static gboolean run_reset_with_copy(Job *job, gpointer data, GError **error)
+/* Copy what the items' versions need into the items' stores. */
+static gboolean copy_versions(Job *job, World *world, GError **error)
 {
-    World *world = data;
     json_t *item;
     size_t i;
 
@@ -67,11 +67,23 @@ static gboolean run_reset_with_copy(Job *job, gpointer data, GError **error)
                                 &layer, error))
             return FALSE;
     }
-    return reimage_job.run(job, world, error);
+    return TRUE;
+}
+
+static gboolean run_reset_with_copy(Job *job, gpointer world, GError **error)
+{
+    return copy_versions(job, world, error) && reimage_job.run(job, world, error);
+}
+
+static gboolean run_keep_with_copy(Job *job, gpointer world, GError **error)
+{
+    return copy_versions(job, world, error) && reset_keep_job.run(job, world, error);
 }
 
 static const JobType reset_with_copy_job = { "desktop.reset-with-copy", JOB_BULK, "desktops",
                                              run_reset_with_copy };
+static const JobType keep_with_copy_job = { "desktop.reset-keep-with-copy", JOB_BULK, "desktops",
+                                            run_keep_with_copy };
 
 gboolean jobs_check_reset(World *world, BatchPlan *plan, GError **error)
 {
@@ -92,7 +104,7 @@ gboolean jobs_check_reset(World *world, BatchPlan *plan, GError **error)
         ok = store && world_check_space(world, store, 0, error);
     }
     if (lacks_copy)
-        plan->type = &reset_with_copy_job;
+        plan->type = plan->type == &reset_keep_job ? &keep_with_copy_job : &reset_with_copy_job;
     return ok;
 }
 
@@ -125,6 +137,7 @@ const JobType jobs_import = { "template.import", JOB_BULK, "bytes", run_import }
 
 const JobType *const ops_job_types[] = {
     &desktop_create_job, &create_with_copy_job, &desktop_delete_job,  &reimage_job,
+    &reset_keep_job,      &keep_with_copy_job,
     &reset_with_copy_job, &reimage_undo_job,    &trash_restore_job,   &trash_empty_job,
     &jobs_import,         &template_delete_job, &move_job,            &drain_job,
     &jobs_check,         &snapshot_create_job,  &revert_job,          &snapshot_delete_job,

@@ -1,0 +1,16 @@
+/* reset_keep.h: a reset that carries chosen files from the former disk into the new one.
+ *
+ * The new overlay is written in tmp/ by the helper (imaged/guest/guest.h), flushed, and then laid
+ * under the desktop as by any reset; until that moment nothing has changed, and whatever was made
+ * is thrown away if it does not come to it.  One desktop after the other.  Any thread. */
+#pragma once
+
+#include "snapshot/reimage.h"
+
+#define RESET_KEEP_MAX_PATHS 64u
+
+extern const JobType reset_keep_job;
+
+/* As reimage_plan_reset(), keeping these paths (array of texts).  INVALID. */
+gboolean reset_keep_plan(World *world, const LookupRows *desktops, gint64 to, const json_t *paths,
+                         BatchPlan *plan, GError **error);
