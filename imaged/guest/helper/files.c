@@ -86,7 +86,7 @@ static gboolean mount_view(DiskView *view, GError **error)
 static gboolean look_open(Look *l, Block *disk, const char *path, GError **error)
 {
     if (!(l->path = escape_undo(path, error)) || !(l->view = disk_view_open(disk, NULL, error)) ||
-        !disk_view_mount(l->view, error))
+        !mount_view(l->view, error))
         return FALSE;
     l->users = tree_read(l->view->tree, "etc/passwd", NAMES_MAX, NULL);
     l->groups = tree_read(l->view->tree, "etc/group", NAMES_MAX, NULL);
