@@ -56,6 +56,7 @@ PLUGIN_CFLAGS = $(filter-out -fsanitize%,$(ALL_CFLAGS)) -fPIC -fvisibility=hidde
 # The helper: of the tree only imaged/base and the protocol.
 HELPER := $(BUILD)/imaged-guest
 HELPER_SRC := $(wildcard imaged/guest/helper/*.c imaged/base/*.c)
+HELPER_LIB := $(BUILD)/libimaged-guest.a
 HELPER_PKGS := glib-2.0 gio-unix-2.0 jansson libguestfs libseccomp libnbd libsodium ext2fs com_err
 
 all: $(BUILD)/imaged $(BUILD)/imagectl $(PLUGIN) $(HELPER)
@@ -103,10 +104,15 @@ $(PLUGIN): $(PLUGIN_OBJ)
 	@$(CC) -shared $(PLUGIN_CFLAGS) $(LDFLAGS) -Wl,--as-needed -Wl,-z,relro,-z,now -o $@ $^ \
 	  $(shell pkg-config --libs glib-2.0 libzstd zlib libseccomp) -lpthread
 
-$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIB)
+# The helper's parts but its main(), for their unit tests.
+$(HELPER_LIB): $(call obj,$(filter-out %/main.c,$(wildcard imaged/guest/helper/*.c)))
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(HELPER_LIB) $(LIB)
 	@mkdir -p $(@D)
 	@echo '  LINK $@'
-	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread -lm
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(shell pkg-config --libs $(HELPER_PKGS)) -lpthread -lm
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/tools/%.o $(LIB)
 	@mkdir -p $(@D)

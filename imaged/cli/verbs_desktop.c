@@ -425,7 +425,7 @@ static const Command commands[] = {
     { "apps", "NAME", 1, 1, "desktop", "List the applications that a desktop has",
       "As of its last inspection; until then, its template's.",
       "desktop apps alice --app '*office*'\n", inside_apps_options, inside_desktop_apps },
-    { "files", "(ls DISK [PATH] | get DISK PATH [FILE])", 2, 4, NULL,
+    { "files", "(ls DISK [PATH] | get DISK PATH [FILE])", 2, 4, "file",
       "Look at the files of a disk, or take one out of it",
       "DISK is a desktop at rest, DESKTOP@SNAPSHOT, TEMPLATE[:VERSION] or archive:POINT.  Only read.\n"
       "Without FILE the bytes go to standard output.  Bytes of names that are no text are shown as\n"

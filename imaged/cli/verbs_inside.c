@@ -84,6 +84,15 @@ static gboolean print_apps(Cli *cli, const char *prefix, const char *what, GErro
     json_auto_t *answer = client_get(cli->client, path->str, error);
     if (!answer)
         return FALSE;
+    if (!g_str_equal(json_text(answer, "state"), "ok")) {
+        const char *why = json_text(json_object_get(answer, "error"), "message");
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "'%s': %s%s",
+                    json_text(answer, "name"),
+                    *why ? "it could not be inspected: " : "nobody has looked into it yet", why);
+        imaged_error_hint(error, "look into it: imagectl %s inspect %s", what,
+                          json_text(answer, "name"));
+        return FALSE;
+    }
     if (cli->format == FORMAT_JSON) {
         output_json(answer);
         return TRUE;

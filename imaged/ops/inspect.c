@@ -217,15 +217,14 @@ static void add_event(Run *r, Changes *changes)
         why = r->items[i].why ? r->items[i].why : why;
     }
     g_autofree char *message = why ? imaged_error_message(why) : NULL;
-    const char *kind = is_desktop ? "desktop.inspect" : "template.inspect";
-    const char *severity = n_failed ? "warning" : "info";
-    if (r->n == 1)
-        changes_event(changes, kind, severity, r->items[0].name, job_owner(r->job), "%s%s",
-                      why ? "not inspected: " : "inspected", why ? message : "");
-    else
-        changes_event(changes, kind, severity, NULL, job_owner(r->job),
-                      "inspected %u %s, %u failed", r->n - n_failed,
-                      is_desktop ? "desktops" : "template versions", n_failed);
+    g_autofree char *words =
+        r->n != 1 ? g_strdup_printf("inspected %u %s, %u failed", r->n - n_failed,
+                                    is_desktop ? "desktops" : "template versions", n_failed)
+        : message ? g_strconcat("not inspected: ", message, NULL)
+                  : g_strdup("inspected");
+    changes_event(changes, is_desktop ? "desktop.inspect" : "template.inspect",
+                  n_failed ? "warning" : "info", r->n == 1 ? r->items[0].name : NULL,
+                  job_owner(r->job), "%s", words);
 }
 
 static void load_items(Run *r)

@@ -1,5 +1,4 @@
 /* inspect_view.c: what is known about what is inside of disks, shown. */
-#include "imaged/base/error.h"
 #include "imaged/ops/args.h"
 #include "imaged/ops/inspect.h"
 #include "imaged/ops/view.h"
@@ -93,24 +92,23 @@ json_t *inspect_show(World *world, Db *db, const char *layer_id)
 
 /* ---- Applications ---- */
 
-static json_t *applications(World *world, Db *db, const char *layer_id, const char *glob,
-                            GError **error)
+static json_t *applications(World *world, Db *db, const char *layer_id, const char *glob)
 {
     g_autofree char *layer = NULL;
     gboolean is_current = FALSE, is_template = FALSE;
     json_t *found = find(world, db, layer_id, &layer, &is_current, &is_template);
     json_t *list = found ? inspection_applications(db, layer, glob) : NULL;
-    json_t *out = NULL;
+    json_t *out = json_pack(
+        "{s:s,s:O?,s:b,s:s?,s:O?,s:o}", "state",
+        list    ? "ok"
+        : found ? "failed"
+                : "none",
+        "as_of", json_object_get(found, "as_of"), "is_current", is_current, "of",
+        !found        ? NULL
+        : is_template ? "template"
+                      : "desktop",
+        "error", json_object_get(found, "error"), "applications", list ? list : json_array());
 
-    if (list)
-        out =
-            json_pack("{s:O,s:b,s:s,s:o}", "as_of", json_object_get(found, "as_of"), "is_current",
-                      is_current, "of", is_template ? "template" : "desktop", "applications", list);
-    else if (found)
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "it could not be inspected: %s",
-                    json_string_value(json_object_get(json_object_get(found, "error"), "message")));
-    else
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "nobody has looked into it yet");
     json_decref(found);
     return out;
 }
@@ -135,9 +133,7 @@ json_t *ops_desktop_apps(OpsCall *call, GError **error)
     const char *glob = args_text(call, "app", FALSE, NULL);
     Db *db = catalog_read_begin(call->world->catalog);
     if (lookup_desktop(db, name, &row, error)) {
-        out = with_name(applications(call->world, db, row.layer_id, glob, error), row.id, row.name);
-        if (!out)
-            imaged_error_hint(error, "look into it: imagectl desktop inspect %s", row.name);
+        out = with_name(applications(call->world, db, row.layer_id, glob), row.id, row.name);
     }
     catalog_read_end(call->world->catalog, db);
     return out;
@@ -155,9 +151,7 @@ json_t *ops_template_apps(OpsCall *call, GError **error)
     Db *db = catalog_read_begin(call->world->catalog);
     if (lookup_version(db, ref, FALSE, &row, error)) {
         g_autofree char *name = lookup_version_name(db, row.id);
-        out = with_name(applications(call->world, db, row.layer_id, glob, error), row.id, name);
-        if (!out)
-            imaged_error_hint(error, "look into it: imagectl template inspect %s", name);
+        out = with_name(applications(call->world, db, row.layer_id, glob), row.id, name);
     }
     catalog_read_end(call->world->catalog, db);
     return out;

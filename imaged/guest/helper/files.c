@@ -67,10 +67,26 @@ static void look_clear(Look *l)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Look, look_clear)
 
+/* Without an ext file system the appliance may read what is there. */
+static gboolean mount_view(DiskView *view, GError **error)
+{
+    GError *local = NULL;
+
+    if (disk_view_mount(view, &local))
+        return TRUE;
+    for (guint i = 0; tree_is_missing(local) && i < view->file_systems->len; i++) {
+        const DiskFs *f = view->file_systems->pdata[i];
+        if (!g_str_equal(f->type, "unknown") && !g_str_equal(f->type, "swap"))
+            local->code = IMAGED_ERROR_UNSUPPORTED;
+    }
+    g_propagate_error(error, local);
+    return FALSE;
+}
+
 static gboolean look_open(Look *l, Block *disk, const char *path, GError **error)
 {
     if (!(l->path = escape_undo(path, error)) || !(l->view = disk_view_open(disk, NULL, error)) ||
-        !disk_view_mount(l->view, error))
+        !mount_view(l->view, error))
         return FALSE;
     l->users = tree_read(l->view->tree, "etc/passwd", NAMES_MAX, NULL);
     l->groups = tree_read(l->view->tree, "etc/group", NAMES_MAX, NULL);
