@@ -26,6 +26,7 @@ typedef struct Cli {
     const Args *args;
     Client *client;
     Format format;
+    gboolean shows_log; /* of the job that is waited for */
     int exit_code; /* what a command that told of its failures itself wants to end with */
 } Cli;
 

@@ -8,6 +8,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/cli/interrupt.h"
+#include "imaged/cli/job_log.h"
 #include "imaged/cli/list.h"
 #include "imaged/cli/progress.h"
 
@@ -82,7 +83,7 @@ static json_t *watch(Cli *cli, const json_t *job, gint64 limit_ms, GError **erro
     g_autofree char *what = cli_what(cli);
     g_autoptr(Progress) progress = progress_new(what);
     g_autoptr(GString) path = client_path("/v1/jobs", "job", json_text(job, "id"), NULL, error);
-    gint64 begin_ms = units_boottime_ms(), away_since_ms = 0;
+    gint64 begin_ms = units_boottime_ms(), away_since_ms = 0, log_offset = 0;
     json_t *now = json_incref((json_t *)job);
 
     if (!path)
@@ -92,7 +93,11 @@ static json_t *watch(Cli *cli, const json_t *job, gint64 limit_ms, GError **erro
         GError *local = NULL;
         if (limit_ms && units_boottime_ms() - begin_ms > limit_ms)
             break;
-        progress_update(progress, now);
+        if (cli->shows_log)
+            job_log_show(cli, json_text(job, "id"), &log_offset, progress);
+        /* A log says more than a message without numbers. */
+        if (!cli->shows_log || json_number(now, "total") || isatty(STDERR_FILENO))
+            progress_update(progress, now);
         json_t *next = ask_state(cli, path->str, &away_since_ms, &local);
         if (local) {
             json_decref(now);
@@ -104,6 +109,8 @@ static json_t *watch(Cli *cli, const json_t *job, gint64 limit_ms, GError **erro
             now = next;
         }
     }
+    if (cli->shows_log)
+        job_log_show(cli, json_text(job, "id"), &log_offset, progress);
     return now;
 }
 

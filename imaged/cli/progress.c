@@ -112,9 +112,11 @@ void progress_update(Progress *progress, const json_t *job)
     gboolean is_queued = g_str_equal(json_text(job, "state"), "queued");
 
     measure(progress, done);
+    const char *message = json_text(job, "message");
     g_autofree char *text =
-        is_queued ? g_strdup("waiting for other work to end")
-                  : progress_text(done, total, json_text(job, "unit"), progress->rate);
+        is_queued              ? g_strdup("waiting for other work to end")
+        : !total && *message ? g_strdup(message) /* nothing to count, but something to say */
+                               : progress_text(done, total, json_text(job, "unit"), progress->rate);
     if (progress->is_terminal) {
         draw_bar(progress, text, done, total);
     } else if (now - progress->last_log_ms >= LOG_EVERY_MS) {
@@ -123,12 +125,18 @@ void progress_update(Progress *progress, const json_t *job)
     }
 }
 
+void progress_clear(Progress *progress)
+{
+    if (progress->has_bar)
+        fputs("\r\033[K", stderr);
+    progress->has_bar = FALSE;
+}
+
 void progress_end(Progress *progress)
 {
     if (!progress)
         return;
-    if (progress->has_bar)
-        fputs("\r\033[K", stderr);
+    progress_clear(progress);
     g_free(progress->what);
     g_free(progress);
 }

@@ -10,6 +10,9 @@ typedef struct Progress Progress;
 Progress *progress_new(const char *what);
 void progress_update(Progress *progress, const json_t *job);
 
+/* Take the bar away, because something else is printed now. */
+void progress_clear(Progress *progress);
+
 /* Take the bar away and free. */
 void progress_end(Progress *progress);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Progress, progress_end)

@@ -7,6 +7,7 @@
 #include "imaged/cli/batch.h"
 #include "imaged/cli/cli.h"
 #include "imaged/cli/job.h"
+#include "imaged/cli/job_log.h"
 #include "imaged/cli/list.h"
 
 #define EVENTS_FOR_PEOPLE 100 /* of what may be a million */
@@ -170,6 +171,11 @@ static const Option event_list_options[] = {
     OPTION_END,
 };
 
+static const Option job_log_options[] = {
+    { "follow", OPTION_FLAG, NULL, "go on until the job has ended", NULL },
+    OPTION_END,
+};
+
 static const Command job_commands[] = {
     { "list", "", 0, 0, NULL, "List jobs, newest first", NULL, "job list --in-state running\n",
       job_list_options, job_list },
@@ -177,6 +183,9 @@ static const Command job_commands[] = {
       "job show 5b1d9f0f3c5a4f1e9d2a7c6b8e0f1a2b -o json\n", NULL, job_show },
     { "wait", "ID", 1, 1, "job", "Wait for a job's end; the exit code tells how it ended", NULL,
       "job wait 5b1d9f0f3c5a4f1e9d2a7c6b8e0f1a2b\n", NULL, job_wait_verb },
+    { "log", "ID", 1, 1, "job", "Show what a job has said while it worked",
+      "Builds of templates say what they do; most jobs say nothing.",
+      "job log 5b1d9f0f3c5a4f1e9d2a7c6b8e0f1a2b --follow\n", job_log_options, job_log_verb },
     { "cancel", "ID", 1, 1, "job", "Stop a job; what it had begun is undone", NULL,
       "job cancel 5b1d9f0f3c5a4f1e9d2a7c6b8e0f1a2b\n", NULL, job_cancel },
     { NULL },

@@ -6,6 +6,7 @@
 
 #include "imaged/base/error.h"
 #include "imaged/cli/batch.h"
+#include "imaged/cli/build.h"
 #include "imaged/cli/cli.h"
 #include "imaged/cli/confirm.h"
 #include "imaged/cli/identity.h"
@@ -37,6 +38,21 @@ static gboolean template_import(Cli *cli, GError **error)
     json_auto_t *job = import_run(cli, error);
 
     return template_print_made(cli, job, "imported", error);
+}
+
+/* ---- build ---- */
+
+static gboolean template_build(Cli *cli, GError **error)
+{
+    GError *local = NULL;
+    gboolean is_checked;
+    json_auto_t *job = build_run(cli, &is_checked, &local);
+
+    if (local)
+        g_propagate_error(error, local);
+    else if (job)
+        return template_print_made(cli, job, "built", error);
+    return local == NULL; /* checked, or --no-wait: printed already */
 }
 
 /* ---- Reading ---- */
@@ -176,6 +192,17 @@ static const Option import_options[] = {
     { "root-password", OPTION_CHOICE, "keep|lock", "when sealing: root's password (keep)", NULL }
 #define OPTION_UNSEALED(words) { "unsealed", OPTION_FLAG, NULL, words, NULL }
 
+static const Option build_options[] = {
+    { "check", OPTION_FLAG, NULL, "only say whether the recipe is sound", NULL },
+    { "name", OPTION_TEXT, "NAME", "of the template (else the recipe's)", NULL },
+    { "draft", OPTION_FLAG, NULL, "do not publish it yet", NULL },
+    { "flat", OPTION_FLAG, NULL, "on a template: copy it, so that the version stands on nothing",
+      NULL },
+    { "store", OPTION_TEXT, "NAME", "where to put it (else the default store)", "store" },
+    { "quiet", OPTION_FLAG, NULL, "do not show the build's log", NULL },
+    OPTION_NO_WAIT,
+    OPTION_END,
+};
 static const Option create_from_options[] = {
     OPTION_FLAT,
     { "draft", OPTION_FLAG, NULL, "do not publish it yet", NULL },
@@ -221,6 +248,14 @@ static const Command commands[] = {
       "template import debian nbd://builder/export --os 'Debian 12' --draft\n"
       "template import win11 nbds://alice@other:10809/win11 --tls-psk alice.psk\n",
       import_options, template_import },
+    { "build", "RECIPE", 1, 1, NULL, "Build a template version from a recipe",
+      "RECIPE is a YAML file, see imaged-recipe(5), or the name of one that imaged comes with:\n"
+      "minimal, debian-xfce, kiosk.  Packages come from this machine's own sources.  Nothing of the\n"
+      "recipe or its packages runs with imaged's rights or with a network.",
+      "template build minimal\n"
+      "template build lab.yaml --name lab --draft\n"
+      "template build lab.yaml --check\n",
+      build_options, template_build },
     { "create-from", "DESKTOP[@SNAPSHOT] NAME", 2, 2, "desktop",
       "Make a template version of a desktop's disk",
       "Copies only what the desktop has of its own: the version stands on the one that the "

@@ -15,6 +15,7 @@
 #include "imaged/base/ident.h"
 
 #define GUEST_DIR "guest"
+#define KEPT_DIR "guest-cache"
 #define NAME_LEN 8
 #define MAX_DEPTH 300u /* a descriptor for each while it is removed */
 
@@ -45,23 +46,45 @@ static gboolean make_tmp(int dirfd, const GuestOwner *owner, GError **error)
     return fd >= 0 && give(fd, owner, TRUE, error) && durable_chmod(fd, 0770, error);
 }
 
+/* The folder ABOVE below the state folder, which all may pass through.  -1 on an error. */
+static int open_above(const char *state_dir, const char *above, GError **error)
+{
+    auto_fd state_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (state_fd < 0) {
+        imaged_error_set_errno(error, errno, "cannot open '%s'", state_dir);
+        return -1;
+    }
+    if (!durable_mkdir(state_fd, above, 0711, error))
+        return -1;
+    int fd = open_dir(state_fd, above, error);
+    if (fd >= 0 && !durable_chmod(fd, 0711, error))
+        durable_close(&fd);
+    return fd;
+}
+
+char *guest_kept_folder_make(const char *state_dir, const char *name, const GuestOwner *owner,
+                             GError **error)
+{
+    auto_fd above_fd = open_above(state_dir, KEPT_DIR, error);
+
+    if (above_fd < 0 || !durable_mkdir(above_fd, name, 0700, error))
+        return NULL;
+    auto_fd fd = open_dir(above_fd, name, error);
+    if (fd < 0 || !give(fd, owner, TRUE, error) || !durable_chmod(fd, 02770, error))
+        return NULL;
+    return g_build_filename(state_dir, KEPT_DIR, name, NULL);
+}
+
 char *guest_run_folder_make(const char *state_dir, const GuestOwner *owner, gboolean is_writable,
                             GError **error)
 {
     mode_t mode = is_writable ? 02770 : 0710;
-    auto_fd state_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    auto_fd guest_fd = open_above(state_dir, GUEST_DIR, error);
     Id id = id_new();
     const char *name = id.s + ID_LEN - NAME_LEN; /* it begins with the time; its end is random */
 
-    if (state_fd < 0) {
-        imaged_error_set_errno(error, errno, "cannot open '%s'", state_dir);
-        return NULL;
-    }
-    if (!durable_mkdir(state_fd, GUEST_DIR, 0711, error))
-        return NULL;
-    auto_fd guest_fd = open_dir(state_fd, GUEST_DIR, error);
-    if (guest_fd < 0 || !durable_chmod(guest_fd, 0711, error) ||
-        !durable_mkdir(guest_fd, name, 0700, error))
+    if (guest_fd < 0 || !durable_mkdir(guest_fd, name, 0700, error))
         return NULL;
     auto_fd fd = open_dir(guest_fd, name, error);
     char *path = g_build_filename(state_dir, GUEST_DIR, name, NULL);

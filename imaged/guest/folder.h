@@ -19,6 +19,11 @@ typedef struct {
 char *guest_run_folder_make(const char *state_dir, const GuestOwner *owner, gboolean is_writable,
                             GError **error);
 
+/* Make STATE/guest-cache/NAME, unless it is there: what helpers keep from one run to the next.
+ * Caller frees the path. */
+char *guest_kept_folder_make(const char *state_dir, const char *name, const GuestOwner *owner,
+                             GError **error);
+
 /* A listening unix socket FOLDER/NAME; *ret_path (caller frees) is its path.  -1 on an error. */
 int guest_run_folder_listen(const char *folder, const char *name, const GuestOwner *owner,
                             char **ret_path, GError **error);

@@ -119,6 +119,16 @@ char *guest_folder_make(Guest *guest, GError **error)
                : NULL;
 }
 
+char *guest_cache_folder(Guest *guest, const char *name, GError **error)
+{
+    GuestOwner owner;
+    g_autofree char *user = NULL;
+
+    return find_owner(guest, &owner, &user, error)
+               ? guest_kept_folder_make(guest->state_dir, name, &owner, error)
+               : NULL;
+}
+
 gboolean guest_folder_remove(Guest *guest, const char *path, GError **error)
 {
     return guest_run_folder_remove(path, error);

@@ -88,3 +88,7 @@ json_t *guest_status(Guest *guest);
  * is removed by guest_new(). */
 char *guest_folder_make(Guest *guest, GError **error);
 gboolean guest_folder_remove(Guest *guest, const char *path, GError **error);
+
+/* The folder STATE/guest-cache/NAME, which is kept from one run to the next; helpers bound it
+ * themselves.  What lies in it is trusted by nobody.  Caller frees the path. */
+char *guest_cache_folder(Guest *guest, const char *name, GError **error);

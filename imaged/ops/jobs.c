@@ -20,6 +20,7 @@
 #include "snapshot/snapshots.h"
 #include "snapshot/stand_in.h"
 #include "snapshot/trash.h"
+#include "templates/build.h"
 #include "templates/template.h"
 
 static const char *plan_text(const json_t *plan, const char *key)
@@ -133,6 +134,16 @@ static gboolean run_import(Job *job, gpointer world, GError **error)
     return ok;
 }
 
+static gboolean run_build(Job *job, gpointer world, GError **error)
+{
+    gboolean ok = template_build_job.run(job, world, error);
+
+    if (ok)
+        inspect_new_version(world, plan_text(job_plan(job), "version_id"), job_owner(job));
+    return ok;
+}
+
+const JobType jobs_build = { "template.build", JOB_BULK, "bytes", run_build };
 const JobType jobs_import = { "template.import", JOB_BULK, "bytes", run_import };
 
 const JobType *const ops_job_types[] = {
@@ -140,6 +151,7 @@ const JobType *const ops_job_types[] = {
     &reset_keep_job,      &keep_with_copy_job,
     &reset_with_copy_job, &reimage_undo_job,    &trash_restore_job,   &trash_empty_job,
     &jobs_import,         &template_delete_job, &move_job,            &drain_job,
+    &jobs_build,
     &jobs_check,         &snapshot_create_job,  &revert_job,          &snapshot_delete_job,
     &create_from_job,     &publish_job,         &seal_job,
     &desktop_compact_job, &desktop_flatten_job, &desktop_shorten_job,

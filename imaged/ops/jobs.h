@@ -28,6 +28,7 @@ gboolean jobs_plan_check(World *world, const char *store, gboolean data, gboolea
 
 /* An import, with a look into the new version as a job of its own behind it. */
 extern const JobType jobs_import;
+extern const JobType jobs_build;
 
 extern const JobType jobs_check;
 extern const JobType archive_create_keep_job; /* archive.create, and what a schedule keeps */

@@ -37,6 +37,7 @@ json_t *ops_store_list(OpsCall *call, GError **error);
 json_t *ops_store_show(OpsCall *call, GError **error);
 json_t *ops_job_list(OpsCall *call, GError **error);
 json_t *ops_job_show(OpsCall *call, GError **error);
+json_t *ops_job_log(OpsCall *call, GError **error);
 json_t *ops_event_list(OpsCall *call, GError **error);
 json_t *ops_export_list(OpsCall *call, GError **error);
 json_t *ops_export_show(OpsCall *call, GError **error);
@@ -46,6 +47,8 @@ char *ops_metrics(World *world);
 
 /* Changing */
 json_t *ops_template_import(OpsCall *call, GError **error);
+json_t *ops_template_build(OpsCall *call, GError **error);
+json_t *ops_template_build_check(OpsCall *call, GError **error);
 json_t *ops_template_create_from(OpsCall *call, GError **error);
 json_t *ops_template_stand_in(OpsCall *call, GError **error);
 json_t *ops_template_propose(OpsCall *call, GError **error);

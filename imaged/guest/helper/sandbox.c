@@ -192,6 +192,12 @@ gboolean sandbox_enter(const SandboxSpec *spec, gboolean *ret_has_view, GError *
     gboolean has_namespaces = FALSE;
 
     *ret_has_view = FALSE;
+    if (strcmp(spec->role, "build") == 0 && spec->folder) {
+        *ret_has_view = TRUE;
+        return sandbox_enter_build(spec, error) && set_limits(spec, error) &&
+               (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 || fail(error, "no new privileges")) &&
+               sandbox_filter(spec->role, error);
+    }
     if (!enter_namespaces(spec, &has_namespaces, error))
         return FALSE;
     if (has_namespaces && strcmp(spec->role, "guest") == 0) {

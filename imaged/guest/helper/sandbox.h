@@ -33,6 +33,10 @@ gboolean sandbox_enter(const SandboxSpec *spec, gboolean *ret_has_view, GError *
 
 /* ---- the parts ---- */
 
+/* Role build, with a folder: namespaces in which the process is root over numbers of their own, and
+ * sees little but the folder, at SANDBOX_FOLDER.  Returns in a child. */
+gboolean sandbox_enter_build(const SandboxSpec *spec, GError **error);
+
 /* Exchange the root for a view of what the spec names; the process has its own mount namespace. */
 gboolean sandbox_view(const SandboxSpec *spec, GError **error);
 

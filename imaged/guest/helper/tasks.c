@@ -9,5 +9,8 @@ const TaskType task_types[] = {
     { "guest", "files", task_files },
     { "guest", "seal", task_seal },
     { "guest", "keep", task_keep },
+    { "fetch", "fetch", task_fetch },
+    { "build", "build", task_build },
+    { "build", "clean", task_clean },
     { NULL, NULL, NULL },
 };

@@ -1,0 +1,19 @@
+/* customize.h: what a recipe says about a root file system, done in it.
+ *
+ * Everything here runs with that file system as its root (in_root.h), with its own programs. */
+#pragma once
+
+#include "imaged/guest/helper/task.h"
+
+/* The recipe's files, users, locale, ..., imaged's own parts (guest_files, guest_links of the
+ * request), and last its commands.  data: the Task.  FAILED shows the command and its last lines.
+ */
+gboolean customize_run(gpointer task, GError **error);
+
+/* Remove what belongs to the machine that built it: machine-id, keys, logs, caches, histories.
+ * Returns how many files went (data of *ret_removed: array of texts for the report). */
+gboolean customize_seal(gpointer task, GError **error);
+
+/* A file as a whole: made anew, never through a link; folders above are made (0755, root). */
+gboolean customize_put(const char *path, const void *bytes, gsize n, guint mode, GError **error);
+gboolean customize_put_text(const char *path, const char *text, guint mode, GError **error);

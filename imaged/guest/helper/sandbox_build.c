@@ -1,0 +1,410 @@
+/* sandbox_build.c: where role build does its work: what packages and recipes bring runs in there.
+ *
+ *   outside -> keeper (owns the new namespaces, but is no part of the process one) -> the task
+ *
+ * The task is process 1 and root, over a range of user numbers that nobody on the host has.  It
+ * sees /usr of the host (read only, without /usr/local), a /proc and /dev of its own, and the run's
+ * folder; no network, no other process, nothing else of the host's file system.  When the helper
+ * ends or is killed, all that runs in there is killed with it.
+ *
+ * The keeper waits until its numbers are mapped from outside: by root, who writes the map, else by
+ * newuidmap(1) from /etc/subuid.  0 to 65535 are the range, OUTSIDE is the helper's own user, so
+ * that root in there may use the folder that belongs to it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "imaged/base/durable.h"
+#include "imaged/base/error.h"
+#include "imaged/guest/helper/program.h"
+#include "imaged/guest/helper/sandbox.h"
+
+#define RANGE_LEN 65536u
+#define RANGE_START 1878982656u /* the last range that systemd leaves to containers */
+#define OUTSIDE RANGE_LEN
+#define VIEW_NAME ".view" /* in the folder; covered by the new root */
+
+typedef struct {
+    const SandboxSpec *spec;
+    char *view;
+    uid_t uid; /* of the helper's user */
+    gid_t gid;
+    int ready[2], go[2];
+} Stage;
+
+static gboolean failed(GError **error, const char *what)
+{
+    imaged_error_set_errno(error, errno, "cannot set up the build's namespace: %s", what);
+    return FALSE;
+}
+
+/* ---- What is seen in there ---- */
+
+static char *below(const Stage *s, const char *path)
+{
+    return g_build_filename(s->view, path, NULL);
+}
+
+static gboolean bind(const Stage *s, const char *from, const char *to, gboolean is_writable,
+                     GError **error)
+{
+    g_autofree char *target = below(s, to);
+    unsigned long flags = MS_NOSUID | MS_NODEV;
+    struct stat st;
+
+    if (stat(from, &st) < 0)
+        return failed(error, from);
+    if (S_ISDIR(st.st_mode)) {
+        mkdir(target, 0755);
+    } else {
+        int fd = open(target, O_CREAT | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0644);
+        durable_close(&fd);
+    }
+    if (mount(from, target, NULL, MS_BIND, NULL) < 0)
+        return failed(error, from);
+    /* What the outer mount forbids cannot be allowed; what we forbid is added to that. */
+    if (is_writable)
+        return TRUE;
+    if (mount(NULL, target, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | flags, NULL) == 0 ||
+        mount(NULL, target, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | flags | MS_NOEXEC, NULL) ==
+            0 ||
+        mount(NULL, target, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | flags | MS_RELATIME, NULL) ==
+            0)
+        return TRUE;
+    return failed(error, "a read-only mount");
+}
+
+static gboolean make_text(const Stage *s, const char *path, const char *text, GError **error)
+{
+    g_autofree char *target = below(s, path);
+    auto_fd fd = open(target, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+
+    return fd >= 0 ? durable_write(fd, text, strlen(text), 0, error) : failed(error, path);
+}
+
+static gboolean make_usr(const Stage *s, GError **error)
+{
+    static const char *const tops[] = { "bin", "sbin", "lib", "lib32", "lib64", "libx32" };
+    g_autofree char *local = below(s, "usr/local");
+
+    if (!bind(s, "/usr", "usr", FALSE, error))
+        return FALSE;
+    for (guint i = 0; i < G_N_ELEMENTS(tops); i++) {
+        g_autofree char *host = g_strconcat("/", tops[i], NULL);
+        g_autofree char *link = g_file_read_link(host, NULL);
+        g_autofree char *path = below(s, tops[i]);
+        if (link && symlink(link, path) < 0)
+            return failed(error, path);
+        if (!link && g_file_test(host, G_FILE_TEST_IS_DIR) && !bind(s, host, tops[i], FALSE, error))
+            return FALSE;
+    }
+    if (mount("none", local, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k") < 0)
+        return failed(error, "/usr/local");
+    return TRUE;
+}
+
+static gboolean make_etc(const Stage *s, GError **error)
+{
+    static const char *const files[] = { "/etc/ld.so.cache", "/etc/mke2fs.conf",
+                                         "/etc/alternatives", "/etc/debian_version" };
+    static const char *const folders[] = { "etc",
+                                           "etc/apt",
+                                           "etc/apt/apt.conf.d",
+                                           "etc/apt/preferences.d",
+                                           "etc/apt/trusted.gpg.d",
+                                           "etc/dpkg",
+                                           "etc/dpkg/dpkg.cfg.d" };
+
+    for (guint i = 0; i < G_N_ELEMENTS(folders); i++) {
+        g_autofree char *path = below(s, folders[i]);
+        if (mkdir(path, 0755) < 0)
+            return failed(error, folders[i]);
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(files); i++) {
+        if (g_file_test(files[i], G_FILE_TEST_EXISTS) &&
+            !bind(s, files[i], files[i] + 1, FALSE, error))
+            return FALSE;
+    }
+    return make_text(s, "etc/passwd",
+                     "root:x:0:0:root:/root:/bin/sh\n_apt:x:42:65534::/nonexistent:/bin/false\n"
+                     "nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
+                     error) &&
+           make_text(s, "etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n", error) &&
+           make_text(s, "etc/hosts", "127.0.0.1 localhost\n", error);
+}
+
+static gboolean make_dev(const Stage *s, GError **error)
+{
+    static const char *const devices[] = { "null", "zero", "full", "random", "urandom", "tty" };
+    static const char *const links[][2] = { { "/proc/self/fd", "dev/fd" },
+                                            { "/proc/self/fd/0", "dev/stdin" },
+                                            { "/proc/self/fd/1", "dev/stdout" },
+                                            { "/proc/self/fd/2", "dev/stderr" },
+                                            { "pts/ptmx", "dev/ptmx" } };
+    g_autofree char *dev = below(s, "dev"), *pts = below(s, "dev/pts"), *shm = below(s, "dev/shm");
+    g_autofree char *console = below(s, "dev/console");
+
+    if (mkdir(dev, 0755) < 0 || mount("none", dev, "tmpfs", MS_NOSUID, "size=64k,mode=755") < 0)
+        return failed(error, "/dev");
+    for (guint i = 0; i < G_N_ELEMENTS(devices); i++) {
+        g_autofree char *from = g_strconcat("/dev/", devices[i], NULL);
+        g_autofree char *to = g_strconcat("dev/", devices[i], NULL), *path = below(s, to);
+        int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0666);
+        durable_close(&fd);
+        if (mount(from, path, NULL, MS_BIND, NULL) < 0)
+            return failed(error, from);
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(links); i++) {
+        g_autofree char *path = below(s, links[i][1]);
+        if (symlink(links[i][0], path) < 0)
+            return failed(error, path);
+    }
+    int fd = open(console, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    durable_close(&fd);
+    if (mkdir(pts, 0755) < 0 || mkdir(shm, 01777) < 0 ||
+        mount("devpts", pts, "devpts", MS_NOSUID | MS_NOEXEC,
+              "newinstance,ptmxmode=0666,mode=620") < 0 ||
+        mount("none", shm, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=256m") < 0)
+        return failed(error, "/dev/pts");
+    return TRUE;
+}
+
+static gboolean make_folders(const Stage *s, GError **error)
+{
+    static const char *const plain[] = { "proc", "sys", "root", "var", "run", "old" };
+    g_autofree char *proc = below(s, "proc"), *sys = below(s, "sys"), *tmp = below(s, "tmp");
+
+    for (guint i = 0; i < G_N_ELEMENTS(plain); i++) {
+        g_autofree char *path = below(s, plain[i]);
+        if (mkdir(path, 0755) < 0)
+            return failed(error, plain[i]);
+    }
+    if (mkdir(tmp, 0755) < 0 || chmod(tmp, 01777) < 0)
+        return failed(error, "/tmp");
+    if (mount("proc", proc, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) {
+        failed(error, "/proc");
+        imaged_error_hint(error, "this machine does not let namespaces have a /proc; is it a"
+                                 " container that hides parts of its own?");
+        return FALSE;
+    }
+    if (mount("sysfs", sys, "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, NULL) < 0)
+        errno = 0; /* nothing needs it */
+    return TRUE;
+}
+
+static gboolean make_view(const Stage *s, GError **error)
+{
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", s->view, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1g") < 0)
+        return failed(error, "mounts");
+    if (!make_folders(s, error) || !make_usr(s, error) || !make_etc(s, error) ||
+        !make_dev(s, error) || !bind(s, s->spec->folder, SANDBOX_FOLDER + 1, TRUE, error))
+        return FALSE;
+    g_autofree char *old = below(s, "old");
+    if (syscall(SYS_pivot_root, s->view, old) < 0 || chdir("/") < 0 ||
+        umount2("/old", MNT_DETACH) < 0 || rmdir("/old") < 0)
+        return failed(error, "its root");
+    umask(022);
+    if (sethostname("build", 5) < 0)
+        return failed(error, "its name");
+    return TRUE;
+}
+
+/* ---- The processes ---- */
+
+/* Ends as the one below it ended. */
+static G_GNUC_NORETURN void wait_and_end(pid_t pid)
+{
+    int status = 0;
+
+    closefrom(3);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}
+
+/* Returns in process 1. */
+static gboolean begin_inside(Stage *s, GError **error)
+{
+    char byte = 0;
+
+    /* The keeper's end is ours; had it ended before that was said, nobody says go. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (read(s->go[0], &byte, 1) != 1)
+        _exit(1);
+    durable_close(&s->go[0]);
+    durable_close(&s->ready[1]);
+    return make_view(s, error);
+}
+
+/* In the keeper: returns in its child, or with an error. */
+static gboolean keep(Stage *s, GError **error)
+{
+    char byte = 'm';
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(s->gid, s->gid, s->gid) < 0 ||
+                           setresuid(s->uid, s->uid, s->uid) < 0))
+        return failed(error, "its user");
+    prctl(PR_SET_DUMPABLE, 1);        /* else /proc/PID/uid_map would be root's */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* which a change of user forgets */
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC |
+                CLONE_NEWUTS | CLONE_NEWCGROUP) < 0) {
+        failed(error, "unshare");
+        imaged_error_hint(error, "are user namespaces allowed? sysctl"
+                                 " kernel.unprivileged_userns_clone user.max_user_namespaces");
+        return FALSE;
+    }
+    if (write(s->ready[1], &byte, 1) != 1 || read(s->go[0], &byte, 1) != 1)
+        _exit(1); /* whoever did not say go says why */
+    if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0 || setgroups(0, NULL) < 0)
+        return failed(error, "its numbers");
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    pid_t pid = fork();
+    if (pid < 0)
+        return failed(error, "fork");
+    if (pid > 0)
+        wait_and_end(pid);
+    return begin_inside(s, error);
+}
+
+static gboolean write_map(pid_t pid, const char *name, guint outside, GError **error)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/%s", (int)pid, name);
+    g_autofree char *text =
+        g_strdup_printf("0 %u %u\n%u %u 1\n", RANGE_START, RANGE_LEN, OUTSIDE, outside);
+    auto_fd fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    if (fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text))
+        return TRUE;
+    return failed(error, path);
+}
+
+/* The first range of /etc/subuid or /etc/subgid that is ours. */
+static gboolean find_range(const char *file, guint *ret_start, GError **error)
+{
+    const struct passwd *me = getpwuid(geteuid());
+    g_autofree char *text = NULL;
+    g_auto(GStrv) lines = NULL;
+
+    if (g_file_get_contents(file, &text, NULL, NULL))
+        lines = g_strsplit(text, "\n", -1);
+    for (guint i = 0; me && lines && lines[i]; i++) {
+        g_auto(GStrv) parts = g_strsplit(lines[i], ":", 3);
+        guint n = g_strv_length(parts);
+        if (n == 3 && g_str_equal(parts[0], me->pw_name) &&
+            g_ascii_strtoull(parts[2], NULL, 10) >= RANGE_LEN) {
+            *ret_start = (guint)g_ascii_strtoull(parts[1], NULL, 10);
+            return TRUE;
+        }
+    }
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
+                "'%s' has no %u numbers for the user '%s', whom builds run as", file, RANGE_LEN,
+                me ? me->pw_name : "?");
+    imaged_error_hint(error,
+                      "usermod --add-subuids 1000000-1065535 --add-subgids 1000000-1065535"
+                      " %s",
+                      me ? me->pw_name : "USER");
+    return FALSE;
+}
+
+static gboolean run_mapper(const char *program, pid_t pid, const char *file, guint outside,
+                           GError **error)
+{
+    guint start;
+
+    if (!find_range(file, &start, error))
+        return FALSE;
+    g_autofree char *process = g_strdup_printf("%d", (int)pid);
+    g_autofree char *first = g_strdup_printf("%u", start);
+    g_autofree char *own = g_strdup_printf("%u", outside);
+    return program_run_args(NULL, error, program, process, "0", first, G_STRINGIFY(65536),
+                            G_STRINGIFY(65536), own, "1", NULL);
+}
+
+static gboolean map_numbers(const Stage *s, pid_t pid, GError **error)
+{
+    if (geteuid() == 0)
+        return write_map(pid, "uid_map", s->uid, error) && write_map(pid, "gid_map", s->gid, error);
+    return run_mapper("newuidmap", pid, "/etc/subuid", s->uid, error) &&
+           run_mapper("newgidmap", pid, "/etc/subgid", s->gid, error);
+}
+
+static gboolean find_user(Stage *s, GError **error)
+{
+    const struct passwd *user = s->spec->user ? getpwnam(s->spec->user) : NULL;
+
+    s->uid = geteuid();
+    s->gid = getegid();
+    if (geteuid() != 0)
+        return TRUE;
+    if (!user || user->pw_uid == 0 || user->pw_gid == 0) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
+                    "a build needs an unprivileged user to become");
+        return FALSE;
+    }
+    s->uid = user->pw_uid;
+    s->gid = user->pw_gid;
+    return TRUE;
+}
+
+/* Outside: map, then only wait. */
+static gboolean look_after(Stage *s, pid_t keeper, GError **error)
+{
+    char byte;
+
+    durable_close(&s->ready[1]);
+    durable_close(&s->go[0]);
+    /* Nothing to read: the keeper has failed, and has said so.  Two bytes: one is its own, the
+     * other for process 1. */
+    if (read(s->ready[0], &byte, 1) == 1 &&
+        (!map_numbers(s, keeper, error) || write(s->go[1], "go", 2) != 2)) {
+        kill(keeper, SIGKILL);
+        return FALSE;
+    }
+    if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(s->gid, s->gid, s->gid) < 0 ||
+                           setresuid(s->uid, s->uid, s->uid) < 0))
+        _exit(1);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    wait_and_end(keeper);
+}
+
+gboolean sandbox_enter_build(const SandboxSpec *spec, GError **error)
+{
+    Stage s = { .spec = spec, .ready = { -1, -1 }, .go = { -1, -1 } };
+
+    if (!spec->folder) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "a build needs a folder");
+        return FALSE;
+    }
+    if (!find_user(&s, error))
+        return FALSE;
+    s.view = g_build_filename(spec->folder, VIEW_NAME, NULL);
+    if (mkdir(s.view, 0711) < 0 && errno != EEXIST)
+        return failed(error, "its folder");
+    if (geteuid() == 0 && chown(s.view, s.uid, s.gid) < 0)
+        return failed(error, "its folder");
+    if (pipe2(s.ready, O_CLOEXEC) < 0 || pipe2(s.go, O_CLOEXEC) < 0)
+        return failed(error, "pipes");
+    pid_t keeper = fork();
+    if (keeper < 0)
+        return failed(error, "fork");
+    if (keeper > 0)
+        return look_after(&s, keeper, error);
+    durable_close(&s.ready[0]);
+    durable_close(&s.go[1]);
+    gboolean ok = keep(&s, error);
+    g_free(s.view);
+    return ok;
+}

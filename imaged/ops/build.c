@@ -1,0 +1,209 @@
+/* build.c: recipes: checked, and built into template versions; and what jobs say meanwhile. */
+#include <string.h>
+
+#include "broker/identity_settings.h"
+#include "imaged/base/error.h"
+#include "imaged/base/ident.h"
+#include "imaged/job/job_log.h"
+#include "imaged/ops/args.h"
+#include "imaged/ops/build_on.h"
+#include "imaged/ops/jobs.h"
+#include "imaged/ops/submit.h"
+#include "templates/build.h"
+#include "templates/guest_parts.h"
+#include "templates/recipe.h"
+
+#define LOG_PART 65536
+
+/* ---- The recipe ---- */
+
+static json_t *parse(OpsCall *call, json_t *problems, const char **ret_text, GError **error)
+{
+    const char *text = args_text(call, "recipe", TRUE, error);
+    json_t *recipe = text ? recipe_parse(text, strlen(text), problems, error) : NULL;
+    const json_t *identity = json_object_get(recipe, "identity");
+    g_autoptr(GError) local = NULL;
+
+    *ret_text = text;
+    if (recipe && json_is_object(identity) &&
+        !identity_settings_check(identity, IDENTITY_OF_RECIPE, &local)) {
+        g_autofree char *why = imaged_error_message(local);
+        if (problems)
+            json_array_append_new(problems, json_pack("{s:i, s:s}", "line", 1, "message", why));
+        g_propagate_prefixed_error(error, g_steal_pointer(&local), "'identity': ");
+        json_decref(recipe);
+        recipe = NULL;
+    }
+    return recipe;
+}
+
+/* "a suite", and what the client has to send beside the text. */
+static json_t *describe(const json_t *recipe)
+{
+    static const char *const kinds[] = { "suite", "template", "image" };
+    json_t *base = json_object_get(recipe, "base"), *sources = json_array(), *file;
+    json_t *out = json_object();
+    size_t i;
+
+    json_array_foreach (json_object_get(recipe, "files"), i, file) {
+        if (json_is_string(json_object_get(file, "source")))
+            json_array_append(sources, json_object_get(file, "source"));
+    }
+    for (i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        if (json_is_string(json_object_get(base, kinds[i]))) {
+            json_object_set_new(out, "base_kind", json_string(kinds[i]));
+            json_object_set(out, "base", json_object_get(base, kinds[i]));
+        }
+    }
+    json_object_set(out, "base_format", json_object_get(base, "format"));
+    json_object_set_new(out, "sources", sources);
+    json_object_set(out, "name", json_object_get(recipe, "name"));
+    json_object_set(out, "size_bytes", json_object_get(recipe, "size_bytes"));
+    json_object_set_new(out, "packages",
+                        json_is_string(json_object_get(base, "suite"))
+                            ? guest_parts_packages(recipe)
+                            : json_incref(json_object_get(recipe, "packages")));
+    return out;
+}
+
+json_t *ops_template_build_check(OpsCall *call, GError **error)
+{
+    json_t *problems = json_array();
+    g_autoptr(GError) local = NULL;
+    const char *text = NULL;
+
+    if (!args_check(call, "recipe", error)) {
+        json_decref(problems);
+        return NULL;
+    }
+    json_t *recipe = parse(call, problems, &text, &local);
+    if (!text) {
+        json_decref(problems);
+        g_propagate_error(error, g_steal_pointer(&local));
+        return NULL;
+    }
+    json_t *out = recipe ? describe(recipe) : json_object();
+    json_object_set_new(out, "is_sound", json_boolean(recipe != NULL));
+    json_object_set_new(out, "problems", problems);
+    json_decref(recipe);
+    return out;
+}
+
+/* ---- Building ---- */
+
+static const char *content_of(const json_t *files, const char *source)
+{
+    size_t i;
+    json_t *file;
+
+    json_array_foreach ((json_t *)files, i, file) {
+        const char *name = json_string_value(json_object_get(file, "source"));
+        const char *content = json_string_value(json_object_get(file, "content_base64"));
+        if (name && content && g_str_equal(name, source))
+            return content;
+    }
+    return NULL;
+}
+
+/* The files that the client has read take the place of their names. */
+static gboolean fill_files(OpsCall *call, json_t *recipe, GError **error)
+{
+    const json_t *sent = json_object_get(call->args, "files");
+    gsize total = 0;
+    size_t i;
+    json_t *file;
+
+    json_array_foreach (json_object_get(recipe, "files"), i, file) {
+        const char *source = json_string_value(json_object_get(file, "source"));
+        const char *content = source ? content_of(sent, source) : NULL;
+        if (source && !content) {
+            g_autofree char *shown = text_for_message(source, 60);
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                        "the content of '%s' (line %d of the recipe) was not sent", shown,
+                        (int)json_integer_value(json_object_get(file, "line")));
+            return FALSE;
+        }
+        total += content ? strlen(content) / 4 * 3 : 0;
+        if (total > RECIPE_MAX_CONTENT) {
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                        "the recipe's files are larger than 5 MiB together");
+            return FALSE;
+        }
+        if (content) {
+            json_object_set_new(file, "content_base64", json_string(content));
+            json_object_del(file, "source");
+        }
+    }
+    return TRUE;
+}
+
+static gboolean plan(OpsCall *call, json_t *recipe, TemplateBuild *build, JobRequest *request,
+                     GError **error)
+{
+    const char *name = args_text(call, "name", FALSE, NULL);
+    gboolean is_flat = FALSE;
+
+    build->name = name ? name : json_string_value(json_object_get(recipe, "name"));
+    build->store = args_text(call, "store", FALSE, NULL);
+    build->recipe = recipe;
+    if (!build->name) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the template needs a name");
+        imaged_error_hint(error, "give 'name' in the recipe, or --name");
+        return FALSE;
+    }
+    if (!args_bool(call, "draft", &build->is_draft, error) ||
+        !args_bool(call, "flat", &is_flat, error) || !fill_files(call, recipe, error))
+        return FALSE;
+    g_autofree char *identity =
+        json_is_object(json_object_get(recipe, "identity"))
+            ? identity_settings_apply(NULL, json_object_get(recipe, "identity"))
+            : NULL;
+    build->identity = identity;
+    gboolean is_fresh = json_is_string(json_object_get(json_object_get(recipe, "base"), "suite"));
+    gboolean ok = is_fresh ? template_plan_build(call->world, build, request, error)
+                           : build_on_plan(call, build, is_flat, request, error);
+    build->identity = NULL;
+    if (ok && is_fresh)
+        request->type = &jobs_build; /* and then it is inspected */
+    return ok;
+}
+
+json_t *ops_template_build(OpsCall *call, GError **error)
+{
+    TemplateBuild build = { 0 };
+    JobRequest request = { 0 };
+
+    if (!args_check(call, "recipe name files source draft flat store", error) ||
+        !args_are_texts(call, "name store source", error) || submit_is_repeat(call, error))
+        return NULL;
+    json_t *recipe = parse(call, NULL, &build.text, error);
+    gboolean ok = recipe && plan(call, recipe, &build, &request, error);
+    json_decref(recipe);
+    return ok ? submit_request(call, &request, error) : NULL;
+}
+
+/* ---- A job's log ---- */
+
+json_t *ops_job_log(OpsCall *call, GError **error)
+{
+    const char *id = args_text(call, "job", TRUE, error);
+    gint64 offset;
+    guint64 next;
+
+    if (!id || !args_check(call, "job offset", error) ||
+        !args_int(call, "offset", 0, 0, G_MAXINT64, &offset, error))
+        return NULL;
+    /* First the job, then its log: so a log that ended is read to its end. */
+    json_t *job = job_to_json(call->world->jobs, id, FALSE, error);
+    if (!job)
+        return NULL;
+    const char *state = json_string_value(json_object_get(job, "state"));
+    gboolean is_over = !g_str_equal(state, "queued") && !g_str_equal(state, "running");
+    g_autofree char *text =
+        job_log_read(call->world->state_dir, id, (guint64)offset, LOG_PART, &next);
+    json_t *out =
+        json_pack("{s:s, s:I, s:s, s:I, s:b}", "id", id, "offset", (json_int_t)offset, "text", text,
+                  "next_offset", (json_int_t)next, "is_complete", is_over && !*text);
+    json_decref(job);
+    return out;
+}
