@@ -10,7 +10,8 @@
 #   libvirt_virsh ARGS...                 virsh with our libvirtd
 #   guest_wait NAME SECONDS               until its guest agent answers
 #   guest_run NAME COMMAND                a shell command in the guest; its output, its exit status
-#   guest_reboot NAME SECONDS             returns when the agent of the new boot answers
+#   guest_reboot NAME SECONDS             returns when the agent of the new boot answers; also in two
+#                                         halves: guest_reboot_start NAME, guest_reboot_wait NAME SECONDS
 #   guest_screenshot NAME FILE.ppm        by a SPICE client
 #   picture_has_content FILE.ppm          is it more than one colour?
 #   libvirt_destroy NAME                  power off
@@ -104,16 +105,16 @@ chain_xml()
 #   config=FILE       the config disk, a CD-ROM
 #   kernel=FILE initrd=FILE cmdline=TEXT   boot these, not what the disk holds
 #   firmware=bios|uefi   mac=MAC   uuid=UUID   memory=MIB (512)   machine=TYPE (pc)
-#   video=qxl|virtio|none (qxl)   net=user|none|XML (user)   cache=MODE (none)
+#   video=qxl|virtio|none (qxl)   net=user|none|XML (user)   cache=MODE (unsafe: flushes cost most of a TCG guest's time)
 libvirt_define()
 {
     local name=$1 arg boot='' extra='' net
-    local -A o=([firmware]=bios [memory]=512 [machine]=pc [video]=qxl [net]=user [cache]=none)
+    local -A o=([firmware]=bios [memory]=512 [machine]=pc [video]=qxl [net]=user [cache]=unsafe)
     shift
     for arg; do o[${arg%%=*}]=${arg#*=}; done
     if [ "${o[kernel]:-}" ]; then
         boot="<kernel>${o[kernel]}</kernel><initrd>${o[initrd]}</initrd>"
-        boot+="<cmdline>${o[cmdline]:-root=/dev/vda rw console=ttyS0 console=tty0}</cmdline>"
+        boot+="<cmdline>${o[cmdline]:-root=/dev/vda rw quiet console=ttyS0 console=tty0}</cmdline>"
     else
         boot="<boot dev='hd'/>"
     fi
@@ -146,7 +147,7 @@ ${o[uuid]:+<uuid>${o[uuid]}</uuid>}
 <vcpu>1</vcpu>
 <os><type arch='x86_64' machine='${o[machine]}'>hvm</type>$boot</os>
 <features><acpi/></features>
-<cpu mode='maximum'/>
+<cpu mode='custom' match='exact'><model>qemu64</model></cpu>
 <on_crash>destroy</on_crash>
 <devices>
 <emulator>/usr/bin/qemu-system-x86_64</emulator>
@@ -213,20 +214,32 @@ guest_run()
     return "$(jq '.return.exitcode // 126' <<<"$answer")"
 }
 
-guest_reboot()
+# In two halves, so that something else can be done meanwhile.
+guest_reboot_start()
 {
-    local before
-    before=$(guest_run "$1" 'cat /proc/sys/kernel/random/boot_id') || return
+    local id
+    id=$(guest_run "$1" 'cat /proc/sys/kernel/random/boot_id') || return
+    echo "$id" >"$libvirt_dir/lib/$1.boot"
     agent "$1" '{"execute":"guest-shutdown","arguments":{"mode":"reboot"}}' >/dev/null
-    local end=$((SECONDS + $2)) now=
+    return 0 # it does not answer that one
+}
+
+guest_reboot_wait()
+{
+    local end=$((SECONDS + $2)) now
     until now=$(guest_run "$1" 'cat /proc/sys/kernel/random/boot_id' 2>/dev/null) &&
-        [ "$now" ] && [ "$now" != "$before" ]; do
+        [ "$now" ] && [ "$now" != "$(cat "$libvirt_dir/lib/$1.boot")" ]; do
         if [ $SECONDS -gt $end ]; then
             guest_console "$1" >&2
             return 1
         fi
         sleep 0.5
     done
+}
+
+guest_reboot()
+{
+    guest_reboot_start "$1" && guest_reboot_wait "$@"
 }
 
 guest_screenshot()
