@@ -299,7 +299,7 @@ static gboolean is_wanted(Cli *cli, const json_t *body, GError **error)
     g_autofree char *count = output_count_text(json_number(told, "n_move"), "desktop");
     g_autofree char *question = g_strdup_printf(
         "move %s to %s:%d?", count, json_text(told, "template"), (int)json_number(told, "version"));
-    return confirm_ask(question, error);
+    return confirm_question(cli, question, "yes", error);
 }
 
 static gboolean rollout_start(Cli *cli, GError **error)
@@ -335,8 +335,9 @@ static gboolean rollout_rollback(Cli *cli, GError **error)
 
     if (!path)
         return FALSE;
-    if (!args_has(cli->args, "yes") && isatty(STDIN_FILENO) &&
-        !confirm_ask("bring all of its desktops back to their former disks?", error))
+    if (isatty(STDIN_FILENO) &&
+        !confirm_question(cli, "bring all of its desktops back to their former disks?", "yes",
+                          error))
         return FALSE;
     return run(cli, path->str, NULL, error);
 }
