@@ -158,10 +158,19 @@ static gboolean run(Cli *cli, const char *path, const json_t *body, GError **err
         return FALSE;
     if (!job)
         return TRUE;
-    const char *id = json_text(json_object_get(job, "result"), "id");
+    const json_t *result = json_object_get(job, "result");
+    const char *id = json_text(result, "id");
     if (*id && !show(cli, id, error))
         return FALSE;
-    return job_check(job, error);
+    if (!job_check(job, error))
+        return FALSE;
+    if (json_number(result, "n_kept")) {
+        g_autofree char *count = output_count_text(json_number(result, "n_kept"), "desktop");
+        g_autofree char *message = g_strdup_printf("%s could not be brought back", count);
+        cli_complain("rollout rollback", message, "see why with: imagectl rollout show --desktops");
+        cli->exit_code = CLI_FAILED;
+    }
+    return TRUE;
 }
 
 /* "22:30" is the next such time here, "2h" from now; the API's own form is left as it is.  Caller
