@@ -74,7 +74,7 @@ static json_t *ask_daemon(Cli *cli, const ConfirmRequest *request, GError **erro
     return client_request(cli->client, CLIENT_READ, request->method, path->str, body, error);
 }
 
-gboolean confirm_ask(const char *question, GError **error)
+static gboolean ask_person(const char *question, GError **error)
 {
     char answer[16] = "";
 
@@ -130,7 +130,7 @@ ConfirmAnswer confirm(Cli *cli, const ConfirmRequest *request, GError **error)
     g_autofree char *count = output_count_text((gint64)n, request->noun);
     g_autofree char *question = n ? g_strdup_printf("%s %s?", request->question, count)
                                   : g_strdup_printf("%s?", request->question);
-    return confirm_ask(question, error) ? CONFIRM_GO : CONFIRM_FAILED;
+    return ask_person(question, error) ? CONFIRM_GO : CONFIRM_FAILED;
 }
 
 gboolean confirm_question(Cli *cli, const char *question, const char *consent, GError **error)

@@ -32,6 +32,3 @@ gboolean confirm_question(Cli *cli, const char *question, const char *consent, G
 
 /* The dry run in words. */
 void confirm_text(GString *out, const json_t *dry_run);
-
-/* Ask a person, who sits at the terminal.  FALSE with an error unless the answer is yes. */
-gboolean confirm_ask(const char *question, GError **error);

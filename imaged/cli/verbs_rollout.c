@@ -158,10 +158,19 @@ static gboolean run(Cli *cli, const char *path, const json_t *body, GError **err
         return FALSE;
     if (!job)
         return TRUE;
-    const char *id = json_text(json_object_get(job, "result"), "id");
+    const json_t *result = json_object_get(job, "result");
+    const char *id = json_text(result, "id");
     if (*id && !show(cli, id, error))
         return FALSE;
-    return job_check(job, error);
+    if (!job_check(job, error))
+        return FALSE;
+    if (json_number(result, "n_kept")) {
+        g_autofree char *count = output_count_text(json_number(result, "n_kept"), "desktop");
+        g_autofree char *message = g_strdup_printf("%s could not be brought back", count);
+        cli_complain("rollout rollback", message, "see why with: imagectl rollout show --desktops");
+        cli->exit_code = CLI_FAILED;
+    }
+    return TRUE;
 }
 
 /* "22:30" is the next such time here, "2h" from now; the API's own form is left as it is.  Caller
@@ -299,7 +308,7 @@ static gboolean is_wanted(Cli *cli, const json_t *body, GError **error)
     g_autofree char *count = output_count_text(json_number(told, "n_move"), "desktop");
     g_autofree char *question = g_strdup_printf(
         "move %s to %s:%d?", count, json_text(told, "template"), (int)json_number(told, "version"));
-    return confirm_ask(question, error);
+    return confirm_question(cli, question, "yes", error);
 }
 
 static gboolean rollout_start(Cli *cli, GError **error)
@@ -335,8 +344,9 @@ static gboolean rollout_rollback(Cli *cli, GError **error)
 
     if (!path)
         return FALSE;
-    if (!args_has(cli->args, "yes") && isatty(STDIN_FILENO) &&
-        !confirm_ask("bring all of its desktops back to their former disks?", error))
+    if (isatty(STDIN_FILENO) &&
+        !confirm_question(cli, "bring all of its desktops back to their former disks?", "yes",
+                          error))
         return FALSE;
     return run(cli, path->str, NULL, error);
 }

@@ -24,7 +24,7 @@ import time
 import zlib
 
 from service import Gone, Service, Wrong, copy_state
-from verbs import KILLED, SITUATIONS, VERBS, everything, known_ids, signature
+from verbs import KILLED, SITUATIONS, VERBS, disagreeing, everything, known_ids, signature
 
 FULL = bool(os.environ.get("FULL"))
 POINTS = int(os.environ.get("POINTS", "4"))
@@ -98,6 +98,8 @@ class Verbed:
     def outcome(self, where, is_done, may_be_mixed=False):
         """The state: "old", "new", or of a batch "mixed"; anything else is Wrong."""
         now = signature(self.service, self.known)
+        if disagreeing(self.service):
+            raise Wrong("%s: %s" % (where, disagreeing(self.service)))
         if now == self.new:
             return "new"
         if self.verb.half and (not is_done or self.verb.from_start):
@@ -114,9 +116,10 @@ class Verbed:
 
     def do_again(self, state):
         """What was not done can be done still.  (Of a batch some of it is done, and says so.)"""
+        goes_on = self.verb.again and self.service.verb(self.verb.again.split())[0] == 0
         if state == "mixed":
             self.service.verb(self.words)
-        else:
+        elif not goes_on:
             self.service.do(*self.words)
         self.service.wait_idle()
         self.outcome("done again", state != "mixed", True)
@@ -167,9 +170,10 @@ class Verbed:
             service.must_start()
             state = self.outcome("exit %s" % ("0" if done else "not 0"), done)
             service.clean()
-            if self.verb.situation not in (None, *KILLED) and (FULL or rng.random() < 0.5):
+            rebuilds = self.verb.situation not in (None, *KILLED) and (FULL or rng.random() < 0.5)
+            if rebuilds:
                 self.rebuild()
-            if state == "old" and self.old != self.new:
+            if state == "old" and self.old != self.new and not (rebuilds and self.verb.is_local):
                 self.do_again(state)
             service.stop()
             service.sound()

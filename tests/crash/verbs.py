@@ -38,6 +38,19 @@ def listed(service):
     return found
 
 
+def disagreeing(service):
+    """Desktops of which a roll-out's rows say something else than what they stand on."""
+    versions = {row["id"]: row["version"] for row in service.list("/v1/desktops")}
+    found = []
+    for rollout in service.list("/v1/rollouts"):
+        for row in service.list("/v1/rollouts/%s/desktops" % rollout["id"]):
+            is_moved = versions.get(row["id"]) == rollout["version"]
+            if is_moved != (row["state"] in ("moved", "kept")):
+                found.append("%s is %s on version %s" % (row["name"], row["state"],
+                                                         versions.get(row["id"])))
+    return found
+
+
 def known_ids(service):
     return {row["id"] for rows in listed(service).values() for row in rows}
 
@@ -192,11 +205,19 @@ def make_ten(service):
     service.write_disk("b", "0xb6", "512k", "64k")
 
 
+def make_eleven(service):
+    """A roll-out has moved a and c to win:2; both have written since."""
+    service.do("rollout", "start", "--template", "win", "--to", "2", "a", "c")
+    service.write_disk("a", "0xa4", "128k", "64k")
+    service.write_disk("c", "0xc4", "128k", "64k")
+
+
 # name -> (the situation it begins with, what is done then)
 SITUATIONS = {"one": (None, make_one), "two": ("one", make_two), "three": ("one", make_three),
               "four": ("three", make_four), "five": ("one", make_five), "six": ("five", make_six),
               "seven": ("three", make_seven), "eight": ("five", make_eight),
-              "nine": (None, make_nine), "ten": ("one", make_ten)}
+              "nine": (None, make_nine), "ten": ("one", make_ten),
+              "eleven": ("one", make_eleven)}
 KILLED = {"seven"}  # a stop would end what runs in it
 
 
@@ -207,11 +228,14 @@ class Verb:
     of the trash, @point:NAME of an archive's point.  from_start: the changes of the daemon's start count too.  half: (text, text): what
     a verb that failed may have done all the same, as replacements that make it the old state.  Of a
     batch with an error each desktop by itself is old or new.  runs: it is about what an orderly stop
-    ends (exports), so the daemon is only ever killed.  slow: a few points, and only with FULL."""
+    ends (exports), so the daemon is only ever killed.  slow: a few points, and only with FULL.
+    again: the words that go on with it after an error, if it had begun.  is_local: what it is about
+    is in no store, so a rebuild forgets it."""
 
     def __init__(self, situation, name, words, from_start=False, half=None, batch=False,
-                 runs=False, slow=False):
+                 runs=False, slow=False, again=None, is_local=False):
         self.situation, self.name, self.text, self.slow = situation, name, words, slow
+        self.again, self.is_local = again, is_local
         self.from_start, self.half, self.batch, self.runs = from_start, half, batch, runs
 
     def words(self, service):
@@ -320,6 +344,11 @@ VERBS = [
     Verb("seven", "export stop", "export stop b@tue", runs=True, half=ENDED),
     Verb("seven", "export stop, read-write", "export stop c", runs=True, half=ENDED),
     Verb("seven", "start with exports", "status", from_start=True, runs=True, half=ENDED),
+    Verb("one", "rollout start", "rollout start --template win --to 2 a c", batch=True,
+         again="rollout resume win-2"),
+    Verb("eleven", "rollout rollback", "rollout rollback win-2", batch=True,
+         again="rollout rollback win-2", is_local=True),
+    Verb("eleven", "rollout delete", "rollout delete win-2", is_local=True),
     Verb("one", "store add", "store add more @state/more"),
     Verb("two", "store remove", "store remove spare --yes"),
     Verb("two", "desktop move", "desktop move b c --to side", batch=True),
