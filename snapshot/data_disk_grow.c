@@ -150,5 +150,6 @@ static gboolean run_grow(Job *job, gpointer world, GError **error)
     return batch_run(job, world, &type, error);
 }
 
-const JobType data_disk_resize_job = { "desktop.data-disk-resize", JOB_INTERACTIVE, "desktops", run_grow };
+const JobType data_disk_resize_job = { "desktop.data-disk-resize", JOB_INTERACTIVE, "desktops",
+                                       run_grow };
 const JobType disk_resize_job = { "desktop.resize", JOB_INTERACTIVE, "desktops", run_grow };
