@@ -139,7 +139,7 @@ static gboolean prepare_add(BatchChunk *chunk, GError **error)
             put_add(chunk, i, &adds[i], now);
     }
     if (ok)
-        batch_event(chunk, "data-disk.add", "got a data disk:", "desktops");
+        batch_event(chunk, "desktop.data-disk-add", "got a data disk:", "desktops");
     else
         undo_add(chunk);
     for (guint i = 0; i < chunk->n; i++) {
@@ -156,7 +156,7 @@ static gboolean run_add(Job *job, gpointer world, GError **error)
     return batch_run(job, world, &type, error);
 }
 
-const JobType data_disk_add_job = { "data-disk.add", JOB_INTERACTIVE, "desktops", run_add };
+const JobType data_disk_add_job = { "desktop.data-disk-add", JOB_INTERACTIVE, "desktops", run_add };
 
 /* ---- detach ---- */
 
@@ -223,7 +223,7 @@ static gboolean prepare_detach(BatchChunk *chunk, GError **error)
     for (guint i = 0; i < chunk->n; i++)
         detach_one(chunk, i, db, &chunk->errors[i]);
     catalog_read_end(chunk->world->catalog, db);
-    batch_event(chunk, "data-disk.detach", "data disk moved to the trash:", "desktops");
+    batch_event(chunk, "desktop.data-disk-detach", "data disk moved to the trash:", "desktops");
     return TRUE;
 }
 
@@ -234,5 +234,5 @@ static gboolean run_detach(Job *job, gpointer world, GError **error)
     return batch_run(job, world, &type, error);
 }
 
-const JobType data_disk_detach_job = { "data-disk.detach", JOB_INTERACTIVE, "desktops",
+const JobType data_disk_detach_job = { "desktop.data-disk-detach", JOB_INTERACTIVE, "desktops",
                                        run_detach };

@@ -144,7 +144,7 @@ static gboolean prepare_attach(BatchChunk *chunk, GError **error)
     for (guint i = 0; i < chunk->n; i++)
         attach_one(chunk, i, db, &chunk->errors[i]);
     catalog_read_end(chunk->world->catalog, db);
-    batch_event(chunk, "data-disk.add", "got a data disk from the trash:", "desktops");
+    batch_event(chunk, "desktop.data-disk-add", "got a data disk from the trash:", "desktops");
     return TRUE;
 }
 
@@ -156,5 +156,5 @@ static gboolean run_attach(Job *job, gpointer world, GError **error)
     return batch_run(job, world, &type, error);
 }
 
-const JobType data_disk_attach_job = { "data-disk.attach", JOB_INTERACTIVE, "desktops",
+const JobType data_disk_attach_job = { "desktop.data-disk-attach", JOB_INTERACTIVE, "desktops",
                                        run_attach };

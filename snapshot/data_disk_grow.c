@@ -88,6 +88,19 @@ static gboolean choose(const BatchChunk *chunk, guint i, Freeze *f, GError **err
     return TRUE;
 }
 
+static void say_end(BatchChunk *chunk)
+{
+    guint64 size = (guint64)json_integer_value(json_object_get(chunk->plan, "size"));
+    g_autofree char *shown = units_format_size(size);
+    gboolean is_data = g_str_equal(job_type_kind(chunk->job), data_disk_resize_job.kind);
+    g_autofree char *verb = g_strdup_printf("%s of %s:", is_data ? "data disk" : "disk", shown);
+
+    if (is_data)
+        batch_event(chunk, "desktop.data-disk-resize", verb, "desktops");
+    else
+        batch_event(chunk, "desktop.resize", verb, "desktops");
+}
+
 static gboolean prepare_grow(BatchChunk *chunk, GError **error)
 {
     Freeze *freezes = g_new0(Freeze, chunk->n);
@@ -109,13 +122,8 @@ static gboolean prepare_grow(BatchChunk *chunk, GError **error)
         if (!sound[i]->is_done)
             freeze_put(sound[i], chunk->changes, now);
     }
-    if (ok) {
-        guint64 size = (guint64)json_integer_value(json_object_get(chunk->plan, "size"));
-        g_autofree char *shown = units_format_size(size);
-        gboolean is_data = g_str_equal(job_type_kind(chunk->job), data_disk_resize_job.kind);
-        g_autofree char *verb = g_strdup_printf("%s of %s:", is_data ? "data disk" : "disk", shown);
-        batch_event(chunk, job_type_kind(chunk->job), verb, "desktops");
-    }
+    if (ok)
+        say_end(chunk);
     for (guint i = 0; i < chunk->n; i++)
         freeze_clear(&freezes[i]);
     g_free(freezes);
@@ -142,5 +150,6 @@ static gboolean run_grow(Job *job, gpointer world, GError **error)
     return batch_run(job, world, &type, error);
 }
 
-const JobType data_disk_resize_job = { "data-disk.resize", JOB_INTERACTIVE, "desktops", run_grow };
+const JobType data_disk_resize_job = { "desktop.data-disk-resize", JOB_INTERACTIVE, "desktops",
+                                       run_grow };
 const JobType disk_resize_job = { "desktop.resize", JOB_INTERACTIVE, "desktops", run_grow };

@@ -3,8 +3,8 @@
  *   QEMU's lock on the old layer -> new overlays, durable -> facts -> old file to trash/
  *
  * The new overlay stands on a template version; revert.c has those that stand on a snapshot's
- * layer.  The lock is held until the end, so QEMU can't open a disk in the moment of its replacement.  A
- * data disk is not looked at. */
+ * layer.  The lock is held until the end, so QEMU can't open a disk in the moment of its
+ * replacement.  A data disk is not looked at. */
 #include "snapshot/reimage.h"
 
 #include "imaged/base/error.h"
