@@ -129,18 +129,21 @@ static json_t *stand_in_action(const AdviceSet *set, const char *version, const 
                         version, share, store);
     AdviceGain gain = advice_gain(set);
     gboolean pays = is_possible && set->blocks->len > 0;
+    const char *reason = !is_possible ? "this store's layers have no subclusters: single blocks of"
+                                        " 4 KiB can't be freed in them"
+                         : set->n_eligible < 2 ? "fewer than two desktops stand on the version"
+                                                 " itself, at rest and without snapshots"
+                         : !pays ? "no block is equal in enough of the desktops to pay"
+                                 : NULL;
 
-    return json_pack(
-        "{s:s,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:s?,s:s?}", "action", "stand-in", "frees_bytes",
-        (json_int_t)(pays ? gain.gain_bytes : 0), "n_desktops", pays ? (int)set->n_eligible : 0,
-        "share", (json_int_t)share, "diffs_bytes", (json_int_t)(pays ? gain.freed_bytes : 0),
-        "added_bytes", (json_int_t)(pays ? gain.added_bytes : 0), "layer_bytes",
-        (json_int_t)(pays ? gain.layer_bytes : 0), "compact_bytes",
-        (json_int_t)(pays ? gain.compact_bytes : 0), "command", pays ? command : NULL, "reason",
-        !is_possible ? "this store's layers have no subclusters: single blocks of 4 KiB"
-                       " can't be freed in them"
-        : !pays      ? "no block is equal in enough of the desktops to pay"
-                     : NULL);
+    return json_pack("{s:s,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:s?,s:s?}", "action", "stand-in",
+                     "frees_bytes", (json_int_t)(pays ? gain.gain_bytes : 0), "n_desktops",
+                     pays ? (int)set->n_eligible : 0, "share", (json_int_t)share, "diffs_bytes",
+                     (json_int_t)(pays ? gain.freed_bytes : 0), "added_bytes",
+                     (json_int_t)(pays ? gain.added_bytes : 0), "layer_bytes",
+                     (json_int_t)(pays ? gain.layer_bytes : 0), "compact_bytes",
+                     (json_int_t)(pays ? gain.compact_bytes : 0), "command", pays ? command : NULL,
+                     "reason", reason);
 }
 
 /* The desktop that has most in common with the others at the same place. */

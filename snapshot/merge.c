@@ -13,46 +13,19 @@
  * put back below what was written since. */
 #include "snapshot/merge.h"
 
-#include "cow/chain_compare.h"
 #include "cow/identity.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
-#include "snapshot/chain.h"
 #include "snapshot/merge_facts.h"
-#include "snapshot/pace.h"
+#include "snapshot/merge_work.h"
 
 #define CLAIM_WAIT_MS 600000 /* for the moment of the switch: jobs on a desktop are short */
 #define CLAIM_POLL_US 20000
 
-typedef struct {
-    Job *job;
-    World *world;
-    const Merge *m;
-    LookupRows chain;  /* the base first; ends with top */
-    guint bottom;      /* index of the run's lowest layer */
-    GPtrArray *layers; /* the chain, opened */
-    LookupRows onto;   /* the chain that the result will stand on, if it is another */
-    GPtrArray *below;  /* that chain, opened: it shares the base's with layers */
-    guint n_shared;    /* layers at the bottom of both */
-    Store *store;
-    LayerRow *top; /* in chain */
-    gboolean is_active; /* top is the desktop's disk, or its data disk */
-    gboolean is_data;   /* it is a layer of the data disk */
-    DesktopRow desktop;
-    Id former; /* the name in trash/ of what the slot held */
-    ImageLock lock;
-    json_t *claimed;   /* the desktop, once it is */
-    gboolean has_tried; /* to switch the slot's file */
-    gboolean is_needless; /* nothing would be freed */
-    gboolean lacks_desktop; /* of what was done, the desktop's row is missing */
-    char checksum[33]; /* of the result, or empty */
-    Pace pace;
-} Work;
-
 /* Forget the rows. */
-static void unload(Work *w)
+static void unload(MergeWork *w)
 {
     g_clear_pointer(&w->below, g_ptr_array_unref);
     g_clear_pointer(&w->layers, g_ptr_array_unref);
@@ -61,10 +34,10 @@ static void unload(Work *w)
     desktop_row_clear(&w->desktop);
     g_clear_pointer(&w->store, store_unref);
     w->top = NULL;
-    w->bottom = 0;
+    w->bottom = w->n_shared = 0;
 }
 
-static void work_clear(Work *w)
+static void work_clear(MergeWork *w)
 {
     image_lock_release(&w->lock);
     unload(w);
@@ -73,26 +46,13 @@ static void work_clear(Work *w)
         json_decref(w->claimed);
     }
 }
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Work, work_clear)
-
-static const LayerRow *row_at(const LookupRows *rows, guint i)
-{
-    return rows->rows->pdata[i];
-}
-
-/* The row of what the result will stand on, or NULL. */
-static const LayerRow *new_parent(const Work *w)
-{
-    if (w->m->onto)
-        return row_at(&w->onto, w->onto.rows->len - 1);
-    return w->bottom ? row_at(&w->chain, w->bottom - 1) : NULL;
-}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(MergeWork, work_clear)
 
 /* The run is all that the two chains don't share. */
-static gboolean load_onto(Work *w, GError **error)
+static gboolean load_onto(MergeWork *w, GError **error)
 {
     while (w->n_shared < MIN(w->onto.rows->len, w->chain.rows->len) &&
-           g_str_equal(row_at(&w->onto, w->n_shared)->id, row_at(&w->chain, w->n_shared)->id))
+           g_str_equal(merge_row(&w->onto, w->n_shared)->id, merge_row(&w->chain, w->n_shared)->id))
         w->n_shared++;
     if (w->n_shared == 0 || w->n_shared == w->onto.rows->len || w->n_shared != w->bottom) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED,
@@ -109,7 +69,7 @@ static const char *disk_of(const DesktopRow *desktop, gboolean is_data)
 }
 
 /* The rows, and whether the facts were committed before a stop. */
-static gboolean load(Work *w, gboolean *ret_is_done, GError **error)
+static gboolean load(MergeWork *w, gboolean *ret_is_done, GError **error)
 {
     g_auto(LayerRow) done = { 0 };
     Db *db = catalog_read_begin(w->world->catalog);
@@ -147,7 +107,7 @@ static gboolean load(Work *w, gboolean *ret_is_done, GError **error)
     return w->store != NULL;
 }
 
-static gboolean claim_desktop(Work *w, gint64 wait_ms, GError **error)
+static gboolean claim_desktop(MergeWork *w, gint64 wait_ms, GError **error)
 {
     json_t *keys = json_array();
     gint64 until = g_get_monotonic_time() + wait_ms * 1000;
@@ -174,7 +134,7 @@ static gboolean claim_desktop(Work *w, gint64 wait_ms, GError **error)
 }
 
 /* Load for a merge: what was read before the desktop was claimed may be old by then. */
-static gboolean load_claimed(Work *w, gboolean *ret_is_done, GError **error)
+static gboolean load_claimed(MergeWork *w, gboolean *ret_is_done, GError **error)
 {
     if (!load(w, ret_is_done, error))
         return FALSE;
@@ -193,170 +153,8 @@ static gboolean load_claimed(Work *w, gboolean *ret_is_done, GError **error)
     return FALSE;
 }
 
-static void show_progress(guint64 done, guint64 total, gpointer data)
-{
-    Work *w = data;
-
-    job_progress(w->job, done, total);
-    if (w->m->is_paced)
-        pace_wait(&w->pace, job_cancel_flag(w->job));
-}
-
-static char *make_identity(const Work *w, const LayerRow *below)
-{
-    Identity identity = { .id = (char *)w->m->merged,
-                          .parent = below ? below->id : NULL,
-                          .owner_kind = w->top->owner_kind,
-                          .owner_id = w->desktop.id,
-                          .owner_name = w->desktop.name,
-                          .generation = w->top->generation,
-                          .created_at = units_now_ms(),
-                          .slot = w->top->slot };
-
-    return identity_to_json(&identity);
-}
-
-/* Open what the result will stand on: what both chains share is the same Layer. */
-static gboolean open_onto(Work *w, GError **error)
-{
-    LookupRows rest = { ROW_LAYER, g_ptr_array_new() };
-
-    for (guint i = w->n_shared; i < w->onto.rows->len; i++)
-        g_ptr_array_add(rest.rows, w->onto.rows->pdata[i]);
-    g_autoptr(GPtrArray) opened = chain_open(w->world, &rest, error);
-    g_ptr_array_unref(rest.rows); /* the rows are onto's */
-    if (!opened)
-        return FALSE;
-    w->below = g_ptr_array_new();
-    for (guint i = 0; i < w->n_shared; i++)
-        g_ptr_array_add(w->below, w->layers->pdata[i]);
-    for (guint i = 0; i < opened->len; i++) { /* closed with the chain's own */
-        g_ptr_array_add(w->below, opened->pdata[i]);
-        g_ptr_array_add(w->layers, opened->pdata[i]);
-    }
-    g_ptr_array_set_free_func(opened, NULL);
-    return TRUE;
-}
-
-/* Open the chain and describe the merge; spec, identity and backing are the caller's to keep. */
-static gboolean describe(Work *w, LayerMerge *ret, BlankSpec *spec, GError **error)
-{
-    const LayerRow *below = new_parent(w);
-    guint n = w->chain.rows->len;
-
-    if (!w->layers && !(w->layers = chain_open(w->world, &w->chain, error)))
-        return FALSE;
-    if (w->m->onto && !w->below && !open_onto(w, error))
-        return FALSE;
-    Layer *const *all = (Layer *const *)w->layers->pdata;
-    *spec = (BlankSpec){ .virtual_size = layer_virtual_size(all[n - 1]) };
-    store_geometry(w->store, &spec->cluster_bits, &spec->has_subclusters);
-    if (below)
-        spec->backing_name = g_strdup_printf("../layers/%s", below->slot);
-    *ret = (LayerMerge){ .run = all + w->bottom,
-                         .n_run = n - w->bottom,
-                         .below = w->below ? (Layer *const *)w->below->pdata : all,
-                         .n_below = w->below ? w->below->len : w->bottom,
-                         .n_new = w->below ? w->below->len - w->n_shared : 0,
-                         .drop_equal = w->m->drop,
-                         .drop_zeros = w->m->drop,
-                         .can_reflink = w->store->features.has_reflink,
-                         .to = -1,
-                         .spec = spec };
-    return TRUE;
-}
-
-static gboolean write_merged(Work *w, LayerMerge *merge, GError **error)
-{
-    const char *name = w->m->merged;
-    auto_fd fd = w->store->ops->create_tmp(w->store, name, error);
-    LayerSummary summary = { 0 };
-
-    merge->to = fd;
-    merge->cancel = w->job ? job_cancel_flag(w->job) : NULL;
-    merge->progress = show_progress;
-    merge->data = w;
-    gboolean ok = fd >= 0 && layer_merge(merge, &summary, error);
-    g_strlcpy(w->checksum, summary.digest, sizeof w->checksum);
-    return ok;
-}
-
-/* A single layer in which nothing can be left out would only be written again; unless its file
- * takes more than its data needs. */
-static gboolean check_gain(Work *w, LayerMerge *merge, const LayerMergeNeed *need, GError **error)
-{
-    StoreStat stat;
-    gboolean gains = TRUE;
-
-    if (!w->m->ret_needless || merge->n_run > 1 || merge->n_new ||
-        !store_stat_layer(w->store, w->top->slot, &stat, NULL) ||
-        stat.disk_bytes > need->file_bytes)
-        return TRUE;
-    merge->cancel = w->job ? job_cancel_flag(w->job) : NULL;
-    if (!layer_merge_gains(merge, &gains, error))
-        return FALSE;
-    *w->m->ret_needless = w->is_needless = !gains;
-    return TRUE;
-}
-
-/* Does the disk read the same on what it will stand on?  To the last byte, by a way of its own. */
-static gboolean compare_merged(Work *w, GError **error)
-{
-    const char *name = w->m->merged;
-    int fd = w->store->ops->open(w->store, STORE_TMP, name, NULL, error);
-    g_autoptr(Layer) merged = fd >= 0 ? layer_open_fd(fd, name, error) : NULL;
-    g_autoptr(GPtrArray) after = g_ptr_array_new();
-    gboolean is_same = FALSE;
-    guint64 at = 0;
-
-    if (!merged)
-        return FALSE;
-    for (guint i = 0; i < w->below->len; i++)
-        g_ptr_array_add(after, w->below->pdata[i]);
-    g_ptr_array_add(after, merged);
-    g_autoptr(ChainMap) a =
-        chain_map_new((Layer *const *)w->layers->pdata, w->chain.rows->len, 0, error);
-    g_autoptr(ChainMap) b =
-        a ? chain_map_new((Layer *const *)after->pdata, after->len, 0, error) : NULL;
-    ChainCompare compare = { .a = a, .b = b,
-                             .cancel = w->job ? job_cancel_flag(w->job) : NULL };
-    if (!b || !chain_compare(&compare, &is_same, &at, error))
-        return FALSE;
-    if (!is_same)
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT,
-                    "the disk would read differently at offset %" G_GUINT64_FORMAT
-                    "; it was left as it is",
-                    at);
-    return is_same;
-}
-
-static gboolean build(Work *w, GError **error)
-{
-    g_autofree char *identity = make_identity(w, new_parent(w));
-    LayerMerge merge;
-    LayerMergeNeed need;
-    BlankSpec spec = { 0 };
-    gboolean ok = describe(w, &merge, &spec, error);
-    g_autofree char *backing = (char *)spec.backing_name;
-
-    spec.identity = identity;
-    if (!ok || !layer_merge_reckon(&merge, &need, error) ||
-        !check_gain(w, &merge, &need, error) || w->is_needless)
-        return ok && w->is_needless;
-    g_autofree char *size = units_format_size(need.new_bytes);
-    job_message(w->job, "%s: writes at most %s", w->desktop.name, size);
-    if (!world_check_space(w->world, w->store, need.new_bytes, error)) {
-        g_prefix_error(error, "merging needs %s: ", size);
-        return FALSE;
-    }
-    if (write_merged(w, &merge, error) && (!w->m->onto || compare_merged(w, error)))
-        return TRUE;
-    w->store->ops->discard(w->store, STORE_TMP, &w->m->merged, 1, NULL);
-    return FALSE;
-}
-
 /* The id of what the slot holds, or NULL.  Caller frees. */
-static char *slot_content(const Work *w)
+static char *slot_content(const MergeWork *w)
 {
     g_autoptr(Layer) layer = store_open_layer(w->store, w->top->slot, NULL, NULL);
     g_auto(Identity) identity = { 0 };
@@ -368,7 +166,7 @@ static char *slot_content(const Work *w)
 }
 
 /* Does the slot hold the result already, from before a stop?  It may not be durable there. */
-static gboolean is_switched(const Work *w, gboolean *ret_is, GError **error)
+static gboolean is_switched(const MergeWork *w, gboolean *ret_is, GError **error)
 {
     g_autofree char *content = slot_content(w);
 
@@ -378,7 +176,7 @@ static gboolean is_switched(const Work *w, gboolean *ret_is, GError **error)
 
 /* What the run's layers take on disk that nothing else will need.  A snapshot that goes with the
  * merge has an entry of its own. */
-static gint64 run_bytes(const Work *w, Db *db)
+static gint64 run_bytes(const MergeWork *w, Db *db)
 {
     gint64 sum = 0;
 
@@ -396,7 +194,7 @@ static gint64 run_bytes(const Work *w, Db *db)
     return sum + (gint64)former.disk_bytes;
 }
 
-static void put_trash(const Work *w, Db *db, Changes *changes, gint64 now)
+static void put_trash(const MergeWork *w, Db *db, Changes *changes, gint64 now)
 {
     TrashRow trash = { .id = (char *)w->m->trash,
                        .kind = !w->is_active ? "layer"
@@ -417,7 +215,7 @@ static void put_trash(const Work *w, Db *db, Changes *changes, gint64 now)
     changes_put(changes, ROW_TRASH, &trash, trash.store_id);
 }
 
-static void put_desktop(const Work *w, Changes *changes, gint64 now)
+static void put_desktop(const MergeWork *w, Changes *changes, gint64 now)
 {
     DesktopRow desktop = w->desktop;
 
@@ -426,9 +224,9 @@ static void put_desktop(const Work *w, Changes *changes, gint64 now)
     changes_put(changes, ROW_DESKTOP, &desktop, desktop.store_id);
 }
 
-static void put_slot(const Work *w, Db *db, Changes *changes)
+static void put_slot(const MergeWork *w, Db *db, Changes *changes)
 {
-    const LayerRow *below = new_parent(w);
+    const LayerRow *below = merge_new_parent(w);
     gint64 now = units_now_ms();
     LayerRow merged = *w->top, former = *w->top;
 
@@ -446,7 +244,7 @@ static void put_slot(const Work *w, Db *db, Changes *changes)
         put_desktop(w, changes, now);
 }
 
-static gboolean put_facts(const Work *w, Changes *changes, GError **error)
+static gboolean put_facts(const MergeWork *w, Changes *changes, GError **error)
 {
     Db *db = catalog_read_begin(w->world->catalog);
     gboolean ok = merge_put_moved(db, changes, w->top->id, w->m->merged, error);
@@ -459,7 +257,7 @@ static gboolean put_facts(const Work *w, Changes *changes, GError **error)
 
 /* The facts don't hold: the slot gets its former file back.  Where the switch itself failed, the
  * former may have a second name only. */
-static void switch_back(const Work *w)
+static void switch_back(const MergeWork *w)
 {
     g_autofree char *content = slot_content(w);
     const char *former = w->former.s;
@@ -475,7 +273,7 @@ static void switch_back(const Work *w)
 }
 
 /* Build and switch, with all claims and locks that are needed until the facts are committed. */
-static gboolean make(Work *w, GError **error)
+static gboolean make(MergeWork *w, GError **error)
 {
     gboolean is_done;
 
@@ -483,7 +281,7 @@ static gboolean make(Work *w, GError **error)
         !is_switched(w, &is_done, error))
         return FALSE;
     w->has_tried = is_done;
-    if (!is_done && !build(w, error))
+    if (!is_done && !merge_build(w, error))
         return FALSE;
     if (w->is_needless)
         return TRUE;
@@ -496,7 +294,7 @@ static gboolean make(Work *w, GError **error)
 
 gboolean merge_layers(Job *job, World *world, const Merge *m, Changes *more, GError **error)
 {
-    g_auto(Work) w = { .job = job, .world = world, .m = m, .lock = IMAGE_LOCK_INIT };
+    g_auto(MergeWork) w = { .job = job, .world = world, .m = m, .lock = IMAGE_LOCK_INIT };
     Changes *changes = more ? more : changes_new();
     gboolean is_done = FALSE;
     gboolean ok = load_claimed(&w, &is_done, error) &&
@@ -518,7 +316,7 @@ gboolean merge_layers(Job *job, World *world, const Merge *m, Changes *more, GEr
 
 gboolean merge_finish(World *world, const Merge *m, gboolean *ret_done, GError **error)
 {
-    g_auto(Work) w = { .world = world, .m = m, .lock = IMAGE_LOCK_INIT };
+    g_auto(MergeWork) w = { .world = world, .m = m, .lock = IMAGE_LOCK_INIT };
     gboolean is_done;
 
     *ret_done = FALSE;
@@ -536,10 +334,10 @@ gboolean merge_finish(World *world, const Merge *m, gboolean *ret_done, GError *
 
 gboolean merge_reckon(World *world, const Merge *m, LayerMergeNeed *ret, GError **error)
 {
-    g_auto(Work) w = { .world = world, .m = m, .lock = IMAGE_LOCK_INIT };
+    g_auto(MergeWork) w = { .world = world, .m = m, .lock = IMAGE_LOCK_INIT };
     LayerMerge merge;
     BlankSpec spec = { 0 };
-    gboolean is_done, ok = load(&w, &is_done, error) && describe(&w, &merge, &spec, error);
+    gboolean is_done, ok = load(&w, &is_done, error) && merge_describe(&w, &merge, &spec, error);
     g_autofree char *backing = (char *)spec.backing_name;
 
     return ok && layer_merge_reckon(&merge, ret, error);

@@ -235,7 +235,7 @@ static gboolean end_without(Job *job, GError **error)
 {
     Changes *changes = changes_new();
 
-    changes_event(changes, stand_in_job.kind, "info", plan_text(job, "name"), job_owner(job),
+    changes_event(changes, "template.stand-in", "info", plan_text(job, "name"), job_owner(job),
                   "no block is equal in enough of the desktops: nothing was made");
     return job_commit_done(job, changes,
                            json_pack("{s:i,s:i,s:i,s:[],s:s}", "n_done", 0, "n_failed", 0,

@@ -158,7 +158,7 @@ static gboolean commit(Build *b, GError **error)
 
     changes_put(changes, ROW_LAYER, &row, row.store_id);
     if (bytes)
-        changes_event(changes, stand_in_job.kind, "info", text_of(b, "name"), job_owner(b->job),
+        changes_event(changes, "template.stand-in", "info", text_of(b, "name"), job_owner(b->job),
                       "a stand-in base of %s for %u desktops", size, b->set.n_eligible);
     return job_commit(b->job, changes, job_step(b->job) + 1, error);
 }

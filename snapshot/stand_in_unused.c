@@ -43,7 +43,7 @@ static gboolean drop(World *world, Store *store, const LayerRow *layer, const La
     Changes *changes = changes_new();
     changes_put(changes, ROW_LAYER, &changed, layer->store_id);
     changes_put(changes, ROW_TRASH, &trash, layer->store_id);
-    changes_event(changes, "stand-in.unused", "info", name, NULL,
+    changes_event(changes, "template.stand-in-unused", "info", name, NULL,
                   "nothing stands on its stand-in base any more: it is in the trash");
     return catalog_commit(world->catalog, changes, NULL) &&
            store->ops->move(store, &slot, 1, STORE_LAYERS, STORE_TRASH, FALSE, NULL, NULL);

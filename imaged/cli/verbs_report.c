@@ -163,12 +163,10 @@ static const Command commands[] = {
       "savings.html\n",
       savings_options, report_savings },
     { "advice", "", 0, 0, NULL, "Show what the diffs have in common, and what could be freed",
-      "Reads what desktops at rest hold of their own, in blocks of 4 KiB.  Equal at the SAME "
-      "OFFSET\n"
-      "is what a common base can save; equal ANYWHERE is what deduplication in an archive saves.\n"
-      "ZEROS and what reads AS BELOW is freed by compact.  Digests find what may be equal; bytes "
-      "are\n"
-      "compared before anything is claimed.  Nothing is changed.",
+      "Reads what desktops at rest hold of their own, in blocks of 4 KiB.  Equal at the SAME\n"
+      "OFFSET is what a common base can save; equal ANYWHERE is what deduplication in an archive\n"
+      "saves.  ZEROS and what reads AS BELOW is freed by compact.  Digests find what may be\n"
+      "equal; bytes are compared before anything is claimed.  Nothing is changed.",
       "report advice\nreport advice --template win11:3 --share 80%\n", report_advice_options,
       report_advice },
     { NULL },

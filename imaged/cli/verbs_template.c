@@ -301,11 +301,11 @@ static const Command commands[] = {
       template_publish },
     { "stand-in", "NAME[:VERSION]", 1, 1, "template",
       "Put what many desktops have in common into a base below them",
-      "For diffs that have grown alike: see 'report advice'.  Blocks that are equal at the same offset\n"
-      "in at least the share of the version's desktops go into one frozen layer, and each desktop at\n"
-      "rest is written anew on top of it; its guest reads the same to the last byte, which is\n"
-      "compared before the switch.  Nothing is created from a stand-in, and a reset goes to the\n"
-      "version.  Desktops with snapshots stay as they are.",
+      "For diffs that have grown alike: see 'report advice'.  Blocks that are equal at the same\n"
+      "offset in at least the share of the version's desktops go into one frozen layer, and each\n"
+      "desktop at rest is written anew on top of it; its guest reads the same to the last byte,\n"
+      "which is compared before the switch.  Nothing is created from a stand-in, and a reset goes\n"
+      "to the version.  Desktops with snapshots stay as they are.",
       "template stand-in win11 --dry-run\ntemplate stand-in win11:3 --share 80%\n",
       template_stand_in_options, template_stand_in },
     { "propose", "NAME", 1, 1, "template", "Make a draft of the next version from a desktop",
