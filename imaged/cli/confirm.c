@@ -138,7 +138,7 @@ gboolean confirm_question(Cli *cli, const char *question, const char *consent, G
     if (args_has(cli->args, consent))
         return TRUE;
     if (isatty(STDIN_FILENO))
-        return confirm_ask(question, error);
+        return ask_person(question, error);
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                 "nobody can be asked '%s': standard input is not a terminal", question);
     imaged_error_hint(error, "--%s goes on without asking", consent);
