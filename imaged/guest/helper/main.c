@@ -150,6 +150,7 @@ int main(int argc, char **argv)
     }
     if (made || found)
         return print_appliance(made ? made : found, made != NULL);
+    setpgid(0, 0); /* which all that it starts is in; fails for a session's leader, who has one */
     int socket = role ? take_socket() : -1;
     GString *line = socket >= 0 ? read_request(socket) : NULL;
     if (!line) {

@@ -1,0 +1,154 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# guest_helper.t: the helper's sandbox, looked at from outside while it runs; helpers that hang, die or
+# lie; and that nothing is left of any.  No appliance is started.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/guest_lib.sh"
+
+mkdir -m 755 "$state"
+chmod 755 "$top" # for the runs as another user below
+qemu-img create -q -f qcow2 "$top/a.qcow2" 16M
+
+run() { "$guesttool" "$state" "$@"; }
+status_of() { awk -v key="$1:" '$1 == key { $1 = ""; print substr($0, 2) }' "/proc/$2/status"; }
+
+# inner TOOL: the process that does the task: the youngest below the tool.
+inner()
+{
+    local pid=$1 next
+    while next=$(pgrep -n -P "$pid"  -f 'imaged-guest --role'); do pid=$next; done
+    [ "$pid" != "$1" ] && echo "$pid"
+}
+
+# ---- The sandbox, from inside and from outside ----
+
+json_ok "role guest: no rights, no network but unix sockets, its disk" \
+    "$(run guest ping '{}' 60000 "r:$top/a.qcow2" 2>/dev/null)" \
+    '.uid != 0 and .no_new_privs and (.may_use_inet | not) and .may_use_unix and .n_disks_reached == 1'
+json_ok "role fetch: has a network" "$(run fetch ping '{}' 60000 2>/dev/null)" \
+    '.uid != 0 and .no_new_privs and .may_use_inet'
+
+"$guesttool" "$state" guest ping '{"delay_ms":60000}' 120000 "r:$top/a.qcow2" >/dev/null 2>&1 &
+tool=$!
+keep_pid $tool
+locked_in() { pid=$(inner $tool) && [ "$(status_of Seccomp "$pid")" = 2 ]; }
+ok "it runs" wait_for 30 locked_in
+pid=$(inner $tool)
+isnt "$(status_of Uid "$pid" | awk '{ print $1 }')" 0 "its user is not root"
+is "$(status_of Groups "$pid" | tr -d ' ')" "" "it has no further groups"
+for set in CapEff CapPrm CapInh CapBnd CapAmb; do
+    is "$(status_of $set "$pid")" 0000000000000000 "$set is empty"
+done
+is "$(status_of NoNewPrivs "$pid")" 1 "it gets no new privileges"
+for ns in net mnt pid ipc uts; do
+    isnt "$(readlink "/proc/$pid/ns/$ns")" "$(readlink "/proc/self/ns/$ns")" "its $ns namespace is its own"
+done
+is "$(awk 'NR > 2' "/proc/$pid/net/dev" | grep -vc ' *lo:')" 0 "with no network device"
+is "$(ls "/proc/$pid/root" | grep -vxE 'bin|sbin|lib[0-9x]*|dev|etc|proc|run|tmp|usr|var')" "" \
+    "of the file system it sees little"
+is "$(ls "/proc/$pid/root/etc/shadow" 2>/dev/null)" "" "no passwords"
+like "$(ls "/proc/$pid/root/run/disks")" '^disk0$' "of this folder only its own run"
+for limit in 'core file size' 'cpu time' 'open files' 'processes' 'file size'; do
+    unlike "$(grep "Max $limit" "/proc/$pid/limits")" 'unlimited' "a limit: $limit"
+done
+environment=$(tr '\0' '\n' <"/proc/$pid/environ" | cut -d= -f1 | sort | tr '\n' ' ')
+is "$environment" "LC_ALL PATH " "it was started with a closed environment"
+folder=$(echo "$state"/guest/*)
+is "$(stat -c '%a' "$folder")" 710 "its folder: nobody else enters"
+is "$(stat -c '%a %u' "$folder/disk0")" "600 $(status_of Uid "$pid" | awk '{ print $1 }')" \
+    "its socket: for its user alone"
+not_ok "another user cannot connect" setpriv --reuid=4321 --regid=4321 --clear-groups \
+    nbdinfo --size "nbd+unix:///?socket=$folder/disk0"
+outer=$(pgrep -P $tool -f 'imaged-guest --role')
+is "$(status_of CapEff "$outer")" 0000000000000000 "who waits for it outside has no rights either"
+isnt "$(status_of Uid "$outer" | awk '{ print $1 }')" 0 "and is not root"
+
+# ---- Whoever asked is killed ----
+
+kill -9 $tool
+wait $tool 2>/dev/null
+gone() { ! kill -0 "$pid" 2>/dev/null && ! kill -0 "$outer" 2>/dev/null; }
+ok "then it is gone too" wait_for 10 gone
+isnt "$(ls "$state/guest")" "" "its folder is left"
+mkdir -p "$folder/tmp/deep/deeper"
+ln -s / "$folder/tmp/deep/root"
+ln -s "$top" "$folder/tmp/top"
+touch "$top/precious"
+run fetch ping '{}' 60000 >/dev/null 2>&1
+is "$(ls "$state/guest")" "" "and removed at the next start"
+ok "without following links" test -e "$top/precious"
+
+# ---- Hang, crash ----
+
+fails_with 1 "the helper for 'the test': it was killed after 2 s" "one that takes too long" \
+    run guest ping '{"delay_ms":60000}' 2000 "r:$top/a.qcow2"
+is "$(leftovers)" "" "nothing is left of it"
+"$guesttool" "$state" guest ping '{"delay_ms":60000}' 120000 >/dev/null 2>"$top/err" &
+tool=$!
+keep_pid $tool
+wait_for 30 locked_in
+# From outside, this is the one signal that the first process of a pid namespace dies of.
+kill -KILL "$(inner $tool)"
+wait $tool
+like "$(cat "$top/err")" "the helper for 'the test': it was ended by signal 9" "one that dies"
+is "$(leftovers)" "" "nothing is left of that either"
+fails_with 1 "does not understand this request \(task 'dance'\)" "a task that is not there" run guest dance
+fails_with 1 "role fetch.*'appliance-check'" "a task of another role" run fetch appliance-check
+
+# ---- As an ordinary user, without root ----
+
+mkdir -m 700 "$top/own"
+chown nobody "$top/own"
+chmod 666 "$top/a.qcow2"
+as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+json_ok "an ordinary user's helper runs as that user" \
+    "$("${as_nobody[@]}" "$guesttool" "$top/own" guest ping '{}' 60000 "r:$top/a.qcow2" 2>/dev/null)" \
+    '.uid == 65534 and .no_new_privs and (.may_use_inet | not) and .n_disks_reached == 1'
+
+# ---- By a socket, as under systemd ----
+
+sockets=$top/sockets
+mkdir -m 755 "$sockets"
+install -m 755 "$BUILD/imaged-guest" "$top/imaged-guest"
+systemd-socket-activate -l "$sockets/guest" -a --inetd \
+    setpriv --reuid=65534 --regid=65534 --clear-groups \
+    "$top/imaged-guest" --role guest --service 2>"$top/activate.log" &
+keep_pid $!
+wait_for 10 test -S "$sockets/guest"
+chmod 666 "$sockets/guest"
+export IMAGED_TEST_GUEST_SOCKET=$sockets
+json_ok "a unit's helper serves" "$(run guest ping '{}' 60000 "r:$top/a.qcow2" 2>"$top/err")" \
+    '.uid == 65534 and .no_new_privs and (.may_use_inet | not) and .n_disks_reached == 1' ||
+    diag "$(cat "$top/err" "$top/activate.log")"
+fails_with 1 "it was killed after 1 s" "one that takes too long is hung up on" \
+    run guest ping '{"delay_ms":60000}' 1000
+unit_gone() { ! pgrep -f "^$top/imaged-guest --role guest" >/dev/null; }
+ok "and then ends itself" wait_for 10 unit_gone
+fails_with 1 "cannot reach the helper's unit at '$sockets/fetch'" "no unit" run fetch ping
+rm "$sockets/guest"
+
+# ---- Hostile ones ----
+
+fake()
+{
+    local name=$1 pattern=$2 limit=${3:-20000}
+    rm -f "$sockets/guest"
+    /usr/bin/python3 "$here/guest_fake.py" "$sockets/guest" "$name" >"$top/fake.out" &
+    local fake=$!
+    keep_pid $fake
+    wait_for 10 grep -q ready "$top/fake.out"
+    fails_with 1 "$pattern" "a helper that is $name" run guest ping '{}' "$limit"
+    kill $fake
+    wait $fake 2>/dev/null
+}
+fake garbage "unavailable: the helper for 'the test': it said what makes no sense: a line that is not JSON"
+fake silent "it was killed after 1 s" 1000
+fake hangup "it ended without an answer"
+fake endless "a line that is too long"
+fake events "it was killed after 1 s" 1000
+fake deep "a line that is not JSON"
+fake rich "too many values"
+fake liar "data of no possible length"
+is "$(ls "$state/guest")" "" "no folder is left of any"
+done_testing
