@@ -3,9 +3,13 @@
 #include "imaged/config.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
+
+#define UNITS "/run/imaged-helper"
+#define UNITS_APPLIANCE "/var/lib/imaged-appliance"
 
 typedef gboolean (*Parse)(const char *text, gpointer target, GError **error);
 
@@ -150,6 +154,16 @@ static void set_defaults(Config *config)
                                    .health_user = g_strdup("nobody") };
 }
 
+/* The helpers' units, where they are installed and we may use them. */
+static void find_units(GuestSettings *guest)
+{
+    if (guest->socket_dir || geteuid() == 0 || access(UNITS "/guest", W_OK) < 0)
+        return;
+    guest->socket_dir = g_strdup(UNITS);
+    if (!guest->appliance)
+        guest->appliance = g_strdup(UNITS_APPLIANCE);
+}
+
 /* Empty texts mean "not given"; what depends on the state folder is filled in. */
 static gboolean complete(Config *config, GError **error)
 {
@@ -173,6 +187,7 @@ static gboolean complete(Config *config, GError **error)
         config->socket = g_build_filename(config->state_dir, "imaged.sock", NULL);
     if (!config->store)
         config->store = g_build_filename(config->state_dir, "store", NULL);
+    find_units(&config->settings.guest);
     if (!config->settings.health_dir)
         config->settings.health_dir = g_build_filename(config->state_dir, "health", NULL);
     if (config->interactive_workers < 1 || config->bulk_workers < 1) {

@@ -30,12 +30,17 @@ put 644 docs/man/imagectl.1 share/man/man1/imagectl.1
 put 644 docs/man/imaged.conf.5 share/man/man5/imaged.conf.5
 put 644 "$made/imagectl" share/bash-completion/completions/imagectl
 put 644 "$made/imaged.service" lib/systemd/system/imaged.service
+for unit in imaged/guest/units/*; do
+    sed "s|@LIBDIR@|$prefix/lib/imaged|" "$unit" >"$made/unit"
+    put 644 "$made/unit" "lib/systemd/system/${unit##*/}"
+done
 put 644 imaged/imaged.sysusers lib/sysusers.d/imaged.conf
 put 644 imaged/imaged.conf share/doc/imaged/imaged.conf
 put 644 docs/openapi.yaml share/doc/imaged/openapi.yaml
 put 644 docs/restore-without-imaged.md share/doc/imaged/restore-without-imaged.md
 
 [ -n "$2" ] || cat <<END
-To run it as a service: systemd-sysusers && systemctl daemon-reload && systemctl enable --now imaged
+To run it as a service: systemd-sysusers && systemctl daemon-reload && systemctl enable --now \
+    imaged-guest.socket imaged-fetch.socket imaged-build.socket imaged-appliance imaged
 To change its settings: copy $prefix/share/doc/imaged/imaged.conf to /etc/imaged/imaged.conf
 END
