@@ -21,6 +21,8 @@ static const Column status_columns[] = {
     { "DESKTOPS", "n_desktops", CELL_COUNT, 0 },
     { "RUNNING JOBS", "n_jobs_running", CELL_COUNT, 0 },
     { "TRASH EXPIRY", "expiry", CELL_STATE, 0 },
+    { "APPLIANCE", "guest.appliance", CELL_TEXT, 0 },
+    { "ACCELERATOR", "guest.accelerator", CELL_TEXT, 0 },
     COLUMN_END,
 };
 

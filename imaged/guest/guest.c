@@ -64,7 +64,9 @@ Guest *guest_new(const char *state_dir, const GuestSettings *settings, GError **
     guest->state_dir = g_strdup(state_dir);
     guest->settings = settings;
     g_mutex_init(&guest->probe_lock);
-    return guest_run_folders_sweep(state_dir, error) ? g_steal_pointer(&guest) : NULL;
+    /* What cannot be removed is no reason not to start: it costs space in the state folder. */
+    guest_run_folders_sweep(state_dir, NULL);
+    return g_steal_pointer(&guest);
 }
 
 void guest_free(Guest *guest)

@@ -357,12 +357,14 @@ json_t *ops_status(OpsCall *call, GError **error)
     gint64 n_templates = lookup_int(db, "SELECT count(*) FROM template WHERE is_trashed = 0", "");
     gint64 n_desktops = lookup_int(db, "SELECT count(*) FROM desktop WHERE is_trashed = 0", "");
     catalog_read_end(world->catalog, db);
-    return json_pack("{s:s,s:s,s:s,s:s,s:s?,s:s,s:I,s:I,s:i,s:s}", "id", world->manager_id, "name",
-                     "imaged", "version", IMAGED_VERSION, "state",
+    json_t *guest = guest_status(world->guest);
+    return json_pack("{s:s,s:s,s:s,s:s,s:s?,s:s,s:I,s:I,s:i,s:s,s:o}", "id", world->manager_id,
+                     "name", "imaged", "version", IMAGED_VERSION, "state",
                      world->rescue_reason ? "rescue" : "ready", "reason", world->rescue_reason,
                      "started_at", started, "n_templates", (json_int_t)n_templates, "n_desktops",
                      (json_int_t)n_desktops, "n_jobs_running", (int)job_n_running(world->jobs),
-                     "expiry", g_atomic_int_get(&world->expiry_held) ? "held" : "on");
+                     "expiry", g_atomic_int_get(&world->expiry_held) ? "held" : "on", "guest",
+                     guest);
 }
 
 static void count_stores(World *world, GString *out)

@@ -14,7 +14,7 @@ flags=(-std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DIMAGED_VERSION='"fuzz"'
 # shellcheck disable=SC2046,SC2086,SC2207
 flags+=($(pkg-config --cflags $packages))
 rm -f "$work/libfuzzed.a"
-for source in imaged/base/*.c cow/*.c snapshot/archive_{point,prune,schedule}.c templates/{yaml_tree,recipe,recipe_read}.c; do
+for source in imaged/base/*.c cow/*.c snapshot/archive_{point,prune,schedule}.c templates/{yaml_tree,recipe,recipe_read}.c imaged/guest/talk.c; do
     object=$work/obj/$(basename "$source" .c).o
     clang "${flags[@]}" -fsanitize=fuzzer-no-link,address,undefined -c -o "$object" "$source"
     ar rc "$work/libfuzzed.a" "$object" # an archive: only what the targets reach is linked
