@@ -45,7 +45,8 @@ for ns in net mnt pid ipc uts; do
     isnt "$(readlink "/proc/$pid/ns/$ns")" "$(readlink "/proc/self/ns/$ns")" "its $ns namespace is its own"
 done
 is "$(awk 'NR > 2' "/proc/$pid/net/dev" | grep -vc ' *lo:')" 0 "with no network device"
-is "$(ls "/proc/$pid/root" | grep -vxE 'bin|sbin|lib[0-9x]*|dev|etc|proc|run|tmp|usr|var')" "" \
+seen=("/proc/$pid/root/"*)
+is "$(printf '%s\n' "${seen[@]##*/}" | grep -vxE 'bin|sbin|lib[0-9x]*|dev|etc|proc|run|tmp|usr|var')" "" \
     "of the file system it sees little"
 is "$(ls "/proc/$pid/root/etc/shadow" 2>/dev/null)" "" "no passwords"
 like "$(ls "/proc/$pid/root/run/disks")" '^disk0$' "of this folder only its own run"

@@ -21,7 +21,7 @@ ln -s /etc/machine-id "$tree/var/lib/dbus/machine-id"
 printf 'root:$6$salt$hash:19000:0:99999:7:::\nalice:$6$a$b:19000:0:99999:7:::\n' >"$tree/etc/shadow"
 for file in etc/ssh/ssh_host_{rsa,ed25519}_key{,.pub} var/log/{syslog,syslog.1,auth.log.2.gz,apt/history.log} \
     var/log/journal/0123/system.journal var/lib/dhcp/dhclient.leases var/lib/systemd/random-seed \
-    var/lib/imaged/stamp root/.bash_history var/mail/alice var/crash/core tmp/.hidden var/tmp/x \
+    var/lib/imaged/stamp home/alice/.bash_history var/mail/alice var/crash/core tmp/.hidden var/tmp/x \
     var/lib/cloud/instances/i-1/user-data etc/udev/rules.d/70-persistent-net.rules etc/ssh/sshd_config; do
     echo secret >"$tree/$file"
 done
@@ -47,7 +47,7 @@ like "$(in_fs "$fs" 'stat /etc/machine-id')" 'Type: regular.*' "machine-id is th
 like "$(in_fs "$fs" 'stat /etc/machine-id')" 'Size: 0$' "and empty"
 for gone in /etc/ssh/ssh_host_rsa_key /etc/ssh/ssh_host_ed25519_key.pub /var/log/syslog.1 \
     /var/log/auth.log.2.gz /var/log/journal/0123 /var/lib/dhcp/dhclient.leases \
-    /var/lib/systemd/random-seed /var/lib/imaged/stamp /root/.bash_history /var/mail/alice \
+    /var/lib/systemd/random-seed /var/lib/imaged/stamp /home/alice/.bash_history /var/mail/alice \
     /var/crash/core /tmp/.hidden /var/tmp/x /var/lib/cloud/instances/i-1 \
     /etc/udev/rules.d/70-persistent-net.rules /var/cache/apt/archives/big.deb \
     /home/alice/.cache/way-out; do

@@ -69,7 +69,7 @@ gone() { ! kill -0 "$helper" 2>/dev/null; }
 ok "its helper dies with it" wait_for 10 gone
 start_daemon || diag "$(cat "$log")"
 is "$(field .layer desktop show lab-1)" "$before" "after the restart the desktop has its former disk"
-done_job() { [ "$(field .state job show "$job")" = done ]; }
+done_job() { [ "$(field .state job show "$job")" = "done" ]; }
 ok "the job goes on by itself and is done" wait_for 600 done_job || diag "$(ctlj job show "$job")"
 result=$(field '.result.items[0] | tojson' job show "$job")
 json_ok "it reports files, bytes and rate" "$result" \
