@@ -102,7 +102,7 @@ start_daemon()
 {
     state=$1/s
     # Not to depend on how full the disk is.
-    printf '[imaged]\nlow_space_bytes = 16M\nlow_space_percent = 0\n' >"$1/conf"
+    printf '[imaged]\nlow_space_bytes = 16M\nlow_space_percent = 0\ninspect_imports = no\n' >"$1/conf"
     : >"$top/ready"
     "$build/imaged" --state "$state" --config "$1/conf" >"$top/ready" 2>>"$top/imaged.log" &
     daemon=$!

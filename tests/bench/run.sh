@@ -8,7 +8,7 @@
 # A missed goal is a result, not a failure: the exit code is 0.
 #
 #   BENCH_ONLY=create,reset  only these lines: create reset report check growth chain snapshot
-#                            merge pack nbd archive borg latency daemon
+#                            merge pack nbd archive borg inspect latency daemon
 #   BENCH_QUICK=1            small counts, to try the benchmark itself
 #   BENCH_ROUNDS=N           rounds of what is repeated; medians are shown (default 3)
 #   BENCH_DIR=DIR            where the scratch folder goes (default TMPDIR); needs 15 GB
@@ -52,6 +52,7 @@ n_threads=$(nproc)
 . "$here/snapshot.sh"
 . "$here/archive.sh"
 . "$here/borg.sh"
+. "$here/inspect.sh"
 
 machine=$(printf '%s cores, %s MiB, Linux %s, %s, %s' "$n_threads" \
     "$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)" "$(uname -r)" \
@@ -73,6 +74,7 @@ selected merge && bench_merge
 selected pack && bench_pack
 selected nbd && bench_nbd
 selected borg && bench_borg
+selected inspect && bench_inspect
 cat "$top/rows.latency" >>"$top/rows"
 
 echo "$machine"

@@ -74,7 +74,7 @@ no_space() {
 }
 
 configure() {
-    printf '[imaged]\n%s\n' "$1" >"$work/imaged.conf"
+    printf '[imaged]\ninspect_imports = no\n%s\n' "$1" >"$work/imaged.conf"
     daemon_options=(--config "$work/imaged.conf")
 }
 

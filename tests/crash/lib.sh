@@ -75,7 +75,8 @@ trap 'exit 1' INT TERM
 # ---- the daemon ----
 
 # start_daemon [FAULT]: waits until it serves; fails if it ends before.  More in $daemon_options.
-daemon_options=()
+printf '[imaged]\ninspect_imports = no\n' >"$work/imaged.conf"
+daemon_options=(--config "$work/imaged.conf")
 start_daemon() {
     local line
     if [ -n "${1:-}" ]; then

@@ -50,6 +50,11 @@ class Service:
 
     def launch(self, fault=None):
         env = dict(os.environ)
+        if not self.options:  # what happens by itself behind a verb is no part of it
+            conf = os.path.join(self.folder, "conf")
+            with open(conf, "w") as f:
+                f.write("[imaged]\ninspect_imports = no\n")
+            self.options = ["--config", conf]
         if fault:
             env["IMAGED_FAULT"] = fault
         with open(self.log, "a") as log:

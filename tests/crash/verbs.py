@@ -83,6 +83,7 @@ def everything(service):
                 row["stores"].sort()
             if row.get("checksum"):
                 row.pop("disk_bytes", None)
+            row.pop("inspection", None)  # derived, and made again
         rows.sort(key=lambda row: row["id"])
     del found["store"]  # those beside the default one are added again by hand
     del found["export"]  # a stop ends them
@@ -290,6 +291,8 @@ VERBS = [
     Verb("one", "template retire", "template retire win:2"),
     Verb("one", "template rename", "template rename win windows"),
     Verb("one", "template delete", "template delete lin --yes"),
+    Verb("one", "template inspect", "template inspect win", batch=True),
+    Verb("one", "desktop inspect", "desktop inspect a b c", batch=True),
     Verb("one", "catalog backup", "catalog backup"),
     Verb("one", "catalog rebuild", "catalog rebuild --force"),
     Verb("one", "snapshot create", "snapshot create b now"),
