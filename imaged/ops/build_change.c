@@ -3,6 +3,8 @@
  *   READ (dpkg's status and the suite, off the disk) -> FETCH what is missing -> CUSTOMIZE */
 #include "imaged/ops/build_change.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "imaged/base/durable.h"
@@ -18,7 +20,8 @@ typedef struct {
     BuildTalk talk;
     World *world;
     const char *what;
-    GArray *fds; /* int */
+    GArray *fds;    /* int: of the disk */
+    GArray *before; /* int: the same as it was before, to be read */
     const char *folder;
 } Change;
 
@@ -43,7 +46,7 @@ static char *read_text(Change *c, const char *path, GError **error)
     GuestEvents events = { .data = collect, .user = bytes };
     InspectRun run = { .what = c->what,
                        .task = "files",
-                       .fds = c->fds,
+                       .fds = c->before,
                        .request = request,
                        .events = &events,
                        .cancel = job_cancel_flag(c->talk.job) };
@@ -141,20 +144,31 @@ gboolean build_change(Job *job, World *world, Layer *const *below, guint n, int 
 {
     g_autoptr(JobLog) log = job_log_open(world->state_dir, job_id(job));
     g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
+    g_autoptr(GArray) before = g_array_new(FALSE, FALSE, sizeof(int));
+    auto_fd again = durable_open_again(fd, O_RDONLY); /* the store opened it with O_DIRECT */
     g_autofree char *folder = guest_folder_make(world->guest, error);
     Change c = { .talk = { job, log },
                  .world = world,
                  .what = json_string_value(json_object_get(job_plan(job), "name")),
                  .fds = fds,
+                 .before = before,
                  .folder = folder };
 
     if (!folder)
         return FALSE;
+    if (again < 0) {
+        imaged_error_set_errno(error, errno, "cannot read the new layer");
+        guest_folder_remove(world->guest, folder, NULL);
+        return FALSE;
+    }
     for (guint i = 0; i < n; i++) {
         int layer = layer_fd(below[i]);
         g_array_append_val(fds, layer);
+        g_array_append_val(before, layer);
     }
     g_array_append_val(fds, fd);
+    if (!n) /* a copy; else there is nothing in it yet */
+        g_array_append_val(before, again);
     GError *local = NULL;
     gboolean ok = change(&c, fd, &local);
     guest_folder_remove(world->guest, folder, NULL); /* else the next start does */
