@@ -131,6 +131,18 @@ json_t *guest_parts_packages(const json_t *recipe)
     return list;
 }
 
+json_t *guest_parts_more_packages(const json_t *recipe)
+{
+    json_t *list = json_array(), *item;
+    size_t i;
+
+    if (json_is_object(json_object_get(recipe, "desktop")))
+        add_desktop(recipe, list);
+    json_array_foreach (json_object_get(recipe, "packages"), i, item)
+        add(list, json_string_value(item));
+    return list;
+}
+
 /* ---- Files ---- */
 
 char *guest_parts_folder(const char *name)

@@ -11,6 +11,9 @@
  * guest parts, the desktop, and the recipe's own.  Caller unrefs the array. */
 json_t *guest_parts_packages(const json_t *recipe);
 
+/* Those that a recipe adds to a base: its own, and the desktop's if it has one. */
+json_t *guest_parts_more_packages(const json_t *recipe);
+
 /* The files and links, [{path, mode, content}], [{path, target}], of the folder of guest parts.
  * UNAVAILABLE if imaged was not installed with them.  Callers unref. */
 gboolean guest_parts_files(const json_t *recipe, json_t **ret_files, json_t **ret_links,

@@ -53,9 +53,9 @@ static const RecipeKey user_keys[] = {
 };
 
 static const RecipeKey hardware_keys[] = {
-    { "cpus", TYPE_COUNT, .min = 1, .max = 1024, .otherwise = "2" },
-    { "memory", TYPE_SIZE, .as = "memory_bytes", .min = MIB, .max = 64 * TIB, .otherwise = "2G" },
-    { "firmware", TYPE_CHOICE, .pattern = "bios|uefi", .otherwise = "bios" },
+    { "cpus", TYPE_COUNT, .min = 1, .max = 1024 },
+    { "memory", TYPE_SIZE, .as = "memory_bytes", .min = MIB, .max = 64 * TIB },
+    { "firmware", TYPE_CHOICE, .pattern = "bios|uefi" },
     { "video", TYPE_CHOICE, .pattern = "qxl|virtio", .otherwise = "qxl" },
     { NULL },
 };
@@ -91,15 +91,15 @@ static const RecipeKey recipe_keys[] = {
     { "commands", TYPE_TEXTS, .max = 1000 },
     { "users", TYPE_MAPS, .keys = user_keys, .max = 100 },
     { "root_password", TYPE_MATCH, .pattern = HASH_PATTERN,
-      .like = "a hash as of mkpasswd(1), or locked", .otherwise = "locked" },
+      .like = "a hash as of mkpasswd(1), or locked" },
     { "locale", TYPE_MATCH, .pattern = "C(\\.UTF-8)?|[a-z]{2,3}_[A-Z]{2}(\\.UTF-8)?(@[a-z]+)?",
-      .like = "a locale such as de_DE.UTF-8", .otherwise = "C.UTF-8" },
+      .like = "a locale such as de_DE.UTF-8" },
     { "keyboard", TYPE_MATCH, .pattern = "[a-z]{2,8}( [a-z0-9_-]{1,32})?",
-      .like = "a layout such as de, or de nodeadkeys", .otherwise = "us" },
+      .like = "a layout such as de, or de nodeadkeys" },
     { "timezone", TYPE_MATCH, .pattern = "[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}",
-      .like = "a time zone such as Europe/Berlin", .otherwise = "Etc/UTC" },
+      .like = "a time zone such as Europe/Berlin" },
     { "hostname", TYPE_MATCH, .pattern = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
-      .like = "a host name", .otherwise = "desktop" },
+      .like = "a host name" },
     { "hardware", TYPE_MAP, .keys = hardware_keys, .otherwise = "{}" },
     { "guest", TYPE_MAP, .keys = guest_keys, .otherwise = "{}" },
     { "identity", TYPE_FREE },
@@ -140,6 +140,10 @@ static void check_base(const json_t *recipe, const YamlNode *root, json_t *probl
     if (!has(base, "suite") && n == 1 &&
         (has(base, "mirror") || json_array_size(json_object_get(base, "components"))))
         recipe_problem(problems, line, "'mirror' and 'components' in 'base' are for a suite");
+    if (!has(base, "suite") && n == 1 && json_integer_value(json_object_get(recipe, "size_bytes")))
+        recipe_problem(problems, line_at(root, "size"),
+                       "'size' is for a suite: a base has its own, and desktops may have larger"
+                       " disks");
     if (has(base, "suite") && json_integer_value(json_object_get(recipe, "size_bytes")) == 0)
         recipe_problem(problems, line_at(root, "size"),
                        "'size' is missing: how large is the disk?");
@@ -225,6 +229,30 @@ static void add_syntax_problem(json_t *problems, const GError *why)
         recipe_problem(problems, 1, "%s", message);
 }
 
+/* What a fresh build has if nothing is said; a base has its own. */
+static void add_defaults(json_t *recipe)
+{
+    static const struct {
+        const char *key, *text;
+    } texts[] = { { "root_password", "locked" },
+                  { "locale", "C.UTF-8" },
+                  { "keyboard", "us" },
+                  { "timezone", "Etc/UTC" },
+                  { "hostname", "desktop" } };
+    json_t *hardware = json_object_get(recipe, "hardware");
+
+    for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
+        if (!has(recipe, texts[i].key))
+            json_object_set_new(recipe, texts[i].key, json_string(texts[i].text));
+    }
+    if (!has(hardware, "cpus"))
+        json_object_set_new(hardware, "cpus", json_integer(2));
+    if (!has(hardware, "memory_bytes"))
+        json_object_set_new(hardware, "memory_bytes", json_integer((json_int_t)(2 * GIB)));
+    if (!has(hardware, "firmware"))
+        json_object_set_new(hardware, "firmware", json_string("bios"));
+}
+
 static json_t *read_recipe(const YamlNode *root, json_t *problems)
 {
     if (root->kind != YAML_MAP) {
@@ -237,6 +265,8 @@ static json_t *read_recipe(const YamlNode *root, json_t *problems)
     check_files(recipe, problems);
     check_users(recipe, problems);
     check_desktop(recipe, root, problems);
+    if (has(json_object_get(recipe, "base"), "suite"))
+        add_defaults(recipe);
     return recipe;
 }
 

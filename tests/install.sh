@@ -28,6 +28,13 @@ put 755 "$build/imaged-guest" lib/imaged/imaged-guest
 put 644 docs/man/imaged.8 share/man/man8/imaged.8
 put 644 docs/man/imagectl.1 share/man/man1/imagectl.1
 put 644 docs/man/imaged.conf.5 share/man/man5/imaged.conf.5
+put 644 docs/man/imaged-recipe.5 share/man/man5/imaged-recipe.5
+for file in templates/recipes/*.yaml; do
+    put 644 "$file" "share/imaged/recipes/${file##*/}"
+done
+for file in templates/guest/*; do
+    put 644 "$file" "share/imaged/guest/${file##*/}"
+done
 put 644 "$made/imagectl" share/bash-completion/completions/imagectl
 put 644 "$made/imaged.service" lib/systemd/system/imaged.service
 for unit in imaged/guest/units/*; do

@@ -6,8 +6,5 @@
 #include "imaged/ops/ops.h"
 #include "templates/build.h"
 
-extern const JobType build_on_job;
-
-/* call has "source": where the image is served (an NBD URI), if the base is one. */
 gboolean build_on_plan(OpsCall *call, const TemplateBuild *build, gboolean is_flat,
                        JobRequest *ret_request, GError **error);

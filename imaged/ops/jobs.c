@@ -151,7 +151,7 @@ const JobType *const ops_job_types[] = {
     &reset_keep_job,      &keep_with_copy_job,
     &reset_with_copy_job, &reimage_undo_job,    &trash_restore_job,   &trash_empty_job,
     &jobs_import,         &template_delete_job, &move_job,            &drain_job,
-    &jobs_build,
+    &jobs_build,         &build_on_job,
     &jobs_check,         &snapshot_create_job,  &revert_job,          &snapshot_delete_job,
     &create_from_job,     &publish_job,         &seal_job,
     &desktop_compact_job, &desktop_flatten_job, &desktop_shorten_job,

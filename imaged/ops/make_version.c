@@ -17,6 +17,7 @@
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "imaged/ops/inspect.h"
+#include "imaged/ops/build_change.h"
 #include "imaged/ops/version_seal.h"
 #include "snapshot/chain.h"
 #include "templates/new_version.h"
@@ -95,16 +96,21 @@ static gboolean write_nothing(Work *w, int fd, const BlankSpec *spec, GError **e
     return writer && layer_writer_finish(writer, &w->summary, error);
 }
 
-/* Let the helper remove what belongs to one machine; what QEMU wrote is summed up anew. */
-static gboolean seal(Work *w, int fd, GError **error)
+/* Let the helper do what a recipe says, and remove what belongs to one machine; what QEMU wrote is
+ * summed up anew. */
+static gboolean change(Work *w, int fd, GError **error)
 {
     const json_t *options = json_object_get(job_plan(w->job), "seal");
+    const json_t *recipe = json_object_get(job_plan(w->job), "spec");
     Layer *const *below = (Layer *const *)w->layers->pdata;
     Digest digest;
 
-    if (!options)
+    if (!options && !recipe)
         return TRUE;
-    if (!version_seal(w->job, w->world, below, w->first, fd, options, &w->report, &w->line, error))
+    if (recipe && !build_change(w->job, w->world, below, w->first, fd, error))
+        return FALSE;
+    if (options && !version_seal(w->job, w->world, below, w->first, fd, options, &w->report,
+                                 &w->line, error))
         return FALSE;
     auto_fd again = durable_open_again(fd, O_RDONLY); /* the store opened it with O_DIRECT */
     if (again < 0) {
@@ -146,7 +152,7 @@ static gboolean write_layer(Work *w, BlankSpec *spec, GError **error)
     const char *slot = plan_text(w, "layer_id");
     auto_fd fd = w->store->ops->create_tmp(w->store, slot, error);
 
-    if (fd >= 0 && write_content(w, spec, fd, error) && seal(w, fd, error) &&
+    if (fd >= 0 && write_content(w, spec, fd, error) && change(w, fd, error) &&
         w->store->ops->publish_tmp(w->store, slot, TRUE, error))
         return TRUE;
     w->store->ops->discard(w->store, STORE_TMP, &slot, 1, NULL);
@@ -215,3 +221,4 @@ static gboolean run_make_version(Job *job, gpointer world, GError **error)
 const JobType publish_job = { "template.publish", JOB_BULK, "bytes", run_make_version };
 const JobType seal_job = { "template.seal", JOB_BULK, "bytes", run_make_version };
 const JobType create_from_job = { "template.create-from", JOB_BULK, "bytes", run_make_version };
+const JobType build_on_job = { "template.build-on", JOB_BULK, "bytes", run_make_version };

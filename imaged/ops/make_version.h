@@ -9,6 +9,7 @@
 extern const JobType create_from_job;
 extern const JobType publish_job;
 extern const JobType seal_job;
+extern const JobType build_on_job; /* planned by build_on.h */
 
 typedef struct {
     const JobType *type;

@@ -214,6 +214,14 @@ def check_config_page():
             yield f"docs/man/imaged.8: --{option} is missing"
 
 
+def check_recipe_page():
+    keys = re.findall(r'^    \{ "(\w+)",\s+TYPE_', TEXTS["templates/recipe.c"], re.M)
+    words = set(re.findall(r"^\.BR? (.*)$", TEXTS["docs/man/imaged-recipe.5"], re.M))
+    words = set(re.findall(r"\w+", " ".join(words)))
+    for key in sorted(set(keys) - words):
+        yield f"docs/man/imaged-recipe.5: key {key} is missing"
+
+
 def check_imagectl_page():
     words = plain(TEXTS["docs/man/imagectl.1"])
     verbs = set()
@@ -315,7 +323,7 @@ def check_packages():
 
 
 for check in (check_includes, check_layout, check_lengths, check_opening_comments, check_strangers,
-              check_api, check_config_page, check_imagectl_page, check_events, check_docs,
+              check_api, check_config_page, check_recipe_page, check_imagectl_page, check_events, check_docs,
               check_packages):
     for problem in check():
         errors += not problem.startswith("note:")

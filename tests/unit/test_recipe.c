@@ -47,6 +47,7 @@ static const Wrong wrongs[] = {
     { "file mirror", "version: 1\nbase: {suite: bookworm, mirror: 'file:///etc'}\nsize: 4G\n", 1, 2,
       "is not an http:// or https:// address" },
     { "suite of options", "version: 1\nbase: {suite: --foo}\nsize: 4G\n", 2, 2, "is not a suite" },
+    { "size of a base", "version: 1\nbase: {template: a}\nsize: 4G\n", 1, 3, "for a suite" },
     { "no size", "version: 1\nbase: {suite: bookworm}\n", 1, 1, "'size' is missing" },
     { "tiny", "version: 1\nbase: {suite: bookworm}\nsize: 5M\n", 2, 3, "must be 512.0 MiB to" },
     { "size of words", "version: 1\nbase: {suite: bookworm}\nsize: big\n", 2, 3,

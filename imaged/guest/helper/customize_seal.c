@@ -12,6 +12,8 @@
 #include "imaged/guest/helper/customize.h"
 
 /* Files that go. */
+#define ROOT_HOME "/root"
+
 static const char *const files[] = {
     "/etc/ssh/ssh_host_*_key",
     "/etc/ssh/ssh_host_*_key.pub",
@@ -25,9 +27,9 @@ static const char *const files[] = {
     "/var/cache/apt/archives/*.deb",
     "/var/cache/debconf/*-old",
     "/var/lib/dpkg/*-old",
-    "/root/.bash_history",
+    ROOT_HOME "/.bash_history",
     "/home/*/.bash_history",
-    "/root/.wget-hsts",
+    ROOT_HOME "/.wget-hsts",
     "/etc/resolv.conf.dpkg-*",
     "/etc/*-",
 };

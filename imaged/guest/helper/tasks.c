@@ -9,6 +9,7 @@ const TaskType task_types[] = {
     { "guest", "files", task_files },
     { "guest", "seal", task_seal },
     { "guest", "keep", task_keep },
+    { "guest", "customize", task_customize },
     { "fetch", "fetch", task_fetch },
     { "build", "build", task_build },
     { "build", "clean", task_clean },

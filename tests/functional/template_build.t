@@ -1,0 +1,218 @@
+# serial: builds Debians and boots one; minutes on a busy machine.
+#
+# Recipes: what is wrong is told, what is right becomes a disk that boots, nothing that runs meanwhile
+# gets out, and whatever ends a build leaves nothing behind.  Second opinions: sfdisk, e2fsck and
+# debugfs on the disk, libvirt with BIOS and UEFI, the guest's agent, a SPICE client.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$repo/tests/guest/libvirt.sh"
+trap 'libvirt_stop 2>/dev/null; cleanup' EXIT
+
+limit=${BUILD_LIMIT:-1500} # seconds; 40 are enough where nothing else runs
+cd "$top" || exit 1
+
+# Packages of former runs: the daemon's cache, filled and kept.
+cache=$BUILD/package-cache
+mkdir -p "$cache" "$state/guest-cache/packages"
+find "$cache" -type f -exec cp -t "$state/guest-cache/packages" {} +
+start_daemon || exit 1
+
+# What a failed build may leave: its log and the cache.
+leftovers()
+{
+    (cd "$state" && find . ! -path './job-logs*' ! -path './guest-cache*' ! -name 'catalog.db*' \
+        ! -path ./guest ! -name journal ! -name 'catalog.backup*' ! -path './appliance*' | sort)
+}
+job_state()
+{
+    field .state job show "$1"
+}
+log_has()
+{
+    ctl job log "$1" | grep -q "$2"
+}
+
+# ---- Recipes that are wrong ----
+cat >wrong.yaml <<'E1'
+version: 1
+base: {suite: bookworm}
+size: 2G
+pakages: [vim]
+hardware:
+  cpu: 2
+users:
+  - name: Bob
+E1
+before=$(leftovers)
+fails_with 2 '3 problems' "a wrong recipe" ctl template build wrong.yaml --name x
+said=$(ctl template build wrong.yaml --check 2>&1)
+like "$said" "^wrong.yaml:4: unknown key 'pakages': is 'packages' meant" "its line, the nearest key"
+like "$said" "^wrong.yaml:6: unknown key 'cpu' in 'hardware': is 'cpus' meant" "below another key"
+like "$said" "^wrong.yaml:8: 'Bob' is not a user's name" "a bad value, all in one go"
+printf 'version: 1\nbase: [\n' >broken.yaml
+fails_with 2 "1 problem" "no YAML" ctl template build broken.yaml --check
+fails_with 3 'no-such.yaml' "no file" ctl template build no-such.yaml
+head -c 100 /dev/urandom >bytes.yaml
+fails_with 2 'UTF-8' "not even text" ctl template build bytes.yaml
+printf 'version: 1\nname: x\nbase: {suite: bookworm}\nsize: 2G\nfiles:\n  - {path: /a, source: gone}\n' \
+    >source.yaml
+fails_with 3 'gone' "a file that it names is not there" ctl template build source.yaml
+printf 'version: 1\nbase: {suite: bookworm}\nsize: 2G\n' >anonymous.yaml
+fails_with 2 '\-\-name' "no name" ctl template build anonymous.yaml
+printf 'version: 1\nname: x\nbase: {suite: nosuchsuite}\nsize: 2G\n' >suite.yaml
+fails_with 3 "don't have the suite 'nosuchsuite'" "no such suite" ctl template build suite.yaml --quiet
+printf 'version: 1\nname: x\nbase: {suite: bookworm}\nsize: 2G\npackages: [no-such-package-xyz]\n' \
+    >package.yaml
+fails_with 3 "there is no package 'no-such-package-xyz'" "a missing package is named" \
+    ctl template build package.yaml --quiet
+is "$(leftovers)" "$before" "nothing is left of these"
+for recipe in minimal debian-xfce kiosk; do
+    ok "recipe $recipe is sound" ctl template build "$recipe" --check
+done
+
+# ---- A build, killed in the middle; its commands try to get out ----
+python3 -m http.server --bind 127.0.0.1 0 >http.log 2>&1 &
+keep_pid $!
+wait_for "grep -q 'port [0-9]' http.log" 20
+port=$(grep -o 'port [0-9]*' http.log | cut -d' ' -f2)
+echo secret >"$state/secret"
+chmod 644 "$state/secret"
+echo 'from the client' >note.txt
+cat >good.yaml <<E1
+version: 1
+name: good
+description: built by a test
+base: {suite: bookworm}
+size: 2G
+locale: C.UTF-8
+timezone: Europe/Berlin
+hostname: testhost
+hardware: {cpus: 1, memory: 512M, firmware: uefi}
+users:
+  - name: alice
+    groups: [audio]
+    password: \$6\$saltsalt\$abcdefgh
+  - {name: bob, shell: /bin/sh}
+files:
+  - path: /etc/note
+    source: note.txt
+    owner: alice
+    mode: 0640
+  - path: /usr/local/bin/hello
+    content: |
+      #!/bin/sh
+      echo hello
+    mode: 0755
+commands:
+  - test "\$(hello)" = hello
+  - bash -c '(exec 3<>/dev/tcp/127.0.0.1/$port) || (exec 3<>/dev/tcp/deb.debian.org/80)' && echo OUT-net || true
+  - ls '$state' && echo OUT-state || true
+  - ls /proc/1/root$state && echo OUT-state || true
+  - |
+    mkdir -p /jail
+    perl -e 'chroot "/jail"; chdir ".." for 1..50; chroot "."; print "OUT-root\n" if -e "$state/secret"; print "OUT-shadow\n" if open(F, "/etc/shadow") and grep /HOST-MARK/, <F>'
+  - if mount -t tmpfs x /mnt && umount /mnt; then echo mounts are its own; fi
+  - if unshare -Ur true 2>/dev/null; then echo nested; fi
+  - ps ax -o args= 2>/dev/null | grep -q 'imaged --state' && echo OUT-ps || true
+  - echo tried everything
+E1
+id=$(ctl template build good.yaml --no-wait -o json | jq -r .id)
+ok "a build begins" wait_for "log_has $id 'installing essential'" "$limit"
+kill -9 "$daemon"
+wait "$daemon" 2>/dev/null
+daemon=
+ok "the daemon is killed; it starts again" start_daemon
+ok "and the build ends" wait_for "[ \"\$(job_state $id)\" != running -a \"\$(job_state $id)\" != queued ]" "$limit"
+is "$(job_state "$id")" done "well"
+[ "$(job_state "$id")" = done ] || ctl job log "$id" | tail -n 20 >&2
+ctl job log "$id" >said.log
+ok "its commands ran" grep -q '^tried everything' said.log
+unlike "$(cat said.log)" '^OUT-' "none got out: no network, no state folder, no process, no root"
+ls -A "$state/guest" >left 2>/dev/null
+is "$(cat left)" "" "no folder of it is left"
+find "$state/guest-cache/packages" -type f -exec cp -n -t "$cache" {} +
+
+# ---- The disk ----
+shown=$(ctlj template show good:1)
+json_ok "hardware, firmware and sealing are known" "$shown" \
+    '.. | objects | select(.version? == 1) | .firmware == "uefi" and .sealed_at != null and .cpus == 1'
+layer=$(template_path good)
+ok "qemu-img finds it sound" qemu-img check -q "$layer"
+qemu-img convert -O raw "$layer" disk.raw
+partitions=$(sfdisk -d disk.raw)
+like "$partitions" 'start= *2048, size= *2048, type=21686148' "a BIOS boot partition"
+like "$partitions" 'start= *4096, .*type=C12A7328' "an EFI system partition"
+like "$partitions" 'start= *135168, .*type=4F68BCE3' "root is the last"
+dd if=disk.raw of=root.raw bs=1M skip=66 conv=sparse status=none
+truncate -s $(($(stat -c %s root.raw) - 1048576)) root.raw
+ok "e2fsck finds the file system sound" e2fsck -fn root.raw
+in_root() { debugfs -R "$1" root.raw 2>/dev/null; }
+is "$(in_root 'cat /etc/note')" "from the client" "a file of the client's"
+like "$(in_root 'stat /etc/note')" 'Mode: *0640' "with its mode"
+like "$(in_root 'stat /etc/note')" 'User: *1000 ' "and owner"
+like "$(in_root 'cat /etc/passwd')" '^bob:x:1001:.*:/bin/sh$' "users"
+like "$(in_root 'cat /etc/shadow')" '^alice:\$6\$saltsalt\$abcdefgh:' "with passwords"
+like "$(in_root 'cat /etc/shadow')" '^root:\*:' "root's is locked"
+is "$(in_root 'cat /etc/hostname')" testhost "host name"
+like "$(in_root 'stat /etc/localtime')" 'Europe/Berlin' "time zone"
+like "$(in_root 'cat /etc/apt/sources.list')" '^deb http.* bookworm main' "sources for later"
+is "$(in_root 'cat /etc/machine-id')" "" "no machine-id"
+like "$(in_root 'ls -l /usr/sbin' | grep policy-rc || echo none)" none "nothing of the build is left"
+
+# ---- It boots ----
+libvirt_start "$top/v" || fail "libvirtd starts"
+ctl desktop create bios uefi --template good --disk-size 3G --data-disk 1G >/dev/null
+ok "boots with a BIOS" libvirt_define bios disk="$(path_of bios)" firmware=bios
+ok "until its agent answers" guest_wait bios 900
+root_bytes=$(guest_run bios 'df -B1 --output=size / | tail -n 1')
+if [ "${root_bytes:-0}" -gt 2500000000 ]; then
+    pass "the root file system has grown with the disk"
+else
+    fail "the root file system has grown with the disk" "$root_bytes" "$(guest_run bios 'lsblk; systemctl status systemd-repart --no-pager' 2>&1)"
+fi
+is "$(guest_run bios 'systemctl --failed --no-legend --plain | cut -d" " -f1' | tr '\n' ' ')" "" \
+    "no unit has failed"
+isnt "$(guest_run bios 'cat /etc/machine-id')" "" "it has a machine-id now"
+ok "a SPICE client sees it" guest_screenshot bios "$top/bios.ppm"
+ok "and its picture is no blank" picture_has_content "$top/bios.ppm"
+libvirt_destroy bios
+ok "boots with UEFI" libvirt_define uefi disk="$(path_of uefi)" firmware=uefi
+ok "until its agent answers, too" guest_wait uefi 900
+libvirt_destroy uefi
+
+# ---- A command that fails, a build that is cancelled ----
+before=$(leftovers)
+sed -e '/^commands:/,$d' -e 's/^name: good/name: bad/' -e '/^files:/,$d' good.yaml >bad.yaml
+printf 'commands:\n  - echo so far so good\n  - echo the reason >&2; exit 7\n  - echo never\n' >>bad.yaml
+fails_with 1 "'echo the reason.*ended with exit code 7" "a command that fails is shown" \
+    ctl template build bad.yaml --quiet
+id=$(ctl job list -o json | jq -r '[.[] | select(.kind == "template.build")][0].id')
+like "$(field .error.hint job show "$id")" 'the reason' "with what it said"
+unlike "$(ctl job log "$id")" '^never' "and ends the build"
+is "$(leftovers)" "$before" "nothing is left of it"
+id=$(ctl template build bad.yaml --no-wait -o json | jq -r .id)
+wait_for "log_has $id 'extracting'" "$limit"
+ok "a build is cancelled" ctl job cancel "$id"
+ok "and ends soon" wait_for "[ \"\$(job_state $id)\" = cancelled ]" 60
+is "$(leftovers)" "$before" "nothing is left of that"
+check_is_clean "the store accounts for all"
+stop_daemon
+
+# ---- No space ----
+mkdir small
+if mount -t tmpfs -o size=120m tmpfs small; then
+    small_daemon() { "$BUILD/imaged" --state "$top/small/s" >small.log 2>&1 & keep_pid $!; }
+    small_daemon
+    wait_for "grep -q ready small.log" 20
+    said=$("$BUILD/imagectl" --state "$top/small/s" template build minimal --quiet 2>&1)
+    code=$?
+    is "$code" 1 "no space: the build fails"
+    like "$said" 'need .* free|space|full|watermark' "and says so"
+    is "$(find small/s/store/layers small/s/store/tmp small/s/guest -mindepth 1 2>/dev/null)" "" \
+        "nothing is left there"
+    kill "${kept_pids[-1]}"
+    wait "${kept_pids[-1]}"
+    umount small
+else
+    fail "a small file system"
+fi
+done_testing
