@@ -115,27 +115,19 @@ static void run_check(gpointer data, gpointer user)
 
 static void put_results(Changes *changes, const Rollout *rollout, const GPtrArray *checks)
 {
-    json_auto_t *list = json_array();
-
     for (guint i = 0; i < checks->len; i++) {
         const Check *check = checks->pdata[i];
         g_autofree char *why = check->error ? imaged_error_message(check->error) : NULL;
         if (check->was_run || check->is_gone)
-            json_array_append_new(list,
-                                  json_pack("[I,s,s?]", (json_int_t)check->position,
-                                            check->is_gone ? "waived"
-                                            : why          ? "failed"
-                                                           : "ok",
-                                            check->is_gone ? "its disk was replaced since" : why));
+            changes_sql(changes,
+                        "UPDATE rollout_desktop SET health = ?3, reason = ?4, changed_at = ?5 WHERE"
+                        " rollout_id = ?1 AND position = ?2",
+                        "titti", rollout->id, check->position,
+                        check->is_gone ? "waived"
+                        : why          ? "failed"
+                                       : "ok",
+                        check->is_gone ? "its disk was replaced since" : why, units_now_ms());
     }
-    char *text = json_dumps(list, JSON_COMPACT);
-    changes_sql(changes,
-                "UPDATE rollout_desktop SET health = n.health, reason = n.reason, changed_at = ?3"
-                " FROM (SELECT value ->> 0 AS position, value ->> 1 AS health, value ->> 2 AS"
-                " reason FROM json_each(?2)) n WHERE rollout_id = ?1 AND"
-                " rollout_desktop.position = n.position",
-                "tti", rollout->id, text, units_now_ms());
-    free(text);
 }
 
 gboolean rollout_check(Job *job, World *world, const Rollout *rollout, GError **error)

@@ -97,18 +97,42 @@ void rollout_chunk_note_error(RolloutChunk *chunk, gint64 position, const char *
     rollout_chunk_note(chunk, position, state, message);
 }
 
+/* Most have nothing to say: those of one state go together. */
+static void put_silent(const RolloutChunk *chunk, Changes *changes, const char *state,
+                       const json_t *positions)
+{
+    char *text = json_dumps(positions, JSON_COMPACT);
+
+    changes_sql(changes,
+                "UPDATE rollout_desktop SET state = ?3, reason = NULL, changed_at = ?4 WHERE"
+                " rollout_id = ?1 AND position IN (SELECT value FROM json_each(?2))",
+                "ttti", chunk->rollout->id, text, state, units_now_ms());
+    free(text);
+}
+
 void rollout_chunk_put_notes(const RolloutChunk *chunk, Changes *changes)
 {
-    char *text;
+    json_auto_t *silent = json_object();
+    const char *state;
+    json_t *note, *positions;
+    size_t i;
 
-    if (json_array_size(chunk->notes) == 0)
-        return;
-    text = json_dumps(chunk->notes, JSON_COMPACT);
-    changes_sql(changes,
-                "UPDATE rollout_desktop SET state = n.state, reason = n.reason, changed_at = ?3"
-                " FROM (SELECT value ->> 0 AS position, value ->> 1 AS state, value ->> 2 AS reason"
-                " FROM json_each(?2)) n WHERE rollout_id = ?1 AND"
-                " rollout_desktop.position = n.position",
-                "tti", chunk->rollout->id, text, units_now_ms());
-    free(text);
+    json_array_foreach (chunk->notes, i, note) {
+        json_t *position = json_array_get(note, 0), *reason = json_array_get(note, 2);
+        state = json_string_value(json_array_get(note, 1));
+        if (json_is_string(reason)) {
+            changes_sql(changes,
+                        "UPDATE rollout_desktop SET state = ?3, reason = ?4, changed_at = ?5 WHERE"
+                        " rollout_id = ?1 AND position = ?2",
+                        "titti", chunk->rollout->id, (gint64)json_integer_value(position), state,
+                        json_string_value(reason), units_now_ms());
+            continue;
+        }
+        if (!json_object_get(silent, state))
+            json_object_set_new(silent, state, json_array());
+        json_array_append(json_object_get(silent, state), position);
+    }
+    json_object_foreach (silent, state, positions) {
+        put_silent(chunk, changes, state, positions);
+    }
 }

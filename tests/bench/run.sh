@@ -7,7 +7,7 @@
 # bare C loop that does the same I/O, limit_*.c), from one run; the same in BUILD_DIR/bench.json.
 # A missed goal is a result, not a failure: the exit code is 0.
 #
-#   BENCH_ONLY=create,reset  only these lines: create reset report check growth chain snapshot
+#   BENCH_ONLY=create,reset  only these lines: create reset rollout report check growth chain snapshot
 #                            merge pack nbd archive borg inspect latency daemon
 #   BENCH_QUICK=1            small counts, to try the benchmark itself
 #   BENCH_ROUNDS=N           rounds of what is repeated; medians are shown (default 3)
@@ -43,6 +43,7 @@ fi
 n_threads=$(nproc)
 
 . "$here/desktops.sh"
+. "$here/rollout.sh"
 . "$here/report.sh"
 . "$here/images.sh"
 . "$here/merge.sh"
@@ -64,6 +65,7 @@ selected latency && bench_latency
 mv "$top/rows" "$top/rows.latency"
 : >"$top/rows"
 selected create reset daemon && bench_desktops
+selected rollout && bench_rollout
 selected report && bench_report
 selected check && bench_check
 selected growth && bench_growth

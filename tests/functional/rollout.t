@@ -213,7 +213,7 @@ fails_with 1 'could not be moved now, more than 0.*lab-002.*QEMU' 'one more than
 json_ok '... what could be moved was' "$(ctlj rollout show)" '.n_moved == 2 and .n_unavailable == 1'
 fails_with 1 'could not be moved now' 'resume tries it again' ctl rollout resume win-2-3
 ok 'resume --skip-failed leaves it' ctl rollout resume win-2-3 --skip-failed
-is "$(state_of win-2-3)" done 'and is done'
+is "$(state_of win-2-3)" 'done' 'and is over'
 ok 'back' ctl rollout rollback win-2-3
 ok 'one that is over can be forgotten' ctl rollout delete win-2-3
 said=$(ctlj rollout start --template win --to 2 lab-002 lab-007 lab-008 --canary 0 2>&1)
@@ -226,6 +226,31 @@ ok 'rollback' ctl rollout rollback "$(field '.name' rollout show)"
 ok 'its turn comes with the next one' ctl rollout start --template win --to 2 lab-002
 ok '... and back' ctl rollout rollback "$(field '.name' rollout show)"
 is_sound 'after those in use'
+
+# ---- another store ----
+
+mkdir "$top/side"
+ctl store add side "$top/side" >"$top/said"
+ctl desktop create far-1 far-2 --template win:1 --store side >"$top/said"
+mark far-1 0x61
+ok 'desktops of two stores' ctl rollout start --template win --to 2 lab-001 far-1
+is "$(field '[.[] | select(.name == "template.copy" and .object == "win")] | length' event list)" 2 \
+    'the version was copied there once (as the one before was)'
+ok 'QEMU reads it there' qemu-img compare -q -f qcow2 -F raw "$(path_of far-1)" "$top/b.raw"
+ok 'back' ctl rollout rollback "$(field '.name' rollout show)"
+ok '... with its mark' has far-1 0x61
+mv "$top/side" "$top/unplugged"
+is_offline() { [ "$(field .state store show side)" = offline ]; }
+ok 'that store goes away' wait_for 20 is_offline
+said=$(ctlj rollout start --template win --to 2 lab-001 far-1 far-2 --max-unavailable 2 2>&1)
+json_ok 'its desktops are unavailable' "$said" '.state == "done" and .n_moved == 1 and .n_unavailable == 2'
+ok 'back' ctl rollout rollback "$(field '.name' rollout show)"
+mv "$top/unplugged" "$top/side"
+is_online() { [ "$(field .state store show side)" = online ]; }
+ok 'the store is there again' wait_for 20 is_online
+ok 'and they are moved' ctl rollout start --template win --to 2 --prefix far-
+is "$(version_of far-1) $(version_of far-2)" '2 2' '... both'
+ok 'they are not needed any more' ctl desktop delete --all-of-prefix far- --yes
 
 # ---- time limits ----
 
@@ -332,7 +357,7 @@ stop_daemon KILL
 ok 'its health command died with the daemon' wait_for 10 none_runs
 let_go
 ok 'the daemon starts again' start_daemon
-ok 'and the roll-out goes on by itself' wait_for 60 state_is "$rollout" done
+ok 'and the roll-out goes on by itself' wait_for 60 state_is "$rollout" "done"
 is "$(versions_of lab | tr ' ' '\n' | sort -u)" 2 '... all of it moved'
 ok 'a stop by SIGTERM in the middle' eval 'ctl rollout rollback "$rollout" --no-wait >"$top/said" && stop_daemon'
 ok '... and again' start_daemon
