@@ -3,6 +3,7 @@
 #include "imaged/cli/commands.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
@@ -28,10 +29,43 @@ static const Column export_columns[] = {
     COLUMN_END,
 };
 
-/* Names of exports may hold '@' and ':'. */
-static GString *export_path(const Cli *cli)
+/* The id of the one export with this name or ref (borrowed from list), or NULL. */
+static const char *find_id(const json_t *list, const char *name)
 {
-    g_autofree char *escaped = g_uri_escape_string(args_word(cli->args, 0), NULL, FALSE);
+    const char *found = NULL;
+    guint n = 0;
+    size_t i;
+    json_t *export;
+
+    json_array_foreach (list, i, export) {
+        if (g_strcmp0(json_text(export, "name"), name) == 0 ||
+            g_strcmp0(json_text(export, "ref"), name) == 0) {
+            found = json_text(export, "id");
+            n++;
+        }
+    }
+    return n == 1 ? found : NULL;
+}
+
+/* Names of exports may hold '@' and ':'.  That of a data disk holds a '/', which no path of the API
+ * can: it goes by its id. */
+static GString *export_path(Cli *cli, GError **error)
+{
+    const char *name = args_word(cli->args, 0), *id = NULL;
+    json_auto_t *list = NULL;
+
+    if (strchr(name, '/')) {
+        list = client_get(cli->client, "/v1/exports", error);
+        if (!list)
+            return NULL;
+        id = find_id(list, name);
+        if (!id) {
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
+                        "there is no export '%.100s', or more than one", name);
+            return NULL;
+        }
+    }
+    g_autofree char *escaped = g_uri_escape_string(id ? id : name, NULL, FALSE);
     GString *path = g_string_new("/v1/exports/");
 
     return g_string_append(path, escaped);
@@ -129,16 +163,16 @@ static gboolean export_list(Cli *cli, GError **error)
 
 static gboolean export_show(Cli *cli, GError **error)
 {
-    g_autoptr(GString) path = export_path(cli);
+    g_autoptr(GString) path = export_path(cli, error);
 
-    return list_show(cli, path->str, export_columns, error);
+    return path && list_show(cli, path->str, export_columns, error);
 }
 
 static gboolean export_stop(Cli *cli, GError **error)
 {
-    g_autoptr(GString) path = export_path(cli);
+    g_autoptr(GString) path = export_path(cli, error);
     json_auto_t *export =
-        client_request(cli->client, CLIENT_CHANGE, "DELETE", path->str, NULL, error);
+        path ? client_request(cli->client, CLIENT_CHANGE, "DELETE", path->str, NULL, error) : NULL;
 
     if (!export)
         return FALSE;

@@ -282,7 +282,7 @@ def main():
     only = re.compile(os.environ.get("ONLY", ""))
     n_jobs = int(os.environ.get("JOBS", "1"))
     tasks, results = multiprocessing.Queue(), multiprocessing.Queue()
-    wanted = [(i, kind) for kind in kinds for i, v in enumerate(VERBS) if only.search(v.name) and (FULL or not v.slow)]
+    wanted = [(i, kind) for kind in kinds for i, v in enumerate(VERBS) if only.search(v.name) and (FULL or not (v.slow or v.full))]
     for task in wanted + [None] * n_jobs:
         tasks.put(task)
     print("# SEED=%d, %s of each verb" % (SEED, "every change" if FULL else "%d points" % POINTS))

@@ -204,10 +204,13 @@ class Service:
         if code:
             raise Wrong("%s: exit %d: %s" % (" ".join(words), code, said))
 
-    def write_disk(self, name, pattern, at, length):
-        path = self.get("/v1/desktops/%s/path" % name)["path"]
+    def write_disk(self, name, pattern, at, length, which=""):
+        path = self.get("/v1/desktops/%s/path%s" % (name, which))["path"]
         subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -q -P %s %s %s" % (pattern, at, length),
                         path], check=True, stdout=subprocess.DEVNULL)
+
+    def write_data(self, name, pattern, at, length):
+        self.write_disk(name, pattern, at, length, "?data=1")
 
     # ---- what is there ----
 

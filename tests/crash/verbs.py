@@ -12,10 +12,11 @@ VIEWS = [
     ("template", "/v1/templates", "name state latest n_versions description id"),
     ("version", "/v1/templates/*/versions", "name state cpus n_desktops stores layer id"),
     ("desktop", "/v1/desktops",
-     "name template version state generation store owner undo_available layer id"),
+     "name template version state generation store owner undo_available layer data_layer"
+     " data_disk_size virtual_size id"),
     ("snapshot", "/v1/snapshots",
-     "name desktop template version generation description is_current layer id"),
-    ("trash", "/v1/trash", "name kind reason generation store layer id"),
+     "name desktop template version generation description is_current layer data_layer id"),
+    ("trash", "/v1/trash", "name kind reason generation store layer data_layer id"),
     ("store", "/v1/stores", "name state"),
     ("target", "/v1/archive/targets", "name kind state n_points n_damaged id"),
     ("point", "/v1/archive/points", "name kind target snapshot state id"),
@@ -61,7 +62,7 @@ def signature(service, known):
 
     def word(row, field):
         value = row[field]
-        if field == "layer":
+        if field in ("layer", "data_layer") and value:
             return service.disk(files[value]) if value in files else "MISSING"
         if field == "id":
             return value if value in known else "new"
@@ -213,12 +214,44 @@ def make_eleven(service):
     service.write_disk("c", "0xc4", "128k", "64k")
 
 
+    """Desktop f has a data disk and the snapshots mon and tue; g's is detached, in the trash, and so is
+    what f's was before it went back to tue; h has a larger disk.  Archive t has a point of f."""
+    service.do("desktop", "create", "f", "g", "--template", "win", "--data-disk", "4M")
+    service.do("desktop", "create", "h", "--template", "win", "--disk-size", "3M")
+    for name, pattern, at in (("mon", "0xf2", "0"), ("tue", "0xf3", "64k")):
+        service.write_disk("f", pattern, at, "64k")
+        service.write_data("f", pattern, at, "192k")
+        snapshot(service, "f", name)
+    service.write_data("f", "0xf4", "2M", "64k")
+    service.do("snapshot", "revert", "f", "tue", "--disk", "data", "--yes")
+    service.write_data("f", "0xf5", "1M", "64k")
+    service.write_data("g", "0xc5", "1M", "64k")
+    service.do("desktop", "data-disk", "detach", "g", "--yes")
+    os.mkdir(os.path.join(service.state, "arch"))
+    service.do("archive", "target", "add", "t", os.path.join(service.state, "arch"), "--kind", "dir")
+    service.do("archive", "create", "f", "--to", "t")
+    service.write_data("f", "0xf6", "3M", "64k")
+
+
+def make_apart(service):
+    """Beside the default store: side, where f's former disks and data disk are; f's own data disk is
+    there too, brought back from the trash, and its disk is not."""
+    service.do("store", "add", "side", os.path.join(service.state, "side"))
+    service.do("desktop", "move", "f", "--to", "side")
+    service.write_data("f", "0xf7", "128k", "64k")
+    service.do("desktop", "move", "f", "--to", "default")
+    service.do("trash", "restore", next(e["id"] for e in service.list("/v1/trash")
+                                        if e["kind"] == "data" and e["reason"] == "moved" and
+                                        e["store"] == "side"))
+
+
 # name -> (the situation it begins with, what is done then)
 SITUATIONS = {"one": (None, make_one), "two": ("one", make_two), "three": ("one", make_three),
               "four": ("three", make_four), "five": ("one", make_five), "six": ("five", make_six),
               "seven": ("three", make_seven), "eight": ("five", make_eight),
               "nine": (None, make_nine), "ten": ("one", make_ten),
-              "eleven": ("one", make_eleven)}
+              "eleven": ("one", make_eleven), "data": ("one", make_data),
+              "apart": ("data", make_apart)}
 KILLED = {"seven"}  # a stop would end what runs in it
 
 
@@ -230,13 +263,13 @@ class Verb:
     a verb that failed may have done all the same, as replacements that make it the old state.  Of a
     batch with an error each desktop by itself is old or new.  runs: it is about what an orderly stop
     ends (exports), so the daemon is only ever killed.  slow: a few points, and only with FULL.
-    again: the words that go on with it after an error, if it had begun.  is_local: what it is about
+    full: only with FULL, like another verb that is always tried.  again: the words that go on with it after an error, if it had begun.  is_local: what it is about
     is in no store, so a rebuild forgets it."""
 
     def __init__(self, situation, name, words, from_start=False, half=None, batch=False,
-                 runs=False, slow=False, again=None, is_local=False):
+                 runs=False, slow=False, full=False, again=None, is_local=False):
         self.situation, self.name, self.text, self.slow = situation, name, words, slow
-        self.again, self.is_local = again, is_local
+        self.again, self.is_local, self.full = again, is_local, full
         self.from_start, self.half, self.batch, self.runs = from_start, half, batch, runs
 
     def words(self, service):
@@ -352,6 +385,34 @@ VERBS = [
     Verb("eleven", "rollout rollback", "rollout rollback win-2", batch=True,
          again="rollout rollback win-2", is_local=True),
     Verb("eleven", "rollout delete", "rollout delete win-2", is_local=True),
+    Verb("one", "desktop create, data disks", "desktop create x y --template win --data-disk 1M"),
+    Verb("one", "data-disk add", "desktop data-disk add a b --size 1M", batch=True, full=True),
+    Verb("one", "desktop set --disk-size", "desktop set a b --disk-size 4M", batch=True, full=True),
+    Verb("data", "data-disk add, detached", "desktop data-disk add a --disk @data:g"),
+    Verb("data", "data-disk add, detached, again", "desktop data-disk add g --disk @data:g", full=True),
+    Verb("data", "data-disk resize", "desktop data-disk resize f --size 8M"),
+    Verb("data", "data-disk detach", "desktop data-disk detach f --yes", full=True),
+    Verb("data", "desktop reset, data disk", "desktop reset f h --yes", full=True),
+    Verb("data", "snapshot create, data disk", "snapshot create f now", full=True),
+    Verb("data", "snapshot revert, data disk", "snapshot revert f mon --yes"),
+    Verb("data", "snapshot revert --disk data", "snapshot revert f mon --disk data --yes", full=True),
+    Verb("data", "snapshot delete, data disk", "snapshot delete f mon --yes"),
+    Verb("data", "trash restore, data disk", "trash restore @data:f", full=True),
+    Verb("data", "desktop compact, data disk", "desktop compact f", batch=True, full=True),
+    Verb("data", "desktop delete, data disk", "desktop delete f --yes", full=True),
+    Verb("data", "trash empty, data disks", "trash empty --yes", full=True),
+    Verb("data", "archive create, data disk", "archive create f --to t", full=True),
+    Verb("data", "archive restore, data disk", "archive restore @point:f --as back --yes", full=True),
+    Verb("data", "archive restore, data disk, in place",
+         "archive restore @point:f --in-place --yes"),
+    Verb("data", "archive restore --disk data",
+         "archive restore @point:f --in-place --disk data --yes", full=True),
+    Verb("apart", "snapshot create, disks apart", "snapshot create f now", full=True),
+    Verb("apart", "snapshot revert, disks apart", "snapshot revert f mon --yes", full=True),
+    Verb("apart", "desktop delete, disks apart", "desktop delete f --yes", full=True),
+    Verb("apart", "desktop compact, disks apart", "desktop compact f", batch=True),
+    Verb("apart", "data-disk detach, disks apart", "desktop data-disk detach f --yes"),
+    Verb("apart", "desktop move, disks apart", "desktop move f --to side", batch=True, full=True),
     Verb("one", "store add", "store add more @state/more"),
     Verb("two", "store remove", "store remove spare --yes"),
     Verb("two", "desktop move", "desktop move b c --to side", batch=True),

@@ -29,13 +29,15 @@ mkdir "$top/nas"
 start_daemon || exit 1
 make_raw "$top/golden.raw" 256M 0 17 3M 100M 42 2M
 ctl template import golden "$top/golden.raw" --format raw >/dev/null
-ctl desktop create a --template golden >/dev/null
+ctl desktop create a --template golden --data-disk 64M >/dev/null
 ctl archive target add nas "$top/nas" >/dev/null
 ctl archive target add vault "$top/vault" --kind borg --encryption none >/dev/null
 mark a 7
 ctl snapshot create a monday >/dev/null
 mark a 8
+qio "$(ctl desktop path a --data)" 'write -q -P 9 1M 64k' >/dev/null
 qemu-img convert -O raw "$(path_of a)" "$top/as-it-was.raw"
+qemu-img convert -O raw "$(ctl desktop path a --data)" "$top/data-was.raw"
 ok 'archived to a folder' ctl archive create a --to nas
 ok 'archived to borg' ctl archive create a --to vault
 dir_id=$(field '.[0].id' archive list --target nas)
@@ -57,6 +59,8 @@ like "$(tail -n 1 "$top/printed")" '^[0-9a-f]{64}$' '... and they are checksums'
 is "$(grep -c '^image: ' "$top/printed")" 3 '... the whole chain is shown'
 ok 'the disk is what it was' \
     qemu-img compare -q -f qcow2 -F raw "$top/out/disk.qcow2" "$top/as-it-was.raw"
+ok '... and the data disk' \
+    qemu-img compare -q -f qcow2 -F raw "$top/out/data.qcow2" "$top/data-was.raw"
 object=$(find "$top/elsewhere/layers" -name '*.qcow2' | sort | head -n 1)
 chmod u+w "$object"
 printf '\377' | dd of="$object" bs=1 seek=70000 conv=notrunc status=none
@@ -70,5 +74,7 @@ is $? 0 'the commands for borg all succeed'
 like "$(cat "$top/printed")" "point-$borg_id" '... the list names the point'
 ok 'the disk is what it was' \
     qemu-img compare -q -f qcow2 -F raw "$top/out/disk.qcow2" "$top/as-it-was.raw"
+ok '... and the data disk' \
+    qemu-img compare -q -f qcow2 -F raw "$top/out/data.qcow2" "$top/data-was.raw"
 
 done_testing
