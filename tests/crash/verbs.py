@@ -83,6 +83,7 @@ def everything(service):
                 row["stores"].sort()
             if row.get("checksum"):
                 row.pop("disk_bytes", None)
+            row.pop("inspection", None)  # what is inside is looked at again
         rows.sort(key=lambda row: row["id"])
     del found["store"]  # those beside the default one are added again by hand
     del found["export"]  # a stop ends them
@@ -212,12 +213,34 @@ def make_eleven(service):
     service.write_disk("c", "0xc4", "128k", "64k")
 
 
+def make_common(service):
+    """Desktops f, g, h hold the same at one place, over win's data and beside it, and some of their own;
+    e shows what win has there."""
+    service.do("desktop", "create", "f", "g", "h", "--template", "win")
+    for number, name in enumerate("fgh"):
+        service.write_disk(name, "0x77", "64k", "128k")
+        service.write_disk(name, "0x78", "1M", "192k")
+        service.write_disk(name, "0x8%d" % number, "1536k", "64k")
+
+
+def make_stand_in(service):
+    """They stand on a stand-in, and what they were is gone."""
+    service.do("template", "stand-in", "win", "--share", "40%")
+    service.do("trash", "empty", "--yes")
+
+
+def make_unused(service):
+    """Nothing stands on the stand-in any more."""
+    service.do("desktop", "flatten", "--template", "win")
+
+
 # name -> (the situation it begins with, what is done then)
 SITUATIONS = {"one": (None, make_one), "two": ("one", make_two), "three": ("one", make_three),
               "four": ("three", make_four), "five": ("one", make_five), "six": ("five", make_six),
               "seven": ("three", make_seven), "eight": ("five", make_eight),
               "nine": (None, make_nine), "ten": ("one", make_ten),
-              "eleven": ("one", make_eleven)}
+              "eleven": ("one", make_eleven), "common": ("two", make_common),
+              "stand-in": ("common", make_stand_in), "unused": ("stand-in", make_unused)}
 KILLED = {"seven"}  # a stop would end what runs in it
 
 
@@ -349,6 +372,13 @@ VERBS = [
     Verb("eleven", "rollout rollback", "rollout rollback win-2", batch=True,
          again="rollout rollback win-2", is_local=True),
     Verb("eleven", "rollout delete", "rollout delete win-2", is_local=True),
+    Verb("common", "report advice", "report advice"),
+    Verb("common", "template stand-in", "template stand-in win --share 40%", batch=True),
+    Verb("common", "template propose", "template propose win --donor f --unsealed"),
+    Verb("stand-in", "desktop reset, on a stand-in", "desktop reset f --yes"),
+    Verb("stand-in", "desktop compact, on a stand-in", "desktop compact f", batch=True),
+    Verb("stand-in", "desktop move, with a stand-in", "desktop move f g --to side", batch=True),
+    Verb("unused", "trash empty, an unused stand-in", "trash empty --yes"),
     Verb("one", "store add", "store add more @state/more"),
     Verb("two", "store remove", "store remove spare --yes"),
     Verb("two", "desktop move", "desktop move b c --to side", batch=True),
