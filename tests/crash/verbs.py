@@ -214,6 +214,7 @@ def make_eleven(service):
     service.write_disk("c", "0xc4", "128k", "64k")
 
 
+def make_data(service):
     """Desktop f has a data disk and the snapshots mon and tue; g's is detached, in the trash, and so is
     what f's was before it went back to tue; h has a larger disk.  Archive t has a point of f."""
     service.do("desktop", "create", "f", "g", "--template", "win", "--data-disk", "4M")
@@ -245,13 +246,35 @@ def make_apart(service):
                                         e["store"] == "side"))
 
 
+def make_common(service):
+    """Desktops f, g, h hold the same at one place, over win's data and beside it, and some of their own;
+    e shows what win has there."""
+    service.do("desktop", "create", "f", "g", "h", "--template", "win")
+    for number, name in enumerate("fgh"):
+        service.write_disk(name, "0x77", "64k", "128k")
+        service.write_disk(name, "0x78", "1M", "192k")
+        service.write_disk(name, "0x8%d" % number, "1536k", "64k")
+
+
+def make_stand_in(service):
+    """They stand on a stand-in, and what they were is gone."""
+    service.do("template", "stand-in", "win", "--share", "40%")
+    service.do("trash", "empty", "--yes")
+
+
+def make_unused(service):
+    """Nothing stands on the stand-in any more."""
+    service.do("desktop", "flatten", "--template", "win")
+
+
 # name -> (the situation it begins with, what is done then)
 SITUATIONS = {"one": (None, make_one), "two": ("one", make_two), "three": ("one", make_three),
               "four": ("three", make_four), "five": ("one", make_five), "six": ("five", make_six),
               "seven": ("three", make_seven), "eight": ("five", make_eight),
               "nine": (None, make_nine), "ten": ("one", make_ten),
               "eleven": ("one", make_eleven), "data": ("one", make_data),
-              "apart": ("data", make_apart)}
+              "apart": ("data", make_apart), "common": ("two", make_common),
+              "stand-in": ("common", make_stand_in), "unused": ("stand-in", make_unused)}
 KILLED = {"seven"}  # a stop would end what runs in it
 
 
@@ -413,6 +436,13 @@ VERBS = [
     Verb("apart", "desktop compact, disks apart", "desktop compact f", batch=True),
     Verb("apart", "data-disk detach, disks apart", "desktop data-disk detach f --yes"),
     Verb("apart", "desktop move, disks apart", "desktop move f --to side", batch=True, full=True),
+    Verb("common", "report advice", "report advice"),
+    Verb("common", "template stand-in", "template stand-in win --share 40%", batch=True),
+    Verb("common", "template propose", "template propose win --donor f --unsealed"),
+    Verb("stand-in", "desktop reset, on a stand-in", "desktop reset f --yes"),
+    Verb("stand-in", "desktop compact, on a stand-in", "desktop compact f", batch=True),
+    Verb("stand-in", "desktop move, with a stand-in", "desktop move f g --to side", batch=True),
+    Verb("unused", "trash empty, an unused stand-in", "trash empty --yes"),
     Verb("one", "store add", "store add more @state/more"),
     Verb("two", "store remove", "store remove spare --yes"),
     Verb("two", "desktop move", "desktop move b c --to side", batch=True),

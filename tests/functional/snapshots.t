@@ -167,7 +167,7 @@ ok '... with them' eval 'for i in 1 2 3 4 5; do snapshot_is ann t$i || exit 1; d
 
 # ---- compact, flatten ----
 
-put ann 0x70 50M 1M; put ann 0x11 1M 1M # the template's own bytes again
+put ann 0x70 50M 1M; put ann 0x22 42M 512k # the template's own bytes again
 before=$(stat -c %b "$(path_of ann)")
 ok 'compact' ctl desktop compact ann
 ok '... reads the same' disk_is ann

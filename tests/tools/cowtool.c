@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cow/block_digest.h"
 #include "cow/chain_map.h"
 #include "cow/chain_reader.h"
 #include "cow/coverage.h"
@@ -39,10 +40,11 @@ static const char help[] =
     "  merge OUT FILE...    make a new layer OUT of all but the first --below of the chain\n"
     "  pack FILE...         write the topmost layer of the chain, packed, to --out\n"
     "  stream FILE...       write the topmost layer as a stream to standard output\n"
+    "  digest FILE          write the digest of FILE's blocks to --out\n"
     "\n"
     "Options:\n"
-    "  --out FILE           pack: the new file\n"
-    "  --threads N          pack: threads that compress (default 1)\n"
+    "  --out FILE           pack, digest: the new file\n"
+    "  --threads N          pack, digest: threads that compress, or hash (default 1)\n"
     "  --backing NAME       merge, pack, stream: the backing file's name in what is written\n"
     "  --budget BYTES       cat, map: memory of the map (default 64 MiB)\n"
     "  --cache BYTES        cat: memory of decoded clusters (default 16 MiB)\n"
@@ -342,6 +344,24 @@ static int cmd_stream(char **paths, GError **error)
     return got < 0 ? 1 : 0;
 }
 
+/* ---- digest ---- */
+
+static int cmd_digest(char **paths, GError **error)
+{
+    g_autoptr(Layer) layer = open_layer(paths[0], error);
+    auto_fd to = opt_out ? open(opt_out, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
+    BlockDigestMake make = { .layer = layer, .id = "00000000000000000000000000000000", .to = to,
+                             .n_threads = (guint)opt_threads };
+
+    if (!layer)
+        return 1;
+    if (to < 0) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "digest needs --out");
+        return 1;
+    }
+    return block_digest_make(&make, error) ? 0 : 1;
+}
+
 /* ---- main ---- */
 
 static const struct {
@@ -353,6 +373,7 @@ static const struct {
     { "count", 1, G_MAXUINT16, cmd_count }, { "check", 1, 1, cmd_check },
     { "header", 1, 1, cmd_header },         { "merge", 2, G_MAXUINT16, cmd_merge },
     { "pack", 1, G_MAXUINT16, cmd_pack },   { "stream", 1, G_MAXUINT16, cmd_stream },
+    { "digest", 1, 1, cmd_digest },
 };
 
 static gboolean parse_options(int *argc, char ***argv, GError **error)
