@@ -23,8 +23,9 @@ import sys
 import time
 import zlib
 
+import fake_helper
 from service import Gone, Service, Wrong, copy_state
-from verbs import KILLED, SITUATIONS, VERBS, disagreeing, everything, known_ids, signature
+from verbs import HELPED, KILLED, SITUATIONS, VERBS, disagreeing, everything, known_ids, signature
 
 FULL = bool(os.environ.get("FULL"))
 POINTS = int(os.environ.get("POINTS", "4"))
@@ -45,6 +46,7 @@ class Worker:
         os.makedirs(folder)
         self.service = Service(build, folder)
         self.saved = {}  # situation -> (folder, known ids)
+        self.helped = None  # options of a daemon that has a helper
 
     def situation(self, name):
         if name not in self.saved:
@@ -65,11 +67,15 @@ class Worker:
 
     def load(self, name):
         """The ids that are known in it."""
+        if name in HELPED and not self.helped:
+            self.helped = fake_helper.start(self.service.folder)
         if name is None:
+            self.service.options = []
             shutil.rmtree(self.service.state, ignore_errors=True)
             return set()
         saved, known = self.situation(name)
         copy_state(saved, self.service.state)
+        self.service.options = self.helped if name in HELPED else []
         return known
 
 

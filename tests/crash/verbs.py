@@ -267,6 +267,10 @@ def make_unused(service):
     service.do("desktop", "flatten", "--template", "win")
 
 
+def make_helped(service):
+    """imaged has a helper (fake_helper.py), which says that b has a file to keep."""
+
+
 # name -> (the situation it begins with, what is done then)
 SITUATIONS = {"one": (None, make_one), "two": ("one", make_two), "three": ("one", make_three),
               "four": ("three", make_four), "five": ("one", make_five), "six": ("five", make_six),
@@ -274,7 +278,9 @@ SITUATIONS = {"one": (None, make_one), "two": ("one", make_two), "three": ("one"
               "nine": (None, make_nine), "ten": ("one", make_ten),
               "eleven": ("one", make_eleven), "data": ("one", make_data),
               "apart": ("data", make_apart), "common": ("two", make_common),
-              "stand-in": ("common", make_stand_in), "unused": ("stand-in", make_unused)}
+              "stand-in": ("common", make_stand_in), "unused": ("stand-in", make_unused),
+              "helped": ("one", make_helped)}
+HELPED = {"helped"}  # imaged is told of a helper
 KILLED = {"seven"}  # a stop would end what runs in it
 
 
@@ -403,6 +409,7 @@ VERBS = [
     Verb("seven", "export stop", "export stop b@tue", runs=True, half=ENDED),
     Verb("seven", "export stop, read-write", "export stop c", runs=True, half=ENDED),
     Verb("seven", "start with exports", "status", from_start=True, runs=True, half=ENDED),
+    Verb("helped", "desktop reset --keep", "desktop reset b --keep /home/bob --yes", batch=True),
     Verb("one", "rollout start", "rollout start --template win --to 2 a c", batch=True,
          again="rollout resume win-2"),
     Verb("eleven", "rollout rollback", "rollout rollback win-2", batch=True,
