@@ -107,27 +107,26 @@ static gboolean check_ntfs(GuestDisk *disk, const GuestFs *fs, GError **error)
     return FALSE;
 }
 
-/* Two btrfs with one UUID cannot be told apart by the kernel: the read-only one, whose changes stay
- * in the appliance, gets another. */
+/* Two btrfs with one UUID cannot be told apart by the kernel, which then refuses or confuses them:
+ * the read-only one, whose changes stay in the appliance, gets another UUID.  That comes before
+ * anything that mounts, as listing file systems does. */
 static gboolean renew_btrfs(GuestDisk *disk, GError **error)
 {
-    g_autofree char *last = NULL;
+    char **lists[] = { guestfs_list_devices(disk->g), guestfs_list_partitions(disk->g) };
+    gboolean ok = TRUE;
 
-    for (guint i = 0; disk->is_read_only && i < disk->systems->len; i++) {
-        const GuestFs *fs = disk->systems->pdata[i];
-        if (strcmp(fs->type, "btrfs") != 0)
-            continue;
-        char *device = guestfs_mountable_device(disk->g, fs->mountable);
-        gboolean is_new = device && g_strcmp0(device, last) != 0;
-        g_free(last);
-        last = g_strdup(device);
-        free(device);
-        if (is_new && guestfs_set_uuid_random(disk->g, last) < 0) {
-            appliance_error(disk->g, error, "its btrfs cannot be told from its clone");
-            return FALSE;
+    for (guint k = 0; k < G_N_ELEMENTS(lists); k++) {
+        for (guint i = 0; ok && disk->is_read_only && lists[k] && lists[k][i]; i++) {
+            char *type = lies_on(disk, lists[k][i]) ? guestfs_vfs_type(disk->g, lists[k][i]) : NULL;
+            ok =
+                g_strcmp0(type, "btrfs") != 0 || guestfs_set_uuid_random(disk->g, lists[k][i]) == 0;
+            free(type);
         }
+        g_strfreev(lists[k]);
     }
-    return TRUE;
+    if (!ok)
+        appliance_error(disk->g, error, "its btrfs cannot be told from its clone");
+    return ok;
 }
 
 static gboolean mount_fs(GuestDisk *disk, GuestFs *fs, const char *point, GError **error)
@@ -285,7 +284,7 @@ gboolean guest_disk_mount(GuestDisk *disk, GError **error)
         appliance_error(disk->g, error, "no place to mount a disk");
         return FALSE;
     }
-    if (!list_systems(disk, error) || !renew_btrfs(disk, error) || !find_root(disk, error))
+    if (!renew_btrfs(disk, error) || !list_systems(disk, error) || !find_root(disk, error))
         return FALSE;
     if (!disk->is_windows)
         read_fstab(disk);
