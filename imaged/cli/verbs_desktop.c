@@ -427,9 +427,9 @@ static const Command commands[] = {
       "desktop apps alice --app '*office*'\n", inside_apps_options, inside_desktop_apps },
     { "files", "(ls DISK [PATH] | get DISK PATH [FILE])", 2, 4, "file",
       "Look at the files of a disk, or take one out of it",
-      "DISK is a desktop at rest, DESKTOP@SNAPSHOT, TEMPLATE[:VERSION] or archive:POINT.  Only read.\n"
-      "Without FILE the bytes go to standard output.  Bytes of names that are no text are shown as\n"
-      "\\xHH.",
+      "DISK is a desktop at rest, DESKTOP@SNAPSHOT, TEMPLATE[:VERSION] or archive:POINT.\n"
+      "It is only read.  Without FILE the bytes go to standard output.  Bytes of names that are no\n"
+      "text are shown as \\xHH.",
       "desktop files ls alice@monday /home/alice\n"
       "desktop files get alice@monday /home/alice/thesis.odt thesis.odt\n"
       "desktop files get archive:0192f1 /etc/hosts\n",

@@ -289,8 +289,8 @@ static const Command commands[] = {
       inside_template_apps },
     { "diff", "NAME[:VERSION] NAME[:VERSION]", 2, 2, "template",
       "Compare two versions: applications and bytes",
-      "What was added, removed and upgraded from the first one to the second one, and how many bytes\n"
-      "of the disk differ.",
+      "What was added, removed and upgraded from the first one to the second one, and how many\n"
+      "bytes of the disk differ.",
       "template diff win11:3 win11:4\n", inside_inspect_options, inside_template_diff },
     { "publish", "NAME[:VERSION]|DRAFT", 1, 1, "template",
       "Let desktops be created from a version, or from a draft",

@@ -7,14 +7,16 @@ seconds=${1:-60} build=${BUILD:-build} status=0
 work=$build/fuzz
 . tests/fuzz/seeds.sh
 
-packages='glib-2.0 gio-unix-2.0 sqlite3 libzstd zlib libxxhash libsodium jansson yaml-0.1'
+packages='glib-2.0 gio-unix-2.0 sqlite3 libzstd zlib libxxhash libsodium jansson yaml-0.1 libnbd'
 mkdir -p "$work/obj"
 flags=(-std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DIMAGED_VERSION='"fuzz"' -I. -O1 -g
     -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 # shellcheck disable=SC2046,SC2086,SC2207
 flags+=($(pkg-config --cflags $packages))
 rm -f "$work/libfuzzed.a"
-for source in imaged/base/*.c cow/*.c snapshot/archive_{point,prune,schedule}.c templates/{yaml_tree,recipe,recipe_read}.c imaged/guest/talk.c; do
+for source in imaged/base/*.c cow/*.c snapshot/archive_{point,prune,schedule}.c \
+    templates/{yaml_tree,recipe,recipe_read}.c imaged/guest/talk.c \
+    imaged/guest/helper/{block,fs_probe,partitions,texts}.c; do
     object=$work/obj/$(basename "$source" .c).o
     clang "${flags[@]}" -fsanitize=fuzzer-no-link,address,undefined -c -o "$object" "$source"
     ar rc "$work/libfuzzed.a" "$object" # an archive: only what the targets reach is linked
@@ -27,6 +29,10 @@ printf 'every monday,friday 02:30, keep last 3 daily 7' >"$seeds/schedule"
 printf 'every 6 hours' >"$seeds/hours"
 printf '[2001:db8::7]:10809' >"$seeds/address"
 printf 'version: 1\nbase: {suite: bookworm}\nsize: 4G\nusers:\n  - name: bob\n    sudo: yes\nfiles: [{path: /a, content: x}]\nhardware: {cpus: 1}\ndesktop: xfce\n' >"$seeds/recipe"
+printf 'Package: a\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n\nP:b\nV:2\n\n' >"$seeds/packages"
+printf 'ID="debian"\nroot:x:0:0::/root:/bin/sh\nUUID=1 /a\\040b ext4 rw\n' >"$seeds/system"
+truncate -s 128K "$seeds/disk"
+printf 'label: gpt\nstart=64, size=64\n' | sfdisk -q "$seeds/disk"
 printf 'alice:00ff00ff00ff00ff00ff00ff00ff00ff\n' >"$seeds/keys"
 for source in tests/fuzz/fuzz_*.c; do
     name=$(basename "$source" .c)
