@@ -109,7 +109,8 @@ files:
     mode: 0755
 commands:
   - test "\$(hello)" = hello
-  - bash -c '(exec 3<>/dev/tcp/127.0.0.1/$port) || (exec 3<>/dev/tcp/deb.debian.org/80)' && echo OUT-net || true
+  - bash -c 'exec 3<>/dev/tcp/127.0.0.1/$port' && echo OUT-host || true
+  - test "\$(grep -c : /proc/net/dev)" = 1 || echo OUT-net
   - ls '$state' && echo OUT-state || true
   - ls /proc/1/root$state && echo OUT-state || true
   - |
