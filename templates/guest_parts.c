@@ -48,8 +48,9 @@ static const char *const xfce_packages[] = { "xfce4-session",
                                              "lightdm-gtk-greeter",
                                              "adwaita-icon-theme",
                                              "mousepad",
-                                             "gvfs",
+                                             "at-spi2-core",
                                              "pulseaudio",
+                                             "xfce4-pulseaudio-plugin",
                                              "desktop-base",
                                              "xdg-user-dirs",
                                              NULL };
@@ -219,6 +220,25 @@ static void place(const char *name, const char *content, json_t *files, json_t *
     }
 }
 
+/* A screen that is looked at over a network: nothing is drawn twice, and it never goes blank
+ * (whoever looks at it has a screen of his own that does). */
+static void add_screen(const char *environment, json_t *files)
+{
+    add_file(files, "/etc/X11/xorg.conf.d/50-imaged.conf",
+             "Section \"ServerFlags\"\n    Option \"BlankTime\" \"0\"\n"
+             "    Option \"StandbyTime\" \"0\"\n    Option \"SuspendTime\" \"0\"\n"
+             "    Option \"OffTime\" \"0\"\nEndSection\n",
+             0644);
+    if (g_str_equal(environment, "xfce"))
+        add_file(files, "/etc/xdg/xfce4/xfconf/xfce-perchannel-xml/xfwm4.xml",
+                 "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+                 "<channel name=\"xfwm4\" version=\"1.0\">\n"
+                 "  <property name=\"general\" type=\"empty\">\n"
+                 "    <property name=\"use_compositing\" type=\"bool\" value=\"false\"/>\n"
+                 "  </property>\n</channel>\n",
+                 0644);
+}
+
 static void add_kiosk(const json_t *desktop, json_t *files)
 {
     gboolean is_firefox = g_str_equal(text_of(desktop, "browser"), "firefox-esr");
@@ -267,6 +287,8 @@ gboolean guest_parts_files(const json_t *recipe, json_t **ret_files, json_t **re
     }
     add_link(links, "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service",
              "/lib/systemd/system/systemd-networkd.service");
+    if (json_is_object(desktop))
+        add_screen(text_of(desktop, "environment"), files);
     if (g_strcmp0(text_of(desktop, "environment"), "kiosk") == 0)
         add_kiosk(desktop, files);
     *ret_files = files;

@@ -22,6 +22,9 @@
 
 #define HELPER_USER "imaged-guest"
 #define LOOK_MS 100
+#define CLEAN_LIMIT_MS 600000
+#define REMOVE_TRIES 20
+#define REMOVE_WAIT_US 50000
 #define PROBE_LIMIT_MS 30000
 #define GOODBYE_MS 20000 /* from the result to the end of the process */
 
@@ -55,18 +58,6 @@ gboolean guest_accelerator_parse(const char *text, GuestAccelerator *ret, GError
     }
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "'%.40s' is not auto, kvm or tcg", text);
     return FALSE;
-}
-
-Guest *guest_new(const char *state_dir, const GuestSettings *settings, GError **error)
-{
-    g_autoptr(Guest) guest = g_new0(Guest, 1);
-
-    guest->state_dir = g_strdup(state_dir);
-    guest->settings = settings;
-    g_mutex_init(&guest->probe_lock);
-    /* What cannot be removed is no reason not to start: it costs space in the state folder. */
-    guest_run_folders_sweep(state_dir, NULL);
-    return g_steal_pointer(&guest);
 }
 
 void guest_free(Guest *guest)
@@ -129,11 +120,6 @@ char *guest_cache_folder(Guest *guest, const char *name, GError **error)
     return find_owner(guest, &owner, &user, error)
                ? guest_kept_folder_make(guest->state_dir, name, &owner, error)
                : NULL;
-}
-
-gboolean guest_folder_remove(Guest *guest, const char *path, GError **error)
-{
-    return guest_run_folder_remove(path, error);
 }
 
 /* ---- The conversation ---- */
@@ -353,4 +339,59 @@ json_t *guest_status(Guest *guest)
 
     return json_pack("{s:s?, s:s?, s:b}", "appliance", appliance, "accelerator", known,
                      "is_service", guest->settings->socket_dir != NULL);
+}
+
+/* ---- Folders that helpers filled ---- */
+
+/* What a build's namespaces left may belong to numbers that only such namespaces can use. */
+static gboolean clean_by_helper(Guest *guest, const char *path)
+{
+    const GuestRun run = { .role = GUEST_ROLE_BUILD,
+                           .task = "clean",
+                           .what = "what a build left",
+                           .folder = path,
+                           .limit_ms = CLEAN_LIMIT_MS };
+    json_t *result = guest_run(guest, &run, NULL);
+
+    json_decref(result);
+    return result != NULL;
+}
+
+gboolean guest_folder_remove(Guest *guest, const char *path, GError **error)
+{
+    /* Processes of a helper that was killed may take a moment to be gone. */
+    for (guint i = 0; i < REMOVE_TRIES; i++) {
+        if (guest_run_folder_remove(path, NULL))
+            return TRUE;
+        if (geteuid() != 0 && clean_by_helper(guest, path))
+            break;
+        g_usleep(REMOVE_WAIT_US);
+    }
+    return guest_run_folder_remove(path, error);
+}
+
+/* What a former daemon left.  If it cannot be removed that costs space, and not the start. */
+static void sweep(Guest *guest)
+{
+    if (guest_run_folders_sweep(guest->state_dir, NULL))
+        return;
+    g_autofree char *above = g_build_filename(guest->state_dir, "guest", NULL);
+    g_autoptr(GDir) dir = g_dir_open(above, 0, NULL);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(above, name, NULL);
+        guest_folder_remove(guest, path, NULL);
+    }
+}
+
+Guest *guest_new(const char *state_dir, const GuestSettings *settings, GError **error)
+{
+    g_autoptr(Guest) guest = g_new0(Guest, 1);
+
+    guest->state_dir = g_strdup(state_dir);
+    guest->settings = settings;
+    g_mutex_init(&guest->probe_lock);
+    sweep(guest);
+    return g_steal_pointer(&guest);
 }

@@ -30,6 +30,21 @@ static void take_over(const VersionRow *version, const json_t *recipe, json_t *p
         json_object_set_new(plan, "identity", json_string(version->identity));
 }
 
+/* What standing on a base costs is told: each layer is one more to look through. */
+static gboolean note_depth(Db *db, const char *ref, const char *layer_id, json_t *plan,
+                           GError **error)
+{
+    g_auto(LookupRows) rows = { 0 };
+
+    if (!chain_rows(db, layer_id, &rows, error))
+        return FALSE;
+    g_autofree char *words = g_strdup_printf("stands on %s: chains of its desktops begin with %u"
+                                             " layers (1 with --flat)",
+                                             ref, rows.rows->len + 1);
+    json_object_set_new(plan, "notes", json_string(words));
+    return TRUE;
+}
+
 static json_t *make_plan(Db *db, const TemplateBuild *build, gboolean is_flat, json_t *claims,
                          GError **error)
 {
@@ -45,6 +60,10 @@ static json_t *make_plan(Db *db, const TemplateBuild *build, gboolean is_flat, j
     json_object_set_new(plan, "source_name", json_string(ref));
     json_object_set_new(plan, "source_layer", json_string(layer.id));
     json_object_set_new(plan, "flat", json_boolean(is_flat));
+    if (!is_flat && !note_depth(db, ref, layer.id, plan, error)) {
+        json_decref(plan);
+        return NULL;
+    }
     if (json_is_true(json_object_get(build->recipe, "seal")))
         json_object_set_new(plan, "seal", json_pack("{s:s}", "root_password", "keep"));
     claims_add(claims, 's', "version", version.id);

@@ -155,7 +155,8 @@ static gboolean install_packages(Change *c, GError **error)
 {
     const json_t *packages = json_object_get(task_request(c->task), "packages");
     gboolean recommends = json_is_true(json_object_get(c->recipe, "recommends"));
-    g_autoptr(GString) command = g_string_new(APT "update\n" APT "install");
+    g_autoptr(GString) command =
+        g_string_new("mkdir -p " WORK "/lists/partial\n" APT "update\n" APT "install");
     size_t i;
     json_t *package;
 
