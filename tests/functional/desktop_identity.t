@@ -29,8 +29,9 @@ boot()
 # What a machine is, one line each.
 # shellcheck disable=SC2016 # for the guest
 readonly LOOK='systemctl is-system-running --wait >/dev/null
+n=0; until who | grep -q . || [ $n -gt 100 ]; do sleep 0.5; n=$((n + 1)); done
 hostname; cat /etc/machine-id; cut -d" " -f2 /etc/ssh/ssh_host_ed25519_key.pub
-cut -d" " -f2 /etc/ssh/ssh_host_rsa_key.pub; who | cut -d" " -f1; cat /var/lib/imaged/*.done | sort -u
+cut -d" " -f2 /etc/ssh/ssh_host_rsa_key.pub; echo "$(who | cut -d" " -f1)"; cat /var/lib/imaged/*.done | sort -u
 systemctl --failed --plain --no-legend | cut -d" " -f1; echo "."'
 
 # look NAME: into $hostname, $machine and so on
