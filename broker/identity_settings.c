@@ -241,7 +241,9 @@ char *identity_computer_name(const char *hostname, const char *desktop_id)
     gsize len = strlen(hostname);
     gboolean is_number = strspn(hostname, G_CSET_DIGITS) == len; /* Windows refuses that */
 
-    if (len + (is_number ? 1 : 0) <= COMPUTER_MAX)
-        return is_number ? g_strconcat("D", hostname, NULL) : g_strdup(hostname);
-    return g_strdup_printf("%.10s-%.4s", hostname, desktop_id + strlen(desktop_id) - 4);
+    g_autofree char *name =
+        len + (is_number ? 1 : 0) > COMPUTER_MAX
+            ? g_strdup_printf("%.10s-%.4s", hostname, desktop_id + strlen(desktop_id) - 4)
+            : g_strconcat(is_number ? "D" : "", hostname, NULL);
+    return g_ascii_strup(name, -1);
 }

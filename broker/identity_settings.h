@@ -39,6 +39,6 @@ json_t *identity_settings_shown(const char *stored);
 /* The host name for a desktop's name (RFC 1123: one label).  Caller frees. */
 char *identity_hostname(const char *name);
 
-/* What Windows and Active Directory know a computer by: at most 15 characters; a longer host name
+/* What Windows and Active Directory know a computer by: at most 15 capitals; a longer host name
  * is cut, and told from others by the desktop's id.  Caller frees. */
 char *identity_computer_name(const char *hostname, const char *desktop_id);

@@ -2,6 +2,7 @@
 #
 # Two clones of one template, booted side by side under libvirt: each is a machine of its own; it
 # stays the same one when it boots again; and is a new one with its old name when it is re-imaged.
+# The second has a data disk at /home, which the re-image does not touch.
 # The template was not sealed: all clones begin with one machine id and one set of keys.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
@@ -14,6 +15,7 @@ ok "a small Debian" bash "$repo/tests/guest/small-debian.sh" "$small" || exit 1
 start_daemon || exit 1
 ctl template import small "$small/disk.qcow2" --format qcow2 --os 'Debian 12' >/dev/null
 ctl desktop create lab_1 lab_2 --template small >/dev/null
+ctl desktop data-disk add lab_2 --size 256M >/dev/null
 echo "a 'secret'" >"$top/secret"
 ctl template set small --auto-login alice >/dev/null
 ctl desktop set lab_1 --user-password-file "$top/secret" >/dev/null
@@ -23,14 +25,16 @@ boot()
 {
     libvirt_define "$1" disk="$(path_of "$1")" config="$(ctl desktop config-disk "$1")" \
         mac="$(field .mac desktop show "$1")" uuid="$(field .uuid desktop show "$1")" \
+        data="$(ctl desktop path "$1" --data 2>/dev/null)" \
         kernel="$small/vmlinuz" initrd="$small/initrd.img" net=none
 }
 
 # What a machine is, one line each.
 # shellcheck disable=SC2016 # for the guest
 readonly LOOK='systemctl is-system-running --wait >/dev/null
+n=0; until who | grep -q . || [ $n -gt 100 ]; do sleep 0.5; n=$((n + 1)); done
 hostname; cat /etc/machine-id; cut -d" " -f2 /etc/ssh/ssh_host_ed25519_key.pub
-cut -d" " -f2 /etc/ssh/ssh_host_rsa_key.pub; who | cut -d" " -f1; cat /var/lib/imaged/*.done | sort -u
+cut -d" " -f2 /etc/ssh/ssh_host_rsa_key.pub; echo "$(who | cut -d" " -f1)"; cat /var/lib/imaged/*.done | sort -u
 systemctl --failed --plain --no-legend | cut -d" " -f1; echo "."'
 
 # look NAME: into $hostname, $machine and so on
@@ -77,6 +81,12 @@ isnt "$machine" "$machine1" "another machine id"
 isnt "$key" "$key1" "another SSH key"
 isnt "$rsa" "$rsa1" "of each kind"
 machine2=$machine key2=$key
+# shellcheck disable=SC2016 # for the guest
+readonly HOME_DISK='findmnt -n -o SOURCE,FSTYPE /home; stat -c %U /home/alice'
+is "$(guest_run lab_2 "$HOME_DISK")" "/dev/vdb ext4
+alice" "a blank data disk is formatted, and is /home, where alice is at home"
+ok "she writes a file" guest_run lab_2 'runuser -u alice -- sh -c "echo mine >/home/alice/file"; sync'
+like "$(guest_run lab_1 'findmnt -n -o TARGET -T /home')" '^/$' "the first has none"
 
 # The first boots again while the second is re-imaged and booted.
 libvirt_destroy lab_2
@@ -91,6 +101,9 @@ ok "what it is" look lab_2
 is "$hostname $instance" "lab-2 $id2-2" "its old name, a new instance"
 isnt "$machine" "$machine2" "a new machine id"
 isnt "$key" "$key2" "new keys"
+is "$(guest_run lab_2 "$HOME_DISK; runuser -u alice -- cat /home/alice/file")" "/dev/vdb ext4
+alice
+mine" "/home is what it was, and hers again"
 libvirt_stop
 ok "the store is as it should be" check_is_clean
 done_testing

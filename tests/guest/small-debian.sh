@@ -43,6 +43,12 @@ done
 # What was not sealed is the harder case: all clones begin with the same keys and the same id.
 echo 0123456789abcdef0123456789abcdef >"$tree/etc/machine-id"
 bash "$here/../../templates/guest/install-firstboot.sh" "$tree"
+guest=$here/../../templates/guest
+install -m 755 "$guest/imaged-data-disk" "$tree/usr/lib/imaged/"
+install -m 644 "$guest/imaged-data-disk.service" "$tree/usr/lib/systemd/system/"
+mkdir -p "$tree/etc/systemd/system/local-fs.target.wants"
+ln -s /usr/lib/systemd/system/imaged-data-disk.service \
+    "$tree/etc/systemd/system/local-fs.target.wants/"
 cp "$tree"/boot/vmlinuz-* "$scratch/vmlinuz"
 cp "$tree"/boot/initrd.img-* "$scratch/initrd.img"
 rm -rf "$tree"/var/cache/apt/archives "$tree"/var/lib/apt/lists

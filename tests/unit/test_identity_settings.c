@@ -111,11 +111,11 @@ static void test_names(void)
         { "x", "x" },
     };
     static const char *const computers[][2] = {
-        { "alice", "alice" },
-        { "abcdefghijklmno", "abcdefghijklmno" },
-        { "abcdefghijklmnop", "abcdefghij-cdef" },
+        { "alice", "ALICE" },
+        { "abcdefghijklmno", "ABCDEFGHIJKLMNO" },
+        { "abcdefghijklmnop", "ABCDEFGHIJ-CDEF" },
         { "12345", "D12345" },
-        { "123456789012345", "1234567890-cdef" },
+        { "123456789012345", "1234567890-CDEF" },
     };
 
     for (guint i = 0; i < G_N_ELEMENTS(hosts); i++) {
