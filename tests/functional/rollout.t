@@ -153,6 +153,7 @@ ctl trash empty --yes >"$top/said" 2>&1
 is "$(field '[.[] | select(.reason == "rollout")] | length' trash list)" 2 '... whatever else goes'
 fails_with 4 "lab-00.* is part of roll-out 'win-2'" 'a second roll-out over the same desktops is refused' \
     ctl rollout start --template win --to 2 lab-005
+like "$(http GET /metrics)" '^imaged_rollouts_stopped 1$' 'metrics count it'
 fails_with 2 'not over' 'it is not over, so not forgotten' ctl rollout delete win-2
 generation=$(field .generation desktop show lab-001)
 ok 'rollback' ctl rollout rollback win-2
