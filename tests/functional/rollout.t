@@ -255,6 +255,12 @@ ok 'they are not needed any more' ctl desktop delete --all-of-prefix far- --yes
 
 # ---- time limits ----
 
+cp "$top/b.raw" "$top/health/new.raw"
+health_is all "[ \"\$(nbdinfo --size \"\$IMAGED_DISK_URI\")\" = 16777216 ] || exit 8; nbdcopy \"\$IMAGED_DISK_URI\" - | cmp - $top/health/new.raw || exit 9"
+ok 'a health command reads the disk it is about' ctl rollout start --template win --to 2 lab-001 lab-003 --health boots
+ok 'back' ctl rollout rollback "$(field '.name' rollout show)"
+is "$(ls "$state/guest")" '' '... of which nothing is left'
+rm "$top/health/all"
 health_is lab-001 'sleep 1000 & sleep 1000'
 start=$(date +%s)
 fails_with 1 "lab-001.*no answer within 1 s" 'a health command that hangs' \
