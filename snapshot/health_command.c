@@ -91,9 +91,7 @@ int health_command_open(const char *dir, const char *name, GError **error)
 
 typedef struct {
     pid_t parent;
-    gboolean drops; /* to uid and gid */
-    uid_t uid;
-    gid_t gid;
+    HealthUser user;
 } Setup;
 
 /* In the child, between fork and exec: async-signal-safe calls only. */
@@ -106,7 +104,8 @@ static void set_up(gpointer data)
     umask(077);
     dup2(STDOUT_FILENO, STDERR_FILENO);
     setrlimit(RLIMIT_CORE, &none);
-    if (s->drops && (setgroups(0, NULL) < 0 || setgid(s->gid) < 0 || setuid(s->uid) < 0))
+    if (s->user.drops &&
+        (setgroups(0, NULL) < 0 || setgid(s->user.gid) < 0 || setuid(s->user.uid) < 0))
         _exit(127);
     /* behind setuid(), which clears it */
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
@@ -121,14 +120,13 @@ typedef struct {
     GString *words;
 } Child;
 
-static gboolean find_user(const char *name, Setup *setup, GError **error)
+gboolean health_command_user(const char *name, HealthUser *ret, GError **error)
 {
     char buffer[16384];
     struct passwd entry, *found = NULL;
 
-    setup->parent = getpid();
-    setup->drops = geteuid() == 0;
-    if (!setup->drops)
+    *ret = (HealthUser){ .drops = geteuid() == 0 };
+    if (!ret->drops)
         return TRUE;
     int err = getpwnam_r(name, &entry, buffer, sizeof buffer, &found);
     if (!found || entry.pw_uid == 0) {
@@ -140,8 +138,8 @@ static gboolean find_user(const char *name, Setup *setup, GError **error)
         imaged_error_hint(error, "the user is 'health_user' in imaged.conf");
         return FALSE;
     }
-    setup->uid = entry.pw_uid;
-    setup->gid = entry.pw_gid;
+    ret->uid = entry.pw_uid;
+    ret->gid = entry.pw_gid;
     return TRUE;
 }
 
@@ -150,10 +148,10 @@ static gboolean start(Child *c, GError **error)
     static const char path[] = "/proc/self/fd/" G_STRINGIFY(COMMAND_FD);
     const char *argv[] = { path, c->command->name, NULL };
     int target = COMMAND_FD;
-    Setup setup = { 0 };
+    Setup setup = { .parent = getpid() };
     GError *local = NULL;
 
-    if (!find_user(c->command->user, &setup, error))
+    if (!health_command_user(c->command->user, &setup.user, error))
         return FALSE;
     if (!g_spawn_async_with_pipes_and_fds("/", argv, c->command->environment,
                                           G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_FILE_AND_ARGV_ZERO,

@@ -7,10 +7,19 @@
 #pragma once
 
 #include <glib.h>
+#include <sys/types.h>
 
 /* Look for the command; a descriptor (caller closes), or -1.  INVALID for a name that is none,
  * NOT_FOUND; DENIED if others than its owner could change it. */
 int health_command_open(const char *dir, const char *name, GError **error);
+
+/* Whom a command becomes; drops is FALSE where we may not give rights away. */
+typedef struct {
+    gboolean drops;
+    uid_t uid;
+    gid_t gid;
+} HealthUser;
+gboolean health_command_user(const char *name, HealthUser *ret, GError **error);
 
 typedef struct {
     const char *name;

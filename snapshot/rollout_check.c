@@ -10,6 +10,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "snapshot/health_command.h"
+#include "snapshot/health_disk.h"
 #include "snapshot/rollout.h"
 
 #define AT_ONCE 8
@@ -18,6 +19,7 @@
 /* One desktop to be looked at. */
 typedef struct {
     gint64 position;
+    char *desktop_id;
     gboolean is_gone; /* its disk was replaced since: it is none of ours any more */
     gboolean was_run;
     GPtrArray *environment;
@@ -26,7 +28,7 @@ typedef struct {
 
 typedef struct {
     const Rollout *rollout;
-    const Settings *settings;
+    World *world;
     const gint *cancel;
     int fd;
     gint has_failed; /* atomic */
@@ -37,6 +39,7 @@ static void free_check(gpointer data)
     Check *check = data;
 
     g_ptr_array_unref(check->environment);
+    g_free(check->desktop_id);
     g_clear_error(&check->error);
     g_free(check);
 }
@@ -57,6 +60,7 @@ static Check *read_check(Query *q, const Rollout *rollout)
     Check *check = g_new0(Check, 1);
 
     check->position = query_int(q, "position");
+    check->desktop_id = g_strdup(query_text(q, "desktop_id"));
     check->is_gone = query_int(q, "is_gone") != 0;
     check->environment = g_ptr_array_new_with_free_func(g_free);
     add_variable(check, "PATH", "/usr/local/bin:/usr/bin:/bin");
@@ -64,7 +68,6 @@ static Check *read_check(Query *q, const Rollout *rollout)
     add_variable(check, "IMAGED_ROLLOUT", rollout->name);
     for (guint i = 0; i < G_N_ELEMENTS(variables); i++)
         add_variable(check, variables[i][0], query_text(q, variables[i][1]));
-    g_ptr_array_add(check->environment, NULL);
     return check;
 }
 
@@ -90,6 +93,20 @@ static GPtrArray *read_checks(World *world, const Rollout *rollout)
     return checks;
 }
 
+/* Where it reads the disk; or why it can't, which is for the command to judge. */
+static HealthDisk *add_disk(Check *check, World *world)
+{
+    g_autoptr(GError) error = NULL;
+    HealthDisk *disk = health_disk_serve(world, check->desktop_id, &error);
+
+    if (disk)
+        add_variable(check, "IMAGED_DISK_URI", health_disk_uri(disk));
+    else
+        add_variable(check, "IMAGED_DISK_ERROR", error->message);
+    g_ptr_array_add(check->environment, NULL);
+    return disk;
+}
+
 /* In a thread of the pool. */
 static void run_check(gpointer data, gpointer user)
 {
@@ -97,14 +114,15 @@ static void run_check(gpointer data, gpointer user)
     Gate *gate = user;
     HealthCommand command = { .name = gate->rollout->health,
                               .fd = gate->fd,
-                              .user = gate->settings->health_user,
-                              .environment = (const char *const *)check->environment->pdata,
+                              .user = gate->world->settings.health_user,
                               .limit_ms = gate->rollout->health_limit_ms,
                               .cancel = gate->cancel };
 
     if (check->is_gone || g_atomic_int_get(&gate->has_failed) || g_atomic_int_get(gate->cancel))
         return;
     check->was_run = TRUE;
+    g_autoptr(HealthDisk) disk = add_disk(check, gate->world);
+    command.environment = (const char *const *)check->environment->pdata;
     if (health_command_run(&command, &check->error))
         return;
     if (g_error_matches(check->error, IMAGED_ERROR, IMAGED_ERROR_CANCELLED))
@@ -134,7 +152,7 @@ gboolean rollout_check(Job *job, World *world, const Rollout *rollout, GError **
 {
     g_autoptr(GPtrArray) checks = read_checks(world, rollout);
     Gate gate = { .rollout = rollout,
-                  .settings = &world->settings,
+                  .world = world,
                   .cancel = job_cancel_flag(job),
                   .fd = health_command_open(world->settings.health_dir, rollout->health, error) };
 

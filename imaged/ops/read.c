@@ -397,6 +397,10 @@ char *ops_metrics(World *world)
           "SELECT count(*) FROM desktop WHERE state = 'missing' AND is_trashed = 0" },
         { "imaged_layers", "Layers", "SELECT count(*) FROM layer" },
         { "imaged_trash_entries", "Trash entries", "SELECT count(*) FROM trash" },
+        { "imaged_rollouts_open", "Roll-outs that are not over",
+          "SELECT count(*) FROM rollout WHERE finished_at IS NULL" },
+        { "imaged_rollouts_stopped", "Roll-outs that have stopped at a bad sign",
+          "SELECT count(*) FROM rollout WHERE state = 'stopped'" },
         { "imaged_jobs_failed", "Jobs that failed",
           "SELECT count(*) FROM job WHERE state = 'failed'" },
     };

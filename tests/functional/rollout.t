@@ -153,6 +153,7 @@ ctl trash empty --yes >"$top/said" 2>&1
 is "$(field '[.[] | select(.reason == "rollout")] | length' trash list)" 2 '... whatever else goes'
 fails_with 4 "lab-00.* is part of roll-out 'win-2'" 'a second roll-out over the same desktops is refused' \
     ctl rollout start --template win --to 2 lab-005
+like "$(http GET /metrics)" '^imaged_rollouts_stopped 1$' 'metrics count it'
 fails_with 2 'not over' 'it is not over, so not forgotten' ctl rollout delete win-2
 generation=$(field .generation desktop show lab-001)
 ok 'rollback' ctl rollout rollback win-2
@@ -254,6 +255,12 @@ ok 'they are not needed any more' ctl desktop delete --all-of-prefix far- --yes
 
 # ---- time limits ----
 
+cp "$top/b.raw" "$top/health/new.raw"
+health_is all "[ \"\$(nbdinfo --size \"\$IMAGED_DISK_URI\")\" = 16777216 ] || exit 8; nbdcopy \"\$IMAGED_DISK_URI\" - | cmp - $top/health/new.raw || exit 9"
+ok 'a health command reads the disk it is about' ctl rollout start --template win --to 2 lab-001 lab-003 --health boots
+ok 'back' ctl rollout rollback "$(field '.name' rollout show)"
+is "$(ls "$state/guest")" '' '... of which nothing is left'
+rm "$top/health/all"
 health_is lab-001 'sleep 1000 & sleep 1000'
 start=$(date +%s)
 fails_with 1 "lab-001.*no answer within 1 s" 'a health command that hangs' \

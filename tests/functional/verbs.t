@@ -446,7 +446,8 @@ def check(value, schema, where):
 for path, name in [("templates", "Template"), ("desktops", "Desktop"), ("trash", "TrashEntry"), ("stores", "Store"), ("jobs", "Job"), ("events", "Event"),
                    ("snapshots", "Snapshot"), ("archive/targets", "ArchiveTarget"), ("archive/points", "ArchivePoint"),
                    ("archive/schedules", "ArchiveSchedule"), ("exports", "Export"),
-                   ("rollouts", "Rollout"), ("rollouts/win11-2/desktops", "RolloutDesktop")]:
+                   ("rollouts", "Rollout"),
+                   ("rollouts/%s/desktops" % get("/v1/rollouts")[0]["id"], "RolloutDesktop")]:
     if not get("/v1/" + path): print(path, "has nothing to look at")
     for item in get("/v1/" + path): check(item, schemas[name], name)
 check(get("/v1/templates/win11"), schemas["Template"], "Template")
@@ -455,7 +456,7 @@ check(get("/v1/stores/default"), schemas["Store"], "Store")
 check(get("/v1/desktops/alice/snapshots/now"), schemas["Snapshot"], "Snapshot")
 check(get("/v1/archive/points/" + get("/v1/archive/points")[0]["id"]), schemas["ArchivePoint"], "ArchivePoint")
 check(get("/v1/exports/" + get("/v1/exports")[0]["id"]), schemas["Export"], "Export")
-check(get("/v1/rollouts/win11-2"), schemas["Rollout"], "Rollout")
+check(get("/v1/rollouts/" + get("/v1/rollouts")[0]["id"]), schemas["Rollout"], "Rollout")
 check(get("/v1/status"), schemas["Status"], "Status")
 check(get("/v1/reports/savings?largest=2"), schemas["SavingsReport"], "SavingsReport")
 check(get("/v1/jobs/" + get("/v1/jobs?limit=1")[0]["id"]), schemas["Job"], "Job")

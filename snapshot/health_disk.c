@@ -1,0 +1,93 @@
+/* health_disk.c: see health_disk.h. */
+#include "snapshot/health_disk.h"
+
+#include "cow/export_child.h"
+#include "imaged/base/durable.h"
+#include "imaged/base/error.h"
+#include "imaged/guest/folder.h"
+#include "snapshot/chain.h"
+#include "snapshot/health_command.h"
+
+#define READY_LIMIT_MS 20000
+#define STOP_LIMIT_MS 2000
+
+struct HealthDisk {
+    char *folder, *uri;
+    ExportChild *child;
+};
+
+/* Its chain as rows, and no writer on it. */
+static gboolean find_chain(World *world, const char *desktop_id, LookupRows *ret, GError **error)
+{
+    g_auto(DesktopRow) desktop = { 0 };
+    gboolean is_live = FALSE;
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = lookup_desktop_by_id(db, desktop_id, &desktop, error) &&
+                  chain_rows(db, desktop.layer_id, ret, error);
+
+    catalog_read_end(world->catalog, db);
+    if (!ok)
+        return FALSE;
+    const LayerRow *top = ret->rows->pdata[ret->rows->len - 1];
+    g_autoptr(Store) store = store_set_get(world->stores, top->store_id, error);
+    auto_fd fd = store ? store->ops->open(store, STORE_LAYERS, top->slot, &is_live, error) : -1;
+    if (fd < 0 || !is_live)
+        return fd >= 0;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "the disk is in use by QEMU");
+    return FALSE;
+}
+
+static gboolean start(HealthDisk *disk, const GPtrArray *layers, int listen_fd, GError **error)
+{
+    const char *const names[] = { "disk", NULL };
+    g_autofree int *fds = g_new(int, layers->len);
+    ExportChildSpec spec = { .fds = fds,
+                             .n_fds = layers->len,
+                             .listen_fd = listen_fd,
+                             .names = names,
+                             .tls = EXPORT_TLS_NONE };
+
+    for (guint i = 0; i < layers->len; i++)
+        fds[i] = layer_fd(layers->pdata[i]);
+    disk->child = export_child_start(&spec, error);
+    return disk->child && export_child_wait_ready(disk->child, READY_LIMIT_MS, error);
+}
+
+HealthDisk *health_disk_serve(World *world, const char *desktop_id, GError **error)
+{
+    g_autoptr(HealthDisk) disk = g_new0(HealthDisk, 1);
+    g_auto(LookupRows) rows = { 0 };
+    g_autofree char *path = NULL;
+    HealthUser user;
+
+    if (!health_command_user(world->settings.health_user, &user, error) ||
+        !find_chain(world, desktop_id, &rows, error))
+        return NULL;
+    GuestOwner owner = { user.drops, user.uid, user.drops ? user.gid : (gid_t)-1 };
+    g_autoptr(GPtrArray) layers = chain_open(world, &rows, error);
+    disk->folder = layers ? guest_run_folder_make(world->state_dir, &owner, FALSE, error) : NULL;
+    auto_fd fd =
+        disk->folder ? guest_run_folder_listen(disk->folder, "disk", &owner, &path, error) : -1;
+    if (fd < 0 || !start(disk, layers, fd, error))
+        return NULL;
+    g_autofree char *escaped = g_uri_escape_string(path, "/", FALSE);
+    disk->uri = g_strdup_printf("nbd+unix:///?socket=%s", escaped);
+    return g_steal_pointer(&disk);
+}
+
+const char *health_disk_uri(const HealthDisk *disk)
+{
+    return disk->uri;
+}
+
+void health_disk_free(HealthDisk *disk)
+{
+    if (disk->child)
+        export_child_stop(disk->child, STOP_LIMIT_MS);
+    g_clear_pointer(&disk->child, export_child_free);
+    if (disk->folder)
+        guest_run_folder_remove(disk->folder, NULL);
+    g_free(disk->folder);
+    g_free(disk->uri);
+    g_free(disk);
+}
