@@ -214,6 +214,7 @@ def make_eleven(service):
     service.write_disk("c", "0xc4", "128k", "64k")
 
 
+def make_data(service):
     """Desktop f has a data disk and the snapshots mon and tue; g's is detached, in the trash, and so is
     what f's was before it went back to tue; h has a larger disk.  Archive t has a point of f."""
     service.do("desktop", "create", "f", "g", "--template", "win", "--data-disk", "4M")
