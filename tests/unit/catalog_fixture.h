@@ -293,7 +293,9 @@ static inline void make_row(RowKind kind, const char *id, const char *name, cons
                                            g_strdup("ok"),
                                            0,
                                            t,
-                                           t };
+                                           t,
+                                           .data_layer_id = g_strdup(layer.s),
+                                           .disk_size = salt };
         break;
     case ROW_SNAPSHOT:
         *(SnapshotRow *)ret = (SnapshotRow){ g_strdup(id),      g_strdup(above),
@@ -301,7 +303,7 @@ static inline void make_row(RowKind kind, const char *id, const char *name, cons
                                              g_strdup(layer.s), g_strdup(store_id),
                                              g_strdup(above),   salt,
                                              0,                 t,
-                                             t };
+                                             t,                 g_strdup(layer.s) };
         break;
     case ROW_ARCHIVE_TARGET:
         *(ArchiveTargetRow *)ret = (ArchiveTargetRow){ g_strdup(id),    g_strdup(name),

@@ -70,10 +70,87 @@ static void test_round_trip(void)
     }
 }
 
+static void add_data(ArchivePoint *p, guint n)
+{
+    Id layer = id_new();
+
+    p->data_size = 20 * GIB;
+    for (guint i = 0; i < n; i++)
+        archive_point_add_data_layer(p, OBJECT, layer.s, 100 + i);
+}
+
+/* A data disk is a chain of its own, in a format that older versions refuse; without one the text
+ * is what those wrote. */
+static void test_data(void)
+{
+    g_autoptr(ArchivePoint) p = make_point(FALSE, 2);
+    g_autofree char *plain = archive_point_to_text(p);
+    g_autoptr(GError) error = NULL;
+
+    g_assert_nonnull(strstr(plain, "\"format\": 1,"));
+    g_assert_null(strstr(plain, "\"data\""));
+    add_data(p, 3);
+    g_autofree char *text = archive_point_to_text(p);
+    g_assert_nonnull(strstr(text, "\"format\": 2,"));
+    g_autoptr(ArchivePoint) back = archive_point_parse(text, strlen(text), p->id, &error);
+    g_assert_no_error(error);
+    g_autofree char *again = archive_point_to_text(back);
+    g_assert_cmpstr(again, ==, text);
+    g_assert_cmpuint(back->layers->len, ==, 3);
+    g_assert_cmpuint(back->data_layers->len, ==, 3);
+    g_assert_cmpuint(back->data_size, ==, 20 * GIB);
+    g_assert_cmpuint(archive_point_bytes(back), ==, archive_point_bytes(p));
+    g_assert_cmpuint(archive_point_layer(back, 3)->bytes, ==, 100);
+    g_assert_cmpuint(archive_point_layer(back, 5)->bytes, ==, 102);
+    g_assert_null(archive_point_layer(back, 6));
+}
+
+/* A text with this part "data", a right checksum or not: refused for what it says. */
+static void check_data_refused(gboolean is_template, json_t *data, json_int_t format)
+{
+    g_autoptr(ArchivePoint) p = make_point(is_template, is_template ? 0 : 1);
+    g_autofree char *text = archive_point_to_text(p);
+    g_autoptr(GError) error = NULL;
+    json_t *root = json_loads(text, 0, NULL);
+
+    json_object_set_new(root, "data", data);
+    json_object_set_new(root, "format", json_integer(format));
+    char *changed = json_dumps(root, JSON_SORT_KEYS | JSON_INDENT(1));
+    g_assert_null(archive_point_parse(changed, strlen(changed), NULL, &error));
+    g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT);
+    free(changed);
+    json_decref(root);
+}
+
+static json_t *data_part(json_t *size, const char *object, const char *owner)
+{
+    Id id = id_new();
+
+    return json_pack("{s:o,s:[{s:s,s:s,s:i,s:s}]}", "virtual_size", size, "chain", "object", object,
+                     "layer_id", id.s, "bytes", 1, "owner", owner);
+}
+
+static void test_hostile_data(void)
+{
+    check_data_refused(FALSE, json_null(), 2);
+    check_data_refused(FALSE, json_array(), 2);
+    check_data_refused(FALSE, json_object(), 2);
+    check_data_refused(FALSE, json_pack("{s:i,s:[]}", "virtual_size", 1 << 20, "chain"), 2);
+    check_data_refused(FALSE, data_part(json_integer(0), OBJECT, "data"), 2);
+    check_data_refused(FALSE, data_part(json_integer(G_MAXINT64), OBJECT, "data"), 2);
+    check_data_refused(FALSE, data_part(json_integer(1 << 20), "../../../etc/passwd", "data"), 2);
+    check_data_refused(FALSE, data_part(json_integer(1 << 20), OBJECT, "desktop"), 2);
+    check_data_refused(FALSE, data_part(json_integer(1 << 20), OBJECT, "template"), 2);
+    check_data_refused(FALSE, data_part(json_integer(1 << 20), OBJECT, "data"), 2); /* checksum */
+    check_data_refused(FALSE, data_part(json_integer(1 << 20), OBJECT, "data"), 1);
+    check_data_refused(TRUE, data_part(json_integer(1 << 20), OBJECT, "data"), 2);
+}
+
 /* No bit of it can change unseen. */
 static void test_flipped_bits(void)
 {
     g_autoptr(ArchivePoint) p = make_point(FALSE, 1);
+    add_data(p, 1);
     g_autofree char *text = archive_point_to_text(p);
     gsize len = strlen(text);
 
@@ -199,6 +276,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/archive-point/round-trip", test_round_trip);
+    g_test_add_func("/archive-point/data", test_data);
+    g_test_add_func("/archive-point/hostile-data", test_hostile_data);
     g_test_add_func("/archive-point/flipped-bits", test_flipped_bits);
     g_test_add_func("/archive-point/hostile", test_hostile);
     g_test_add_func("/archive-point/no-manifest", test_no_manifest);

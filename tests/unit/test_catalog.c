@@ -84,6 +84,43 @@ static void test_round_trips(void)
     }
 }
 
+/* What a journal from before data disks says: they are none, and the disk is as its template's. */
+static void test_older_json(void)
+{
+    static const struct {
+        RowKind kind;
+        const char *json;
+    } older[] = {
+        { ROW_DESKTOP, "{\"id\":\"i\",\"name\":\"n\",\"version_id\":\"v\",\"owner\":\"\","
+                       "\"generation\":1,\"layer_id\":\"l\",\"store_id\":\"s\",\"mac\":\"\","
+                       "\"uuid\":\"\",\"state\":\"ok\",\"is_trashed\":0,\"created_at\":1,"
+                       "\"changed_at\":1}" },
+        { ROW_TRASH, "{\"id\":\"i\",\"kind\":\"disk\",\"reason\":\"reset\",\"name\":\"n\","
+                     "\"desktop_id\":null,\"version_id\":\"v\",\"layer_id\":\"l\","
+                     "\"store_id\":\"s\",\"generation\":1,\"disk_bytes\":1,\"trashed_at\":1,"
+                     "\"expires_at\":1,\"snapshot_id\":null,\"slot\":null}" },
+        { ROW_SNAPSHOT, "{\"id\":\"i\",\"desktop_id\":\"d\",\"name\":\"n\",\"description\":\"\","
+                        "\"layer_id\":\"l\",\"store_id\":\"s\",\"version_id\":\"v\","
+                        "\"generation\":1,\"is_trashed\":0,\"created_at\":1,\"changed_at\":1}" },
+    };
+
+    for (guint i = 0; i < G_N_ELEMENTS(older); i++) {
+        g_autofree gpointer row = g_malloc0(row_size(older[i].kind));
+        json_t *object = json_loads(older[i].json, 0, NULL);
+        g_autoptr(GError) error = NULL;
+        g_assert_true(row_from_json(older[i].kind, object, row, &error));
+        g_assert_no_error(error);
+        const char *data = older[i].kind == ROW_DESKTOP ? ((DesktopRow *)row)->data_layer_id
+                           : older[i].kind == ROW_TRASH ? ((TrashRow *)row)->data_layer_id
+                                                        : ((SnapshotRow *)row)->data_layer_id;
+        g_assert_null(data);
+        if (older[i].kind == ROW_DESKTOP)
+            g_assert_cmpint(((DesktopRow *)row)->disk_size, ==, 0);
+        row_clear(older[i].kind, row);
+        json_decref(object);
+    }
+}
+
 static void test_bad_json(void)
 {
     static const char *const bad[] = {
@@ -341,6 +378,7 @@ int main(int argc, char **argv)
     catalog_fixture_start();
     g_test_add_func("/catalog/rows/round-trips", test_round_trips);
     g_test_add_func("/catalog/rows/bad-json", test_bad_json);
+    g_test_add_func("/catalog/rows/older-json", test_older_json);
     g_test_add_func("/catalog/group-commit", test_group_commit);
     g_test_add_data_func("/catalog/failing-store/0", GUINT_TO_POINTER(0), test_failing_store);
     g_test_add_data_func("/catalog/failing-store/1", GUINT_TO_POINTER(1), test_failing_store);

@@ -55,6 +55,7 @@ static const struct {
 } table[] = {
     { "fine", TEXT("1", Q(A), "null", Q("template"), Q(B), Q("n"), "1", "1"), TRUE },
     { "parent", TEXT("1", Q(A), Q(B), Q("desktop"), Q(B), Q("n"), "1", "1"), TRUE },
+    { "data disk", TEXT("1", Q(A), "null", Q("data"), Q(B), Q("n"), "1", "1"), TRUE },
     { "version", TEXT("2", Q(A), "null", Q("template"), Q(B), Q("n"), "1", "1") },
     { "version wraps", TEXT("4294967297", Q(A), "null", Q("template"), Q(B), Q("n"), "1", "1") },
     { "version text", TEXT("\"1\"", Q(A), "null", Q("template"), Q(B), Q("n"), "1", "1") },

@@ -1,7 +1,8 @@
 /* test_merge_runs.c: which layers of a desktop may be merged, on drawn trees.
  *
  * A tree is a string of layers "NAME<PARENT[flags]": t a template's, * the active one, s a snapshot
- * on it, x a snapshot in the trash, d in the trash itself. */
+ * on it, x a snapshot in the trash, d in the trash itself.  D: of the data disk, where snapshots name
+ * it as the second of their layers. */
 #include "tests/unit/catalog_fixture.h"
 #include "snapshot/merge_runs.h"
 
@@ -13,7 +14,9 @@ static void put_layer(Changes *changes, char name, char parent, const char *flag
                      .slot = id,
                      .store_id = (char *)fake_store[0],
                      .parent_id = parent == '-' ? NULL : below,
-                     .owner_kind = is_template ? "template" : "desktop",
+                     .owner_kind = is_template          ? "template"
+                                   : strchr(flags, 'D') ? "data"
+                                                        : "desktop",
                      .owner_id = is_template ? "v" : "d",
                      .state = strchr(flags, 'd')   ? "trashed"
                               : strchr(flags, '*') ? "active"
@@ -30,7 +33,8 @@ static void put_layer(Changes *changes, char name, char parent, const char *flag
                                  .desktop_id = "d",
                                  .name = snapshot_id,
                                  .description = "",
-                                 .layer_id = id,
+                                 .layer_id = strchr(flags, 'D') ? "elsewhere" : id,
+                                 .data_layer_id = strchr(flags, 'D') ? id : NULL,
                                  .store_id = (char *)fake_store[0],
                                  .version_id = "v",
                                  .is_trashed = *p == 'x' };
@@ -43,7 +47,7 @@ static Catalog *draw(const char *name, const char *tree, DesktopRow *ret)
     Catalog *catalog = catalog_open_named(name);
     Changes *changes = changes_new();
     g_auto(GStrv) words = g_strsplit(tree, " ", -1);
-    char active[2] = { 0 };
+    char active[2] = { 0 }, data[2] = { 0 };
     TemplateRow template = { .id = "t", .name = "t" };
     VersionRow version = { .id = "v",
                            .template_id = "t",
@@ -60,7 +64,7 @@ static Catalog *draw(const char *name, const char *tree, DesktopRow *ret)
     for (guint i = 0; words[i]; i++) {
         put_layer(changes, words[i][0], words[i][2], words[i] + 3);
         if (strchr(words[i] + 3, '*'))
-            active[0] = words[i][0];
+            (strchr(words[i], 'D') ? data : active)[0] = words[i][0];
     }
     DesktopRow row = { .id = "d",
                        .name = "d",
@@ -70,7 +74,8 @@ static Catalog *draw(const char *name, const char *tree, DesktopRow *ret)
                        .store_id = (char *)fake_store[0],
                        .mac = "",
                        .uuid = "",
-                       .state = "ok" };
+                       .state = "ok",
+                       .data_layer_id = *data ? data : NULL };
     changes_put(changes, ROW_DESKTOP, &row, fake_store[0]);
     commit(catalog, changes);
     Db *db = catalog_read_begin(catalog);
@@ -79,11 +84,11 @@ static Catalog *draw(const char *name, const char *tree, DesktopRow *ret)
     return catalog;
 }
 
-static char *runs_text(Catalog *catalog, const DesktopRow *desktop)
+static char *runs_text(Catalog *catalog, const DesktopRow *desktop, const char *layer_id)
 {
     GString *out = g_string_new(NULL);
     Db *db = catalog_read_begin(catalog);
-    g_autoptr(GArray) runs = runs_of_disk(db, desktop, desktop->layer_id, NULL);
+    g_autoptr(GArray) runs = runs_of_disk(db, desktop, layer_id, NULL);
 
     catalog_read_end(catalog, db);
     g_assert_nonnull(runs);
@@ -117,7 +122,31 @@ static void test_runs(void)
         g_autofree char *name = g_strdup_printf("runs-%u.db", i);
         g_auto(DesktopRow) desktop = { 0 };
         Catalog *catalog = draw(name, cases[i].tree, &desktop);
-        g_autofree char *text = runs_text(catalog, &desktop);
+        g_autofree char *text = runs_text(catalog, &desktop, desktop.layer_id);
+        g_assert_cmpstr(text, ==, cases[i].runs);
+        catalog_close(catalog);
+    }
+}
+
+/* The data disk's runs: by the same rules, apart from the disk's. */
+static void test_data_runs(void)
+{
+    static const struct {
+        const char *tree, *runs;
+    } cases[] = {
+        { "T<-t a<T* p<-D*", "p..p/-=1*" },
+        { "T<-t a<T b<a* p<-D q<pD*", "p..q/p=2*" },
+        { "T<-t a<Ts b<a* p<-Ds q<pD*", "p..p/p=1 q..q/-=1*" },
+        { "T<-t a<T* p<-Dx q<pD*", "p..q/p=2*" },
+        { "T<-t a<T* p<-D q<pD* r<pDd", "p..q/p=2*" },
+        { "T<-t a<T* p<-D q<pD* r<pDs", "p..p/p=1 q..q/-=1*" },
+    };
+
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *name = g_strdup_printf("data-runs-%u.db", i);
+        g_auto(DesktopRow) desktop = { 0 };
+        Catalog *catalog = draw(name, cases[i].tree, &desktop);
+        g_autofree char *text = runs_text(catalog, &desktop, desktop.data_layer_id);
         g_assert_cmpstr(text, ==, cases[i].runs);
         catalog_close(catalog);
     }
@@ -158,6 +187,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     catalog_fixture_start();
     g_test_add_func("/merge-runs/runs", test_runs);
+    g_test_add_func("/merge-runs/data-runs", test_data_runs);
     g_test_add_func("/merge-runs/live", test_live);
     int ret = g_test_run();
     catalog_fixture_end();

@@ -259,6 +259,15 @@ static void test_overlays(void)
     g_autoptr(Layer) layer = store_open_layer(store, ids[0].s, NULL, &error);
     g_assert_cmpuint(layer_virtual_size(layer), ==, 64 * MIB);
 
+    /* a base: it stands on nothing */
+    StoreOverlay blank = { overlays[3].slot, NULL, overlays[3].identity, 3 * GIB, 0, FALSE };
+    store->ops->discard(store, STORE_LAYERS, &blank.slot, 1, NULL);
+    g_assert_true(store->ops->create_overlays(store, &blank, 1, &error));
+    g_autofree char *bare = run("qemu-img info store/layers/%s", blank.slot);
+    g_assert_null(strstr(bare, "backing file"));
+    g_assert_nonnull(strstr(bare, "virtual size: 3 GiB"));
+    g_free(run("qemu-img check -q store/layers/%s", blank.slot));
+
     /* all or none: one that cannot be made takes the others with it */
     make_overlays(overlays, ids, N);
     store->ops->discard(store, STORE_LAYERS, (const char *[]){ ids[0].s, ids[1].s, "none" }, 3,
