@@ -21,7 +21,8 @@
 
 #define BLOCK BLOCK_DIGEST_BLOCK
 #define PIECE ((gsize)BLOCK_DIGEST_RUN * BLOCK)
-#define N_TASKS 1024u /* in a batch */
+#define CACHED (128 * KIB) /* what is read from memory at once stays in the processor's cache */
+#define N_TASKS 1024u      /* in a batch */
 #define MAX_THREADS 8u
 #define LEAST_THREADED 8u /* tasks; fewer are not worth a thread */
 
@@ -78,16 +79,36 @@ static gboolean read_direct(const Make *k, const Task *t, guint8 *buffer)
     return TRUE;
 }
 
-static gboolean read_task(Make *k, const Task *t, guint8 *buffer, GError **error)
+/* Read on at the offset done of a task: all the rest, or a part. */
+static gsize read_task(Make *k, const Task *t, gsize done, guint8 *buffer, GError **error)
 {
-    gsize len = (gsize)t->n * BLOCK;
+    gsize len = (gsize)t->n * BLOCK - done, part = MIN(len, CACHED);
 
     if (t->is_compressed)
-        return chain_reader_pread(k->reader, buffer, len, t->first * BLOCK, error);
-    if (k->direct >= 0 && len >= 64 * KIB && t->host_offset % BLOCK == 0 &&
+        return chain_reader_pread(k->reader, buffer, len, t->first * BLOCK + done, error) ? len : 0;
+    if (done == 0 && k->direct >= 0 && len >= 64 * KIB && t->host_offset % BLOCK == 0 &&
         read_direct(k, t, buffer))
-        return TRUE;
-    return layer_pread_data(k->m->layer, buffer, len, t->host_offset, error);
+        return len;
+    return layer_pread_data(k->m->layer, buffer, part, t->host_offset + done, error) ? part : 0;
+}
+
+static gboolean hash_task(Make *k, const Task *t, guint8 *buffer, BlockHash *hashes,
+                          guint64 *n_zero, GError **error)
+{
+    gsize len = (gsize)t->n * BLOCK, n;
+
+    for (gsize done = 0; done < len; done += n) {
+        n = read_task(k, t, done, buffer, error);
+        if (n == 0)
+            return FALSE;
+        for (gsize at = 0; at < n; at += BLOCK) {
+            *hashes = block_hash(buffer + at);
+            *n_zero += block_hash_is_zero(hashes++);
+        }
+    }
+    if (k->m->progress)
+        k->m->progress(len, k->m->data);
+    return TRUE;
 }
 
 typedef struct {
@@ -101,15 +122,9 @@ static gboolean do_task(Make *k, const Task *t, guint8 *buffer, guint64 *n_zero,
     gsize len = sizeof out.record;
 
     if (t->kind == BLOCK_DATA) {
-        if (!read_task(k, t, buffer, error))
+        if (!hash_task(k, t, buffer, out.hashes, n_zero, error))
             return FALSE;
-        for (guint i = 0; i < t->n; i++) {
-            out.hashes[i] = block_hash(buffer + (gsize)i * BLOCK);
-            *n_zero += block_hash_is_zero(&out.hashes[i]);
-        }
         len += t->n * sizeof *out.hashes;
-        if (k->m->progress)
-            k->m->progress((guint64)t->n * BLOCK, k->m->data);
     }
     return durable_write(k->m->to, &out, len, t->place, error);
 }

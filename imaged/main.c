@@ -37,6 +37,8 @@ int main(int argc, char **argv)
     gboolean is_over = FALSE;
 
     mallopt(M_ARENA_MAX, 4); /* threads come and go; an arena for each would keep what they freed */
+    /* Or the first big buffer that is freed makes malloc keep all later ones of its size. */
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
     umask(0007);
     raise_open_files();
     if (sodium_init() < 0) {

@@ -224,6 +224,7 @@ json_t *dry_run_trash(World *world, const json_t *ids, GError **error)
             : g_str_equal(row->kind, "desktop")  ? "this desktop can't be brought back"
             : g_str_equal(row->kind, "snapshot") ? "this snapshot can't be brought back"
             : g_str_equal(row->kind, "layer")    ? "this merge can't be undone"
+            : g_str_equal(row->kind, "stand_in") ? NULL /* nothing stands on it */
                                                  : "this version can't be brought back");
     }
     catalog_read_end(world->catalog, db);

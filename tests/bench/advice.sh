@@ -26,12 +26,12 @@ advice_layer()
     rm "$1.raw"
 }
 
-# advice_ms: milliseconds of one report, its job's end waited for; the answer stays in $top/advice.
+# advice_ms: milliseconds of one report, its job's end waited for; the answer stays in $top/answer.
 advice_ms()
 {
     local start end
     start=$(now_us)
-    ctl report advice -o json >"$top/advice" || fail "report advice"
+    ctl report advice -o json >"$top/answer" || fail "report advice"
     end=$(now_us)
     calc "($end - $start) / 1000"
 }
@@ -66,10 +66,10 @@ bench_advice()
         qemu-io -f qcow2 -c "write -q -P $((r + 1)) 4G 4k" "$path" >"$top/said" || fail "qemu-io"
         sleep 0.3
         one+=("$(advice_ms)")
-        [ "$(jq .n_digests_made "$top/advice")" = 1 ] || fail "more than one layer was read again"
+        [ "$(jq .n_digests_made "$top/answer")" = 1 ] || fail "more than one layer was read again"
         stop_daemon
     done
-    row ms "advice, $advice_diffs diffs of 16 MiB, no digest kept" "$(median "${first[@]}")" - - - "all are equal: each byte is compared too"
+    row ms "advice, $advice_diffs diffs of 16 MiB, no digest kept" "$(median "${first[@]}")" - - - "what is equal is compared too"
     row ms "advice again, nothing changed" "$(median "${again[@]}")" - - - "compares again what it claims"
     row ms "advice again, one layer changed" "$(median "${one[@]}")" - "$(median "${again[@]}")" "limit<=1.2" "limit: nothing changed"
 }
