@@ -428,8 +428,8 @@ static const Command commands[] = {
     { "files", "(ls DISK [PATH] | get DISK PATH [FILE])", 2, 4, "file",
       "Look at the files of a disk, or take one out of it",
       "DISK is a desktop at rest, DESKTOP@SNAPSHOT, TEMPLATE[:VERSION] or archive:POINT.\n"
-      "It is only read.  Without FILE the bytes go to standard output.  Bytes of names that are no\n"
-      "text are shown as \\xHH.",
+      "It is only read.  Without FILE the bytes go to standard output.  Bytes of names that are\n"
+      "no text are shown as \\xHH.",
       "desktop files ls alice@monday /home/alice\n"
       "desktop files get alice@monday /home/alice/thesis.odt thesis.odt\n"
       "desktop files get archive:0192f1 /etc/hosts\n",
@@ -443,8 +443,9 @@ static const Command commands[] = {
       "Set what desktops are told at their first boot, or make their disks larger",
       "Host name, user, domain: over what their template's version says ('template set').\n"
       "A guest with imaged's guest parts, cloud-init or Windows reads it from the config disk,\n"
-      "once for each generation of its disk.  An empty text means none, whatever the version says.\n"
-      "--disk-size makes the disk larger at once, by a larger layer on top; the guest sees it at\n"
+      "once for each generation of its disk.  An empty text means none, whatever the version\n"
+      "says.  --disk-size makes the disk larger at once, by a larger layer on top; the guest sees "
+      "it at\n"
       "its next start, and a re-image or roll-out keeps the size.  A disk never shrinks.",
       "desktop set alice --auto-login alice\n"
       "desktop set --all-of-prefix lab --domain ad.example.org --join-user joiner \\\n"
@@ -455,8 +456,9 @@ static const Command commands[] = {
     { "config-disk", "NAME", 1, 1, "desktop", "Make the desktop's config disk and print its path",
       "A small CD-ROM image for its virtual machine, from which the guest learns who it is.",
       "desktop config-disk alice\n", NULL, desktop_config_disk },
-    { "data-disk", "add NAME... (--size SIZE | --disk ENTRY) | resize NAME... --size SIZE | "
-                   "detach NAME...",
+    { "data-disk",
+      "add NAME... (--size SIZE | --disk ENTRY) | resize NAME... --size SIZE | "
+      "detach NAME...",
       1, COMMAND_MANY, "desktop", "Add, grow or detach the data disk of desktops",
       "A data disk is what no re-image and no roll-out touches.  It is part of the desktop's\n"
       "snapshots and archives.  One that is detached goes to the trash; --disk gives it back, or\n"

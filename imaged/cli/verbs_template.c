@@ -250,8 +250,8 @@ static const Command commands[] = {
       import_options, template_import },
     { "build", "RECIPE", 1, 1, NULL, "Build a template version from a recipe",
       "RECIPE is a YAML file, see imaged-recipe(5), or the name of one that imaged comes with:\n"
-      "minimal, debian-xfce, kiosk.  Packages come from this machine's own sources.  Nothing of the\n"
-      "recipe or its packages runs with imaged's rights or with a network.",
+      "minimal, debian-xfce, kiosk.  Packages come from this machine's own sources.  Nothing of\n"
+      "the recipe or its packages runs with imaged's rights or with a network.",
       "template build minimal\n"
       "template build lab.yaml --name lab --draft\n"
       "template build lab.yaml --check\n",

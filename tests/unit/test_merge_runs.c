@@ -1,8 +1,8 @@
 /* test_merge_runs.c: which layers of a desktop may be merged, on drawn trees.
  *
  * A tree is a string of layers "NAME<PARENT[flags]": t a template's, * the active one, s a snapshot
- * on it, x a snapshot in the trash, d in the trash itself.  D: of the data disk, where snapshots name
- * it as the second of their layers. */
+ * on it, x a snapshot in the trash, d in the trash itself.  D: of the data disk, where snapshots
+ * name it as the second of their layers. */
 #include "tests/unit/catalog_fixture.h"
 #include "snapshot/merge_runs.h"
 
