@@ -77,8 +77,11 @@ static gboolean find_owner(const Guest *guest, GuestOwner *ret, char **ret_user,
 {
     const char *wanted = guest->settings->user;
     const char *names[] = { wanted ? wanted : HELPER_USER, wanted ? NULL : "nobody" };
-    const struct group *group = guest->settings->socket_dir ? getgrnam(HELPER_USER) : NULL;
+    char buffer[4096];
+    struct group entry, *group = NULL;
 
+    if (guest->settings->socket_dir)
+        getgrnam_r(HELPER_USER, &entry, buffer, sizeof buffer, &group);
     *ret = (GuestOwner){ .is_root = geteuid() == 0, .uid = (uid_t)-1, .gid = (gid_t)-1 };
     if (!ret->is_root) {
         if (group)
@@ -86,9 +89,8 @@ static gboolean find_owner(const Guest *guest, GuestOwner *ret, char **ret_user,
         return TRUE;
     }
     for (guint i = 0; i < G_N_ELEMENTS(names) && names[i]; i++) {
-        char buffer[4096];
-        struct passwd entry, *found = NULL;
-        if (getpwnam_r(names[i], &entry, buffer, sizeof buffer, &found) == 0 && found &&
+        struct passwd user, *found = NULL;
+        if (getpwnam_r(names[i], &user, buffer, sizeof buffer, &found) == 0 && found &&
             found->pw_uid != 0) {
             ret->uid = found->pw_uid;
             ret->gid = found->pw_gid;
