@@ -49,6 +49,19 @@ void inspect_bases_free(InspectBases *b)
     g_free(b);
 }
 
+/* Look into the version now, by the appliance if need be: that is once, for all its desktops. */
+static gboolean inspect_version(InspectBases *b, const char *version_id)
+{
+    g_auto(InspectDisk) disk = { 0 };
+    g_autoptr(GError) why = NULL;
+
+    if (!inspect_disk_open(b->world, "version", version_id, &disk, NULL))
+        return FALSE;
+    return inspect_disk_put(&disk, FALSE, b->cancel, &why) ||
+           (g_error_matches(why, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED) &&
+            inspect_disk_put(&disk, TRUE, b->cancel, NULL));
+}
+
 /* The version's inspection, made now if there is none.  *ret_layer: the layer that has it (copies
  * in other stores hold the same). */
 static gboolean find_inspection(InspectBases *b, const char *version_id, char **ret_layer,
@@ -58,9 +71,7 @@ static gboolean find_inspection(InspectBases *b, const char *version_id, char **
                               " i.layer_id = v.layer_id WHERE v.id = ?1 AND i.error_code IS NULL";
 
     for (guint tries = 0; tries < 2 && !*ret_layer; tries++) {
-        g_auto(InspectDisk) disk = { 0 };
-        if (tries && (!inspect_disk_open(b->world, "version", version_id, &disk, NULL) ||
-                      !inspect_disk_put(&disk, FALSE, b->cancel, NULL)))
+        if (tries && !inspect_version(b, version_id))
             return FALSE;
         Db *db = catalog_read_begin(b->world->catalog);
         Query *q = db_query(db, sql, "t", version_id);

@@ -77,8 +77,9 @@ fails_with 3 'no such file' 'a file that was deleted' ctl desktop files get d /h
 ok '... comes out of the snapshot' same_as "$top/ext.raw" d@monday /home/alice/big
 ok '... and out of the archive' same_as "$top/ext.raw" "archive:$point" /home/alice/big
 ok 'a template version is read alike' same_as "$top/ext.raw" deb:1 /home/alice/big
-qemu-io -f qcow2 -c 'sleep 20000' "$(path_of d)" >/dev/null 2>&1 & keep_pid $!
-wait_for 10 sh -c '! qemu-io -f qcow2 -c quit "$1" 2>/dev/null' - "$(path_of d)"
+qemu-io -f qcow2 -c 'sleep 100000' "$(path_of d)" >/dev/null 2>&1 & keep_pid $!
+is_live() { [ "$(field .live desktop show d)" = true ]; }
+ok 'QEMU has the disk open' wait_for 20 is_live
 fails_with 4 'd@SNAPSHOT' 'a disk in use is busy, its snapshots are not' ctl desktop files ls d /
 ok '...' same_as "$top/ext.raw" d@monday /home/alice/big
 kill -9 "${kept_pids[-1]}"; wait "${kept_pids[-1]}" 2>/dev/null

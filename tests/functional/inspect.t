@@ -85,8 +85,9 @@ like "$(ctl template diff deb:1 deb:2)" 'upgraded +base +amd64 +1.0 +2.0' 'diff 
 
 # ---- what cannot be read ----
 
-qemu-io -f qcow2 -c 'sleep 20000' "$(path_of b)" >/dev/null 2>&1 & keep_pid $!
-wait_for 10 sh -c '! qemu-io -f qcow2 -c quit "$1" 2>/dev/null' - "$(path_of b)"
+qemu-io -f qcow2 -c 'sleep 100000' "$(path_of b)" >/dev/null 2>&1 & keep_pid $!
+is_live() { [ "$(field .live desktop show b)" = true ]; }
+ok 'QEMU has the disk open' wait_for 20 is_live
 fails_with 4 'in use' 'a disk that QEMU writes' ctl desktop inspect b
 kill -9 ${kept_pids[-1]}; wait ${kept_pids[-1]} 2>/dev/null
 fails_with 3 'no such desktop' 'no such desktop' ctl desktop inspect nobody

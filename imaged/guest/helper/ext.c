@@ -272,11 +272,10 @@ static void trace_inode(Ext *e, guint32 inode)
 
 /* ---- Reading ---- */
 
+/* In seconds: 34 bits of them, two of which stand with the nanoseconds. */
 static gint64 time_of(guint32 seconds, guint32 extra)
 {
-    gint64 s = (gint64)(gint32)seconds + ((gint64)(extra & 3) << 32);
-
-    return s * G_GINT64_CONSTANT(1000000000) + (extra >> 2);
+    return (gint64)(gint32)seconds + ((gint64)(extra & 3) << 32);
 }
 
 gboolean ext_stat(Ext *e, guint32 inode, ExtStat *ret, GError **error)
@@ -293,7 +292,7 @@ gboolean ext_stat(Ext *e, guint32 inode, ExtStat *ret, GError **error)
                       .gid = inode_gid(*i),
                       .n_links = i->i_links_count,
                       .size = EXT2_I_SIZE(i),
-                      .mtime_ns = time_of(i->i_mtime, has_extra ? large.i_mtime_extra : 0) };
+                      .mtime_s = time_of(i->i_mtime, has_extra ? large.i_mtime_extra : 0) };
     return TRUE;
 }
 

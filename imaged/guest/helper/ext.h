@@ -36,7 +36,7 @@ guint64 ext_used(const Ext *ext);
 typedef struct {
     guint32 mode, uid, gid, n_links;
     guint64 size;
-    gint64 mtime_ns; /* since 1970 */
+    gint64 mtime_s; /* seconds since 1970 */
 } ExtStat;
 
 gboolean ext_stat(Ext *ext, guint32 inode, ExtStat *ret, GError **error);

@@ -10,6 +10,7 @@
 #include "imaged/guest/helper/disk_view.h"
 #include "imaged/guest/helper/texts.h"
 
+#define TIME_MAX 200000000000ll /* seconds: beyond it no year has four digits */
 #define NAMES_MAX (1u << 20)
 
 static const char *type_of(guint32 mode)
@@ -34,7 +35,7 @@ json_t *files_entry_json(const FilesEntry *e, const char *owner, const char *gro
 {
     g_autofree char *name = escape_bytes(e->name, e->name_len);
     g_autofree char *target = NULL;
-    g_autofree char *time = units_format_time(e->mtime_ns / 1000000);
+    g_autofree char *time = units_format_time(CLAMP(e->mtime_s, -TIME_MAX, TIME_MAX) * 1000);
     gsize n;
 
     if (e->target) {
@@ -121,7 +122,7 @@ static json_t *describe(Look *l, Ext *ext, guint32 inode, const ExtStat *stat, c
                      .uid = stat->uid,
                      .gid = stat->gid,
                      .size = stat->size,
-                     .mtime_ns = stat->mtime_ns };
+                     .mtime_s = stat->mtime_s };
     g_autoptr(GBytes) target = S_ISLNK(stat->mode) ? ext_read_link(ext, inode, NULL) : NULL;
 
     e.target = target;

@@ -28,7 +28,7 @@ typedef struct {
     gsize name_len;
     guint32 mode, uid, gid;
     guint64 size;
-    gint64 mtime_ns;
+    gint64 mtime_s; /* seconds since 1970; any number */
     GBytes *target; /* of a link, or NULL */
 } FilesEntry;
 

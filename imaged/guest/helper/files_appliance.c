@@ -82,7 +82,7 @@ static json_t *describe(Look *l, const char *name, const struct guestfs_statns *
                      .uid = (guint32)s->st_uid,
                      .gid = (guint32)s->st_gid,
                      .size = (guint64)s->st_size,
-                     .mtime_ns = s->st_mtime_sec * 1000000000 + s->st_mtime_nsec,
+                     .mtime_s = s->st_mtime_sec,
                      .target = bytes };
 
     return files_entry_json(&e, owner, group);
@@ -109,8 +109,8 @@ static json_t *list_folder(Look *l, gboolean *ret_cut, GError **error)
     *ret_cut = n > FILES_MAX;
     for (guint i = 0; out && i < MIN(n, FILES_MAX) && i < stats->len; i++) {
         if (stats->val[i].st_ino != -1) /* gone, or not readable */
-            json_array_append_new(out, describe(l, names[i], &stats->val[i],
-                                                i < n_targets ? targets[i] : NULL));
+            json_array_append_new(
+                out, describe(l, names[i], &stats->val[i], i < n_targets ? targets[i] : NULL));
     }
     if (stats)
         guestfs_free_statns_list(stats);
@@ -150,8 +150,8 @@ static gboolean copy(Look *l, guint64 size, FilesData data, gpointer user, GErro
 {
     for (guint64 at = 0; at < size;) {
         size_t n = 0;
-        char *piece = guestfs_pread(l->mount.g, l->path, (int)MIN(PIECE, size - at), (gint64)at,
-                                    &n);
+        char *piece =
+            guestfs_pread(l->mount.g, l->path, (int)MIN(PIECE, size - at), (gint64)at, &n);
         gboolean ok = piece && n && data(user, piece, n, error);
         if (!piece || !n)
             appliance_error(l->mount.g, error, "cannot read the file");
