@@ -205,7 +205,7 @@ ok "a build is cancelled" ctl job cancel "$id"
 ok "and ends soon" wait_for 60 has_ended "$id"
 is "$(job_state "$id")" cancelled "as cancelled"
 is "$(leftovers)" "$before" "nothing is left of that"
-check_is_clean "the store accounts for all"
+ok "the store accounts for all" check_is_clean
 stop_daemon
 
 # ---- No space ----
