@@ -110,7 +110,7 @@ files:
 commands:
   - test "\$(hello)" = hello
   - bash -c 'exec 3<>/dev/tcp/127.0.0.1/$port' && echo OUT-host || true
-  - test "\$(grep -c : /proc/net/dev)" = 1 || echo OUT-net
+  - test "\$(grep -c ':' /proc/net/dev)" = 1 || echo OUT-net
   - ls '$state' && echo OUT-state || true
   - ls /proc/1/root$state && echo OUT-state || true
   - |
