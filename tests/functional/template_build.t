@@ -110,7 +110,7 @@ files:
 commands:
   - test "\$(hello)" = hello
   - bash -c 'exec 3<>/dev/tcp/127.0.0.1/$port' && echo OUT-host || true
-  - test "\$(grep -c : /proc/net/dev)" = 1 || echo OUT-net
+  - test "\$(grep -c ':' /proc/net/dev)" = 1 || echo OUT-net
   - ls '$state' && echo OUT-state || true
   - ls /proc/1/root$state && echo OUT-state || true
   - |
@@ -140,9 +140,8 @@ is "$(cat left)" "" "no folder of it is left"
 find "$state/guest-cache/packages" -type f -exec cp -n -t "$cache" {} +
 
 # ---- The disk ----
-shown=$(ctlj template show good:1)
-json_ok "hardware, firmware and sealing are known" "$shown" \
-    '.. | objects | select(.version? == 1) | .firmware == "uefi" and .sealed_at != null and .cpus == 1'
+json_ok "hardware, firmware and sealing are known" "$(ctlj template show good)" \
+    '.versions[0] | .firmware == "uefi" and .sealed_at != null and .cpus == 1'
 layer=$(template_path good)
 ok "qemu-img finds it sound" qemu-img check -q "$layer"
 qemu-img convert -O raw "$layer" disk.raw
@@ -169,7 +168,8 @@ like "$(in_root 'ls -l /usr/sbin' | grep policy-rc || echo none)" none "nothing 
 # ---- It boots ----
 libvirt_start "$top/v" || fail "libvirtd starts"
 ctl desktop create bios uefi --template good --disk-size 3G --data-disk 1G >/dev/null
-ok "boots with a BIOS" libvirt_define bios disk="$(path_of bios)" firmware=bios
+ok "boots with a BIOS" libvirt_define bios disk="$(path_of bios)" \
+    data="$(ctl desktop path bios --data)" firmware=bios
 ok "until its agent answers" guest_wait bios 900
 root_bytes=$(guest_run bios 'df -B1 --output=size / | tail -n 1')
 if [ "${root_bytes:-0}" -gt 2500000000 ]; then
@@ -179,6 +179,8 @@ else
 fi
 is "$(guest_run bios 'systemctl --failed --no-legend --plain | cut -d" " -f1' | tr '\n' ' ')" "" \
     "no unit has failed"
+is "$(guest_run bios 'findmnt -n -o SOURCE /home')" /dev/vdb "the blank data disk is mounted at /home"
+like "$(guest_run bios 'stat -c "%U %a" /home/alice')" '^alice 7' "with what the template has there"
 isnt "$(guest_run bios 'cat /etc/machine-id')" "" "it has a machine-id now"
 ok "a SPICE client sees it" guest_screenshot bios "$top/bios.ppm"
 ok "and its picture is no blank" picture_has_content "$top/bios.ppm"
@@ -203,7 +205,7 @@ ok "a build is cancelled" ctl job cancel "$id"
 ok "and ends soon" wait_for 60 has_ended "$id"
 is "$(job_state "$id")" cancelled "as cancelled"
 is "$(leftovers)" "$before" "nothing is left of that"
-check_is_clean "the store accounts for all"
+ok "the store accounts for all" check_is_clean
 stop_daemon
 
 # ---- No space ----

@@ -268,7 +268,8 @@ static gboolean keep(Stage *s, GError **error)
     }
     if (write(s->ready[1], &byte, 1) != 1 || read(s->go[0], &byte, 1) != 1)
         _exit(1); /* whoever did not say go says why */
-    if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0 || setgroups(0, NULL) < 0)
+    const gid_t outside = OUTSIDE;
+    if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0 || setgroups(1, &outside) < 0)
         return failed(error, "its numbers");
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     pid_t pid = fork();
@@ -344,6 +345,7 @@ static gboolean map_numbers(const Stage *s, pid_t pid, GError **error)
 static gboolean find_user(Stage *s, GError **error)
 {
     const struct passwd *user = s->spec->user ? getpwnam(s->spec->user) : NULL;
+    struct stat st;
 
     s->uid = geteuid();
     s->gid = getegid();
@@ -355,7 +357,8 @@ static gboolean find_user(Stage *s, GError **error)
         return FALSE;
     }
     s->uid = user->pw_uid;
-    s->gid = user->pw_gid;
+    /* The folder's group: under systemd it belongs to imaged, and its group is what lets us in. */
+    s->gid = stat(s->spec->folder, &st) == 0 && st.st_gid != 0 ? st.st_gid : user->pw_gid;
     return TRUE;
 }
 
