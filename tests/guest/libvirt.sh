@@ -182,7 +182,7 @@ guest_console()
 
 agent()
 {
-    libvirt_virsh qemu-agent-command --timeout 5 "$1" "$2" 2>/dev/null
+    libvirt_virsh qemu-agent-command --timeout 20 "$1" "$2" 2>/dev/null
 }
 
 guest_wait()
@@ -199,7 +199,7 @@ guest_wait()
 
 guest_run()
 {
-    local name=$1 pid answer end=$((SECONDS + ${GUEST_RUN_LIMIT:-120}))
+    local name=$1 pid answer end=$((SECONDS + ${GUEST_RUN_LIMIT:-300}))
     pid=$(agent "$name" "$(jq -nc --arg c "$2" '{execute: "guest-exec", arguments:
         {path: "/bin/sh", arg: ["-c", $c], "capture-output": true}}')" | jq .return.pid)
     [ "$pid" ] || return 125
@@ -247,7 +247,7 @@ guest_screenshot()
     local port
     port=$(libvirt_virsh domdisplay "$1" | sed 's/.*://')
     # GTK's client wants a home; it needs no display.
-    HOME=$libvirt_dir timeout 60 spicy-screenshot -h 127.0.0.1 -p "$port" -o "$2" >/dev/null 2>&1
+    HOME=$libvirt_dir timeout 120 spicy-screenshot -h 127.0.0.1 -p "$port" -o "$2" >/dev/null 2>&1
     [ -s "$2" ]
 }
 
