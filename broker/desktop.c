@@ -170,7 +170,8 @@ gboolean desktop_plan_create(World *world, const DesktopSpec *spec, BatchPlan *p
     const char *store_id = json_string_value(json_object_get(plan->plan, "store_id"));
     g_autoptr(Store) store = store_set_get(world->stores, store_id, error);
     g_auto(StoreEntry) entry = { 0 };
-    if (!store || !world_check_space(world, store, names->len * 16 * KIB, error))
+    guint64 each = 16 * KIB * (spec->data_size ? 2 : 1);
+    if (!store || !world_check_space(world, store, names->len * each, error))
         return FALSE;
     if (store_set_describe(world->stores, store_id, &entry) && entry.is_draining) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,

@@ -130,9 +130,27 @@ static gboolean is_broken(const Sweep *s, const char *layer_id)
     return FALSE;
 }
 
+/* The same of a disk that may lie in another store, where its uppermost file is looked for. */
+static gboolean is_disk_broken(const Sweep *s, const char *layer_id)
+{
+    g_auto(LayerRow) layer = { 0 };
+    StoreStat stat;
+    Db *db = catalog_read_begin(s->world->catalog);
+    gboolean found = layer_id && lookup_layer(db, layer_id, &layer, NULL);
+
+    catalog_read_end(s->world->catalog, db);
+    if (!found || g_str_equal(layer.store_id, s->store->id))
+        return is_broken(s, layer_id);
+    g_autoptr(Store) other = store_set_peek(s->world->stores, layer.store_id);
+    return other && !store_stat_layer(other, layer.slot, &stat, NULL);
+}
+
+/* Thousands of desktops have one disk, here. */
 static gboolean is_any_broken(const Sweep *s, const DesktopRow *row)
 {
-    return is_broken(s, row->layer_id) || is_broken(s, row->data_layer_id);
+    return (g_str_equal(row->store_id, s->store->id) ? is_broken(s, row->layer_id)
+                                                     : is_disk_broken(s, row->layer_id)) ||
+           (row->data_layer_id && is_disk_broken(s, row->data_layer_id));
 }
 
 /* Record that a desktop has lost a disk, or has it again. */
@@ -158,8 +176,8 @@ static gboolean mark(const Sweep *s, const DesktopRow *seen, GError **error)
         changes_put(changes, ROW_DESKTOP, &row, row.store_id);
         changes_event(changes, is_missing ? "desktop.missing" : "desktop.found",
                       is_missing ? "alarm" : "info", row.name, NULL,
-                      is_missing ? "a file of its disk is not in the store"
-                                 : "the files of its disk are back");
+                      is_missing ? "a file of its disks is not in the store"
+                                 : "the files of its disks are back");
         ok = catalog_commit(s->world->catalog, changes, error);
     }
     release(s, keys);
@@ -171,8 +189,9 @@ static gboolean mark_desktops(const Sweep *s, const char *store_id, GError **err
     g_auto(LookupRows) desktops = { 0 };
     Db *db = catalog_read_begin(s->world->catalog);
     gboolean ok = lookup_rows(db, ROW_DESKTOP, &desktops, error,
-                              "SELECT * FROM desktop WHERE store_id = ?1 AND is_trashed = 0", "t",
-                              store_id);
+                              "SELECT * FROM desktop WHERE is_trashed = 0 AND (store_id = ?1 OR"
+                              " data_layer_id IN (SELECT id FROM layer WHERE store_id = ?1))",
+                              "t", store_id);
 
     catalog_read_end(s->world->catalog, db);
     for (guint i = 0; ok && i < desktops.rows->len; i++) {

@@ -185,6 +185,22 @@ ok 'catalog rebuild' ctl catalog rebuild --force
 is "$(world)" "$before" '... gives the same'
 ok '... the size wished for too' eval 'ctl desktop reset cat --yes && [ "$(size_of "$(path_of cat)")" = 201326592 ]'
 
+# ---- a data disk's file that is lost ----
+
+ctl desktop create dan --template win --data-disk 64M >/dev/null
+lost=$(data_of dan)
+stop_daemon
+mv "$lost" "$top/lost"
+start_daemon || exit 1
+is "$(field .state desktop show dan)" missing 'a desktop whose data disk is not there is missing'
+json_ok '... and an alarm says so' "$(ctlj event list --limit 20)" 'map(select(.name == "desktop.missing" and .object == "dan" and .severity == "alarm")) | length == 1'
+fails_with 1 'not all is well' '... as the check does' ctl store check
+stop_daemon
+mv "$top/lost" "$lost"
+start_daemon || exit 1
+is "$(field .state desktop show dan)" ok 'it is found again'
+ctl desktop delete dan --yes >/dev/null
+
 # ---- another store, back by a drain ----
 
 ok 'a second store' ctl store add two "$top/two"
