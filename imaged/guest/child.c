@@ -141,7 +141,7 @@ GuestChild *guest_child_connect(GuestRole role, const char *socket_dir, GError *
         connect(child->socket, (struct sockaddr *)&address, sizeof address) < 0) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
                     "cannot reach the helper's unit at '%s': %s", path, g_strerror(errno));
-        imaged_error_hint(error, "systemctl status imaged-guest@%s.socket", guest_role_name(role));
+        imaged_error_hint(error, "systemctl status imaged-%s.socket", guest_role_name(role));
         return NULL;
     }
     fcntl(child->socket, F_SETFL, O_NONBLOCK);

@@ -134,7 +134,7 @@ rm "$sockets/guest"
 fake()
 {
     local name=$1 pattern=$2 limit=${3:-20000}
-    rm -f "$sockets/guest"
+    rm -f "$sockets/guest" "$top/fake.out"
     /usr/bin/python3 "$here/guest_fake.py" "$sockets/guest" "$name" >"$top/fake.out" &
     local fake=$!
     keep_pid $fake
