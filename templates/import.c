@@ -37,20 +37,24 @@ static char *join_notes(const json_t *notes, GError **error)
     return g_string_free(g_steal_pointer(&out), FALSE);
 }
 
+gboolean template_check_source(const char *uri, GError **error)
+{
+    if (g_str_has_prefix(uri, "nbd://") || g_str_has_prefix(uri, "nbd+unix://") ||
+        g_str_has_prefix(uri, "nbds://"))
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the source is not an NBD URI");
+    imaged_error_hint(error, "imagectl template import serves a local file that way");
+    return FALSE;
+}
+
 static gboolean check_import(const TemplateImport *import, GError **error)
 {
     if (!name_check("template", import->name, error) ||
         !text_check("OS", import->os, 256, error) ||
         !text_check("description", import->description, 2000, error) ||
-        !text_check("source's name", import->source_name, 1000, error))
+        !text_check("source's name", import->source_name, 1000, error) ||
+        !template_check_source(import->source, error))
         return FALSE;
-    if (!g_str_has_prefix(import->source, "nbd://") &&
-        !g_str_has_prefix(import->source, "nbd+unix://") &&
-        !g_str_has_prefix(import->source, "nbds://")) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the source is not an NBD URI");
-        imaged_error_hint(error, "imagectl template import serves a local file that way");
-        return FALSE;
-    }
     if (import->cpus < 1 || import->cpus > 1024 || import->memory_bytes < (gint64)MIB ||
         import->memory_bytes > (gint64)(64 * TIB)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
@@ -148,6 +152,22 @@ static gint64 plan_int(Job *job, const char *key)
     return json_integer_value(json_object_get(job_plan(job), key));
 }
 
+gboolean template_read_source(Job *job, World *world, Store *store, const char *uri,
+                              BlankSpec *spec, int fd, LayerSummary *ret, GError **error)
+{
+    g_autoptr(NbdSource) source = nbd_source_open(uri, error);
+    Import import = { .job = job, .world = world, .store = store };
+    NbdSink sink = { take_data, take_progress, &import };
+
+    if (!source)
+        return FALSE;
+    spec->virtual_size = import.size = nbd_source_size(source);
+    g_autoptr(LayerWriter) writer = layer_writer_new(fd, spec, error);
+    import.writer = writer;
+    return writer && nbd_source_read_all(source, &sink, error) &&
+           layer_writer_finish(writer, ret, error);
+}
+
 static gboolean build(Import *import, gint64 now, LayerSummary *ret, GError **error)
 {
     Identity identity = { .id = (char *)plan_text(import->job, "layer_id"),
@@ -156,23 +176,16 @@ static gboolean build(Import *import, gint64 now, LayerSummary *ret, GError **er
                           .owner_name = (char *)plan_text(import->job, "name"),
                           .generation = plan_int(import->job, "number"), .created_at = now };
     g_autofree char *text = identity_to_json(&identity);
-    g_autoptr(NbdSource) source = nbd_source_open(plan_text(import->job, "source"), error);
-    NbdSink sink = { take_data, take_progress, import };
     BlankSpec spec = { .identity = text };
 
-    if (!source)
-        return FALSE;
     store_geometry(import->store, &spec.cluster_bits, &spec.has_subclusters);
-    spec.virtual_size = import->size = nbd_source_size(source);
-    int fd = import->store->ops->create_tmp(import->store, identity.id, error);
+    auto_fd fd = import->store->ops->create_tmp(import->store, identity.id, error);
     if (fd < 0)
         return FALSE;
-    import->writer = layer_writer_new(fd, &spec, error);
-    gboolean ok = import->writer && nbd_source_read_all(source, &sink, error) &&
-                  layer_writer_finish(import->writer, ret, error) &&
+    gboolean ok = template_read_source(import->job, import->world, import->store,
+                                       plan_text(import->job, "source"), &spec, fd, ret, error) &&
                   import->store->ops->publish_tmp(import->store, identity.id, TRUE, error);
-    g_clear_pointer(&import->writer, layer_writer_free);
-    durable_close(&fd);
+    import->size = spec.virtual_size;
     if (!ok)
         import->store->ops->discard(import->store, STORE_TMP, (const char *const *)&identity.id, 1,
                                     NULL);

@@ -22,7 +22,7 @@ static const RecipeKey base_keys[] = {
     { "template", TYPE_MATCH, .pattern = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}(:[0-9]{1,9})?",
       .like = "NAME or NAME:VERSION" },
     { "image", TYPE_TEXT, .max = 1000 },
-    { "format", TYPE_CHOICE, .pattern = "raw|qcow2" },
+    { "format", TYPE_CHOICE, .pattern = "raw|qcow2|vmdk|vdi|vhdx" },
     { NULL },
 };
 

@@ -38,6 +38,14 @@ char *template_set_state(World *world, const char *ref, const char *state, const
 gboolean template_rename(World *world, const char *name, const char *new_name, const char *who,
                          GError **error);
 
+/* Is it the URI of an NBD server?  INVALID. */
+gboolean template_check_source(const char *uri, GError **error);
+
+/* Read all of the NBD server at uri into the new, empty file fd of store, as a layer of spec, whose
+ * virtual_size becomes the source's.  Stops before the store is full.  UNAVAILABLE, NO_SPACE. */
+gboolean template_read_source(Job *job, World *world, Store *store, const char *uri,
+                              BlankSpec *spec, int fd, LayerSummary *ret_summary, GError **error);
+
 /* See that store_id has a copy of this version's layer, copying it if need be (a long operation;
  * the caller holds a claim on the version).  *ret_layer gets the copy's row. */
 gboolean template_replicate(Job *job, World *world, const char *version_id, const char *store_id,

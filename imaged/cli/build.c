@@ -13,6 +13,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "imaged/cli/import.h"
 #include "imaged/cli/interrupt.h"
 #include "imaged/cli/job.h"
 #include "imaged/cli/list.h"
@@ -102,12 +103,8 @@ static json_t *read_sources(const char *recipe_path, const json_t *sources, GErr
     size_t i;
 
     json_array_foreach ((json_t *)sources, i, source) {
-        g_autofree char *path = g_canonicalize_filename(json_string_value(source), NULL);
+        g_autofree char *path = g_canonicalize_filename(json_string_value(source), folder);
         gsize len;
-        if (!g_path_is_absolute(json_string_value(source))) {
-            g_free(path);
-            path = g_build_filename(folder, json_string_value(source), NULL);
-        }
         g_autofree char *data = read_file(path, &len, error);
         if (!data) {
             json_decref(files);
@@ -174,12 +171,34 @@ static json_t *request_body(const Args *args, const char *text, json_t *files)
     return body;
 }
 
-static json_t *build(Cli *cli, const char *text, json_t *files, GError **error)
+/* The base is a file: it is served while the job runs, so an interrupt cancels that. */
+static json_t *build_on_image(Cli *cli, const char *path, const json_t *checked, json_t *body,
+                              GError **error)
+{
+    g_autofree char *folder = g_path_get_dirname(path);
+    g_autofree char *image = g_canonicalize_filename(json_text(checked, "base"), folder);
+    json_auto_t *notes = json_array();
+
+    interrupt_catch();
+    g_autoptr(NbdServe) serve =
+        import_serve_file(cli, image, json_text(checked, "base_format"), notes, error);
+    if (!serve)
+        return NULL;
+    json_object_set_new(body, "source", json_string(nbd_serve_uri(serve)));
+    json_auto_t *job =
+        client_request(cli->client, CLIENT_CHANGE, "POST", "/v1/templates/build", body, error);
+    return job ? job_wait_or_cancel(cli, job, error) : NULL;
+}
+
+static json_t *build(Cli *cli, const char *path, const char *text, const json_t *checked,
+                     json_t *files, GError **error)
 {
     json_auto_t *body = request_body(cli->args, text, files);
     json_t *job = NULL;
 
     cli->shows_log = !args_has(cli->args, "quiet");
+    if (g_str_equal(json_text(checked, "base_kind"), "image"))
+        return build_on_image(cli, path, checked, body, error);
     return job_run(cli, "POST", "/v1/templates/build", body, &job, error) ? job : NULL;
 }
 
@@ -199,5 +218,5 @@ json_t *build_run(Cli *cli, gboolean *ret_is_checked, GError **error)
         *ret_is_checked = TRUE;
         return NULL;
     }
-    return build(cli, text, files, error);
+    return build(cli, path, text, checked, files, error);
 }

@@ -47,15 +47,11 @@ static json_t *file_options(int fd, const char *format)
     return options;
 }
 
-static NbdServe *serve_file(Cli *cli, const char *path, json_t *notes, GError **error)
+NbdServe *import_serve_file(Cli *cli, const char *path, const char *format, json_t *notes,
+                            GError **error)
 {
-    const char *format = args_text(cli->args, "format");
     g_autoptr(GPtrArray) found = g_ptr_array_new_with_free_func(g_free);
 
-    if (!format) {
-        args_usage_error(cli->args, error, "--format is missing: a file's format is never guessed");
-        return NULL;
-    }
     auto_fd fd = open_file(path, error);
     if (fd < 0 || !source_check(fd, format, path, found, error))
         return NULL;
@@ -65,6 +61,16 @@ static NbdServe *serve_file(Cli *cli, const char *path, json_t *notes, GError **
     }
     json_auto_t *options = file_options(fd, format);
     return nbd_serve_start(options, fd, client_socket_path(cli->client), error);
+}
+
+static NbdServe *serve_file(Cli *cli, const char *path, json_t *notes, GError **error)
+{
+    const char *format = args_text(cli->args, "format");
+
+    if (format)
+        return import_serve_file(cli, path, format, notes, error);
+    args_usage_error(cli->args, error, "--format is missing: a file's format is never guessed");
+    return NULL;
 }
 
 /* ---- URIs ---- */

@@ -141,7 +141,7 @@ static gboolean plan(OpsCall *call, json_t *recipe, TemplateBuild *build, JobReq
                      GError **error)
 {
     const char *name = args_text(call, "name", FALSE, NULL);
-    gboolean is_flat = FALSE;
+    BuildBase base = { .source = args_text(call, "source", FALSE, NULL) };
 
     build->name = name ? name : json_string_value(json_object_get(recipe, "name"));
     build->store = args_text(call, "store", FALSE, NULL);
@@ -152,7 +152,7 @@ static gboolean plan(OpsCall *call, json_t *recipe, TemplateBuild *build, JobReq
         return FALSE;
     }
     if (!args_bool(call, "draft", &build->is_draft, error) ||
-        !args_bool(call, "flat", &is_flat, error) || !fill_files(call, recipe, error))
+        !args_bool(call, "flat", &base.is_flat, error) || !fill_files(call, recipe, error))
         return FALSE;
     g_autofree char *identity =
         json_is_object(json_object_get(recipe, "identity"))
@@ -161,7 +161,7 @@ static gboolean plan(OpsCall *call, json_t *recipe, TemplateBuild *build, JobReq
     build->identity = identity;
     gboolean is_fresh = json_is_string(json_object_get(json_object_get(recipe, "base"), "suite"));
     gboolean ok = is_fresh ? template_plan_build(call->world, build, request, error)
-                           : build_on_plan(call, build, is_flat, request, error);
+                           : build_on_plan(call, build, &base, request, error);
     build->identity = NULL;
     if (ok && is_fresh)
         request->type = &jobs_build; /* and then it is inspected */

@@ -4,9 +4,14 @@
 
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
+#include "imaged/base/units.h"
 #include "imaged/ops/make_version.h"
 #include "snapshot/chain.h"
 #include "templates/new_version.h"
+#include "templates/template.h"
+
+#define USUAL_CPUS 2 /* of an image's desktops, as with an import */
+#define USUAL_MEMORY ((json_int_t)(2 * GIB))
 
 static const char *base_text(const TemplateBuild *build, const char *key)
 {
@@ -45,8 +50,9 @@ static gboolean note_depth(Db *db, const char *ref, const char *layer_id, json_t
     return TRUE;
 }
 
-static json_t *make_plan(Db *db, const TemplateBuild *build, gboolean is_flat, json_t *claims,
-                         GError **error)
+/* On a version: an overlay, or with flat a copy. */
+static json_t *plan_on_version(Db *db, const TemplateBuild *build, const BuildBase *base,
+                               json_t *claims, GError **error)
 {
     g_auto(VersionRow) version = { 0 };
     g_auto(LayerRow) layer = { 0 };
@@ -59,14 +65,44 @@ static json_t *make_plan(Db *db, const TemplateBuild *build, gboolean is_flat, j
     take_over(&version, build->recipe, plan);
     json_object_set_new(plan, "source_name", json_string(ref));
     json_object_set_new(plan, "source_layer", json_string(layer.id));
-    json_object_set_new(plan, "flat", json_boolean(is_flat));
-    if (!is_flat && !note_depth(db, ref, layer.id, plan, error)) {
+    json_object_set_new(plan, "flat", json_boolean(base->is_flat));
+    if (!base->is_flat && !note_depth(db, ref, layer.id, plan, error)) {
         json_decref(plan);
         return NULL;
     }
+    claims_add(claims, 's', "version", version.id);
+    return plan;
+}
+
+/* On an image, which imagectl serves: a copy. */
+static json_t *plan_on_image(World *world, const TemplateBuild *build, const BuildBase *base,
+                             GError **error)
+{
+    g_autofree char *store_id = store_set_find(world->stores, build->store, error);
+    g_autofree char *name = g_path_get_basename(base_text(build, "image"));
+
+    if (!store_id)
+        return NULL;
+    json_t *plan = template_build_plan(build, store_id);
+    if (!json_is_integer(json_object_get(plan, "cpus")))
+        json_object_set_new(plan, "cpus", json_integer(USUAL_CPUS));
+    if (!json_is_integer(json_object_get(plan, "memory_bytes")))
+        json_object_set_new(plan, "memory_bytes", json_integer(USUAL_MEMORY));
+    json_object_set_new(plan, "source", json_string(base->source));
+    json_object_set_new(plan, "source_name", json_string(name));
+    return plan;
+}
+
+static json_t *make_plan(World *world, Db *db, const TemplateBuild *build, const BuildBase *base,
+                         json_t *claims, GError **error)
+{
+    json_t *plan = base_text(build, "template") ? plan_on_version(db, build, base, claims, error)
+                                                : plan_on_image(world, build, base, error);
+
+    if (!plan)
+        return NULL;
     if (json_is_true(json_object_get(build->recipe, "seal")))
         json_object_set_new(plan, "seal", json_pack("{s:s}", "root_password", "keep"));
-    claims_add(claims, 's', "version", version.id);
     if (!new_version_plan(db, build->name, plan, error)) {
         json_decref(plan);
         return NULL;
@@ -77,13 +113,13 @@ static json_t *make_plan(Db *db, const TemplateBuild *build, gboolean is_flat, j
     return plan;
 }
 
-static gboolean plan_and_claim(World *world, const TemplateBuild *build, gboolean is_flat,
+static gboolean plan_and_claim(World *world, const TemplateBuild *build, const BuildBase *base,
                                JobRequest *ret, gboolean *ret_is_old, GError **error)
 {
     json_t *claims = json_array();
     guint64 planned_at = catalog_n_commits(world->catalog);
     Db *db = catalog_read_begin(world->catalog);
-    json_t *plan = make_plan(db, build, is_flat, claims, error);
+    json_t *plan = make_plan(world, db, build, base, claims, error);
 
     catalog_read_end(world->catalog, db);
     *ret_is_old = FALSE;
@@ -97,20 +133,21 @@ static gboolean plan_and_claim(World *world, const TemplateBuild *build, gboolea
     return TRUE;
 }
 
-gboolean build_on_plan(OpsCall *call, const TemplateBuild *build, gboolean is_flat,
+gboolean build_on_plan(OpsCall *call, const TemplateBuild *build, const BuildBase *base,
                        JobRequest *ret_request, GError **error)
 {
-    gboolean ok, is_old = FALSE;
+    gboolean ok, is_old = FALSE, is_image = !base_text(build, "template");
     guint tries = WORLD_PLAN_TRIES;
 
-    if (!base_text(build, "template")) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
-                    "an image is not built on directly");
-        imaged_error_hint(error, "first: imagectl template import NAME FILE --format ... --draft;"
-                                 " then in the recipe: base: {template: NAME}");
+    if (is_image != (base->source != NULL)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    is_image ? "the base is an image, which has to be served: 'source' is missing"
+                             : "'source' is for a base that is an image");
         return FALSE;
     }
-    if (build->store) {
+    if (is_image && !template_check_source(base->source, error))
+        return FALSE;
+    if (build->store && !is_image) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                     "a version that stands on another is made in that one's store");
         return FALSE;
@@ -119,7 +156,7 @@ gboolean build_on_plan(OpsCall *call, const TemplateBuild *build, gboolean is_fl
         return FALSE;
     do {
         g_clear_error(error);
-        ok = plan_and_claim(call->world, build, is_flat, ret_request, &is_old, error);
+        ok = plan_and_claim(call->world, build, base, ret_request, &is_old, error);
     } while (!ok && is_old && --tries);
     return ok;
 }

@@ -6,5 +6,10 @@
 #include "imaged/ops/ops.h"
 #include "templates/build.h"
 
-gboolean build_on_plan(OpsCall *call, const TemplateBuild *build, gboolean is_flat,
+typedef struct {
+    gboolean is_flat;   /* of a version: a copy instead of an overlay */
+    const char *source; /* of an image: the NBD URI that serves it; else NULL */
+} BuildBase;
+
+gboolean build_on_plan(OpsCall *call, const TemplateBuild *build, const BuildBase *base,
                        JobRequest *ret_request, GError **error);

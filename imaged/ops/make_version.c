@@ -21,6 +21,7 @@
 #include "imaged/ops/version_seal.h"
 #include "snapshot/chain.h"
 #include "templates/new_version.h"
+#include "templates/template.h"
 
 typedef struct {
     Job *job;
@@ -52,8 +53,19 @@ static const char *plan_text(const Work *w, const char *key)
     return json_string_value(json_object_get(job_plan(w->job), key));
 }
 
+/* An image that somebody serves is copied whole. */
+static gboolean open_image(Work *w, GError **error)
+{
+    w->rows = (LookupRows){ ROW_LAYER, g_ptr_array_new() };
+    w->layers = g_ptr_array_new();
+    w->store = store_set_get(w->world->stores, plan_text(w, "store_id"), error);
+    return w->store != NULL;
+}
+
 static gboolean open_source(Work *w, GError **error)
 {
+    if (plan_text(w, "source"))
+        return open_image(w, error);
     Db *db = catalog_read_begin(w->world->catalog);
     gboolean ok = chain_rows(db, plan_text(w, "source_layer"), &w->rows, error);
 
@@ -140,6 +152,12 @@ static gboolean write_content(Work *w, BlankSpec *spec, int fd, GError **error)
                          .progress = show_progress,
                          .data = w->job };
 
+    if (plan_text(w, "source")) {
+        gboolean ok = template_read_source(w->job, w->world, w->store, plan_text(w, "source"), spec,
+                                           fd, &w->summary, error);
+        w->made.virtual_size = (gint64)spec->virtual_size;
+        return ok;
+    }
     if (!merge.n_run)
         return write_nothing(w, fd, spec, error);
     return layer_merge_reckon(&merge, &need, error) &&
@@ -184,13 +202,13 @@ static gboolean build(Work *w, GError **error)
  */
 static gboolean make_layer(Work *w, GError **error)
 {
-    StoreStat stat;
-
     if (!open_source(w, error))
         return FALSE;
-    if (w->store->ops->stat(w->store, STORE_LAYERS, plan_text(w, "layer_id"), &stat, NULL))
-        return w->store->ops->discard(w->store, STORE_LAYERS, NULL, 0, error);
-    return build(w, error);
+    g_autoptr(Layer) made = store_open_layer(w->store, plan_text(w, "layer_id"), NULL, NULL);
+    if (!made)
+        return build(w, error);
+    w->made.virtual_size = (gint64)layer_virtual_size(made);
+    return w->store->ops->discard(w->store, STORE_LAYERS, NULL, 0, error);
 }
 
 static gboolean run_make_version(Job *job, gpointer world, GError **error)

@@ -6,7 +6,9 @@ import os
 import socket
 import threading
 
-ANSWERS = {"keep": {"n_files": 3, "bytes": 4096, "elapsed_ms": 20, "copy_ms": 10, "paths": []}}
+ANSWERS = {"keep": {"n_files": 3, "bytes": 4096, "elapsed_ms": 20, "copy_ms": 10, "paths": []},
+           "seal": {"os": {"type": "linux"}, "operations": [], "n_removed": 2, "bytes": 4096, "trimmed": ["/"],
+                    "elapsed_ms": 20}}
 
 
 def answer(peer):

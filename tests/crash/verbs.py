@@ -268,7 +268,10 @@ def make_unused(service):
 
 
 def make_helped(service):
-    """imaged has a helper (fake_helper.py), which says that b has a file to keep."""
+    """imaged has a helper (fake_helper.py), which says that b has a file to keep, and what it removed
+    where it was to seal; win has a draft."""
+    service.do("template", "edit", "win")
+    service.write_disk("win-draft", "0xd1", "256k", "64k")
 
 
 # name -> (the situation it begins with, what is done then)
@@ -413,6 +416,9 @@ VERBS = [
     Verb("seven", "export stop, read-write", "export stop c", runs=True, half=ENDED),
     Verb("seven", "start with exports", "status", from_start=True, runs=True, half=ENDED),
     Verb("helped", "desktop reset --keep", "desktop reset b --keep /home/bob --yes", batch=True),
+    Verb("helped", "template seal", "template seal win"),
+    Verb("helped", "template publish, a draft", "template publish win-draft"),
+    Verb("one", "template edit", "template edit win"),
     Verb("one", "rollout start", "rollout start --template win --to 2 a c", batch=True,
          again="rollout resume win-2"),
     Verb("eleven", "rollout rollback", "rollout rollback win-2", batch=True,

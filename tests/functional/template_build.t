@@ -189,6 +189,25 @@ ok "boots with UEFI" libvirt_define uefi disk="$(path_of uefi)" firmware=uefi
 ok "until its agent answers, too" guest_wait uefi 900
 libvirt_destroy uefi
 
+# ---- On a version, on an image file: what the recipe says, in the appliance ----
+on() { printf 'version: 1\nname: %s\nbase: {%s}\nfiles:\n  - {path: /etc/on, content: %s}\ncommands:\n  - cat /etc/on >/etc/twice\n' "$1" "$2" "$1"; }
+text_of() { ctl desktop files get "$1" "$2"; }
+on over 'template: good' >over.yaml
+json_ok "a build on a version" "$(ctlj template build over.yaml --quiet)" '.name == "over:1" and .sealed_at != null and (.notes | map(select(test("stands on good"))) | length == 1)'
+is "$(text_of over /etc/twice)" over "what the recipe says is in it"
+is "$(text_of over /etc/hostname)" "$(text_of good /etc/hostname)" "and what the base has"
+qemu-img convert -f qcow2 -O qcow2 "$(template_path good)" image.qcow2
+{ on image 'image: image.qcow2, format: qcow2'; echo 'seal: no'; } >image.yaml
+json_ok "a build on an image file beside the recipe" "$(ctlj template build image.yaml --quiet)" '.name == "image:1" and .sealed_at == null and .source == "image.qcow2"'
+is "$(text_of image /etc/twice)" image "what the recipe says is in that, too"
+sed 's/, format: qcow2//' image.yaml >bad.yaml
+fails_with 2 "format.*missing" "a format is never guessed" ctl template build bad.yaml --quiet
+sed 's/image.qcow2/none.qcow2/' image.yaml >bad.yaml
+fails_with '[13]' none.qcow2 "an image that is not there" ctl template build bad.yaml --quiet
+ctl template delete over --yes >/dev/null
+ctl template delete image --yes >/dev/null
+ctl trash empty --yes >/dev/null
+
 # ---- A command that fails, a build that is cancelled ----
 before=$(leftovers)
 sed -e '/^commands:/,$d' -e 's/^name: good/name: bad/' -e '/^files:/,$d' good.yaml >bad.yaml
