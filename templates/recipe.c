@@ -216,6 +216,29 @@ static void check_desktop(const json_t *recipe, const YamlNode *root, json_t *pr
         recipe_problem(problems, line_at(root, "desktop"), "a kiosk needs a browser");
 }
 
+/* A base is changed in the appliance, which can do less than a build from nothing. */
+static void check_fresh_only(const json_t *recipe, const YamlNode *root, json_t *problems)
+{
+    static const char *const keys[] = { "keyboard", "guest" };
+    gsize i;
+    json_t *user;
+
+    if (root->kind != YAML_MAP || has(json_object_get(recipe, "base"), "suite"))
+        return;
+    for (i = 0; i < G_N_ELEMENTS(keys); i++) {
+        if (yaml_tree_get(root, keys[i]))
+            recipe_problem(problems, line_at(root, keys[i]),
+                           "'%s' is for a suite: on a base, use 'files' and 'commands'", keys[i]);
+    }
+    json_array_foreach (json_object_get(recipe, "users"), i, user) {
+        if (json_array_size(json_object_get(user, "ssh_keys")) ||
+            json_is_true(json_object_get(user, "autologin")))
+            recipe_problem(problems, (guint)json_integer_value(json_object_get(user, "line")),
+                           "'ssh_keys' and 'autologin' of users are for a suite: on a base, use"
+                           " 'files'");
+    }
+}
+
 /* What the YAML parser says, as a problem: its message begins with "line N: ". */
 static void add_syntax_problem(json_t *problems, const GError *why)
 {
@@ -265,6 +288,7 @@ static json_t *read_recipe(const YamlNode *root, json_t *problems)
     check_files(recipe, problems);
     check_users(recipe, problems);
     check_desktop(recipe, root, problems);
+    check_fresh_only(recipe, root, problems);
     if (has(json_object_get(recipe, "base"), "suite"))
         add_defaults(recipe);
     return recipe;
