@@ -59,6 +59,12 @@ is "$(field .version desktop show ann)" 2 '... it stands on that'
 ok '... the data are there' has_data ann 2
 is "$(digest "$was")" "$sum" '... to the last bit of the file'
 ctl desktop reset ann --to 1 --yes >/dev/null
+mark ann 3 >/dev/null
+ok 'a roll-out' ctl rollout start --template win --to 2 ann --health none --yes
+ok '... a fresh disk of the new version, the data are there' eval '[ "$(field .version desktop show ann)" = 2 ] && ! has ann 3 && has_data ann 2'
+ok '... rolled back' ctl rollout rollback win-2 --yes
+ok '... the former disk, the data are there' eval '[ "$(field .version desktop show ann)" = 1 ] && has_both ann 3 2'
+is "$(digest "$was") $(data_of ann)" "$sum $was" '... to the last bit of the same file'
 # A guest that has only the data disk open is none of a reset's business; delete is refused.
 mkfifo "$top/hold"
 qemu-io -f qcow2 "$(data_of ann)" <"$top/hold" >/dev/null 2>&1 &
