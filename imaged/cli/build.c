@@ -95,10 +95,18 @@ static char *read_recipe(const char *path, GError **error)
     return NULL;
 }
 
+/* What a recipe names is relative to its own folder.  Absolute; caller frees. */
+static char *folder_of(const char *recipe_path)
+{
+    g_autofree char *folder = g_path_get_dirname(recipe_path);
+
+    return g_canonicalize_filename(folder, NULL);
+}
+
 /* What the recipe says in "source", with what is in it. */
 static json_t *read_sources(const char *recipe_path, const json_t *sources, GError **error)
 {
-    g_autofree char *folder = g_path_get_dirname(recipe_path);
+    g_autofree char *folder = folder_of(recipe_path);
     json_t *files = json_array(), *source;
     size_t i;
 
@@ -175,7 +183,7 @@ static json_t *request_body(const Args *args, const char *text, json_t *files)
 static json_t *build_on_image(Cli *cli, const char *path, const json_t *checked, json_t *body,
                               GError **error)
 {
-    g_autofree char *folder = g_path_get_dirname(path);
+    g_autofree char *folder = folder_of(path);
     g_autofree char *image = g_canonicalize_filename(json_text(checked, "base"), folder);
     json_auto_t *notes = json_array();
 

@@ -147,8 +147,10 @@ json_t *ops_template_seal(OpsCall *call, GError **error)
     const char *ref = args_text(call, "template", TRUE, error);
     MakeVersion make = { .type = &seal_job, .ref = ref, .is_sealed = TRUE };
 
-    if (!ref || !args_check(call, "template flat draft root_password", error) ||
-        !args_are_texts(call, "root_password", error) ||
+    if (!ref ||
+        !args_check(call, "template flat draft root_password cpus memory_bytes os description",
+                    error) ||
+        !args_are_texts(call, "os description root_password", error) ||
         !args_bool(call, "flat", &make.is_flat, error) ||
         !args_bool(call, "draft", &make.is_draft, error) || submit_is_repeat(call, error) ||
         (error && *error))
