@@ -21,6 +21,7 @@
 #include "imaged/guest/talk.h"
 
 #define HELPER_USER "imaged-guest"
+#define FOLDER_GROUP "imaged-work" /* of units: all helpers and imaged are in it */
 #define LOOK_MS 100
 #define CLEAN_LIMIT_MS 600000
 #define REMOVE_TRIES 20
@@ -104,12 +105,29 @@ static gboolean find_owner(const Guest *guest, GuestOwner *ret, char **ret_user,
     return FALSE;
 }
 
+/* Folders that helpers hand on to each other.  As units they are users of their own, who have no
+ * other group in common: that of the disks' sockets is imaged-guest's alone. */
+static gboolean find_folder_owner(const Guest *guest, GuestOwner *ret, char **ret_user,
+                                  GError **error)
+{
+    char buffer[4096];
+    struct group entry, *group = NULL;
+
+    if (!find_owner(guest, ret, ret_user, error))
+        return FALSE;
+    if (guest->settings->socket_dir)
+        getgrnam_r(FOLDER_GROUP, &entry, buffer, sizeof buffer, &group);
+    if (group)
+        ret->gid = group->gr_gid;
+    return TRUE;
+}
+
 char *guest_folder_make(Guest *guest, GError **error)
 {
     GuestOwner owner;
     g_autofree char *user = NULL;
 
-    return find_owner(guest, &owner, &user, error)
+    return find_folder_owner(guest, &owner, &user, error)
                ? guest_run_folder_make(guest->state_dir, &owner, TRUE, error)
                : NULL;
 }
@@ -119,7 +137,7 @@ char *guest_cache_folder(Guest *guest, const char *name, GError **error)
     GuestOwner owner;
     g_autofree char *user = NULL;
 
-    return find_owner(guest, &owner, &user, error)
+    return find_folder_owner(guest, &owner, &user, error)
                ? guest_kept_folder_make(guest->state_dir, name, &owner, error)
                : NULL;
 }
@@ -345,31 +363,39 @@ json_t *guest_status(Guest *guest)
 
 /* ---- Folders that helpers filled ---- */
 
-/* What a build's namespaces left may belong to numbers that only such namespaces can use. */
+/* What a build's namespaces left may belong to numbers that only such namespaces can use, or lie
+ * too deep. */
 static gboolean clean_by_helper(Guest *guest, const char *path)
 {
-    const GuestRun run = { .role = GUEST_ROLE_BUILD,
-                           .task = "clean",
-                           .what = "what a build left",
-                           .folder = path,
-                           .limit_ms = CLEAN_LIMIT_MS };
+    GuestRun run = { .role = GUEST_ROLE_BUILD,
+                     .task = "clean",
+                     .what = "what a build left",
+                     .folder = path,
+                     .limit_ms = CLEAN_LIMIT_MS };
     json_t *result = guest_run(guest, &run, NULL);
 
     json_decref(result);
+    if (guest->settings->socket_dir) { /* another user's */
+        run.role = GUEST_ROLE_FETCH;
+        json_decref(guest_run(guest, &run, NULL));
+    }
     return result != NULL;
 }
 
 gboolean guest_folder_remove(Guest *guest, const char *path, GError **error)
 {
+    g_autofree char *run = g_path_get_dirname(path); /* of STATE/guest/RUN/work */
+
     /* Processes of a helper that was killed may take a moment to be gone. */
     for (guint i = 0; i < REMOVE_TRIES; i++) {
-        if (guest_run_folder_remove(path, NULL))
+        if (guest_run_folder_remove(run, NULL))
             return TRUE;
-        if (geteuid() != 0 && clean_by_helper(guest, path))
+        /* Root gets everywhere; but not deeper than it has descriptors. */
+        if ((geteuid() != 0 || i == REMOVE_TRIES / 2) && clean_by_helper(guest, path))
             break;
         g_usleep(REMOVE_WAIT_US);
     }
-    return guest_run_folder_remove(path, error);
+    return guest_run_folder_remove(run, error);
 }
 
 /* What a former daemon left.  If it cannot be removed that costs space, and not the start. */
@@ -382,7 +408,7 @@ static void sweep(Guest *guest)
     const char *name;
 
     while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *path = g_build_filename(above, name, NULL);
+        g_autofree char *path = g_build_filename(above, name, GUEST_RUN_WORK, NULL);
         guest_folder_remove(guest, path, NULL);
     }
 }

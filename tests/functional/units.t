@@ -29,6 +29,14 @@ is "$(setting imaged-build@.service PrivateNetwork)" yes "the one that builds ha
 is "$(setting imaged-build@.service RestrictNamespaces)" "" "but makes namespaces"
 is "$(setting imaged.service MemoryDenyWriteExecute)" yes "imaged's own unit stays strict"
 is "$(setting imaged.service RestrictNamespaces)" yes "in this too"
+for role in fetch build; do
+    is "$(setting imaged-$role@.service Group):$(setting imaged-$role@.service SupplementaryGroups)" \
+        "imaged-work:" "imaged-$role does not reach the sockets of disks"
+done
+unlike "$(grep '^m' "$prefix/lib/sysusers.d/imaged.conf" | grep -vw imaged)" ' imaged-guest$' \
+    "nor is its user in their group"
+is "$(setting imaged-build@.service RestrictAddressFamilies)" "AF_UNIX AF_INET AF_INET6 AF_NETLINK" \
+    "what is built opens no unusual sockets"
 for role in guest fetch build; do
     is "$(setting imaged-$role.socket SocketMode):$(setting imaged-$role.socket SocketGroup)" \
         "0660:imaged" "imaged alone may ask imaged-$role"
@@ -42,4 +50,5 @@ users=$(systemd-sysusers --dry-run "$prefix/lib/sysusers.d/imaged.conf" 2>&1)
 for user in imaged imaged-guest imaged-fetch imaged-build; do
     like "$users" "Creating user '?$user'? " "systemd-sysusers makes $user"
 done
+like "$users" "Creating group '?imaged-work'? " "and the group of their folders"
 done_testing
