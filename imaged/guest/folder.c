@@ -16,7 +16,7 @@
 
 #define GUEST_DIR "guest"
 #define KEPT_DIR "guest-cache"
-#define NAME_LEN 8
+#define NAME_LEN 24
 #define MAX_DEPTH 300u /* a descriptor for each while it is removed */
 
 static int open_dir(int dirfd, const char *name, GError **error)
@@ -36,14 +36,6 @@ static gboolean give(int fd, const GuestOwner *owner, gboolean to_user, GError *
         return TRUE;
     imaged_error_set_errno(error, errno, "cannot give a folder to the helper's user");
     return FALSE;
-}
-
-static gboolean make_tmp(int dirfd, const GuestOwner *owner, GError **error)
-{
-    if (!durable_mkdir(dirfd, GUEST_RUN_TMP, 0700, error))
-        return FALSE;
-    auto_fd fd = open_dir(dirfd, GUEST_RUN_TMP, error);
-    return fd >= 0 && give(fd, owner, TRUE, error) && durable_chmod(fd, 0770, error);
 }
 
 /* The folder ABOVE below the state folder, which all may pass through.  -1 on an error. */
@@ -76,10 +68,19 @@ char *guest_kept_folder_make(const char *state_dir, const char *name, const Gues
     return g_build_filename(state_dir, KEPT_DIR, name, NULL);
 }
 
+/* In the folder of a run: what its helper may write to. */
+static gboolean make_inner(int dirfd, const char *name, const GuestOwner *owner, mode_t mode,
+                           GError **error)
+{
+    if (!durable_mkdir(dirfd, name, 0700, error))
+        return FALSE;
+    auto_fd fd = open_dir(dirfd, name, error);
+    return fd >= 0 && give(fd, owner, TRUE, error) && durable_chmod(fd, mode, error);
+}
+
 char *guest_run_folder_make(const char *state_dir, const GuestOwner *owner, gboolean is_writable,
                             GError **error)
 {
-    mode_t mode = is_writable ? 02770 : 0710;
     auto_fd guest_fd = open_above(state_dir, GUEST_DIR, error);
     Id id = id_new();
     const char *name = id.s + ID_LEN - NAME_LEN; /* it begins with the time; its end is random */
@@ -87,12 +88,12 @@ char *guest_run_folder_make(const char *state_dir, const GuestOwner *owner, gboo
     if (guest_fd < 0 || !durable_mkdir(guest_fd, name, 0700, error))
         return NULL;
     auto_fd fd = open_dir(guest_fd, name, error);
-    char *path = g_build_filename(state_dir, GUEST_DIR, name, NULL);
-    if (fd >= 0 && give(fd, owner, is_writable, error) && durable_chmod(fd, mode, error) &&
-        (is_writable || make_tmp(fd, owner, error)))
-        return path;
+    g_autofree char *path = g_build_filename(state_dir, GUEST_DIR, name, NULL);
+    if (fd >= 0 && give(fd, owner, FALSE, error) && durable_chmod(fd, 0710, error) &&
+        (is_writable ? make_inner(fd, GUEST_RUN_WORK, owner, 02770, error)
+                     : make_inner(fd, GUEST_RUN_TMP, owner, 0770, error)))
+        return is_writable ? g_build_filename(path, GUEST_RUN_WORK, NULL) : g_steal_pointer(&path);
     guest_run_folder_remove(path, NULL);
-    g_free(path);
     return NULL;
 }
 
@@ -124,6 +125,15 @@ int guest_run_folder_listen(const char *folder, const char *name, const GuestOwn
 /* ---- Removing ---- */
 
 static gboolean remove_at(int dirfd, const char *name, guint depth, GError **error);
+
+/* Let ourselves in; the name may have become a link in the meantime. */
+static gboolean unlock_dir(int dirfd, const char *name)
+{
+    auto_fd fd = openat(dirfd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
+
+    return fd >= 0 && chmod(path, 0700) == 0;
+}
 
 static gboolean remove_entries(int dirfd, guint depth, GError **error)
 {
@@ -159,7 +169,7 @@ static gboolean remove_at(int dirfd, const char *name, guint depth, GError **err
         return FALSE;
     }
     auto_fd fd = open_dir(dirfd, name, NULL);
-    if (fd < 0 && errno == EACCES && fchmodat(dirfd, name, 0700, 0) == 0)
+    if (fd < 0 && errno == EACCES && unlock_dir(dirfd, name))
         fd = open_dir(dirfd, name, NULL);
     if (fd < 0) {
         imaged_error_set_errno(error, errno, "cannot open a helper's folder '%.40s'", name);

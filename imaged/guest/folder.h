@@ -1,7 +1,8 @@
 /* folder.h: STATE/guest/RUNID: the sockets of one run's disks, and what its helper writes.
  *
- * 0710 for the helper's group (2770 where the helper writes), sockets for its user alone:
- * /proc/net/unix shows their names to everybody.  Any thread. */
+ * RUNID is ours, 0710 for the helper's group, so whatever modes and set-id bits a helper leaves
+ * below it, no other user gets there; sockets are for the helper's user alone: /proc/net/unix shows
+ * their names to everybody.  Any thread. */
 #pragma once
 
 #include <glib.h>
@@ -13,9 +14,11 @@ typedef struct {
     gid_t gid;        /* its group; (gid_t)-1: ours */
 } GuestOwner;
 
-/* Make STATE/guest/NEW, and in it, unless it is writable itself, GUEST_RUN_TMP for the helper's
- * own use.  Caller frees the path. */
+/* Make STATE/guest/NEW, with GUEST_RUN_TMP for the helper's own use in it; or, for what helpers
+ * hand on to each other, STATE/guest/NEW/work (2770), which is then the answer.  Caller frees the
+ * path. */
 #define GUEST_RUN_TMP "tmp"
+#define GUEST_RUN_WORK "work"
 char *guest_run_folder_make(const char *state_dir, const GuestOwner *owner, gboolean is_writable,
                             GError **error);
 

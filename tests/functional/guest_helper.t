@@ -97,6 +97,62 @@ is "$(leftovers)" "" "nothing is left of that either"
 fails_with 1 "does not understand this request \(task 'dance'\)" "a task that is not there" run guest dance
 fails_with 1 "role fetch.*'appliance-check'" "a task of another role" run fetch appliance-check
 
+# ---- A folder that one helper hands on to the next, which may be hostile ----
+
+IMAGED_TEST_FOLDER=make "$guesttool" "$state" build ping '{"delay_ms":60000}' 120000 >/dev/null 2>&1 &
+tool=$!
+keep_pid $tool
+ok "role build runs" wait_for 30 locked_in
+pid=$(inner $tool)
+folder=$(echo "$state"/guest/*/work)
+folder=${folder%/work}
+is "$(stat -c '%a %u' "$folder")" "710 0" "around its folder is one of root's, which nobody else enters"
+is "$(stat -c '%a' "$folder/work")" 2770 "it writes to one in that"
+is "$(stat -c %i "/proc/$pid/root/run/folder")" "$(stat -c %i "$folder/work")" "and sees that one alone"
+is "$(ls "/proc/$pid/root/run")" "folder" "with nothing beside it"
+like "${folder##*/}" '^[0-9a-f]{24}$' "nobody guesses its name"
+kill -9 $tool
+wait $tool 2>/dev/null
+ok "then it is gone too" wait_for 10 gone
+
+work=$top/work
+mkdir "$work"
+echo secret >"$top/victim"
+chmod 600 "$top/victim"
+mkdir -m 700 "$top/victims"
+for victim in victim victims; do
+    ln -sfn "$top/$victim" "$work/.view"
+    ln -sfn "$top/$victim" "$work/root"
+    chown -h nobody: "$work" "$work"/.view "$work/root"
+    chmod 2770 "$work"
+    before=$(stat -c '%u %g %a' "$top/$victim")
+    IMAGED_TEST_FOLDER=$work run build clean '{}' 60000 >/dev/null 2>"$top/err" || diag "$(cat "$top/err")"
+    is "$(stat -c '%u %g %a' "$top/$victim")" "$before" "a link in the folder gives nobody the $victim"
+    is "$(ls -A "$work")" "" "the folder is emptied"
+done
+is "$(cat "$top/victim")" secret "nor is anything written"
+rm -rf "$work"
+
+# Deeper than a process has descriptors; and what only a link leads to.
+deep()
+{
+    /usr/bin/python3 - "$1" <<'END'
+import os, sys
+os.chdir(sys.argv[1])
+for _ in range(1200):
+    os.mkdir("d")
+    os.chdir("d")
+END
+}
+mkdir -p "$state/guest/old/work"
+deep "$state/guest/old/work"
+mkdir -m 0 "$state/guest/old/work/closed"
+ln -s "$top" "$state/guest/old/work/link"
+chown -hR nobody: "$state/guest/old/work" 2>/dev/null
+run fetch ping '{}' 60000 >/dev/null 2>&1
+is "$(ls "$state/guest")" "" "a tree too deep to be removed from outside is removed by a helper"
+ok "again without following links" test -e "$top/precious"
+
 # ---- As an ordinary user, without root ----
 
 mkdir -m 700 "$top/own"

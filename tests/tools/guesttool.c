@@ -3,7 +3,8 @@
  *   guesttool STATE ROLE TASK [REQUEST [LIMIT_MS [r|w:FILE[,FILE...]]...]]
  *
  * Files of one disk are its layers, the base first.  IMAGED_TEST_GUEST_SOCKET is a folder with the
- * sockets of units; IMAGED_TEST_APPLIANCE an appliance.  Prints the result, or the error on
+ * sockets of units; IMAGED_TEST_APPLIANCE an appliance; IMAGED_TEST_FOLDER a folder to write to, or
+ * "make" for one as builds have it.  Prints the result, or the error on
  * standard error; progress, log lines and warnings go there too, data to descriptor 3. */
 #include <fcntl.h>
 #include <stdio.h>
@@ -89,7 +90,13 @@ int main(int argc, char **argv)
         open_disk(argv[i], &disks[run.n_disks++]);
     umask(0007);
     g_autoptr(Guest) guest = guest_new(argv[1], &settings, &error);
-    json_t *result = guest ? guest_run(guest, &run, &error) : NULL;
+    const char *folder = getenv("IMAGED_TEST_FOLDER");
+    gboolean is_made = guest && folder && strcmp(folder, "make") == 0;
+    g_autofree char *made = is_made ? guest_folder_make(guest, &error) : NULL;
+    run.folder = is_made ? made : folder;
+    json_t *result = guest && !error ? guest_run(guest, &run, &error) : NULL;
+    if (made && !guest_folder_remove(guest, made, NULL))
+        fputs("the folder is left\n", stderr);
     if (result) {
         json_dumpf(result, stdout, JSON_INDENT(2));
         puts("");

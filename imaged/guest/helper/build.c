@@ -244,7 +244,13 @@ json_t *task_clean(Task *task, GError **error)
 {
     const char *folder = task_folder(task);
 
-    if (!folder || !remove_all(folder, error))
-        return NULL;
+    g_autoptr(GDir) dir = folder ? g_dir_open(folder, 0, NULL) : NULL;
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(folder, name, NULL);
+        if (!program_run_args(NULL, error, "rm", "-rf", "--one-file-system", "--", path, NULL))
+            return NULL;
+    }
     return json_object();
 }

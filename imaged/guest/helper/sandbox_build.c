@@ -9,7 +9,11 @@
  *
  * The keeper waits until its numbers are mapped from outside: by root, who writes the map, else by
  * newuidmap(1) from /etc/subuid.  0 to 65535 are the range, OUTSIDE is the helper's own user, so
- * that root in there may use the folder that belongs to it. */
+ * that root in there may use the folder that belongs to it.
+ *
+ * What lies in that folder may have been put there by a hostile helper of another role: nothing in
+ * it is opened, made or given away out here.  The view grows on top of the host's /tmp, in a mount
+ * namespace that nobody else sees. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -33,11 +37,10 @@
 #define RANGE_LEN 65536u
 #define RANGE_START 1878982656u /* the last range that systemd leaves to containers */
 #define OUTSIDE RANGE_LEN
-#define VIEW_NAME ".view" /* in the folder; covered by the new root */
+#define VIEW "/tmp" /* covered, in a mount namespace of our own; as in sandbox_view.c */
 
 typedef struct {
     const SandboxSpec *spec;
-    char *view;
     uid_t uid; /* of the helper's user */
     gid_t gid;
     int ready[2], go[2];
@@ -51,15 +54,15 @@ static gboolean failed(GError **error, const char *what)
 
 /* ---- What is seen in there ---- */
 
-static char *below(const Stage *s, const char *path)
+static char *below(const char *path)
 {
-    return g_build_filename(s->view, path, NULL);
+    return g_build_filename(VIEW, path, NULL);
 }
 
-static gboolean bind(const Stage *s, const char *from, const char *to, gboolean is_writable,
+static gboolean bind(const char *from, const char *to, gboolean is_writable,
                      GError **error)
 {
-    g_autofree char *target = below(s, to);
+    g_autofree char *target = below(to);
     unsigned long flags = MS_NOSUID | MS_NODEV;
     struct stat st;
 
@@ -85,28 +88,28 @@ static gboolean bind(const Stage *s, const char *from, const char *to, gboolean 
     return failed(error, "a read-only mount");
 }
 
-static gboolean make_text(const Stage *s, const char *path, const char *text, GError **error)
+static gboolean make_text(const char *path, const char *text, GError **error)
 {
-    g_autofree char *target = below(s, path);
+    g_autofree char *target = below(path);
     auto_fd fd = open(target, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
 
     return fd >= 0 ? durable_write(fd, text, strlen(text), 0, error) : failed(error, path);
 }
 
-static gboolean make_usr(const Stage *s, GError **error)
+static gboolean make_usr(GError **error)
 {
     static const char *const tops[] = { "bin", "sbin", "lib", "lib32", "lib64", "libx32" };
-    g_autofree char *local = below(s, "usr/local");
+    g_autofree char *local = below("usr/local");
 
-    if (!bind(s, "/usr", "usr", FALSE, error))
+    if (!bind("/usr", "usr", FALSE, error))
         return FALSE;
     for (guint i = 0; i < G_N_ELEMENTS(tops); i++) {
         g_autofree char *host = g_strconcat("/", tops[i], NULL);
         g_autofree char *link = g_file_read_link(host, NULL);
-        g_autofree char *path = below(s, tops[i]);
+        g_autofree char *path = below(tops[i]);
         if (link && symlink(link, path) < 0)
             return failed(error, path);
-        if (!link && g_file_test(host, G_FILE_TEST_IS_DIR) && !bind(s, host, tops[i], FALSE, error))
+        if (!link && g_file_test(host, G_FILE_TEST_IS_DIR) && !bind(host, tops[i], FALSE, error))
             return FALSE;
     }
     if (mount("none", local, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k") < 0)
@@ -114,7 +117,7 @@ static gboolean make_usr(const Stage *s, GError **error)
     return TRUE;
 }
 
-static gboolean make_etc(const Stage *s, GError **error)
+static gboolean make_etc(GError **error)
 {
     static const char *const files[] = { "/etc/ld.so.cache", "/etc/mke2fs.conf",
                                          "/etc/alternatives", "/etc/debian_version" };
@@ -127,24 +130,24 @@ static gboolean make_etc(const Stage *s, GError **error)
                                            "etc/dpkg/dpkg.cfg.d" };
 
     for (guint i = 0; i < G_N_ELEMENTS(folders); i++) {
-        g_autofree char *path = below(s, folders[i]);
+        g_autofree char *path = below(folders[i]);
         if (mkdir(path, 0755) < 0)
             return failed(error, folders[i]);
     }
     for (guint i = 0; i < G_N_ELEMENTS(files); i++) {
         if (g_file_test(files[i], G_FILE_TEST_EXISTS) &&
-            !bind(s, files[i], files[i] + 1, FALSE, error))
+            !bind(files[i], files[i] + 1, FALSE, error))
             return FALSE;
     }
-    return make_text(s, "etc/passwd",
+    return make_text("etc/passwd",
                      "root:x:0:0:root:/root:/bin/sh\n_apt:x:42:65534::/nonexistent:/bin/false\n"
                      "nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
                      error) &&
-           make_text(s, "etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n", error) &&
-           make_text(s, "etc/hosts", "127.0.0.1 localhost\n", error);
+           make_text("etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n", error) &&
+           make_text("etc/hosts", "127.0.0.1 localhost\n", error);
 }
 
-static gboolean make_dev(const Stage *s, GError **error)
+static gboolean make_dev(GError **error)
 {
     static const char *const devices[] = { "null", "zero", "full", "random", "urandom", "tty" };
     static const char *const links[][2] = { { "/proc/self/fd", "dev/fd" },
@@ -152,21 +155,21 @@ static gboolean make_dev(const Stage *s, GError **error)
                                             { "/proc/self/fd/1", "dev/stdout" },
                                             { "/proc/self/fd/2", "dev/stderr" },
                                             { "pts/ptmx", "dev/ptmx" } };
-    g_autofree char *dev = below(s, "dev"), *pts = below(s, "dev/pts"), *shm = below(s, "dev/shm");
-    g_autofree char *console = below(s, "dev/console");
+    g_autofree char *dev = below("dev"), *pts = below("dev/pts"), *shm = below("dev/shm");
+    g_autofree char *console = below("dev/console");
 
     if (mkdir(dev, 0755) < 0 || mount("none", dev, "tmpfs", MS_NOSUID, "size=64k,mode=755") < 0)
         return failed(error, "/dev");
     for (guint i = 0; i < G_N_ELEMENTS(devices); i++) {
         g_autofree char *from = g_strconcat("/dev/", devices[i], NULL);
-        g_autofree char *to = g_strconcat("dev/", devices[i], NULL), *path = below(s, to);
+        g_autofree char *to = g_strconcat("dev/", devices[i], NULL), *path = below(to);
         int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0666);
         durable_close(&fd);
         if (mount(from, path, NULL, MS_BIND, NULL) < 0)
             return failed(error, from);
     }
     for (guint i = 0; i < G_N_ELEMENTS(links); i++) {
-        g_autofree char *path = below(s, links[i][1]);
+        g_autofree char *path = below(links[i][1]);
         if (symlink(links[i][0], path) < 0)
             return failed(error, path);
     }
@@ -180,13 +183,13 @@ static gboolean make_dev(const Stage *s, GError **error)
     return TRUE;
 }
 
-static gboolean make_folders(const Stage *s, GError **error)
+static gboolean make_folders(GError **error)
 {
     static const char *const plain[] = { "proc", "sys", "root", "var", "run", "old" };
-    g_autofree char *proc = below(s, "proc"), *sys = below(s, "sys"), *tmp = below(s, "tmp");
+    g_autofree char *proc = below("proc"), *sys = below("sys"), *tmp = below("tmp");
 
     for (guint i = 0; i < G_N_ELEMENTS(plain); i++) {
-        g_autofree char *path = below(s, plain[i]);
+        g_autofree char *path = below(plain[i]);
         if (mkdir(path, 0755) < 0)
             return failed(error, plain[i]);
     }
@@ -205,14 +208,15 @@ static gboolean make_folders(const Stage *s, GError **error)
 
 static gboolean make_view(const Stage *s, GError **error)
 {
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mount("none", s->view, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1g") < 0)
+    /* Held as the working folder, because what is mounted may hide its name. */
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || chdir(s->spec->folder) < 0 ||
+        mount("none", VIEW, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1g") < 0)
         return failed(error, "mounts");
-    if (!make_folders(s, error) || !make_usr(s, error) || !make_etc(s, error) ||
-        !make_dev(s, error) || !bind(s, s->spec->folder, SANDBOX_FOLDER + 1, TRUE, error))
+    if (!make_folders(error) || !make_usr(error) || !make_etc(error) ||
+        !make_dev(error) || !bind(".", SANDBOX_FOLDER + 1, TRUE, error))
         return FALSE;
-    g_autofree char *old = below(s, "old");
-    if (syscall(SYS_pivot_root, s->view, old) < 0 || chdir("/") < 0 ||
+    g_autofree char *old = below("old");
+    if (syscall(SYS_pivot_root, VIEW, old) < 0 || chdir("/") < 0 ||
         umount2("/old", MNT_DETACH) < 0 || rmdir("/old") < 0)
         return failed(error, "its root");
     umask(022);
@@ -393,11 +397,6 @@ gboolean sandbox_enter_build(const SandboxSpec *spec, GError **error)
     }
     if (!find_user(&s, error))
         return FALSE;
-    s.view = g_build_filename(spec->folder, VIEW_NAME, NULL);
-    if (mkdir(s.view, 0711) < 0 && errno != EEXIST)
-        return failed(error, "its folder");
-    if (geteuid() == 0 && chown(s.view, s.uid, s.gid) < 0)
-        return failed(error, "its folder");
     if (pipe2(s.ready, O_CLOEXEC) < 0 || pipe2(s.go, O_CLOEXEC) < 0)
         return failed(error, "pipes");
     pid_t keeper = fork();
@@ -407,7 +406,5 @@ gboolean sandbox_enter_build(const SandboxSpec *spec, GError **error)
         return look_after(&s, keeper, error);
     durable_close(&s.ready[0]);
     durable_close(&s.go[1]);
-    gboolean ok = keep(&s, error);
-    g_free(s.view);
-    return ok;
+    return keep(&s, error);
 }

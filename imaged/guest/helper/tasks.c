@@ -13,5 +13,6 @@ const TaskType task_types[] = {
     { "fetch", "fetch", task_fetch },
     { "build", "build", task_build },
     { "build", "clean", task_clean },
+    { "fetch", "clean", task_clean },
     { NULL, NULL, NULL },
 };
