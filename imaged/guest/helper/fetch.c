@@ -35,7 +35,7 @@ static gboolean check_space(Task *task, guint64 bytes, GError **error)
 /* Take what the cache has; the bytes that are left to be fetched. */
 static guint64 use_cache(Task *task, const GPtrArray *files)
 {
-    const char *cache = task_text(task, "cache", NULL);
+    const char *cache = task_cache(task);
     guint64 left = 0;
 
     for (guint i = 0; i < files->len; i++) {
@@ -49,7 +49,7 @@ static guint64 use_cache(Task *task, const GPtrArray *files)
 
 static void fill_cache(Task *task, const GPtrArray *files)
 {
-    const char *cache = task_text(task, "cache", NULL);
+    const char *cache = task_cache(task);
 
     for (guint i = 0; i < files->len; i++) {
         const AptFile *file = files->pdata[i];

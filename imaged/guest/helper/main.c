@@ -86,11 +86,12 @@ static gboolean lock_in(Task *task, SandboxSpec *spec, GError **error)
 {
     const char *socket = task_disk_socket(task, 0);
     g_autofree char *disks = socket ? g_path_get_dirname(socket) : NULL;
-    gboolean has_view = FALSE;
+    gboolean has_view = FALSE, is_root = geteuid() == 0;
 
     spec->disks = disks;
     spec->folder = task_folder(task);
     spec->appliance = task_appliance(task);
+    spec->cache = task_cache(task);
     spec->may_use_kvm = strcmp(task_accelerator(task), "kvm") == 0;
     spec->limit_ms = CLAMP(task_int(task, "limit_ms", 0), 1000, G_MAXINT);
     if (!sandbox_enter(spec, &has_view, error))
@@ -98,6 +99,9 @@ static gboolean lock_in(Task *task, SandboxSpec *spec, GError **error)
     task_set_view(task, has_view);
     task_set_tmp(task, has_view || spec->is_service ? "/tmp" : task_text(task, "tmp", "/tmp"));
     set_environment(task);
+    if (!has_view && !is_root && !spec->is_service)
+        task_warning(task, "the helper is not kept from imaged's own files: this machine allows no"
+                           " user namespaces, and imaged neither runs as root nor has guest_socket_dir");
     return TRUE;
 }
 

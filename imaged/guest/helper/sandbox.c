@@ -200,7 +200,7 @@ gboolean sandbox_enter(const SandboxSpec *spec, gboolean *ret_has_view, GError *
     }
     if (!enter_namespaces(spec, &has_namespaces, error))
         return FALSE;
-    if (has_namespaces && strcmp(spec->role, "guest") == 0) {
+    if (has_namespaces && strcmp(spec->role, "build") != 0) {
         if (!sandbox_view(spec, error))
             return FALSE;
         *ret_has_view = TRUE;

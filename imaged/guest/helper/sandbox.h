@@ -7,7 +7,8 @@
  * unit the first and the user are the unit's affair.
  *
  * The view of role guest: /usr, a few files of /etc, /dev with the harmless devices and kvm, /proc,
- * a small /tmp in memory, and the folders below. */
+ * a small /tmp in memory, and the folders below.  That of role fetch has what apt and resolving names
+ * need of /etc besides, and packages that lie on the machine itself. */
 #pragma once
 
 #include <glib.h>
@@ -15,6 +16,7 @@
 #define SANDBOX_DISKS "/run/disks"
 #define SANDBOX_FOLDER "/run/folder"
 #define SANDBOX_APPLIANCE "/run/appliance"
+#define SANDBOX_CACHE "/run/cache"
 
 typedef struct {
     const char *role;
@@ -24,6 +26,7 @@ typedef struct {
     const char *disks;    /* folders that the view shows, or NULL */
     const char *folder;
     const char *appliance;
+    const char *cache;
     gint64 limit_ms;
 } SandboxSpec;
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -18,7 +19,7 @@
 #define ROOT_OPTIONS "mode=755,size=16m,nr_inodes=1k"
 
 typedef struct {
-    const char *source; /* NULL: not wanted */
+    const char *source; /* interned; NULL: not wanted */
     const char *target; /* below the new root */
     unsigned long flags;
     gboolean may_lack;
@@ -54,21 +55,21 @@ static gboolean bind_one(const Bind *b, GError **error)
     g_autofree char *target = g_strconcat(BASE, b->target, NULL);
     g_autofree char *source = g_strdup_printf("/proc/self/fd/%d", b->fd);
     struct stat st;
+    struct statvfs fs;
 
     if (b->fd < 0)
         return TRUE;
-    if (fstat(b->fd, &st) < 0)
+    if (fstat(b->fd, &st) < 0 || fstatvfs(b->fd, &fs) < 0)
         return fail(error, "look at", b->target);
     /* In a user namespace some flags of the source cannot be taken off, but none needs to be. */
+    const unsigned long flags =
+        MS_BIND | MS_REMOUNT | MS_NODEV | b->flags | (fs.f_flag & ST_NOEXEC ? MS_NOEXEC : 0);
     if (!make_target(target, S_ISDIR(st.st_mode), error) ||
         mount(source, target, NULL, MS_BIND | MS_REC, NULL) < 0)
         return error && *error ? FALSE : fail(error, "bind", b->target);
-    if (b->flags &&
-        mount(NULL, target, NULL, MS_BIND | MS_REMOUNT | MS_NODEV | b->flags, NULL) < 0 &&
-        mount(NULL, target, NULL, MS_BIND | MS_REMOUNT | MS_NODEV | MS_NOATIME | b->flags, NULL) <
-            0 &&
-        mount(NULL, target, NULL, MS_BIND | MS_REMOUNT | MS_NODEV | MS_RELATIME | b->flags, NULL) <
-            0)
+    if (b->flags && mount(NULL, target, NULL, flags, NULL) < 0 &&
+        mount(NULL, target, NULL, flags | MS_NOATIME, NULL) < 0 &&
+        mount(NULL, target, NULL, flags | MS_RELATIME, NULL) < 0)
         return fail(error, "lock", b->target);
     return TRUE;
 }
@@ -119,9 +120,68 @@ static gboolean change_root(GError **error)
     return TRUE;
 }
 
+/* ---- What is wanted ---- */
+
+static void want(GArray *binds, const char *path)
+{
+    const Bind bind = { g_intern_string(path), g_intern_string(path), LOCKED, TRUE, -1 };
+
+    g_array_append_val(binds, bind);
+}
+
+/* Packages that lie in folders of this machine, as its own list of sources says. */
+static void want_local_sources(GArray *binds, const char *path)
+{
+    g_autofree char *text = NULL;
+    g_autoptr(GRegex) regex = g_regex_new("\\b(?:file|copy):(?://)?(/[^\\s\\]]+)", 0, 0, NULL);
+    g_autoptr(GMatchInfo) match = NULL;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL) || !g_utf8_validate(text, -1, NULL))
+        return;
+    for (g_regex_match(regex, text, 0, &match); g_match_info_matches(match);
+         g_match_info_next(match, NULL)) {
+        g_autofree char *folder = g_match_info_fetch(match, 1);
+        g_autofree char *real = g_canonicalize_filename(folder, "/");
+        if (!g_str_equal(real, "/") && !g_str_has_prefix(real, "/usr/"))
+            want(binds, real);
+    }
+}
+
+static void want_apt(GArray *binds)
+{
+    static const char lists[] = "/etc/apt/sources.list.d";
+    static const char *const paths[] = {
+        "/etc/apt",       "/etc/resolv.conf",     "/etc/hosts",  "/etc/host.conf", "/etc/gai.conf",
+        "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/gnutls", "/etc/services",  "/etc/protocols",
+        "/etc/dpkg",      "/var/lib/dpkg/arch",
+    };
+    g_autoptr(GDir) dir = g_dir_open(lists, 0, NULL);
+    const char *name;
+
+    for (guint i = 0; i < G_N_ELEMENTS(paths); i++)
+        want(binds, paths[i]);
+    want_local_sources(binds, "/etc/apt/sources.list");
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(lists, name, NULL);
+        want_local_sources(binds, path);
+    }
+}
+
+static gboolean open_sources(GArray *binds, GError **error)
+{
+    for (guint i = 0; i < binds->len; i++) {
+        Bind *b = &g_array_index(binds, Bind, i);
+        if (b->source)
+            b->fd = open(b->source, O_PATH | O_CLOEXEC);
+        if (b->source && b->fd < 0 && !b->may_lack)
+            return fail(error, "open", b->source);
+    }
+    return TRUE;
+}
+
 gboolean sandbox_view(const SandboxSpec *spec, GError **error)
 {
-    Bind binds[] = {
+    const Bind common[] = {
         { "/usr", "/usr", LOCKED, FALSE, -1 },
         { "/etc/ld.so.cache", "/etc/ld.so.cache", LOCKED, TRUE, -1 },
         { "/etc/alternatives", "/etc/alternatives", LOCKED, TRUE, -1 },
@@ -137,27 +197,25 @@ gboolean sandbox_view(const SandboxSpec *spec, GError **error)
         { spec->disks, SANDBOX_DISKS, 0, FALSE, -1 },
         { spec->appliance, SANDBOX_APPLIANCE, LOCKED, FALSE, -1 },
         { spec->folder, SANDBOX_FOLDER, MS_NOSUID, FALSE, -1 },
+        { spec->cache, SANDBOX_CACHE, MS_NOSUID, FALSE, -1 },
     };
-    gboolean ok = TRUE;
+    g_autoptr(GArray) binds = g_array_new(FALSE, FALSE, sizeof(Bind));
 
     umask(022); /* the helper's user has to get through; set_limits() sets its own */
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return fail(error, "detach", "/");
-    for (guint i = 0; ok && i < G_N_ELEMENTS(binds); i++) {
-        if (!binds[i].source)
-            continue;
-        binds[i].fd = open(binds[i].source, O_PATH | O_CLOEXEC);
-        if (binds[i].fd < 0 && !binds[i].may_lack)
-            ok = fail(error, "open", binds[i].source);
-    }
+    g_array_append_vals(binds, common, G_N_ELEMENTS(common));
+    if (strcmp(spec->role, "fetch") == 0)
+        want_apt(binds);
+    gboolean ok = open_sources(binds, error);
     if (ok && mount("tmpfs", BASE, "tmpfs", MS_NOSUID | MS_NODEV, ROOT_OPTIONS) < 0)
         ok = fail(error, "mount", "the new root");
     ok = ok && copy_links(error);
-    for (guint i = 0; ok && i < G_N_ELEMENTS(binds); i++)
-        ok = bind_one(&binds[i], error);
-    for (guint i = 0; i < G_N_ELEMENTS(binds); i++) {
-        if (binds[i].fd >= 0)
-            close(binds[i].fd);
+    for (guint i = 0; ok && i < binds->len; i++)
+        ok = bind_one(&g_array_index(binds, Bind, i), error);
+    for (guint i = 0; i < binds->len; i++) {
+        if (g_array_index(binds, Bind, i).fd >= 0)
+            close(g_array_index(binds, Bind, i).fd);
     }
     return ok && mount_special(error) && change_root(error);
 }

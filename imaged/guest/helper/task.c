@@ -73,6 +73,13 @@ const char *task_appliance(const Task *task)
     return task->appliance;
 }
 
+const char *task_cache(const Task *task)
+{
+    const char *path = task_text(task, "cache", NULL);
+
+    return path && *path ? path : NULL;
+}
+
 const char *task_accelerator(const Task *task)
 {
     return task_text(task, "accelerator", "tcg");
@@ -158,6 +165,8 @@ void task_set_view(Task *task, gboolean has_view)
     if (has_view) {
         replace(&task->folder, SANDBOX_FOLDER);
         replace(&task->appliance, SANDBOX_APPLIANCE);
+        if (task_cache(task))
+            json_object_set_new(task->request, "cache", json_string(SANDBOX_CACHE));
     }
 }
 

@@ -36,6 +36,7 @@ gboolean task_disk_is_read_only(const Task *task, guint i);
 
 const char *task_folder(const Task *task);      /* that it may fill, or NULL */
 const char *task_appliance(const Task *task);   /* the fixed appliance's folder, or NULL */
+const char *task_cache(const Task *task);       /* what it may keep for later runs, or NULL */
 const char *task_accelerator(const Task *task); /* "tcg" or "kvm" */
 const char *task_tmp(const Task *task);         /* a private folder, removed afterwards */
 
