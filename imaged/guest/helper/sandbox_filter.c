@@ -1,7 +1,9 @@
 /* sandbox_filter.c: QEMU and libguestfs use so much that the list is of what is refused: all that
- * makes rights, namespaces, mounts, kernel code, or reaches into other processes; and for role
- * guest every socket but AF_UNIX.  Children inherit it. */
+ * makes rights, namespaces, mounts, kernel code, or reaches into other processes; for role guest
+ * every socket but AF_UNIX, for the others unusual families (AF_VSOCK leads to the hypervisor, a
+ * netlink of the packet filter into much of the kernel).  Children inherit it. */
 #include <errno.h>
+#include <linux/netlink.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <string.h>
@@ -116,6 +118,30 @@ static int refuse_networks(scmp_filter_ctx filter)
                                   SCMP_A0(SCMP_CMP_NE, AF_UNIX));
 }
 
+/* AF_UNIX, AF_INET, AF_INET6, and the netlink that tells addresses are left.  The kernel takes 32
+ * bits of each argument: one with more is beyond AF_NETLINK here, and not NETLINK_ROUTE. */
+static int refuse_families(scmp_filter_ctx filter)
+{
+    static const int calls[] = { SCMP_SYS(socket), SCMP_SYS(socketpair) };
+    int err = 0;
+
+    for (guint i = 0; i < G_N_ELEMENTS(calls) && !err; i++) {
+        for (guint family = 0; family < AF_NETLINK && !err; family++) {
+            if (family != AF_UNIX && family != AF_INET && family != AF_INET6)
+                err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), calls[i], 1,
+                                       SCMP_A0(SCMP_CMP_EQ, family));
+        }
+        if (!err)
+            err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), calls[i], 1,
+                                   SCMP_A0(SCMP_CMP_GT, AF_NETLINK));
+        if (!err)
+            err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), calls[i], 2,
+                                   SCMP_A0(SCMP_CMP_EQ, AF_NETLINK),
+                                   SCMP_A2(SCMP_CMP_NE, NETLINK_ROUTE));
+    }
+    return err;
+}
+
 gboolean sandbox_filter(const char *role, GError **error)
 {
     gboolean is_build = strcmp(role, "build") == 0, is_guest = strcmp(role, "guest") == 0;
@@ -134,8 +160,8 @@ gboolean sandbox_filter(const char *role, GError **error)
         err = ignore_flushes(filter);
     if (!err && !is_build)
         err = refuse_namespaces(filter);
-    if (!err && is_guest)
-        err = refuse_networks(filter);
+    if (!err)
+        err = is_guest ? refuse_networks(filter) : refuse_families(filter);
     if (!err)
         err = seccomp_load(filter);
     seccomp_release(filter);
