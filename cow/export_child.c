@@ -30,7 +30,8 @@
 
 struct ExportChild {
     gboolean is_read_write;
-    pid_t pid; /* 0 once reaped */
+    pid_t pid;  /* 0 once reaped */
+    int status; /* of waitpid(); -1 before that */
     int pidfd, ready_fd, stderr_fd;
     guint n_own_sockets;
     GString *words; /* the last it said */
@@ -98,7 +99,7 @@ ExportChild *export_child_start(const ExportChildSpec *spec, GError **error)
     g_autoptr(ExportCommand) command = export_command_new(spec, error);
     int pair[2];
 
-    child->pidfd = child->ready_fd = child->stderr_fd = -1;
+    child->pidfd = child->ready_fd = child->stderr_fd = child->status = -1;
     child->is_read_write = spec->is_read_write;
     child->n_own_sockets = spec->is_read_write ? 2 : 1; /* listening; QEMU's monitor */
     child->words = g_string_new(NULL);
@@ -209,8 +210,20 @@ static void reap(ExportChild *child, int options)
 {
     int status;
 
-    if (child->pid && waitpid(child->pid, &status, options) == child->pid)
+    if (child->pid && waitpid(child->pid, &status, options) == child->pid) {
         child->pid = 0;
+        child->status = status;
+    }
+}
+
+gboolean export_child_is_writer(const ExportChild *child)
+{
+    return child->is_read_write;
+}
+
+gboolean export_child_ended_well(const ExportChild *child)
+{
+    return !child->pid && WIFEXITED(child->status) && WEXITSTATUS(child->status) == 0;
 }
 
 gboolean export_child_has_ended(ExportChild *child)

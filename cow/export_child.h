@@ -43,6 +43,11 @@ gboolean export_child_has_ended(ExportChild *child);
  * since.  FALSE if that cannot be told. */
 gboolean export_child_activity(const ExportChild *child, guint *ret_n_clients, guint64 *ret_stamp);
 
+gboolean export_child_is_writer(const ExportChild *child);
+
+/* It has ended, and said that all went well (a writer: what it had is written). */
+gboolean export_child_ended_well(const ExportChild *child);
+
 /* Ask it to end; kill it after limit_ms, whatever its clients do.  Reaps it. */
 void export_child_ask(ExportChild *child);
 void export_child_stop(ExportChild *child, gint64 limit_ms);

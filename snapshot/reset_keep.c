@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cow/identity.h"
+#include "cow/layer_whole.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
@@ -194,7 +195,8 @@ static gboolean fill(Keep *k, int fd, GError **error)
                      .events = { .progress = show_progress, .user = k->job } };
     k->report = guest_run(k->world->guest, &run, error);
     json_decref(request);
-    return k->report && durable_sync(fd, error);
+    return k->report && durable_sync(fd, error) &&
+           layer_whole(fd, job_cancel_flag(k->job), error);
 }
 
 static void discard(const Keep *k)

@@ -4,6 +4,7 @@
 #include "cow/export_child.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
+#include "imaged/base/ident.h"
 
 #define READY_LIMIT_MS 20000
 #define STOP_LIMIT_MS 60000 /* a writer flushes to a busy disk */
@@ -57,6 +58,23 @@ GuestServers *guest_servers_start(const GuestRun *run, const char *folder, const
     return g_steal_pointer(&s);
 }
 
+/* What a writer has not written is missing in the layer. */
+static gboolean check_ends(const GuestServers *s, GError **error)
+{
+    for (guint i = 0; i < s->children->len; i++) {
+        ExportChild *child = s->children->pdata[i];
+        if (!export_child_is_writer(child) || export_child_ended_well(child))
+            continue;
+        export_child_drain(child);
+        g_autofree char *words = text_for_message(export_child_last_words(child), 300);
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
+                    "the server that wrote the disk did not end well: %s",
+                    *words ? words : "it gave no reason");
+        return FALSE;
+    }
+    return TRUE;
+}
+
 gboolean guest_servers_stop(GuestServers *s, GError **error)
 {
     gint64 begin = g_get_monotonic_time();
@@ -77,7 +95,7 @@ gboolean guest_servers_stop(GuestServers *s, GError **error)
                     "the server of a disk did not end within %d s", STOP_LIMIT_MS / 1000);
         ok = FALSE;
     }
-    return ok;
+    return ok && check_ends(s, error);
 }
 
 void guest_servers_free(GuestServers *s)

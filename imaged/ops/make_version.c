@@ -12,6 +12,7 @@
 
 #include "cow/identity.h"
 #include "cow/layer_merge.h"
+#include "cow/layer_whole.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
@@ -123,6 +124,8 @@ static gboolean change(Work *w, int fd, GError **error)
         return FALSE;
     if (options && !version_seal(w->job, w->world, below, w->first, fd, options, &w->report,
                                  &w->line, error))
+        return FALSE;
+    if (!layer_whole(fd, job_cancel_flag(w->job), error))
         return FALSE;
     auto_fd again = durable_open_again(fd, O_RDONLY); /* the store opened it with O_DIRECT */
     if (again < 0) {

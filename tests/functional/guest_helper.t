@@ -27,7 +27,7 @@ json_ok "role guest: no rights, no network but unix sockets, its disk" \
     "$(run guest ping '{}' 60000 "r:$top/a.qcow2" 2>/dev/null)" \
     '.uid != 0 and .no_new_privs and (.may_use_inet | not) and .may_use_unix and .n_disks_reached == 1'
 json_ok "role fetch: has a network" "$(run fetch ping '{}' 60000 2>/dev/null)" \
-    '.uid != 0 and .no_new_privs and .may_use_inet'
+    '.uid != 0 and .no_new_privs and .may_use_inet and .may_use_netlink and .n_unusual_families == 0'
 
 "$guesttool" "$state" guest ping '{"delay_ms":60000}' 120000 "r:$top/a.qcow2" >/dev/null 2>&1 &
 tool=$!
@@ -97,6 +97,44 @@ is "$(leftovers)" "" "nothing is left of that either"
 fails_with 1 "does not understand this request \(task 'dance'\)" "a task that is not there" run guest dance
 fails_with 1 "role fetch.*'appliance-check'" "a task of another role" run fetch appliance-check
 
+# ---- A server that could not write all ----
+
+mkdir "$top/bin"
+cat >"$top/bin/qemu-storage-daemon" <<END
+#!/usr/bin/python3
+import signal, subprocess, sys
+real = subprocess.Popen(["$(command -v qemu-storage-daemon)"] + sys.argv[1:], close_fds=False)
+signal.signal(signal.SIGTERM, lambda *_: real.terminate())
+real.wait()
+print("cannot flush", file=sys.stderr)
+sys.exit(1)
+END
+chmod 755 "$top/bin/qemu-storage-daemon"
+json_ok "a disk that is written" "$(run guest ping '{}' 60000 "w:$top/a.qcow2" 2>/dev/null)" '.n_disks_reached == 1'
+PATH=$top/bin:$PATH fails_with 1 "the server that wrote the disk did not end well: cannot flush" \
+    "a server that ends with an error" run guest ping '{}' 60000 "w:$top/a.qcow2"
+is "$(leftovers)" "" "nothing is left of it"
+
+# ---- Role fetch: its network, and of the files what apt needs ----
+
+mkdir "$top/cache"
+chown nobody: "$top/cache"
+"$guesttool" "$state" fetch ping "{\"delay_ms\":60000,\"cache\":\"$top/cache\"}" 120000 >/dev/null 2>&1 &
+tool=$!
+keep_pid $tool
+ok "role fetch runs" wait_for 30 locked_in
+pid=$(inner $tool)
+seen=("/proc/$pid/root/"*)
+is "$(printf '%s\n' "${seen[@]##*/}" | grep -vxE 'bin|sbin|lib[0-9x]*|dev|etc|proc|run|tmp|usr|var')" "" \
+    "of the file system it sees little too"
+is "$(ls -d "/proc/$pid/root/"{etc/shadow,etc/ssh,var/lib/imaged,root,home,srv} 2>/dev/null)" "" "nothing secret"
+for file in etc/apt etc/resolv.conf run/cache; do
+    ok "but /$file" test -e "/proc/$pid/root/$file"
+done
+kill -9 $tool
+wait $tool 2>/dev/null
+ok "then it is gone too" wait_for 10 gone
+
 # ---- A folder that one helper hands on to the next, which may be hostile ----
 
 IMAGED_TEST_FOLDER=make "$guesttool" "$state" build ping '{"delay_ms":60000}' 120000 >/dev/null 2>&1 &
@@ -115,6 +153,9 @@ kill -9 $tool
 wait $tool 2>/dev/null
 ok "then it is gone too" wait_for 10 gone
 
+json_ok "role build opens ordinary sockets only" \
+    "$(IMAGED_TEST_FOLDER=make run build ping '{}' 60000 2>/dev/null)" \
+    '.no_new_privs and .may_use_netlink and .n_unusual_families == 0'
 work=$top/work
 mkdir "$work"
 echo secret >"$top/victim"
@@ -162,6 +203,13 @@ as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 json_ok "an ordinary user's helper runs as that user" \
     "$("${as_nobody[@]}" "$guesttool" "$top/own" guest ping '{}' 60000 "r:$top/a.qcow2" 2>/dev/null)" \
     '.uid == 65534 and .no_new_privs and (.may_use_inet | not) and .n_disks_reached == 1'
+
+# shellcheck disable=SC2016 # for the inner shell
+"${as_nobody[@]}" unshare -U --map-user=65534 --map-group=65534 --keep-caps sh -c '
+    echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --inh-caps=-all --ambient-caps=-all "$@"' \
+    sh "$guesttool" "$top/own" fetch ping '{}' 60000 >/dev/null 2>"$top/err"
+like "$(cat "$top/err")" '^warning the helper is not kept from imaged.s own files' \
+    "where there are no namespaces either, that is said"
 
 # ---- By a socket, as under systemd ----
 
