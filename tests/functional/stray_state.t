@@ -114,9 +114,9 @@ ctl rollout start --template win --to 2 bob cid --health none --yes >/dev/null
 # Killed between journal and catalog; and before the job is taken up, a snapshot takes its layer.
 ctl snapshot create bob since >/dev/null
 stop_daemon
-sql "UPDATE rollout SET state = 'rolling', finished_at = NULL" \
+sql "UPDATE rollout SET state = 'canary', finished_at = NULL" \
     "UPDATE rollout_desktop SET state = 'waiting', is_open = 1, generation = NULL, former_layer_id = NULL" \
-    "UPDATE job SET state = 'running', finished_at = NULL, result = NULL WHERE id = (SELECT job_id FROM rollout)"
+    "UPDATE job SET state = 'running', finished_at = NULL, result = NULL, plan = json_object('claims', json_array(), 'rollout', (SELECT id FROM rollout)) WHERE id = (SELECT job_id FROM rollout)"
 start_daemon || exit 1
 state_is() { [ "$(field .state rollout show win-2)" = "$1" ]; }
 ok 'a roll-out whose rows are behind goes on' wait_for 20 state_is done
@@ -125,20 +125,21 @@ ok '... and takes it back' ctl rollout rollback win-2 --yes
 is "$(field .version desktop show bob) $(field .version desktop show cid)" '1 1' '... both'
 ok '... to their disks' eval 'has bob 0x61 && has cid 0x62'
 
-ctl rollout start --template win --to 2 dan --health none --yes --name late >/dev/null
+ctl rollout start --template win --to 2 dan --health none --yes >/dev/null
+late=$(sql "SELECT name FROM rollout WHERE state = 'done'")
 ctl catalog backup >/dev/null
 ctl desktop create hal --template win >/dev/null
 ctl desktop reset hal --yes >/dev/null
 stop_daemon
 rm -f "$state"/catalog.db*
 cp "$store/catalog.backup" "$state/catalog.db"
-sql "UPDATE rollout SET state = 'gate', finished_at = NULL WHERE name = 'late'" \
-    "UPDATE rollout_desktop SET is_open = 1 WHERE rollout_id = (SELECT id FROM rollout WHERE name = 'late')" \
-    "UPDATE job SET state = 'running', finished_at = NULL WHERE id = (SELECT job_id FROM rollout WHERE name = 'late')"
+sql "UPDATE rollout SET state = 'gate', finished_at = NULL WHERE name = '$late'" \
+    "UPDATE rollout_desktop SET is_open = 1 WHERE rollout_id = (SELECT id FROM rollout WHERE name = '$late')" \
+    "UPDATE job SET state = 'running', finished_at = NULL WHERE id = (SELECT job_id FROM rollout WHERE name = '$late')"
 start_daemon || exit 1
-json_ok 'a roll-out at work in an old catalog is stopped, with a word' "$(ctlj rollout show late)" \
+json_ok 'a roll-out at work in an old catalog is stopped, with a word' "$(ctlj rollout show "$late")" \
     '.state == "stopped" and (.reason | test("old copy"))'
-ok '... it can be taken back' eval 'ctl rollout rollback late --yes && has dan 0x63'
+ok '... it can be taken back' eval 'ctl rollout rollback "$late" --yes && has dan 0x63'
 ok 'the check is clean' check_is_clean
 
 done_testing
