@@ -51,6 +51,12 @@ static gboolean find_entry(Db *db, const char *id, const DesktopRow *desktop, Tr
                     "this trash entry is not a data disk");
         return FALSE;
     }
+    if (lookup_is_used(db, ret->layer_id, desktop->id)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "another desktop has this data disk now");
+        imaged_error_hint(error, "see what does not fit together with: imagectl store check");
+        return FALSE;
+    }
     return chain_rows(db, ret->layer_id, chain, error) &&
            (g_str_equal(ret->desktop_id, desktop->id) || check_alone(db, chain, ret, error));
 }

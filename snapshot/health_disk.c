@@ -14,6 +14,8 @@
 struct HealthDisk {
     char *folder, *uri;
     ExportChild *child;
+    Claims *claims; /* borrowed */
+    json_t *keys;   /* shared: none of its layers is given back meanwhile; or NULL */
 };
 
 /* Its chain as rows, and no writer on it. */
@@ -35,6 +37,36 @@ static gboolean find_chain(World *world, const char *desktop_id, LookupRows *ret
         return fd >= 0;
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "the disk is in use by QEMU");
     return FALSE;
+}
+
+/* Hold of every layer of its chain, as an export has.  Claim, then read again: a chain that was
+ * another one at the first look is BUSY. */
+static gboolean take_chain(HealthDisk *disk, World *world, const char *desktop_id, LookupRows *ret,
+                           GError **error)
+{
+    g_auto(LookupRows) seen = { 0 };
+    json_t *keys = json_array();
+
+    if (!find_chain(world, desktop_id, &seen, error)) {
+        json_decref(keys);
+        return FALSE;
+    }
+    for (guint i = 0; i < seen.rows->len; i++)
+        claims_add(keys, 's', "layer", row_id(seen.rows->pdata[i]));
+    if (!claims_take(world->claims, keys, "health", error)) {
+        json_decref(keys);
+        return FALSE;
+    }
+    disk->claims = world->claims;
+    disk->keys = keys;
+    if (!find_chain(world, desktop_id, ret, error))
+        return FALSE;
+    gboolean is_same = seen.rows->len == ret->rows->len;
+    for (guint i = 0; is_same && i < seen.rows->len; i++)
+        is_same = g_str_equal(row_id(seen.rows->pdata[i]), row_id(ret->rows->pdata[i]));
+    if (!is_same)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "its layers are being changed");
+    return is_same;
 }
 
 static gboolean start(HealthDisk *disk, const GPtrArray *layers, int listen_fd, GError **error)
@@ -61,7 +93,7 @@ HealthDisk *health_disk_serve(World *world, const char *desktop_id, GError **err
     HealthUser user;
 
     if (!health_command_user(world->settings.health_user, &user, error) ||
-        !find_chain(world, desktop_id, &rows, error))
+        !take_chain(disk, world, desktop_id, &rows, error))
         return NULL;
     GuestOwner owner = { user.drops, user.uid, user.drops ? user.gid : (gid_t)-1 };
     g_autoptr(GPtrArray) layers = chain_open(world, &rows, error);
@@ -85,6 +117,9 @@ void health_disk_free(HealthDisk *disk)
     if (disk->child)
         export_child_stop(disk->child, STOP_LIMIT_MS);
     g_clear_pointer(&disk->child, export_child_free);
+    if (disk->keys)
+        claims_release(disk->claims, disk->keys);
+    json_decref(disk->keys);
     if (disk->folder)
         guest_run_folder_remove(disk->folder, NULL);
     g_free(disk->folder);

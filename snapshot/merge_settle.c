@@ -39,14 +39,16 @@ static const char *find_bottom(const LookupRows *chain, const Identity *merged)
     return NULL;
 }
 
-/* It stands on a stand-in now: then the run is all that is no version's. */
+/* It stands on a stand-in now: then the run is all that is no version's.  Not if an old catalog has
+ * that stand-in in the trash: nobody would stand on a layer that goes. */
 static const char *find_moved_bottom(Db *db, const LookupRows *chain, const Identity *merged)
 {
     g_auto(LayerRow) onto = { 0 };
     guint n = chain_n_above_version(chain);
 
     return n && merged->parent && lookup_layer(db, merged->parent, &onto, NULL) &&
-                   g_str_equal(onto.owner_kind, LAYER_STAND_IN)
+                   g_str_equal(onto.owner_kind, LAYER_STAND_IN) &&
+                   g_str_equal(onto.state, "frozen")
                ? ((const LayerRow *)chain->rows->pdata[chain->rows->len - n])->id
                : NULL;
 }
@@ -62,8 +64,13 @@ static gboolean finish_merge(Settle *s, const LayerRow *top, const Identity *mer
     const char *moved = ok && !bottom ? find_moved_bottom(db, &chain, merged) : NULL;
 
     catalog_read_end(s->world->catalog, db);
-    if (!ok || !(bottom || moved))
-        return ok; /* the check reports it */
+    if (!ok)
+        return FALSE;
+    if (!bottom && !moved) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT,
+                    "what its slot holds now was merged from another chain");
+        return FALSE;
+    }
     Merge m = { .top = top->id, .bottom = bottom ? bottom : moved,
                 .onto = moved ? merged->parent : NULL, .merged = merged->id, .trash = trash.s };
     return merge_finish(s->world, &m, &is_done, error);
@@ -108,31 +115,52 @@ static gboolean is_known(Settle *s, const char *slot)
     return known;
 }
 
+/* One that can't be settled is no reason to leave the others, nor the rest of the sweep. */
+static void report(const Settle *s, const LayerRow *row, const GError *why)
+{
+    Changes *changes = changes_new();
+
+    changes_event(changes, "catalog.recover", "warning", s->store->location, NULL,
+                  "layer %s, which a merge was replacing, was left as it is: %s", row->id,
+                  why->message);
+    catalog_commit(s->world->catalog, changes, NULL);
+}
+
+/* Is a file with this identity one that a switch left behind?  Its row is filled in. */
+static gboolean find_stray(Settle *s, const Identity *identity, LayerRow *ret)
+{
+    Db *db = catalog_read_begin(s->world->catalog);
+    gboolean found = lookup_layer(db, identity->id, ret, NULL) && layer_row_is_own(ret) &&
+                     g_str_equal(ret->place, "layers");
+
+    catalog_read_end(s->world->catalog, db);
+    return found;
+}
+
 static gboolean settle_one(const char *name, const StoreStat *stat, gpointer user, GError **error)
 {
     Settle *s = user;
     g_auto(Identity) identity = { 0 };
+    g_auto(LayerRow) seen = { 0 };
     g_auto(LayerRow) row = { 0 };
-    gboolean ok = TRUE;
+    g_autoptr(GError) why = NULL;
 
     if (!id_is_valid(name) || is_known(s, name) ||
-        !read_identity(s->store, STORE_TRASH, name, &identity) || !identity.owner_id)
+        !read_identity(s->store, STORE_TRASH, name, &identity) || !find_stray(s, &identity, &seen))
         return TRUE;
+    /* The owner by the row: a data disk changes hands, and its headers don't. */
     json_t *keys = json_array();
-    claims_add(keys, 'x', "layers", identity.owner_id);
-    claims_add(keys, 'x', "snapshots", identity.owner_id);
-    claims_add(keys, 'x', "desktop", identity.owner_id);
+    claims_add(keys, 'x', "layers", seen.owner_id);
+    claims_add(keys, 'x', "snapshots", seen.owner_id);
+    claims_add(keys, 'x', "desktop", seen.owner_id);
     if (claims_take(s->world->claims, keys, "store.sweep", NULL)) {
-        Db *db = catalog_read_begin(s->world->catalog);
-        gboolean is_stray = lookup_layer(db, identity.id, &row, NULL) &&
-                            layer_row_is_own(&row) &&
-                            g_str_equal(row.place, "layers");
-        catalog_read_end(s->world->catalog, db);
-        ok = !is_stray || is_known(s, name) || settle_slot(s, name, &row, error);
+        if (find_stray(s, &identity, &row) && g_str_equal(row.owner_id, seen.owner_id) &&
+            !is_known(s, name) && !settle_slot(s, name, &row, &why))
+            report(s, &row, why);
         claims_release(s->world->claims, keys);
     }
     json_decref(keys);
-    return ok;
+    return TRUE;
 }
 
 gboolean merge_settle(World *world, Store *store, GError **error)

@@ -49,6 +49,7 @@ typedef struct {
     LayerRow layer, old;  /* old is empty if the desktop has no such disk now */
     Store *store, *old_store;
     gboolean has_old;
+    gboolean is_there; /* the desktop names it already: the entry was left over */
     StoreStat stat;
 } Side;
 
@@ -73,12 +74,27 @@ static void swap_clear(Swap *s)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Swap, swap_clear)
 
+/* Only the state that a stop between two journals or an old catalog leaves: never two writers. */
+static gboolean check_unused(Db *db, const char *layer_id, const char *desktop_id, GError **error)
+{
+    if (!lookup_is_used(db, layer_id, desktop_id))
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "another desktop has this disk now");
+    imaged_error_hint(error, "see what does not fit together with: imagectl store check");
+    return FALSE;
+}
+
 /* The rows and stores.  The present disk may lie in another store: the desktop was moved since. */
-static gboolean load_side(World *world, Db *db, const char *old_id, Side *s, GError **error)
+static gboolean load_side(World *world, Db *db, const DesktopRow *desktop, const char *old_id,
+                          Side *s, GError **error)
 {
     if (!s->layer_id)
         return TRUE;
-    if (!lookup_layer(db, s->layer_id, &s->layer, error) ||
+    s->is_there = g_strcmp0(old_id, s->layer_id) == 0;
+    if (s->is_there)
+        old_id = NULL;
+    if (!check_unused(db, s->layer_id, desktop->id, error) ||
+        !lookup_layer(db, s->layer_id, &s->layer, error) ||
         (old_id && !lookup_layer(db, old_id, &s->old, error)) ||
         !(s->store = store_set_get(world->stores, s->layer.store_id, error)))
         return FALSE;
@@ -104,8 +120,8 @@ static gboolean load_swap(World *world, Db *db, const TrashRow *entry, Swap *s, 
         imaged_error_hint(error, "restore that first: imagectl trash list");
         return FALSE;
     }
-    return load_side(world, db, s->desktop.layer_id, &s->disk, error) &&
-           load_side(world, db, s->desktop.data_layer_id, &s->data, error);
+    return load_side(world, db, &s->desktop, s->desktop.layer_id, &s->disk, error) &&
+           load_side(world, db, &s->desktop, s->desktop.data_layer_id, &s->data, error);
 }
 
 static gboolean lock_old(BatchChunk *chunk, guint i, const Side *s)
@@ -154,8 +170,9 @@ gboolean reimage_swap(BatchChunk *chunk, guint i, Db *db, const TrashRow *entry,
         changed.data_layer_id = s.data.layer.id;
     }
     replaced_put_item(chunk, i, &replaced);
-    if (s.disk.layer_id) {
+    if (s.disk.layer_id)
         put_back(chunk, &s.disk);
+    if (s.disk.layer_id && !s.disk.is_there) {
         changed.layer_id = s.disk.layer.id;
         changed.store_id = s.disk.layer.store_id;
         changed.version_id = entry->version_id;

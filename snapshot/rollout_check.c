@@ -131,6 +131,12 @@ static void run_check(gpointer data, gpointer user)
         g_atomic_int_set(&gate->has_failed, 1);
 }
 
+/* Of the row in rollout_desktop: has the desktop the disk still that the row is about?  It may have
+ * been replaced while the command ran, so what that said is of another disk. */
+#define IS_OURS                                                                                    \
+    "EXISTS (SELECT 1 FROM desktop d WHERE d.id = desktop_id AND d.is_trashed = 0 AND"             \
+    " d.generation = rollout_desktop.generation)"
+
 static void put_results(Changes *changes, const Rollout *rollout, const GPtrArray *checks)
 {
     for (guint i = 0; i < checks->len; i++) {
@@ -138,13 +144,12 @@ static void put_results(Changes *changes, const Rollout *rollout, const GPtrArra
         g_autofree char *why = check->error ? imaged_error_message(check->error) : NULL;
         if (check->was_run || check->is_gone)
             changes_sql(changes,
-                        "UPDATE rollout_desktop SET health = ?3, reason = ?4, changed_at = ?5 WHERE"
+                        "UPDATE rollout_desktop SET health = CASE WHEN " IS_OURS " THEN ?3 ELSE"
+                        " 'waived' END, reason = CASE WHEN " IS_OURS " THEN ?4 ELSE"
+                        " 'its disk was replaced since' END, changed_at = ?5 WHERE"
                         " rollout_id = ?1 AND position = ?2",
-                        "titti", rollout->id, check->position,
-                        check->is_gone ? "waived"
-                        : why          ? "failed"
-                                       : "ok",
-                        check->is_gone ? "its disk was replaced since" : why, units_now_ms());
+                        "titti", rollout->id, check->position, why ? "failed" : "ok", why,
+                        units_now_ms());
     }
 }
 

@@ -35,6 +35,17 @@ static gboolean claim_desktop(RolloutChunk *c, const RolloutItem *item)
     return FALSE;
 }
 
+/* Was it moved already?  Committed to the journal just before a stop: its layer may have been
+ * replaced since by a snapshot, a merge or a larger one, but the entry with its former disk is
+ * there. */
+static gboolean is_moved(Db *db, const RolloutItem *item, const DesktopRow *desktop)
+{
+    g_auto(TrashRow) entry = { 0 };
+
+    return !desktop->is_trashed && !g_str_equal(desktop->layer_id, item->layer_id) &&
+           lookup_trash(db, item->trash_id, &entry, NULL);
+}
+
 /* A word of why this desktop is not to be moved (caller frees), or NULL. */
 static char *why_skipped(Db *db, const Rollout *rollout, const RolloutItem *item,
                          const DesktopRow *desktop)
@@ -55,14 +66,19 @@ static char *why_skipped(Db *db, const Rollout *rollout, const RolloutItem *item
     return NULL;
 }
 
-/* Is this (claimed) desktop to be moved?  Else it is noted. */
-static void sort_out(RolloutChunk *c, Db *db, const RolloutItem *item, GHashTable *stores)
+/* Is this (claimed) desktop to be moved?  Else it is noted, or added to moved. */
+static void sort_out(RolloutChunk *c, Db *db, const RolloutItem *item, GHashTable *stores,
+                     json_t *moved)
 {
     g_auto(DesktopRow) desktop = { 0 };
     g_autoptr(GError) why = NULL;
 
     if (!lookup_desktop_by_id(db, item->desktop_id, &desktop, NULL)) {
         rollout_chunk_note(c, item->position, "skipped", "it was deleted meanwhile");
+        return;
+    }
+    if (is_moved(db, item, &desktop)) {
+        json_array_append_new(moved, json_integer(item->position));
         return;
     }
     g_autofree char *skipped = why_skipped(db, c->rollout, item, &desktop);
@@ -83,12 +99,27 @@ static gboolean is_unavailable(const GError *why)
            g_error_matches(why, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE);
 }
 
-/* The rows of what was moved and of what was not; generation and former layer are those of the
- * facts in the same set. */
-static void put_rows(RolloutChunk *c, BatchChunk *chunk)
+/* Generation and former layer are those of the facts in the same set: the entry in the trash has
+ * them also where the desktop has gone on since. */
+static void put_moved(const RolloutChunk *c, Changes *changes, const json_t *positions)
 {
-    json_t *moved = json_array();
+    char *text = json_dumps(positions, JSON_COMPACT);
 
+    changes_sql(changes,
+                "UPDATE rollout_desktop SET state = 'moved', reason = NULL, health = ?3,"
+                " changed_at = ?4, generation = coalesce((SELECT t.generation + 1 FROM trash t"
+                " WHERE t.id = trash_id), (SELECT d.generation FROM desktop d WHERE"
+                " d.id = desktop_id)), former_layer_id = (SELECT t.layer_id FROM trash t WHERE"
+                " t.id = trash_id) WHERE rollout_id = ?1 AND position IN"
+                " (SELECT value FROM json_each(?2))",
+                "ttti", c->rollout->id, text, c->rollout->health ? "unchecked" : NULL,
+                units_now_ms());
+    free(text);
+}
+
+/* The rows of what was moved and of what was not. */
+static void put_rows(RolloutChunk *c, BatchChunk *chunk, json_t *moved)
+{
     for (guint i = 0; i < chunk->n; i++) {
         gint64 position = g_array_index(c->positions, gint64, i);
         const GError *why = chunk->errors[i];
@@ -98,17 +129,7 @@ static void put_rows(RolloutChunk *c, BatchChunk *chunk)
         else
             json_array_append_new(moved, json_integer(position));
     }
-    char *text = json_dumps(moved, JSON_COMPACT);
-    changes_sql(chunk->changes,
-                "UPDATE rollout_desktop SET state = 'moved', reason = NULL, health = ?3,"
-                " changed_at = ?4, generation = (SELECT d.generation FROM desktop d WHERE"
-                " d.id = desktop_id), former_layer_id = (SELECT t.layer_id FROM trash t WHERE"
-                " t.id = trash_id) WHERE rollout_id = ?1 AND position IN"
-                " (SELECT value FROM json_each(?2))",
-                "ttti", c->rollout->id, text, c->rollout->health ? "unchecked" : NULL,
-                units_now_ms());
-    free(text);
-    json_decref(moved);
+    put_moved(c, chunk->changes, moved);
     rollout_chunk_put_notes(c, chunk->changes);
 }
 
@@ -120,6 +141,7 @@ gboolean rollout_move(Job *job, World *world, const Rollout *rollout, guint n, C
     g_autoptr(GPtrArray) claimed = g_ptr_array_new();
     g_auto(RolloutChunk) c = { 0 };
     json_auto_t *plan = json_pack("{s:s}", "reason", "rollout");
+    json_auto_t *moved = json_array(); /* positions */
 
     rollout_chunk_init(&c, world, rollout, "waiting", n);
     for (guint i = 0; i < c.items->len; i++) {
@@ -128,11 +150,11 @@ gboolean rollout_move(Job *job, World *world, const Rollout *rollout, guint n, C
     }
     Db *db = catalog_read_begin(world->catalog); /* after the claims: nothing of it is old */
     for (guint i = 0; i < claimed->len; i++)
-        sort_out(&c, db, claimed->pdata[i], stores);
+        sort_out(&c, db, claimed->pdata[i], stores, moved);
     catalog_read_end(world->catalog, db);
     g_autoptr(BatchChunk) chunk = batch_chunk_new(job, world, plan, c.list, changes);
     if (!reimage_prepare(chunk, error))
         return FALSE;
-    put_rows(&c, chunk);
+    put_rows(&c, chunk, moved);
     return batch_chunk_commit(chunk, &type, error);
 }

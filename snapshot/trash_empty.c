@@ -119,11 +119,33 @@ static gboolean purge_version(Db *db, Changes *changes, const TrashRow *entry, G
     return TRUE;
 }
 
+/* Does a desktop name what the entry would take away?  A stop between two journals, or an old
+ * catalog, may have left both: then the disk counts, not the entry. */
+static gboolean is_used(Db *db, const TrashRow *entry)
+{
+    if (g_str_equal(entry->kind, "template_version"))
+        return FALSE;
+    if (g_str_equal(entry->kind, "desktop"))
+        return lookup_int(db,
+                          "SELECT EXISTS (SELECT 1 FROM desktop WHERE id = ?1 AND is_trashed = 0)"
+                          " OR EXISTS (SELECT 1 FROM layer l JOIN desktop d ON d.layer_id = l.id"
+                          " WHERE l.owner_id = ?1 AND d.id <> ?1) OR EXISTS (SELECT 1 FROM layer l"
+                          " JOIN desktop d ON d.data_layer_id = l.id WHERE l.owner_id = ?1 AND"
+                          " d.id <> ?1)",
+                          "t", entry->desktop_id);
+    return lookup_is_used(db, entry->layer_id, "") ||
+           (entry->data_layer_id && lookup_is_used(db, entry->data_layer_id, ""));
+}
+
 /* What keeps an entry from going: something that stands on its layers.  A snapshot's entry is only
  * a name: its layer goes when nothing needs it (drop_unneeded). */
 static gboolean is_stood_on(Db *db, const TrashRow *entry)
 {
-    if (g_str_equal(entry->kind, "snapshot") || g_str_equal(entry->kind, "desktop"))
+    if (g_str_equal(entry->kind, "snapshot"))
+        return FALSE;
+    if (is_used(db, entry))
+        return TRUE;
+    if (g_str_equal(entry->kind, "desktop"))
         return FALSE;
     if (is_held(db, entry))
         return TRUE;
@@ -175,10 +197,26 @@ static gboolean purge_desktop(Db *db, Changes *changes, const TrashRow *entry, G
     return TRUE;
 }
 
-static gboolean purge(Db *db, Changes *changes, const TrashRow *entry, GError **error)
+/* A layer that is not there has gone already: with another entry, or in another store's journal. */
+static gboolean purge_layer(Db *db, Changes *changes, const char *layer_id, GError **error)
 {
     g_auto(LayerRow) layer = { 0 };
-    g_auto(LayerRow) data = { 0 };
+    GError *local = NULL;
+
+    if (lookup_layer(db, layer_id, &layer, &local)) {
+        reclaim_layer(changes, &layer);
+        return TRUE;
+    }
+    if (!g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND)) {
+        g_propagate_error(error, local);
+        return FALSE;
+    }
+    g_error_free(local);
+    return TRUE;
+}
+
+static gboolean purge(Db *db, Changes *changes, const TrashRow *entry, GError **error)
+{
     gboolean ok = TRUE;
 
     if (g_str_equal(entry->kind, "template_version"))
@@ -187,10 +225,10 @@ static gboolean purge(Db *db, Changes *changes, const TrashRow *entry, GError **
         return purge_desktop(db, changes, entry, error);
     else if (g_str_equal(entry->kind, "snapshot"))
         changes_delete(changes, ROW_SNAPSHOT, entry->snapshot_id, entry->store_id);
-    else if ((ok = lookup_layer(db, entry->layer_id, &layer, error)))
-        reclaim_layer(changes, &layer);
-    if (entry->data_layer_id && (ok = ok && lookup_layer(db, entry->data_layer_id, &data, error)))
-        reclaim_layer(changes, &data);
+    else
+        ok = purge_layer(db, changes, entry->layer_id, error) &&
+             (!entry->data_layer_id ||
+              purge_layer(db, changes, entry->data_layer_id, error));
     changes_delete(changes, ROW_TRASH, entry->id, entry->store_id);
     return ok;
 }
@@ -209,6 +247,28 @@ static void claim_entries(World *world, TrashClaims *claims, const json_t *items
             trash_claims_take(claims, entry.desktop_id);
     }
     catalog_read_end(world->catalog, db);
+}
+
+/* The journals of all stores that the entry's rows lie in must be there: what is on an offline
+ * store waits.  A data disk may lie in another one than its entry. */
+static gboolean are_stores_there(World *world, Db *db, const TrashRow *entry)
+{
+    gboolean is_desktop = g_str_equal(entry->kind, "desktop");
+    gboolean is_version = g_str_equal(entry->kind, "template_version");
+    gboolean is_there = TRUE;
+    Query *q = db_query(db,
+                        "SELECT store_id FROM trash WHERE id = ?1 OR desktop_id = ?4 UNION"
+                        " SELECT store_id FROM layer WHERE id IN (?2, ?3) OR owner_id IN (?4, ?5)"
+                        " UNION SELECT store_id FROM snapshot WHERE desktop_id = ?4",
+                        "ttttt", entry->id, entry->layer_id, entry->data_layer_id,
+                        is_desktop ? entry->desktop_id : NULL,
+                        is_version ? entry->version_id : NULL);
+
+    while (is_there && query_next(q)) {
+        g_autoptr(Store) store = store_set_get(world->stores, query_text(q, "store_id"), NULL);
+        is_there = store != NULL;
+    }
+    return query_end(q, NULL) && is_there;
 }
 
 /* Purge what can go of the plan's entries; *ret_n says how many went. */
@@ -231,9 +291,7 @@ static gboolean purge_some(Job *job, World *world, guint *ret_n, GError **error)
             is_stood_on(db, &entry) ||
             (entry.desktop_id && !trash_claims_has(&claims, entry.desktop_id)))
             continue;
-        /* The store's journal must be there; what is on an offline store waits. */
-        g_autoptr(Store) store = store_set_get(world->stores, entry.store_id, NULL);
-        if (store && (ok = purge(db, changes, &entry, error)))
+        if (are_stores_there(world, db, &entry) && (ok = purge(db, changes, &entry, error)))
             n++;
     }
     catalog_read_end(world->catalog, db);
@@ -314,7 +372,9 @@ static gboolean find_unneeded(World *world, LookupRows *ret, GError **error)
                               " AND l.state = 'frozen' AND NOT EXISTS (SELECT 1 FROM layer c WHERE"
                               " c.parent_id = l.id) AND NOT EXISTS (SELECT 1 FROM snapshot s WHERE"
                               " l.id = s.layer_id) AND NOT EXISTS (SELECT 1 FROM snapshot s WHERE"
-                              " l.id = s.data_layer_id)",
+                              " l.id = s.data_layer_id) AND NOT EXISTS (SELECT 1 FROM desktop d WHERE"
+                              " d.layer_id = l.id) AND NOT EXISTS (SELECT 1 FROM desktop d WHERE"
+                              " d.data_layer_id = l.id)",
                               "");
 
     catalog_read_end(world->catalog, db);
@@ -338,7 +398,8 @@ static gboolean drop_unneeded(Job *job, World *world, gboolean *ret_any, GError 
     Changes *changes = changes_new();
     for (guint i = 0; i < layers.rows->len; i++) {
         const LayerRow *layer = layers.rows->pdata[i];
-        if (!trash_claims_has(&claims, layer->owner_id))
+        g_autoptr(Store) store = store_set_get(world->stores, layer->store_id, NULL);
+        if (!store || !trash_claims_has(&claims, layer->owner_id))
             continue;
         reclaim_layer(changes, layer);
         n++;

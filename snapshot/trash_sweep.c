@@ -36,12 +36,20 @@ static void find_file(const Sweep *s, const char *slot, gboolean *ret_layers, gb
         *ret_layers = s->store->ops->stat(s->store, STORE_LAYERS, slot, &stat, NULL);
 }
 
+/* What jobs claim that work with layers of this kind: a data disk is its desktop's. */
+static const char *claimed_as(const char *owner_kind)
+{
+    return g_str_equal(owner_kind, "template") ? "version"
+           : g_str_equal(owner_kind, "data")   ? "desktop"
+                                               : owner_kind;
+}
+
 /* Jobs may run meanwhile: what they are at work on they leave in order themselves. */
 static json_t *claim(const Sweep *s, const char *kind, const char *id)
 {
     json_t *keys = json_array();
 
-    claims_add(keys, 'x', g_str_equal(kind, "template") ? "version" : kind, id);
+    claims_add(keys, 'x', claimed_as(kind), id);
     if (claims_take(s->world->claims, keys, "store.sweep", NULL))
         return keys;
     json_decref(keys);
@@ -73,7 +81,9 @@ static void settle(const Sweep *s, const LayerRow *seen)
     if (!keys)
         return;
     Db *db = catalog_read_begin(s->world->catalog);
-    gboolean found = lookup_layer(db, seen->id, &layer, NULL);
+    /* A data disk that was given to another desktop meanwhile is not the one we have hold of. */
+    gboolean found = lookup_layer(db, seen->id, &layer, NULL) &&
+                     g_str_equal(layer.owner_id, seen->owner_id);
     catalog_read_end(s->world->catalog, db);
     if (found) {
         gboolean wants_trash = g_str_equal(layer.place, "trash");

@@ -225,3 +225,11 @@ gboolean lookup_check_new_name(Db *db, const char *what, const char *name, GErro
     }
     return TRUE;
 }
+
+gboolean lookup_is_used(Db *db, const char *layer_id, const char *except)
+{
+    return lookup_int(db,
+                      "SELECT EXISTS (SELECT 1 FROM desktop WHERE layer_id = ?1 AND id <> ?2) OR"
+                      " EXISTS (SELECT 1 FROM desktop WHERE data_layer_id = ?1 AND id <> ?2)",
+                      "tt", layer_id, except) != 0;
+}

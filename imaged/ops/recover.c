@@ -34,6 +34,7 @@ static gboolean replay_one(guint64 seq, const char *data, gsize len, gpointer us
     return catalog_replay(r->world->catalog, r->store_id, seq, data, len, error);
 }
 
+/* Jobs of an old copy are not taken up, and roll-outs stand still until somebody looks at them. */
 static void drop_jobs(World *world, GError **error)
 {
     Changes *changes = changes_new();
@@ -44,6 +45,12 @@ static void drop_jobs(World *world, GError **error)
         " 'the catalog was an old copy when imaged started', finished_at = ?1 WHERE state IN"
         " ('queued', 'running')",
         "i", units_now_ms());
+    /* A roll-out would wait for its job for ever.  Its rows are counted anew when it goes on. */
+    changes_sql(changes,
+                "UPDATE rollout SET state = 'stopped', wants_pause = 0, reason = 'the catalog was"
+                " an old copy when imaged started' WHERE state IN ('planned', 'canary', 'gate',"
+                " 'rolling', 'rolling-back')",
+                "");
     catalog_commit(world->catalog, changes, error);
 }
 

@@ -102,7 +102,7 @@ is "$(/usr/bin/python3 "$top/answers.py" "$top/seven/unattend.xml")" \
     "SEVEN|ad.example.org|$hostile|$hostile|$hostile|bob|bob|" "XML as python reads it"
 
 # ---- Where secrets are ----
-is "$(stat -c %a "$state/secrets") $(stat -c %a "$state"/secrets/* | sort -u)" "700 600" \
+is "$(stat -c %a "$state/secrets") $(find "$state/secrets" -type f -exec stat -c %a {} + | sort -u)" "700 600" \
     "secrets are the daemon's alone"
 ctl catalog backup >/dev/null
 is "$(cd "$state" && grep -rlF "it's \"q\"" . | grep -vE '^./(secrets/|store/config/)' | sort)" \
@@ -132,13 +132,39 @@ ok "still all accounted for" check_is_clean
 ctl desktop set Lab_1 --domain '' --unset user,auto_login,user_password >/dev/null
 look Lab_1
 unlike "$(cat "$top/Lab_1/imaged.conf")" 'DOMAIN|USER|JOIN' "an empty text means none"
-touch -d '2 hours ago' "$state"/secrets/*
-n=$(find "$state/secrets" -type f | wc -l)
+ctl desktop create away --template linux >/dev/null
+ctl store add two "$top/two" >/dev/null
+ctl desktop set away --user carl --user-password-file "$top/secret" >/dev/null
+ctl desktop move away --to two >/dev/null
+secret_of() { sqlite3 "$state/catalog.db" "SELECT json_extract(identity, '\$.user_password') FROM desktop WHERE name = '$1'"; }
+aways=$(secret_of away)
+old() { find "$state/secrets" -type f -exec touch -d "$1" {} +; }
+n_in() { find "$1" -maxdepth 1 -type f | wc -l; }
+is_in() { [ "$(n_in "$1")" = "$2" ]; }
+old '2 hours ago'
+n=$(n_in "$state/secrets")
 stop_daemon
+# A store that is away may name any of them: and this catalog knows nothing of it.
+mv "$top/two" "$top/two.away"
+sqlite3 "$state/catalog.db" "UPDATE desktop SET identity = NULL WHERE name = 'away'"
+touch "$store/config/0123456789abcdef0123456789abcdef-1.iso"
 start_daemon
-wait_for 10 eval "[ \$(find '$state/secrets' -type f | wc -l) -lt $n ]"
-is "$(find "$state/secrets" -type f | wc -l)" $((n - 1)) "a secret that nothing names is removed"
-rm "$state"/secrets/*
+ok "a tidy while a store is away" wait_for 10 test ! -e "$store/config/0123456789abcdef0123456789abcdef-1.iso"
+stop_daemon
+is "$(n_in "$state/secrets")" "$n" "leaves all secrets"
+mv "$top/two.away" "$top/two"
+start_daemon
+ok "secrets that nothing names are put away" wait_for 10 is_in "$state/secrets" $((n - 2))
+is "$(n_in "$state/secrets/unused") $(stat -c %a "$state"/secrets/unused/* | sort -u)" '2 600' "for as long as the trash keeps things"
+stop_daemon
+sqlite3 "$state/catalog.db" "UPDATE desktop SET identity = json_object('user', 'carl', 'user_password', '$aways') WHERE name = 'away'"
+old '2 years ago'
+start_daemon
+ok "one that is named again comes back" wait_for 10 is_in "$state/secrets" $((n - 1))
+ok "... as the very one" test -e "$state/secrets/$aways"
+ok "... the other is removed in the end" wait_for 10 is_in "$state/secrets/unused" 0
+ok "... and its desktop is told it" look away
+find "$state/secrets" -type f -delete
 fails_with 3 'password of its identity is not on this machine' "a lost secret is told" \
     ctl desktop config-disk seven
 ctl template import linux "$top/linux.raw" --format raw >/dev/null
