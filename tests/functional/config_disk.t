@@ -46,6 +46,14 @@ is "$(http_code)" 400 "a zero byte in a password is refused"
 post /v1/desktops/set '{"names":["Lab_1"],"identity":"x"}' >/dev/null
 is "$(http_code)" 400 "an identity that is no object"
 
+printf 'version: 1\nbase: {suite: bookworm}\nsize: 2G\nidentity:\n  domian: x.org\n  user: a b\n  user_password: x\n' \
+    >"$top/r.yaml"
+fails_with 2 '3 problems' "a recipe's settings are checked" ctl template build "$top/r.yaml" --check
+said=$(ctl template build "$top/r.yaml" --check 2>&1)
+like "$said" "r.yaml:5: identity has no key 'domian': is 'domain' meant" "the line, the nearest key"
+like "$said" "r.yaml:6: identity: 'user' is not sound" "each problem"
+like "$said" "r.yaml:7: identity: 'user_password' is a secret" "no secrets"
+
 # ---- The disk ----
 ok "the config disk is made" look Lab_1
 path=$(ctl desktop config-disk Lab_1)
@@ -100,6 +108,22 @@ for p in ("ComputerName", "Identification/u:JoinDomain", "Identification/u:Crede
 E
 is "$(/usr/bin/python3 "$top/answers.py" "$top/seven/unattend.xml")" \
     "SEVEN|ad.example.org|$hostile|$hostile|$hostile|bob|bob|" "XML as python reads it"
+# Nobody wrote down what is in it, nobody is to be logged in; it was looked into.
+ctl template import seen "$top/linux.raw" --format raw >/dev/null
+ctl desktop create eight --template seen >/dev/null
+look eight
+is "$(cd "$top/eight" && echo *)" "imaged.conf meta-data user-data" "a system that nobody knows: Linux"
+sqlite3 "$state/catalog.db" "INSERT OR REPLACE INTO inspection (layer_id, inode, length, mtime_ns,
+    disk_bytes, inspected_at, method, result) SELECT v.layer_id, 1, 1, 1, 1, 1, 'appliance',
+    '{\"type\":\"windows\"}' FROM version v JOIN desktop d ON d.version_id = v.id WHERE d.name = 'eight'"
+look eight
+is "$(cd "$top/eight" && echo *)" "autounattend.xml meta-data unattend.xml" "Windows, if that was found in it"
+is "$(/usr/bin/python3 -c 'import sys, xml.etree.ElementTree as t
+n = {"u": "urn:schemas-microsoft-com:unattend"}
+o = t.parse(sys.argv[1]).getroot().find("u:settings[@pass=\"oobeSystem\"]/u:component/u:OOBE", n)
+print(*(e.tag.split("}")[1] + "=" + e.text for e in o))' "$top/eight/unattend.xml")" \
+    "HideEULAPage=true HideLocalAccountScreen=true HideOEMRegistrationScreen=true HideOnlineAccountScreens=true HideWirelessSetupInOOBE=true ProtectYourPC=3" \
+    "Setup's questions are answered, with no user, too"
 
 # ---- Where secrets are ----
 is "$(stat -c %a "$state/secrets") $(stat -c %a "$state"/secrets/* | sort -u)" "700 600" \
@@ -124,7 +148,7 @@ rm "$store/config/stranger"
 stop_daemon
 start_daemon
 wait_for 10 test ! -e "$store/config/$id-1.iso"
-is "$(cd "$store/config" && echo -- *-1.iso | wc -w)" 3 "stale ones are removed"
+is "$(cd "$store/config" && echo -- *-1.iso | wc -w)" 4 "stale ones are removed"
 ok "the present one is not" test -e "$store/config/$id-2.iso"
 ok "still all accounted for" check_is_clean
 
