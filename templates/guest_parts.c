@@ -57,7 +57,7 @@ static const char *const xfce_packages[] = { "xfce4-session",
 static const char *const kiosk_packages[] = { "openbox", "lightdm-gtk-greeter", NULL };
 
 /* Of a desktop that joins a domain: recipes cannot say more of it than the domain's name. */
-static const char *const domain_packages[] = { "adcli",      "sssd-ad",     "sssd-tools",
+static const char *const domain_packages[] = { "adcli",      "sssd-ad",    "sssd-tools",
                                                "libnss-sss", "libpam-sss", NULL };
 
 static void add(json_t *list, const char *name)
@@ -191,8 +191,8 @@ static void add_link(json_t *links, const char *path, const char *target)
     json_array_append_new(links, json_pack("{s:s, s:s}", "path", path, "target", target));
 }
 
-/* "WantedBy=multi-user.target", "RequiredBy=display-manager.service": one unit a line, as many lines
- * as there are. */
+/* "WantedBy=multi-user.target", "RequiredBy=display-manager.service": one unit a line, as many
+ * lines as there are. */
 static void enable_unit(json_t *links, const char *name, const char *content)
 {
     static const struct {

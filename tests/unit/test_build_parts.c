@@ -244,8 +244,8 @@ static void test_units(void)
     json_t *recipe = json_object(), *files = NULL, *links = NULL;
 
     g_assert_true(guest_parts_files(recipe, &files, &links, NULL));
-    g_assert_true(
-        has_link(links, "/etc/systemd/system/sysinit.target.wants/imaged-firstboot-system.service"));
+    g_assert_true(has_link(
+        links, "/etc/systemd/system/sysinit.target.wants/imaged-firstboot-system.service"));
     g_assert_true(
         has_link(links, "/etc/systemd/system/local-fs.target.wants/imaged-data-disk.service"));
     g_assert_true(has_link(
