@@ -69,8 +69,11 @@ json_t *config_disk_shown(Db *db, const DesktopRow *desktop)
     return shown;
 }
 
-static gboolean is_windows(const VersionRow *version)
+/* The version's os is what somebody wrote, if anything. */
+static gboolean is_windows(const VersionRow *version, const char *os_type)
 {
+    if (os_type && !g_str_equal(os_type, "unknown"))
+        return g_str_equal(os_type, "windows");
     g_autofree char *os = g_utf8_casefold(version->os, -1);
 
     return strstr(os, "windows") != NULL;
@@ -102,7 +105,8 @@ static void secrets_clear(Secrets *s)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Secrets, secrets_clear)
 
 static GByteArray *make_disk(World *world, const DesktopRow *d, const VersionRow *version,
-                             const char *hostname, const json_t *settings, GError **error)
+                             const char *os_type, const char *hostname, const json_t *settings,
+                             GError **error)
 {
     g_auto(Secrets) s = { 0 };
     g_autofree char *computer = identity_computer_name(hostname, d->id);
@@ -115,7 +119,7 @@ static GByteArray *make_disk(World *world, const DesktopRow *d, const VersionRow
     const ConfigFacts facts = {
         .desktop_id = d->id,
         .generation = d->generation,
-        .is_windows = is_windows(version),
+        .is_windows = is_windows(version, os_type),
         .hostname = hostname,
         .computer_name = computer,
         .domain = text_of(settings, "domain"),
@@ -133,7 +137,7 @@ static GByteArray *make_disk(World *world, const DesktopRow *d, const VersionRow
     return config_files_disk(&facts);
 }
 
-char *config_disk_make(World *world, const char *desktop, GError **error)
+char *config_disk_make(World *world, const char *desktop, const char *os_type, GError **error)
 {
     g_auto(DesktopRow) d = { 0 };
     g_auto(VersionRow) version = { 0 };
@@ -150,7 +154,7 @@ char *config_disk_make(World *world, const char *desktop, GError **error)
     catalog_read_end(world->catalog, db);
     g_autoptr(Store) store = settings ? store_set_get(world->stores, d.store_id, error) : NULL;
     if (store)
-        disk = make_disk(world, &d, &version, hostname, settings, error);
+        disk = make_disk(world, &d, &version, os_type, hostname, settings, error);
     json_decref(settings);
     if (!disk)
         return NULL;

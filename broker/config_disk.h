@@ -7,9 +7,11 @@
 #include "imaged/catalog/lookup.h"
 #include "imaged/job/world.h"
 
-/* Make it, unless it is there and says the same.  Its path, for QEMU; caller frees.  NOT_FOUND
- * (desktop; a password that is not on this machine), UNAVAILABLE. */
-char *config_disk_make(World *world, const char *desktop, GError **error);
+/* Make it, unless it is there and says the same.  os_type is what was found in its disk ("windows",
+ * "linux"), or NULL: then the version's name of its system decides which files it has.  Its path,
+ * for QEMU; caller frees.  NOT_FOUND (desktop; a password that is not on this machine),
+ * UNAVAILABLE. */
+char *config_disk_make(World *world, const char *desktop, const char *os_type, GError **error);
 
 /* The name that the desktop will have in its guest; caller frees.  And what it will be told, for
  * people: caller unrefs. */

@@ -167,10 +167,25 @@ static void add_password(GString *out, const char *password)
     g_string_append(out, "</Password>\n");
 }
 
+/* Setup's questions: without answers it waits for a person. */
+static void add_oobe(GString *out)
+{
+    static const char *const hidden[] = { "HideEULAPage", "HideLocalAccountScreen",
+                                          "HideOEMRegistrationScreen", "HideOnlineAccountScreens",
+                                          "HideWirelessSetupInOOBE" };
+
+    g_string_append(out, "<OOBE>\n");
+    for (guint i = 0; i < G_N_ELEMENTS(hidden); i++)
+        add_element(out, hidden[i], "true");
+    add_element(out, "ProtectYourPC", "3");
+    g_string_append(out, "</OOBE>\n");
+}
+
 static void add_log_in(GString *out, const ConfigFacts *f)
 {
     begin_component(out, "Shell-Setup");
-    if (!f->is_domain_user) {
+    add_oobe(out);
+    if (has(f->user) && !f->is_domain_user) {
         g_string_append(out, "<UserAccounts><LocalAccounts>"
                              "<LocalAccount wcm:action=\"add\">\n");
         add_password(out, f->user_password);
@@ -178,7 +193,7 @@ static void add_log_in(GString *out, const ConfigFacts *f)
         add_element(out, "Group", "Users");
         g_string_append(out, "</LocalAccount></LocalAccounts></UserAccounts>\n");
     }
-    if (f->auto_login) {
+    if (has(f->user) && f->auto_login) {
         g_string_append(out, "<AutoLogon>\n");
         add_password(out, f->user_password);
         if (f->is_domain_user)
@@ -203,13 +218,9 @@ char *config_files_unattend(const ConfigFacts *f)
     end_component(out);
     if (joins(f))
         add_join(out, f);
-    g_string_append(out, "</settings>\n");
-    if (has(f->user)) {
-        g_string_append(out, "<settings pass=\"oobeSystem\">\n");
-        add_log_in(out, f);
-        g_string_append(out, "</settings>\n");
-    }
-    g_string_append(out, "</unattend>\n");
+    g_string_append(out, "</settings>\n<settings pass=\"oobeSystem\">\n");
+    add_log_in(out, f);
+    g_string_append(out, "</settings>\n</unattend>\n");
     return g_string_free(out, FALSE);
 }
 

@@ -6,6 +6,7 @@
 
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
+#include "imaged/base/nearest.h"
 
 #define LABEL_MAX 63
 #define COMPUTER_MAX 15
@@ -113,11 +114,16 @@ static gboolean is_printable(const char *text)
 static gboolean unknown_key(const char *name, GError **error)
 {
     const char *names[G_N_ELEMENTS(keys) + 1] = { NULL };
+    g_autoptr(GPtrArray) words = g_ptr_array_new();
     g_autofree char *shown = text_for_message(name, 40);
 
-    for (guint i = 0; i < G_N_ELEMENTS(keys); i++)
+    for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {
         names[i] = keys[i].name;
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "identity has no key '%s'", shown);
+        g_ptr_array_add(words, (char *)keys[i].name);
+    }
+    const char *near = nearest_word(name, words);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "identity has no key '%s'%s%s%s", shown,
+                near ? ": is '" : "", near ? near : "", near ? "' meant?" : "");
     g_autofree char *all = g_strjoinv(", ", (char **)names);
     imaged_error_hint(error, "it has: %s", all);
     return FALSE;

@@ -56,6 +56,10 @@ static const char *const xfce_packages[] = { "xfce4-session",
                                              NULL };
 static const char *const kiosk_packages[] = { "openbox", "lightdm-gtk-greeter", NULL };
 
+/* Of a desktop that joins a domain: recipes cannot say more of it than the domain's name. */
+static const char *const domain_packages[] = { "adcli",      "sssd-ad",    "sssd-tools",
+                                               "libnss-sss", "libpam-sss", NULL };
+
 static void add(json_t *list, const char *name)
 {
     size_t i;
@@ -82,6 +86,14 @@ static const char *text_of(const json_t *object, const char *key)
 static gboolean is_on(const json_t *recipe, const char *key)
 {
     return json_is_true(json_object_get(json_object_get(recipe, "guest"), key));
+}
+
+static void add_domain(const json_t *recipe, json_t *list)
+{
+    const char *domain = text_of(json_object_get(recipe, "identity"), "domain");
+
+    if (domain && *domain)
+        add_all(list, domain_packages);
 }
 
 static void add_desktop(const json_t *recipe, json_t *list)
@@ -116,6 +128,7 @@ json_t *guest_parts_packages(const json_t *recipe)
         add(list, "qemu-guest-agent");
     if (has_desktop)
         add_desktop(recipe, list);
+    add_domain(recipe, list);
     json_array_foreach (json_object_get(recipe, "users"), i, item)
         has_sudo = has_sudo || json_is_true(json_object_get(item, "sudo"));
     if (has_sudo)
@@ -139,6 +152,7 @@ json_t *guest_parts_more_packages(const json_t *recipe)
 
     if (json_is_object(json_object_get(recipe, "desktop")))
         add_desktop(recipe, list);
+    add_domain(recipe, list);
     json_array_foreach (json_object_get(recipe, "packages"), i, item)
         add(list, json_string_value(item));
     return list;
@@ -177,18 +191,26 @@ static void add_link(json_t *links, const char *path, const char *target)
     json_array_append_new(links, json_pack("{s:s, s:s}", "path", path, "target", target));
 }
 
-/* "WantedBy=multi-user.target" */
+/* "WantedBy=multi-user.target", "RequiredBy=display-manager.service": one unit a line, as many
+ * lines as there are. */
 static void enable_unit(json_t *links, const char *name, const char *content)
 {
-    const char *wanted = strstr(content, "\nWantedBy=");
-
-    if (!wanted)
-        return;
-    wanted += strlen("\nWantedBy=");
-    g_autofree char *target = g_strndup(wanted, strcspn(wanted, " \n"));
-    g_autofree char *path = g_strdup_printf("/etc/systemd/system/%s.wants/%s", target, name);
+    static const struct {
+        const char *key, *folder;
+    } kinds[] = { { "WantedBy=", "wants" }, { "RequiredBy=", "requires" } };
+    g_auto(GStrv) lines = g_strsplit(content, "\n", -1);
     g_autofree char *unit = g_strdup_printf("/usr/lib/systemd/system/%s", name);
-    add_link(links, path, unit);
+
+    for (guint i = 0; lines[i]; i++) {
+        for (guint k = 0; k < G_N_ELEMENTS(kinds); k++) {
+            if (!g_str_has_prefix(lines[i], kinds[k].key))
+                continue;
+            g_autofree char *path =
+                g_strdup_printf("/etc/systemd/system/%s.%s/%s", lines[i] + strlen(kinds[k].key),
+                                kinds[k].folder, name);
+            add_link(links, path, unit);
+        }
+    }
 }
 
 /* A file's name says where it belongs. */

@@ -276,6 +276,17 @@ static void add_defaults(json_t *recipe)
         json_object_set_new(hardware, "firmware", json_string("bios"));
 }
 
+static json_t *lines_of(const YamlNode *root, const char *key)
+{
+    const YamlNode *map = yaml_tree_get(root, key);
+    json_t *lines = json_object();
+
+    for (guint i = 0; map && map->kind == YAML_MAP && i < map->keys->len; i++)
+        json_object_set_new(lines, map->keys->pdata[i],
+                            json_integer(g_array_index(map->lines, guint, i)));
+    return lines;
+}
+
 static json_t *read_recipe(const YamlNode *root, json_t *problems)
 {
     if (root->kind != YAML_MAP) {
@@ -284,6 +295,7 @@ static json_t *read_recipe(const YamlNode *root, json_t *problems)
         return NULL;
     }
     json_t *recipe = recipe_read_map(recipe_keys, root, NULL, problems);
+    json_object_set_new(recipe, "identity_lines", lines_of(root, "identity"));
     check_base(recipe, root, problems);
     check_files(recipe, problems);
     check_users(recipe, problems);

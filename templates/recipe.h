@@ -30,6 +30,7 @@
  *   hardware                      {cpus, memory_bytes, firmware, video}
  *   guest                         {agent, spice_agent, webdav, display_driver} booleans
  *   identity                      an object: what desktops are told at their first boot, or null
+ *   identity_lines                {key: line} of it: its settings are the caller's to check
  *   seal                          boolean
  */
 json_t *recipe_parse(const char *text, gsize len, json_t *problems, GError **error);

@@ -17,23 +17,43 @@
 
 /* ---- The recipe ---- */
 
+/* Each setting by itself, so that all problems are told, each with its line. */
+static gboolean check_identity(json_t *recipe, json_t *problems, GError **error)
+{
+    const json_t *identity = json_object_get(recipe, "identity");
+    const json_t *lines = json_object_get(recipe, "identity_lines");
+    gboolean ok = TRUE;
+    const char *key;
+    json_t *value;
+
+    json_object_foreach ((json_t *)identity, key, value) {
+        g_autoptr(GError) local = NULL;
+        int line = (int)json_integer_value(json_object_get(lines, key));
+        json_t *one = json_pack("{s:O}", key, value);
+        gboolean is_sound = identity_settings_check(one, IDENTITY_OF_RECIPE, &local);
+        json_decref(one);
+        if (is_sound)
+            continue;
+        g_autofree char *why = imaged_error_message(local);
+        if (problems)
+            json_array_append_new(problems, json_pack("{s:i, s:s}", "line", line, "message", why));
+        if (ok)
+            g_propagate_prefixed_error(error, g_steal_pointer(&local), "line %d: ", line);
+        ok = FALSE;
+    }
+    return ok;
+}
+
 static json_t *parse(OpsCall *call, json_t *problems, const char **ret_text, GError **error)
 {
     const char *text = args_text(call, "recipe", TRUE, error);
     json_t *recipe = text ? recipe_parse(text, strlen(text), problems, error) : NULL;
-    const json_t *identity = json_object_get(recipe, "identity");
-    g_autoptr(GError) local = NULL;
 
     *ret_text = text;
-    if (recipe && json_is_object(identity) &&
-        !identity_settings_check(identity, IDENTITY_OF_RECIPE, &local)) {
-        g_autofree char *why = imaged_error_message(local);
-        if (problems)
-            json_array_append_new(problems, json_pack("{s:i, s:s}", "line", 1, "message", why));
-        g_propagate_prefixed_error(error, g_steal_pointer(&local), "'identity': ");
-        json_decref(recipe);
-        recipe = NULL;
-    }
+    if (recipe && !check_identity(recipe, problems, error))
+        g_clear_pointer(&recipe, json_decref);
+    if (recipe)
+        json_object_del(recipe, "identity_lines"); /* a plan needs them no more */
     return recipe;
 }
 

@@ -8,6 +8,7 @@
 #include "imaged/base/units.h"
 #include "imaged/ops/args.h"
 #include "imaged/ops/submit.h"
+#include "templates/inspection.h"
 #include "templates/template.h"
 
 /* ---- A change ---- */
@@ -143,6 +144,22 @@ json_t *ops_desktop_set(OpsCall *call, GError **error)
     return out;
 }
 
+/* What was found in the desktop's disk, or else in its template's; NULL if nobody looked. */
+static char *os_type_of(Db *db, const DesktopRow *desktop)
+{
+    g_auto(VersionRow) version = { 0 };
+    json_t *found = inspection_of_layer(db, desktop->layer_id, NULL);
+
+    if (!json_object_get(found, "type") &&
+        lookup_version_by_id(db, desktop->version_id, &version, NULL)) {
+        json_decref(found);
+        found = inspection_of_layer(db, version.layer_id, NULL);
+    }
+    char *type = g_strdup(json_string_value(json_object_get(found, "type")));
+    json_decref(found);
+    return type;
+}
+
 json_t *ops_desktop_config_disk(OpsCall *call, GError **error)
 {
     g_auto(DesktopRow) row = { 0 };
@@ -150,13 +167,12 @@ json_t *ops_desktop_config_disk(OpsCall *call, GError **error)
 
     if (!name || !args_check(call, "desktop", error))
         return NULL;
-    g_autofree char *path = config_disk_make(call->world, name, error);
-    if (!path)
-        return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
     gboolean ok = lookup_desktop(db, name, &row, error);
+    g_autofree char *os_type = ok ? os_type_of(db, &row) : NULL;
     catalog_read_end(call->world->catalog, db);
-    return ok ? json_pack("{s:s,s:s,s:s}", "id", row.id, "name", row.name, "path", path) : NULL;
+    g_autofree char *path = ok ? config_disk_make(call->world, name, os_type, error) : NULL;
+    return path ? json_pack("{s:s,s:s,s:s}", "id", row.id, "name", row.name, "path", path) : NULL;
 }
 
 /* ---- Template versions ---- */

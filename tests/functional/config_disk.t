@@ -46,6 +46,14 @@ is "$(http_code)" 400 "a zero byte in a password is refused"
 post /v1/desktops/set '{"names":["Lab_1"],"identity":"x"}' >/dev/null
 is "$(http_code)" 400 "an identity that is no object"
 
+printf 'version: 1\nbase: {suite: bookworm}\nsize: 2G\nidentity:\n  domian: x.org\n  user: a b\n  user_password: x\n' \
+    >"$top/r.yaml"
+fails_with 2 '3 problems' "a recipe's settings are checked" ctl template build "$top/r.yaml" --check
+said=$(ctl template build "$top/r.yaml" --check 2>&1)
+like "$said" "r.yaml:5: identity has no key 'domian': is 'domain' meant" "the line, the nearest key"
+like "$said" "r.yaml:6: identity: 'user' is not sound" "each problem"
+like "$said" "r.yaml:7: identity: 'user_password' is a secret" "no secrets"
+
 # ---- The disk ----
 ok "the config disk is made" look Lab_1
 path=$(ctl desktop config-disk Lab_1)
@@ -100,6 +108,22 @@ for p in ("ComputerName", "Identification/u:JoinDomain", "Identification/u:Crede
 E
 is "$(/usr/bin/python3 "$top/answers.py" "$top/seven/unattend.xml")" \
     "SEVEN|ad.example.org|$hostile|$hostile|$hostile|bob|bob|" "XML as python reads it"
+# Nobody wrote down what is in it, nobody is to be logged in; it was looked into.
+ctl template import seen "$top/linux.raw" --format raw >/dev/null
+ctl desktop create eight --template seen >/dev/null
+look eight
+is "$(cd "$top/eight" && echo *)" "imaged.conf meta-data user-data" "a system that nobody knows: Linux"
+sqlite3 "$state/catalog.db" "INSERT OR REPLACE INTO inspection (layer_id, inode, length, mtime_ns,
+    disk_bytes, inspected_at, method, result) SELECT v.layer_id, 1, 1, 1, 1, 1, 'appliance',
+    '{\"type\":\"windows\"}' FROM version v JOIN desktop d ON d.version_id = v.id WHERE d.name = 'eight'"
+look eight
+is "$(cd "$top/eight" && echo *)" "autounattend.xml meta-data unattend.xml" "Windows, if that was found in it"
+is "$(/usr/bin/python3 -c 'import sys, xml.etree.ElementTree as t
+n = {"u": "urn:schemas-microsoft-com:unattend"}
+o = t.parse(sys.argv[1]).getroot().find("u:settings[@pass=\"oobeSystem\"]/u:component/u:OOBE", n)
+print(*(e.tag.split("}")[1] + "=" + e.text for e in o))' "$top/eight/unattend.xml")" \
+    "HideEULAPage=true HideLocalAccountScreen=true HideOEMRegistrationScreen=true HideOnlineAccountScreens=true HideWirelessSetupInOOBE=true ProtectYourPC=3" \
+    "Setup's questions are answered, with no user, too"
 
 # ---- Where secrets are ----
 is "$(stat -c %a "$state/secrets") $(find "$state/secrets" -type f -exec stat -c %a {} + | sort -u)" "700 600" \
@@ -124,7 +148,7 @@ rm "$store/config/stranger"
 stop_daemon
 start_daemon
 wait_for 10 test ! -e "$store/config/$id-1.iso"
-is "$(cd "$store/config" && echo -- *-1.iso | wc -w)" 3 "stale ones are removed"
+is "$(cd "$store/config" && echo -- *-1.iso | wc -w)" 4 "stale ones are removed"
 ok "the present one is not" test -e "$store/config/$id-2.iso"
 ok "still all accounted for" check_is_clean
 
@@ -262,7 +286,63 @@ firstboot system >/dev/null
 isnt "$(cat "$guest/etc/machine-id")" "$id2" "without its stamp a step runs again"
 rm "$top/conf.d/imaged.conf"
 like "$(firstboot system)" 'nothing to do' "without a config disk it does nothing"
+like "$(rm "$guest"/etc/ssh/ssh_host_*; firstboot keys)" 'host keys are there' \
+    "but keys that a sealed template lacks are made"
+is "$(cat "$guest/etc/ssh/ssh_host_rsa_key")" new "so that sshd starts"
 fails_with 2 usage "an unknown step" firstboot other
+printf "IMAGED_INSTANCE='d2-1'\nIMAGED_DOMAIN=ad.example.org\nIMAGED_JOIN=no\n" >"$top/conf.d/imaged.conf"
+# A PATH without adcli.
+mkdir "$top/few"
+for tool in sh cat mkdir mv chmod rm sync; do ln -s "$(command -v $tool)" "$top/few/"; done
+firstboot_few() { PATH=$top/few IMAGED_ROOT=$guest IMAGED_CONFIG=$top/conf.d sh "$program" join; }
+ok "no adcli, no join: no failure" firstboot_few
+sed -i 's/JOIN=no/JOIN=yes/' "$top/conf.d/imaged.conf"
+fails_with 78 'lacks the packages adcli, sssd-ad' "a join without adcli fails aloud" firstboot_few
+
+# ---- Which data disk is blank ----
+# A file instead of a disk: blockdev knows disks alone.  blkid is a stub only where it has to err.
+is_blank()
+{
+    PATH=$top/bin:$PATH sh "$repo/templates/guest/imaged-data-disk" is-blank "$1" >/dev/null 2>&1
+    echo $?
+}
+cat >"$top/bin/blockdev" <<E
+#!/bin/sh
+[ "\$1" = --getro ] && cat "$top/readonly" || cat "$top/size"
+E
+chmod 755 "$top/bin/blockdev"
+echo 0 >"$top/readonly"
+echo $((64 << 20)) >"$top/size"
+truncate -s 64M "$top/disk"
+is "$(is_blank "$top/disk")" 0 "zeros are blank"
+echo 1 >"$top/readonly"
+is "$(is_blank "$top/disk")" 1 "not if it cannot be written"
+echo 0 >"$top/readonly"
+is "$(is_blank "$top/none")" 2 "one that cannot be opened: not known"
+is "$(is_blank /proc/self/mem)" 2 "the first read fails (EIO): not known"
+echo $((65 << 20)) >"$top/size"
+is "$(is_blank "$top/disk")" 1 "one that is shorter than it says is not blank"
+echo $((64 << 20)) >"$top/size"
+printf x | dd of="$top/disk" bs=1 seek=$(((64 << 20) - 1)) conv=notrunc status=none
+is "$(is_blank "$top/disk")" 1 "a byte in the last MiB"
+truncate -s 63M "$top/disk"
+truncate -s 64M "$top/disk"
+printf x | dd of="$top/disk" bs=1 seek=1048575 conv=notrunc status=none
+is "$(is_blank "$top/disk")" 1 "a byte in the first MiB"
+mke2fs -q -F "$top/disk"
+is "$(is_blank "$top/disk")" 1 "a file system"
+rm "$top/disk"
+truncate -s 64M "$top/disk"
+for code in 0:1 8:1 4:2 1:2 127:2; do
+    printf '#!/bin/sh\nexit %s\n' "${code%:*}" >"$top/bin/blkid"
+    chmod 755 "$top/bin/blkid"
+    is "$(is_blank "$top/disk")" "${code#*:}" "zeros, and blkid says ${code%:*}"
+done
+printf '#!/bin/sh\nexit 2\n' >"$top/bin/blkid"
+is "$(is_blank /proc/self/mem)" 2 "blkid finds nothing since nothing can be read: not known"
+printf '#!/bin/sh\nexit 1\n' >"$top/bin/blockdev"
+is "$(is_blank "$top/disk")" 2 "its size cannot be told"
+rm "$top/bin/blkid" "$top/bin/blockdev"
 
 ok "the guest's half is installed by files and links alone" \
     bash "$repo/templates/guest/install-firstboot.sh" "$top/tree"

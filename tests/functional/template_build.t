@@ -92,6 +92,7 @@ locale: C.UTF-8
 timezone: Europe/Berlin
 hostname: testhost
 hardware: {cpus: 1, memory: 512M, firmware: uefi}
+packages: [openssh-server]
 users:
   - name: alice
     groups: [audio]
@@ -165,12 +166,41 @@ like "$(in_root 'cat /etc/apt/sources.list')" '^deb http.* bookworm main' "sourc
 is "$(in_root 'cat /etc/machine-id')" "" "no machine-id"
 like "$(in_root 'ls -l /usr/sbin' | grep policy-rc || echo none)" none "nothing of the build is left"
 
-# ---- It boots ----
+# ---- It boots: two clones side by side, each a machine of its own ----
 libvirt_start "$top/v" || fail "libvirtd starts"
 ctl desktop create bios uefi --template good --disk-size 3G --data-disk 1G >/dev/null
 ok "boots with a BIOS" libvirt_define bios disk="$(path_of bios)" \
-    data="$(ctl desktop path bios --data)" firmware=bios
+    config="$(ctl desktop config-disk bios)" data="$(ctl desktop path bios --data)" firmware=bios
+ok "another beside it with UEFI" libvirt_define uefi disk="$(path_of uefi)" \
+    config="$(ctl desktop config-disk uefi)" firmware=uefi
 ok "until its agent answers" guest_wait bios 900
+ok "and the other's" guest_wait uefi 900
+# look NAME: what a machine is, into $hostname, $machine, $key, $instance
+look()
+{
+    local said
+    # shellcheck disable=SC2016 # for the guest
+    said=$(guest_run "$1" 'systemctl is-system-running --wait >/dev/null
+        hostname; cat /etc/machine-id; cut -d" " -f2 /etc/ssh/ssh_host_ed25519_key.pub
+        cat /var/lib/imaged/*.done | sort -u') || return
+    {
+        read -r hostname
+        read -r machine
+        read -r key
+        read -r instance
+    } <<<"$said"
+}
+ok "what the first is" look bios
+is "$hostname $instance" "bios $(field .id desktop show bios)-1" "its own name, and not the recipe's"
+like "$machine" '^[0-9a-f]{32}$' "a machine id"
+like "$key" '^AAAA' "an SSH host key"
+machine1=$machine key1=$key
+ok "what the second is" look uefi
+is "$hostname $instance" "uefi $(field .id desktop show uefi)-1" "its own name, too"
+like "$machine $key" '^[0-9a-f]{32} AAAA' "a machine id and a key"
+isnt "$machine" "$machine1" "another machine id"
+isnt "$key" "$key1" "another SSH host key"
+libvirt_destroy uefi
 root_bytes=$(guest_run bios 'df -B1 --output=size / | tail -n 1')
 if [ "${root_bytes:-0}" -gt 2500000000 ]; then
     pass "the root file system has grown with the disk"
@@ -185,9 +215,6 @@ isnt "$(guest_run bios 'cat /etc/machine-id')" "" "it has a machine-id now"
 ok "a SPICE client sees it" guest_screenshot bios "$top/bios.ppm"
 ok "and its picture is no blank" picture_has_content "$top/bios.ppm"
 libvirt_destroy bios
-ok "boots with UEFI" libvirt_define uefi disk="$(path_of uefi)" firmware=uefi
-ok "until its agent answers, too" guest_wait uefi 900
-libvirt_destroy uefi
 
 # ---- On a version, on an image file: what the recipe says, in the appliance ----
 on() { printf 'version: 1\nname: %s\nbase: {%s}\nfiles:\n  - {path: /etc/on, content: %s}\ncommands:\n  - cat /etc/on >/etc/twice\n' "$1" "$2" "$1"; }

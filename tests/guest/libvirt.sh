@@ -103,6 +103,7 @@ chain_xml()
 #   disk=FILE         qcow2, virtio (vda)
 #   data=FILE         a second one (vdb)
 #   config=FILE       the config disk, a CD-ROM
+#   config_bus=ide|sata|scsi   ide; with q35 scsi (virtio): the cloud kernel has no AHCI for sata
 #   kernel=FILE initrd=FILE cmdline=TEXT   boot these, not what the disk holds
 #   firmware=bios|uefi   mac=MAC   uuid=UUID   memory=MIB (512)   machine=TYPE (pc)
 #   video=qxl|virtio|none (qxl)   net=user|none|XML (user)   cache=MODE (unsafe: flushes cost most of a TCG guest's time)
@@ -128,10 +129,13 @@ libvirt_define()
         extra+="$(chain_xml "${o[data]}")<target dev='vdb' bus='virtio'/></disk>"
     fi
     if [ "${o[config]:-}" ]; then
-        local bus=ide
-        [ "${o[machine]}" != q35 ] || bus=sata
+        local bus=ide at=hdc
+        [ "${o[machine]}" != q35 ] || bus=scsi
+        bus=${o[config_bus]:-$bus}
+        if [ "$bus" != ide ]; then at=sda; fi
+        if [ "$bus" = scsi ]; then extra+="<controller type='scsi' model='virtio-scsi'/>"; fi
         extra+="<disk type='file' device='cdrom'><driver name='qemu' type='raw'/>"
-        extra+="<source file='${o[config]}'/><target dev='hdc' bus='$bus'/><readonly/></disk>"
+        extra+="<source file='${o[config]}'/><target dev='$at' bus='$bus'/><readonly/></disk>"
     fi
     case ${o[net]} in
     none) net='' ;;

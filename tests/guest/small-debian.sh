@@ -46,9 +46,11 @@ bash "$here/../../templates/guest/install-firstboot.sh" "$tree"
 guest=$here/../../templates/guest
 install -m 755 "$guest/imaged-data-disk" "$tree/usr/lib/imaged/"
 install -m 644 "$guest/imaged-data-disk.service" "$tree/usr/lib/systemd/system/"
-mkdir -p "$tree/etc/systemd/system/local-fs.target.wants"
-ln -s /usr/lib/systemd/system/imaged-data-disk.service \
-    "$tree/etc/systemd/system/local-fs.target.wants/"
+sed -n 's/^WantedBy=\(.*\)/\1.wants/p; s/^RequiredBy=\(.*\)/\1.requires/p' \
+    "$guest/imaged-data-disk.service" | while read -r folder; do
+    mkdir -p "$tree/etc/systemd/system/$folder"
+    ln -s /usr/lib/systemd/system/imaged-data-disk.service "$tree/etc/systemd/system/$folder/"
+done
 cp "$tree"/boot/vmlinuz-* "$scratch/vmlinuz"
 cp "$tree"/boot/initrd.img-* "$scratch/initrd.img"
 rm -rf "$tree"/var/cache/apt/archives "$tree"/var/lib/apt/lists

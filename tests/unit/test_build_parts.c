@@ -219,7 +219,42 @@ static void test_packages(void)
     g_assert_false(has(list, "spice-vdagent") || has(list, "spice-webdavd") ||
                    has(list, "qemu-guest-agent") || has(list, "firefox-esr") ||
                    has(list, "xserver-xorg-video-qxl") || has(list, "linux-image-amd64"));
+    g_assert_false(has(list, "adcli"));
     json_decref(list);
+    list = packages_of("identity: {domain: ad.example.org}\n");
+    g_assert_true(has(list, "adcli") && has(list, "sssd-ad") && has(list, "libpam-sss"));
+    json_decref(list);
+}
+
+static gboolean has_link(const json_t *links, const char *path)
+{
+    size_t i;
+    json_t *item;
+
+    json_array_foreach (links, i, item) {
+        if (g_strcmp0(json_string_value(json_object_get(item, "path")), path) == 0)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* Units are enabled as their [Install] sections say; log-in waits for the data disk. */
+static void test_units(void)
+{
+    json_t *recipe = json_object(), *files = NULL, *links = NULL;
+
+    g_assert_true(guest_parts_files(recipe, &files, &links, NULL));
+    g_assert_true(has_link(
+        links, "/etc/systemd/system/sysinit.target.wants/imaged-firstboot-system.service"));
+    g_assert_true(
+        has_link(links, "/etc/systemd/system/local-fs.target.wants/imaged-data-disk.service"));
+    g_assert_true(has_link(
+        links, "/etc/systemd/system/display-manager.service.requires/imaged-data-disk.service"));
+    g_assert_true(has_link(
+        links, "/etc/systemd/system/getty@tty1.service.requires/imaged-data-disk.service"));
+    json_decref(files);
+    json_decref(links);
+    json_decref(recipe);
 }
 
 int main(int argc, char **argv)
@@ -230,5 +265,6 @@ int main(int argc, char **argv)
     g_test_add_func("/build/pieces/order", test_order);
     g_test_add_func("/build/log", test_log);
     g_test_add_func("/build/packages", test_packages);
+    g_test_add_func("/build/units", test_units);
     return g_test_run();
 }

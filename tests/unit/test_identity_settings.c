@@ -69,6 +69,16 @@ static void test_check(void)
     }
 }
 
+static void test_nearest_key(void)
+{
+    g_autoptr(GError) error = NULL;
+    json_t *change = parse("{'auto_logn':true}");
+
+    g_assert_false(identity_settings_check(change, IDENTITY_OF_DESKTOP, &error));
+    g_assert_nonnull(strstr(error->message, "is 'auto_login' meant?"));
+    json_decref(change);
+}
+
 /* A message must not tell a password that was refused. */
 static void test_secret_is_not_quoted(void)
 {
@@ -179,6 +189,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/identity/check", test_check);
     g_test_add_func("/identity/secret-is-not-quoted", test_secret_is_not_quoted);
+    g_test_add_func("/identity/nearest", test_nearest_key);
     g_test_add_func("/identity/apply", test_apply);
     g_test_add_func("/identity/names", test_names);
     g_test_add_func("/identity/disk", test_disk);

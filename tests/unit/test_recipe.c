@@ -158,6 +158,7 @@ static void test_whole(void)
     const json_t *file = json_array_get(json_object_get(r, "files"), 0);
     const json_t *user = json_array_get(json_object_get(r, "users"), 0);
     const json_t *join = json_object_get(json_object_get(r, "identity"), "join");
+    const json_t *lines = json_object_get(r, "identity_lines");
 
     g_assert_cmpstr(text_at(r, "desktop", "environment"), ==, "xfce");
     g_assert_cmpstr(text_at(r, "desktop", "browser"), ==, "firefox-esr");
@@ -168,6 +169,8 @@ static void test_whole(void)
     g_assert_cmpstr(json_string_value(json_object_get(user, "shell")), ==, "/bin/bash");
     g_assert_false(json_is_true(json_object_get(json_object_get(r, "guest"), "webdav")));
     g_assert_cmpint(json_integer_value(json_object_get(join, "tries")), ==, 3);
+    g_assert_cmpint(json_integer_value(json_object_get(lines, "join")), ==,
+                    json_integer_value(json_object_get(lines, "account")) + 1);
     g_assert_cmpuint(json_array_size(json_object_get(r, "commands")), ==, 2);
     json_decref(r);
 }
