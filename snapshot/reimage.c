@@ -13,30 +13,62 @@
 #include "snapshot/overlays.h"
 #include "snapshot/replaced.h"
 
-/* The id of version number to of the template that version_id belongs to (0: itself), or NULL.
- * Thousands of desktops stand on a few versions, so each is asked for once (known owns the text).
- */
-static const char *target_version(Db *db, GHashTable *known, const char *version_id, gint64 to)
-{
-    gpointer found;
+typedef struct {
+    char *id; /* of the version, or NULL */
+    char *why_not;
+    int code;
+} Target;
 
-    if (g_hash_table_lookup_extended(known, version_id, NULL, &found))
-        return found;
+static void target_free(gpointer data)
+{
+    Target *target = data;
+
+    g_free(target->id);
+    g_free(target->why_not);
+    g_free(target);
+}
+
+/* Another version must be a published one; that on which the desktop stands is always good. */
+static void judge(Target *target, Query *q, const char *version_id, gint64 to)
+{
+    const char *state = q ? query_text(q, "state") : NULL;
+
+    target->code = q ? IMAGED_ERROR_INVALID : IMAGED_ERROR_NOT_FOUND;
+    if (!q)
+        target->why_not = to ? g_strdup_printf("its template has no version %" G_GINT64_FORMAT, to)
+                             : g_strdup("its template version was deleted");
+    else if (!g_str_equal(state, "published") && !g_str_equal(query_text(q, "id"), version_id))
+        target->why_not =
+            g_strdup_printf("version %" G_GINT64_FORMAT " is %s, not published", to, state);
+    else
+        target->id = g_strdup(query_text(q, "id"));
+}
+
+/* Version number to of the template that version_id belongs to (0: itself).  Thousands of desktops
+ * stand on a few versions, so each is asked for once; known owns it. */
+static const Target *find_target(Db *db, GHashTable *known, const char *version_id, gint64 to)
+{
+    Target *target = g_hash_table_lookup(known, version_id);
+
+    if (target)
+        return target;
+    target = g_new0(Target, 1);
     Query *q = db_query(db,
-                        "SELECT w.id AS id FROM version v JOIN version w ON"
+                        "SELECT w.id AS id, w.state AS state FROM version v JOIN version w ON"
                         " w.template_id = v.template_id WHERE v.id = ?1 AND w.is_trashed = 0"
                         " AND CASE WHEN ?2 = 0 THEN w.id = v.id ELSE w.version = ?2 END",
                         "ti", version_id, to);
-    char *id = query_next(q) ? g_strdup(query_text(q, "id")) : NULL;
+    judge(target, query_next(q) ? q : NULL, version_id, to);
     query_end(q, NULL);
-    g_hash_table_insert(known, g_strdup(version_id), id);
-    return id;
+    g_hash_table_insert(known, g_strdup(version_id), target);
+    return target;
 }
 
 gboolean reimage_plan_reset(World *world, const LookupRows *desktops, gint64 to, BatchPlan *plan,
                             GError **error)
 {
-    g_autoptr(GHashTable) targets = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    g_autoptr(GHashTable) targets =
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, target_free);
     g_autoptr(GHashTable) claimed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     Db *db = catalog_read_begin(world->catalog);
 
@@ -44,7 +76,8 @@ gboolean reimage_plan_reset(World *world, const LookupRows *desktops, gint64 to,
     for (guint i = 0; i < desktops->rows->len; i++) {
         const DesktopRow *row = desktops->rows->pdata[i];
         Id layer = id_new(), trash = id_new();
-        const char *version_id = target_version(db, targets, row->version_id, to);
+        const Target *target = find_target(db, targets, row->version_id, to);
+        const char *version_id = target->id;
         if (version_id) {
             json_t *keys = json_array();
             gsize n_before = json_array_size(plan->items);
@@ -64,10 +97,7 @@ gboolean reimage_plan_reset(World *world, const LookupRows *desktops, gint64 to,
             }
         } else {
             g_autoptr(GError) why =
-                to ? g_error_new(IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
-                                 "its template has no version %" G_GINT64_FORMAT, to)
-                   : g_error_new(IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
-                                 "its template version was deleted");
+                g_error_new_literal(IMAGED_ERROR, target->code, target->why_not);
             batch_plan_reject(plan, row->name, why);
         }
     }

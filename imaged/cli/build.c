@@ -174,6 +174,8 @@ static json_t *request_body(const Args *args, const char *text, json_t *files)
     json_set_text(body, "store", args_text(args, "store"));
     if (args_has(args, "draft"))
         json_object_set_new(body, "draft", json_true());
+    if (args_has(args, "unsealed"))
+        json_object_set_new(body, "unsealed", json_true());
     if (args_has(args, "flat"))
         json_object_set_new(body, "flat", json_true());
     return body;

@@ -186,15 +186,42 @@ static gboolean is_unsealed_version(Cli *cli, const char *ref)
            !g_str_equal(json_text(version, "state"), "published");
 }
 
+static gboolean is_draft_desktop(Cli *cli, const char *ref)
+{
+    g_autoptr(GString) path =
+        strchr(ref, ':') ? NULL : client_path("/v1/desktops", "desktop", ref, NULL, NULL);
+    json_auto_t *desktop = path ? client_get(cli->client, path->str, NULL) : NULL;
+
+    return desktop && *json_text(desktop, "draft_of");
+}
+
+/* A version that exists stays what it is: only its state changes. */
+static gboolean check_publish(Cli *cli, const char *ref, GError **error)
+{
+    static const char *const names[] = { "flat", "root-password", "cpus", "memory",
+                                         "os",   "description" };
+
+    for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
+        if (!args_has(cli->args, names[i]))
+            continue;
+        if (is_draft_desktop(cli, ref))
+            return TRUE;
+        args_usage_error(cli->args, error, "--%s is for a draft desktop, which '%s' is not",
+                         names[i], ref);
+        return FALSE;
+    }
+    return TRUE;
+}
+
 gboolean template_publish(Cli *cli, GError **error)
 {
     const char *ref = args_word(cli->args, 0);
     g_autoptr(GString) path = template_path(cli, "publish", error);
     json_auto_t *body = make_body(cli->args), *answer = NULL;
 
-    if (!path)
+    if (!path || !check_publish(cli, ref, error))
         return FALSE;
-    if (is_unsealed_version(cli, ref)) {
+    if (!is_draft_desktop(cli, ref) && is_unsealed_version(cli, ref)) {
         if (!confirm_question(cli, UNSEALED, "unsealed", error))
             return FALSE;
         json_object_set_new(body, "unsealed", json_true());

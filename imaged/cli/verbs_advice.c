@@ -214,6 +214,24 @@ const Option template_stand_in_options[] = {
 
 /* ---- template propose ---- */
 
+/* Lines to be copied: advice.t runs them. */
+static void tell_what_follows(const char *name, const char *made, gboolean is_unsealed)
+{
+    const char *colon = strrchr(made, ':');
+
+    printf("made %s, a draft%s; to look at it (boot the desktop NAME, delete it then) and to go"
+           " on:\n"
+           "  imagectl template edit %s --name NAME\n"
+           "  imagectl template publish %s%s\n"
+           "  imagectl rollout start --template %s --to %s --all --canary 1\n",
+           made, is_unsealed ? ", not sealed" : "", made, made, is_unsealed ? " --unsealed" : "",
+           name, colon ? colon + 1 : made);
+    if (is_unsealed)
+        printf("better than publishing it unsealed: 'template seal %s' makes a sealed version of"
+               " it, which is published and rolled out in its place\n",
+               made);
+}
+
 gboolean template_propose(Cli *cli, GError **error)
 {
     const Args *args = cli->args;
@@ -243,15 +261,7 @@ gboolean template_propose(Cli *cli, GError **error)
         output_json(version);
         return TRUE;
     }
-    const char *made = json_text(version, "name"), *colon = strrchr(made, ':');
-    printf("made %s, a draft%s; to look at it and to go on:\n"
-           "  imagectl desktop create NAME --template %s\n",
-           made, args_has(args, "unsealed") ? ", not sealed" : "", made);
-    if (args_has(args, "unsealed"))
-        printf("  imagectl template seal %s\n", made);
-    printf("  imagectl template publish %s\n"
-           "  imagectl rollout start --template %s --to %s --all --canary 1\n",
-           made, name, colon ? colon + 1 : made);
+    tell_what_follows(name, json_text(version, "name"), args_has(args, "unsealed"));
     return TRUE;
 }
 

@@ -37,7 +37,15 @@ static gboolean template_import(Cli *cli, GError **error)
 {
     json_auto_t *job = import_run(cli, error);
 
-    return template_print_made(cli, job, "imported", error);
+    if (!template_print_made(cli, job, "imported", error))
+        return FALSE;
+    const char *made = json_text(json_object_get(job, "result"), "name");
+    if (cli->format == FORMAT_TABLE && !args_has(cli->args, "draft"))
+        fprintf(stderr,
+                "note: an image is published as it is, not sealed. Unless its maker sealed it, its"
+                " desktops share its machine-id and SSH host keys: imagectl template seal %s\n",
+                *made ? made : args_word(cli->args, 0));
+    return TRUE;
 }
 
 /* ---- build ---- */
@@ -196,6 +204,7 @@ static const Option build_options[] = {
     { "check", OPTION_FLAG, NULL, "only say whether the recipe is sound", NULL },
     { "name", OPTION_TEXT, "NAME", "of the template (else the recipe's)", NULL },
     { "draft", OPTION_FLAG, NULL, "do not publish it yet", NULL },
+    OPTION_UNSEALED("publish it although the recipe says 'seal: no'"),
     { "flat", OPTION_FLAG, NULL, "on a template: copy it, so that the version stands on nothing",
       NULL },
     { "store", OPTION_TEXT, "NAME", "where to put it (else the default store)", "store" },
@@ -228,7 +237,7 @@ static const Option seal_options[] = {
 };
 static const Option publish_options[] = {
     OPTION_UNSEALED("publish without removing the machine's ids, keys and logs; do not ask"),
-    OPTION_FLAT,
+    OPTION_FLAT, /* from here on: of a draft desktop */
     OPTION_ROOT_PASSWORD,
     OPTIONS_MACHINE,
     OPTION_NO_WAIT,
@@ -251,7 +260,8 @@ static const Command commands[] = {
     { "build", "RECIPE", 1, 1, NULL, "Build a template version from a recipe",
       "RECIPE is a YAML file, see imaged-recipe(5), or the name of one that imaged comes with:\n"
       "minimal, debian-xfce, kiosk.  Packages come from this machine's own sources.  Nothing of\n"
-      "the recipe or its packages runs with imaged's rights or with a network.",
+      "the recipe or its packages runs with imaged's rights or with a network.  What the recipe\n"
+      "does not seal ('seal: no') is made a draft, unless --unsealed says to publish it.",
       "template build minimal\n"
       "template build lab.yaml --name lab --draft\n"
       "template build lab.yaml --check\n",
@@ -296,7 +306,8 @@ static const Command commands[] = {
       "Let desktops be created from a version, or from a draft",
       "Without VERSION, its newest one.  A draft desktop (template edit) is sealed, becomes the\n"
       "next version of its template, and stays, to be edited on or deleted.  A version that was\n"
-      "not sealed is published only after a question.",
+      "not sealed is published only after a question; it stays what it is, so the other options\n"
+      "are for a draft desktop.",
       "template publish win11:4\ntemplate publish win11-draft\n", publish_options,
       template_publish },
     { "stand-in", "NAME[:VERSION]", 1, 1, "template",

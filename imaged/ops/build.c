@@ -163,6 +163,8 @@ static gboolean plan(OpsCall *call, json_t *recipe, TemplateBuild *build, JobReq
     const char *name = args_text(call, "name", FALSE, NULL);
     BuildBase base = { .source = args_text(call, "source", FALSE, NULL) };
 
+    gboolean is_unsealed;
+
     build->name = name ? name : json_string_value(json_object_get(recipe, "name"));
     build->store = args_text(call, "store", FALSE, NULL);
     build->recipe = recipe;
@@ -172,8 +174,12 @@ static gboolean plan(OpsCall *call, json_t *recipe, TemplateBuild *build, JobReq
         return FALSE;
     }
     if (!args_bool(call, "draft", &build->is_draft, error) ||
+        !args_bool(call, "unsealed", &is_unsealed, error) ||
         !args_bool(call, "flat", &base.is_flat, error) || !fill_files(call, recipe, error))
         return FALSE;
+    /* What is not sealed is published only by somebody who says so: see publish.c. */
+    if (!json_is_true(json_object_get(recipe, "seal")) && !is_unsealed)
+        build->is_draft = TRUE;
     g_autofree char *identity =
         json_is_object(json_object_get(recipe, "identity"))
             ? identity_settings_apply(NULL, json_object_get(recipe, "identity"))
@@ -193,7 +199,7 @@ json_t *ops_template_build(OpsCall *call, GError **error)
     TemplateBuild build = { 0 };
     JobRequest request = { 0 };
 
-    if (!args_check(call, "recipe name files source draft flat store", error) ||
+    if (!args_check(call, "recipe name files source draft unsealed flat store", error) ||
         !args_are_texts(call, "name store source", error) || submit_is_repeat(call, error))
         return NULL;
     json_t *recipe = parse(call, NULL, &build.text, error);

@@ -26,10 +26,11 @@ static gboolean find_version(OpsCall *call, Db *db, RolloutPlan *plan, GError **
     g_autofree char *ref = to ? g_strdup_printf("%s:%" G_GINT64_FORMAT, name, to) : g_strdup(name);
     if (!lookup_version(db, ref, to == 0, &plan->version, error))
         return FALSE;
-    if (!g_str_equal(plan->version.state, "draft"))
+    if (g_str_equal(plan->version.state, "published"))
         return TRUE;
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "%s:%" G_GINT64_FORMAT " is a draft",
-                name, plan->version.version);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "%s:%" G_GINT64_FORMAT " is %s", name,
+                plan->version.version,
+                g_str_equal(plan->version.state, "draft") ? "a draft" : "retired");
     imaged_error_hint(error,
                       "publish it first, with: imagectl template publish %s:%" G_GINT64_FORMAT,
                       name, plan->version.version);

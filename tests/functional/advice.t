@@ -182,6 +182,15 @@ ok 'a reset goes to the version' ctl desktop reset d-009 --yes
 is "$(qemu-img info --output json "$(path_of d-009)" | jq -r '.["backing-filename"]')" "../layers/$(field '.versions[0].layer' template show win)" '... not to the stand-in'
 ok '... and back' ctl desktop undo-reset d-009 --yes
 ok '... all read the same' some_same
+# What a proposal prints is run as it stands.
+ctl desktop create lin-1 lin-2 --template lin >/dev/null
+ctl template propose lin --donor lin-1 --unsealed | sed -n 's/^  imagectl //p' >"$top/follow"
+is "$(wc -l <"$top/follow")" 3 'a proposal tells three commands'
+while read -r -a words; do
+    ok "... imagectl ${words[*]}" ctl "${words[@]}"
+done <"$top/follow"
+is "$(field .version desktop show NAME)" 2 '... of which the first makes a desktop to look at it'
+is "$(ctlj desktop list | jq -c '[.[] | select(.name | test("^lin-")).version]')" '[2,2]' '... and the last rolls it out'
 ok 'store drain' ctl store drain side --to default
 ok '... all read the same' some_same
 

@@ -118,6 +118,11 @@ fails_with 2 over 'a deadline that is over' ctl rollout start --template win --a
 fails_with 3 'no roll-out' 'a roll-out that is not there' ctl rollout show nosuch
 ctl template import win "$top/c.raw" --format raw --draft >"$top/said"
 fails_with 2 draft 'a draft is rolled out to nobody' ctl rollout start --template win --to 3 --all
+fails_with 2 'draft, not published' '... nor is anybody reset to it' ctl desktop reset lab-001 --to 3 --yes
+ctl template publish win:3 --unsealed >/dev/null
+ctl template retire win:3 >/dev/null
+fails_with 2 retired 'a retired one is rolled out to nobody' ctl rollout start --template win --to 3 --all
+fails_with 2 'retired, not published' '... nor is anybody reset to it' ctl desktop reset lab-001 --to 3 --yes
 is "$(ctlj rollout list)" '[]' 'none of them is a roll-out'
 is "$(versions_of lab)" '1 1 1 1 1 1 1 1' '... and nothing was moved'
 

@@ -44,9 +44,17 @@ fails_with 4 'win-draft' 'a draft that runs is not published' ctl template publi
 # ---- asking ----
 
 ctl template import raw "$top/g.raw" --format raw --draft >/dev/null
+for option in '--description text' '--cpus 4' '--memory 2G' '--os Debian' --flat '--root-password lock'; do
+    # shellcheck disable=SC2086 # two words
+    fails_with 2 'is for a draft desktop' "a version is not published with ${option%% *}" ctl template publish raw $option
+done
 fails_with 2 unsealed 'a version that is not sealed: nobody can be asked' ctl template publish raw
 like "$(post /v1/templates/raw/publish '{}')" 'not sealed' '... nor by the API without the word'
 json_ok '... by somebody who says so' "$(ctlj template publish raw --unsealed)" '.state == "published"'
+ctl template import ready "$top/g.raw" --format raw >/dev/null 2>"$top/said"
+like "$(cat "$top/said")" 'not sealed.*template seal ready:1' 'an import tells how to seal it'
+ctl template import ready "$top/g.raw" --format raw --draft >/dev/null 2>"$top/said"
+is "$(cat "$top/said")" '' '... but not a draft'
 fails_with 2 unsealed 'a desktop as it is' ctl template create-from ann copy
 ok '... as a draft' ctl template create-from ann copy --draft
 fails_with 2 'keep|lock' 'what is no way to treat a password' ctl template seal win --root-password empty
