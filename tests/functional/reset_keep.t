@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# serial: boots libguestfs' appliance under TCG
+# heavy: boots libguestfs' appliance under TCG
 # reset_keep.t: files carried through a reset.  What came over is judged by debugfs and e2fsck; the
 # daemon is killed in the middle of it.
 . "$(dirname "$0")/lib.sh"
@@ -56,7 +56,7 @@ before=$(field .layer desktop show lab-1)
 # ---- One reset, in the middle of which the daemon is killed ----
 
 job=$(ctlj desktop reset lab-1 --keep /home/alice --keep /srv/share/deep/kept --yes --no-wait | jq -r .id)
-appliance_runs() { pgrep -f 'qemu-system.*guestfs' >/dev/null && helpers "$daemon"; }
+appliance_runs() { pgrep -f "qemu-system.*$state/guest" >/dev/null && helpers "$daemon"; }
 ok "the helper starts an appliance" wait_for 200 appliance_runs
 helper=$(helpers "$daemon")
 isnt "$helper" "" "it is a child of the daemon"
