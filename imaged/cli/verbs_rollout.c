@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
@@ -297,10 +296,10 @@ static void print_dry(Cli *cli, const json_t *told)
                (int)json_number(told, "n_unavailable"), (int)json_number(told, "n_skipped"));
 }
 
-/* A person is asked; a script has said all it means: no disk is lost, a rollback has them all. */
+/* The daemon's checks come first: what cannot be done needs no question. */
 static gboolean is_wanted(Cli *cli, const json_t *body, GError **error)
 {
-    if (args_has(cli->args, "yes") || !isatty(STDIN_FILENO))
+    if (args_has(cli->args, "yes"))
         return TRUE;
     json_auto_t *told = ask_dry(cli, body, error);
     if (!told)
@@ -342,13 +341,10 @@ static gboolean rollout_rollback(Cli *cli, GError **error)
 {
     g_autoptr(GString) path = path_of(args_word(cli->args, 0), "rollback", error);
 
-    if (!path)
-        return FALSE;
-    if (isatty(STDIN_FILENO) &&
-        !confirm_question(cli, "bring all of its desktops back to their former disks?", "yes",
-                          error))
-        return FALSE;
-    return run(cli, path->str, NULL, error);
+    return path &&
+           confirm_question(cli, "bring all of its desktops back to their former disks?", "yes",
+                            error) &&
+           run(cli, path->str, NULL, error);
 }
 
 /* ---- what is done at once ---- */
