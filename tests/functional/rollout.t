@@ -82,6 +82,16 @@ is_sound()
     ok "$1: every byte is accounted for" check_is_clean
 }
 
+mkdir -p "$state/health"
+printf '#!/bin/sh\n' >"$state/health/any"
+chmod 755 "$state/health/any"
+if [ "$(id -u)" = 0 ]; then
+    configure 'guest_user = nobody' 'health_user = nobody'
+    ok 'a daemon whose health commands are the user that reads disks' start_daemon
+    fails_with 5 'guest helper' '... runs none' ctl rollout start --yes --template win --all --health any
+    stop_daemon
+fi
+configure 'guest_user = daemon' 'health_user = nobody'
 ok 'the daemon starts' start_daemon
 make_raw "$top/a.raw" 16M 0 0x11 1M 8M 0x22 1M
 make_raw "$top/b.raw" 16M 0 0x33 2M
