@@ -51,6 +51,9 @@ fill lab-3 "$top/hostile.raw"
 
 fails_with 2 "no absolute path" "a relative path" ctl desktop reset lab-1 --keep home/alice --yes
 fails_with 2 "no absolute path" "the whole disk" ctl desktop reset lab-1 --keep / --yes
+fails_with 2 "without . and .." "a path that climbs" ctl desktop reset lab-1 --keep /home/../etc --yes
+fails_with 2 "'/srv/.' cannot" "two paths, the second is none" ctl desktop reset lab-1 --keep /home,/srv/. --yes
+like "$(ctl desktop reset lab-1 --keep /home,/srv --dry-run)" 'carries over: /home, /srv' "a dry run says what is kept"
 before=$(field .layer desktop show lab-1)
 
 # ---- One reset, in the middle of which the daemon is killed ----

@@ -142,6 +142,11 @@ json_ok 'a dry run says who moves when, and who does not' "$dry" '.dry_run and .
     and (.desktops | map(select(.stage == "batch 1")) | length) == 4
     and (.desktops | map(select(.stage == "batch 2")) | length) == 2
     and (.desktops[] | select(.name == "new") | .action == "skip" and (.reason | test("already")))'
+over=$(date -d '-1 minute' '+%F %H:%M')
+like "$(ctl rollout start --template win --to 2 --all --deadline "${over#* }" --dry-run)" \
+    "nothing more after $(date -d "$over 1 day" '+%F %H:%M'):00" 'a time without its day: the day is told'
+fails_with 2 'must be from 1 to 2147483647' 'a number out of range: the range' \
+    ctl rollout start --yes --template win --to 2 --all --batch 99999999999
 is "$(store_files)" "$files" '... and changes nothing'
 is "$(ctlj rollout list)" '[]' '... nor is it kept'
 
