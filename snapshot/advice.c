@@ -150,17 +150,26 @@ static json_t *stand_in_action(const AdviceSet *set, const char *version, const 
 static json_t *donor_action(const AdviceSet *set, const char *template)
 {
     const AdviceDiff *best = NULL;
+    guint64 n_data = 0; /* blocks that a reset of all of them lets go of */
+    int n = 0;
 
     for (guint i = 0; i < set->diffs->len; i++) {
         const AdviceDiff *d = &g_array_index(set->diffs, AdviceDiff, i);
         if (d->is_read && d->n_same && (!best || d->n_same > best->n_same))
             best = d;
+        if (!d->is_read || d->has_snapshots)
+            continue;
+        n_data += d->n_data;
+        n++;
     }
+    guint64 n_kept = best ? best->n_data : 0; /* what the version says above the present one */
     g_autofree char *command =
         best ? g_strdup_printf("imagectl template propose %s --donor %s", template, best->name)
              : NULL;
-    return json_pack("{s:s,s:s?,s:I,s:s?}", "action", "propose", "donor", best ? best->name : NULL,
-                     "shared_bytes", BYTES(best ? best->n_same : 0), "command", command);
+    return json_pack("{s:s,s:s?,s:I,s:I,s:i,s:I,s:s?}", "action", "propose", "donor",
+                     best ? best->name : NULL, "shared_bytes", BYTES(best ? best->n_same : 0),
+                     "frees_bytes", BYTES(best && n_data > n_kept ? n_data - n_kept : 0),
+                     "n_desktops", best ? n : 0, "layer_bytes", BYTES(n_kept), "command", command);
 }
 
 static json_t *left_out(const AdviceSet *set, guint *ret_n)

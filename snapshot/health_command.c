@@ -126,10 +126,17 @@ gboolean health_command_user(const char *name, HealthUser *ret, GError **error)
     struct passwd entry, *found = NULL;
 
     *ret = (HealthUser){ .drops = geteuid() == 0 };
-    if (!ret->drops)
+    if (!ret->drops && g_str_equal(name, HEALTH_USER_SELF))
         return TRUE;
+    if (!ret->drops) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED,
+                    "imaged is not root, so a health command would have all the rights of imaged");
+        imaged_error_hint(error, "if it may have them: health_user = " HEALTH_USER_SELF
+                                 " in imaged.conf");
+        return FALSE;
+    }
     int err = getpwnam_r(name, &entry, buffer, sizeof buffer, &found);
-    if (!found || entry.pw_uid == 0) {
+    if (!found || entry.pw_uid == 0) { /* "self" is nobody here */
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                     "health commands can't run as user '%s': %s", name,
                     found ? "that is root"

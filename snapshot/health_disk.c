@@ -5,8 +5,8 @@
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/guest/folder.h"
+#include "imaged/guest/guest.h"
 #include "snapshot/chain.h"
-#include "snapshot/health_command.h"
 
 #define READY_LIMIT_MS 20000
 #define STOP_LIMIT_MS 2000
@@ -85,6 +85,22 @@ static gboolean start(HealthDisk *disk, const GPtrArray *layers, int listen_fd, 
     return disk->child && export_child_wait_ready(disk->child, READY_LIMIT_MS, error);
 }
 
+gboolean health_disk_user(const World *world, HealthUser *ret, GError **error)
+{
+    const char *name = world->settings.health_user;
+    uid_t helper;
+
+    if (!health_command_user(name, ret, error))
+        return FALSE;
+    if (!ret->drops || !world->guest || !guest_user(world->guest, &helper) || helper != ret->uid)
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED,
+                "health commands can't run as '%s': the guest helper does, and reads disks", name);
+    imaged_error_hint(error, "give each a user of its own: make a user imaged-guest, or set "
+                             "guest_user or health_user in imaged.conf");
+    return FALSE;
+}
+
 HealthDisk *health_disk_serve(World *world, const char *desktop_id, GError **error)
 {
     g_autoptr(HealthDisk) disk = g_new0(HealthDisk, 1);
@@ -92,7 +108,7 @@ HealthDisk *health_disk_serve(World *world, const char *desktop_id, GError **err
     g_autofree char *path = NULL;
     HealthUser user;
 
-    if (!health_command_user(world->settings.health_user, &user, error) ||
+    if (!health_disk_user(world, &user, error) ||
         !take_chain(disk, world, desktop_id, &rows, error))
         return NULL;
     GuestOwner owner = { user.drops, user.uid, user.drops ? user.gid : (gid_t)-1 };

@@ -5,8 +5,13 @@
 #pragma once
 
 #include "imaged/job/world.h"
+#include "snapshot/health_command.h"
 
 typedef struct HealthDisk HealthDisk;
+
+/* Whom health commands become here.  As health_command_user(); DENIED for the guest helper's user,
+ * whose sockets lead to disks that are none of the command's business. */
+gboolean health_disk_user(const World *world, HealthUser *ret, GError **error);
 
 /* BUSY while QEMU writes the disk. */
 HealthDisk *health_disk_serve(World *world, const char *desktop_id, GError **error);

@@ -24,6 +24,15 @@
 
 /* ---- Planning ---- */
 
+/* The guest would walk over them, and keep something else than what was named. */
+static gboolean has_dots(const char *path, gboolean is_dos)
+{
+    g_auto(GStrv) parts = g_strsplit_set(path, is_dos ? "\\/" : "/", -1);
+
+    return g_strv_contains((const char *const *)parts, ".") ||
+           g_strv_contains((const char *const *)parts, "..");
+}
+
 static gboolean check_path(const char *path, GError **error)
 {
     g_autofree char *shown = text_for_message(path, 100);
@@ -31,10 +40,10 @@ static gboolean check_path(const char *path, GError **error)
     gsize n = strlen(path);
 
     if ((*path == '/' || is_dos) && n > 1 && n < PATH_MAX_BYTES &&
-        text_check("a path", path, PATH_MAX_BYTES, NULL))
+        !has_dots(path, is_dos) && text_check("a path", path, PATH_MAX_BYTES, NULL))
         return TRUE;
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
-                "'%s' cannot be kept: it is no absolute path below /", shown);
+                "'%s' cannot be kept: it is no absolute path below / without . and ..", shown);
     return FALSE;
 }
 

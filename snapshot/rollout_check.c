@@ -159,8 +159,11 @@ gboolean rollout_check(Job *job, World *world, const Rollout *rollout, GError **
     Gate gate = { .rollout = rollout,
                   .world = world,
                   .cancel = job_cancel_flag(job),
-                  .fd = health_command_open(world->settings.health_dir, rollout->health, error) };
+                  .fd = -1 };
+    HealthUser user;
 
+    if (health_disk_user(world, &user, error))
+        gate.fd = health_command_open(world->settings.health_dir, rollout->health, error);
     if (gate.fd < 0)
         return FALSE;
     GThreadPool *pool = g_thread_pool_new(run_check, &gate, AT_ONCE, FALSE, NULL);

@@ -123,9 +123,9 @@ static void set_end_error(const Run *run, GError **error)
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "roll-out '%s' stopped: %s", name,
                 reason ? reason : "?");
     imaged_error_hint(error,
-                      "see it with: imagectl rollout show %s; then 'imagectl rollout resume' or"
-                      " 'imagectl rollout rollback'",
-                      name);
+                      "see it with: imagectl rollout show %s; then 'imagectl rollout resume %s' or"
+                      " 'imagectl rollout rollback %s'",
+                      name, name, name);
 }
 
 static void add_end_event(Changes *changes, const Run *run, RolloutState state, const char *reason)

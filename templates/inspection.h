@@ -59,7 +59,7 @@ json_t *inspection_diff(Db *db, const char *from_layer, const char *to_layer);
 
 /* SQL: does the inspection of the layer with this id have an application whose name fits the glob
  * in parameter p (case of ASCII letters does not matter)?  For conditions in statements of others,
- * as "desktop list --app" and the search language have them. */
+ * as "desktop list --app" has them and the search language will. */
 #define INSPECTION_HAS_APP(layer, p)                                                               \
     "EXISTS (SELECT 1 FROM inspection i_ JOIN application_in m_ ON m_.set_id = i_.set_id JOIN"     \
     " application a_ ON a_.id = m_.application_id WHERE i_.layer_id = " layer                      \

@@ -5,7 +5,8 @@
 # which leaves out what a sanitizer has nothing to say about (lint) or makes too slow (crash, fuzz).
 #
 # Unit tests are programs in BUILD/tests, one for each tests/unit/test_*.c; the others are shell
-# scripts *.t.  All speak TAP.  A script with a line "# serial: WHY" runs with nothing beside it.
+# scripts *.t.  All speak TAP.  A script with a line "# serial: WHY" runs with nothing beside it, one
+# with "# heavy: WHY" (guests and appliances under TCG) with one other such script, after the rest.
 # They find the build in $BUILD, an absolute path, and run in the top folder of the tree.
 #
 # run.sh --one FILE: how prove starts one of them.
@@ -55,7 +56,7 @@ if [ -n "${SANITIZED:-}" ]; then
     export G_SLICE=always-malloc
 fi
 
-parallel=() serial=() missing=()
+parallel=() heavy=() serial=() missing=()
 for source in tests/unit/test_*.c; do
     program=$BUILD/tests/$(basename "$source" .c)
     if [ -x "$program" ]; then parallel+=("$program"); else missing+=("$program"); fi
@@ -63,7 +64,13 @@ done
 scripts=(tests/functional/*.t)
 [ -n "${SANITIZED:-}" ] || scripts+=(tests/crash/*.t)
 for script in "${scripts[@]}"; do
-    if grep -q '^# serial:' "$script"; then serial+=("$script"); else parallel+=("$script"); fi
+    if grep -q '^# serial:' "$script"; then
+        serial+=("$script")
+    elif grep -q '^# heavy:' "$script"; then
+        heavy+=("$script")
+    else
+        parallel+=("$script")
+    fi
 done
 [ -n "${SANITIZED:-}" ] || parallel+=(tests/fuzz/differential.sh)
 
@@ -92,12 +99,16 @@ prove_them() {
 
 echo "tests side by side: ${#parallel[@]} programs"
 prove_them "${TEST_JOBS:-2}" "${parallel[@]}" || failed+=("tests side by side")
+if [ ${#heavy[@]} -gt 0 ]; then
+    echo "heavy tests, two at a time: ${#heavy[@]} programs"
+    prove_them 2 "${heavy[@]}" || failed+=("heavy tests")
+fi
 if [ ${#serial[@]} -gt 0 ]; then
     echo "tests one by one: ${#serial[@]} programs"
     prove_them 1 "${serial[@]}" || failed+=("tests one by one")
 fi
 
-n=$((${#parallel[@]} + ${#serial[@]}))
+n=$((${#parallel[@]} + ${#heavy[@]} + ${#serial[@]}))
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'FAILED: %s\n' "${failed[@]}"
     echo "failed after $SECONDS s"

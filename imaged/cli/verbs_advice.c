@@ -87,10 +87,13 @@ static void add_action(GString *out, const json_t *action, gboolean is_upper_bou
                                count, frees, diffs, compact, layer, added, command);
     } else if (*command) {
         g_autofree char *shared = size_of(action, "shared_bytes");
+        g_autofree char *layer = size_of(action, "layer_bytes");
         g_string_append_printf(out,
                                "  a real next version: %s shares most with the others (%s at the "
-                               "same offset)\n      %s\n",
-                               json_text(action, "donor"), shared, command);
+                               "same offset)\n  and makes a version of %s; a roll-out of it to "
+                               "%s frees %s when the trash\n  empties: their diffs go, with "
+                               "all that is in them alone\n      %s\n",
+                               json_text(action, "donor"), shared, layer, count, frees, command);
     }
 }
 

@@ -153,10 +153,21 @@ static void print_diff(Cli *cli, const json_t *result)
                size);
 }
 
+/* "2" behind "win11:1" is "win11:2".  Caller frees. */
+static char *second_version(const char *first, const char *second)
+{
+    gsize length = strcspn(first, ":");
+
+    return *second && !second[strspn(second, "0123456789")]
+               ? g_strdup_printf("%.*s:%s", (int)length, first, second)
+               : g_strdup(second);
+}
+
 gboolean inside_template_diff(Cli *cli, GError **error)
 {
-    json_auto_t *body =
-        json_pack("{s:s,s:s}", "from", args_word(cli->args, 0), "to", args_word(cli->args, 1));
+    const char *from = args_word(cli->args, 0);
+    g_autofree char *to = second_version(from, args_word(cli->args, 1));
+    json_auto_t *body = json_pack("{s:s,s:s}", "from", from, "to", to);
     json_auto_t *job = NULL;
 
     if (!job_run(cli, "POST", "/v1/templates/diff", body, &job, error))

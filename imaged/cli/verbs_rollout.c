@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
@@ -167,7 +166,10 @@ static gboolean run(Cli *cli, const char *path, const json_t *body, GError **err
     if (json_number(result, "n_kept")) {
         g_autofree char *count = output_count_text(json_number(result, "n_kept"), "desktop");
         g_autofree char *message = g_strdup_printf("%s could not be brought back", count);
-        cli_complain("rollout rollback", message, "see why with: imagectl rollout show --desktops");
+        g_autofree char *hint =
+            g_strdup_printf("see why with: imagectl rollout show %s --desktops",
+                            json_text(result, "rollout"));
+        cli_complain("rollout rollback", message, hint);
         cli->exit_code = CLI_FAILED;
     }
     return TRUE;
@@ -282,32 +284,46 @@ static json_t *ask_dry(Cli *cli, const json_t *body, GError **error)
     return client_request(cli->client, CLIENT_READ, "POST", "/v1/rollouts", dry, error);
 }
 
-static void print_dry(Cli *cli, const json_t *told)
+/* Its day is told, too: a time without one may be tomorrow's.  Caller frees. */
+static char *until_text(const json_t *body)
+{
+    const char *text = json_text(body, "deadline");
+    g_autoptr(GDateTime) utc = *text ? g_date_time_new_from_iso8601(text, NULL) : NULL;
+    g_autoptr(GDateTime) here = utc ? g_date_time_to_local(utc) : NULL;
+
+    return here ? g_date_time_format(here, ", nothing more after %F %H:%M:%S (%Z)") : g_strdup("");
+}
+
+static void print_dry(Cli *cli, const json_t *told, const json_t *body)
 {
     if (cli->format == FORMAT_JSON) {
         output_json(told);
         return;
     }
     list_print_array(cli, json_object_get(told, "desktops"), dry_columns);
-    if (cli->format == FORMAT_TABLE)
-        printf("moves %d to %s:%d, of them %d first; %d unavailable, %d skipped\n",
-               (int)json_number(told, "n_move"), json_text(told, "template"),
-               (int)json_number(told, "version"),
-               (int)MIN(json_number(told, "canary"), json_number(told, "n_move")),
-               (int)json_number(told, "n_unavailable"), (int)json_number(told, "n_skipped"));
+    if (cli->format != FORMAT_TABLE)
+        return;
+    g_autofree char *until = until_text(body);
+    printf("moves %d to %s:%d, of them %d first%s; %d unavailable, %d skipped\n",
+           (int)json_number(told, "n_move"), json_text(told, "template"),
+           (int)json_number(told, "version"),
+           (int)MIN(json_number(told, "canary"), json_number(told, "n_move")), until,
+           (int)json_number(told, "n_unavailable"), (int)json_number(told, "n_skipped"));
 }
 
-/* A person is asked; a script has said all it means: no disk is lost, a rollback has them all. */
+/* The daemon's checks come first: what cannot be done needs no question. */
 static gboolean is_wanted(Cli *cli, const json_t *body, GError **error)
 {
-    if (args_has(cli->args, "yes") || !isatty(STDIN_FILENO))
+    if (args_has(cli->args, "yes"))
         return TRUE;
     json_auto_t *told = ask_dry(cli, body, error);
     if (!told)
         return FALSE;
     g_autofree char *count = output_count_text(json_number(told, "n_move"), "desktop");
-    g_autofree char *question = g_strdup_printf(
-        "move %s to %s:%d?", count, json_text(told, "template"), (int)json_number(told, "version"));
+    g_autofree char *until = until_text(body);
+    g_autofree char *question =
+        g_strdup_printf("move %s to %s:%d%s?", count, json_text(told, "template"),
+                        (int)json_number(told, "version"), until);
     return confirm_question(cli, question, "yes", error);
 }
 
@@ -320,7 +336,7 @@ static gboolean rollout_start(Cli *cli, GError **error)
     if (args_has(cli->args, "dry-run")) {
         json_auto_t *told = ask_dry(cli, body, error);
         if (told)
-            print_dry(cli, told);
+            print_dry(cli, told, body);
         return told != NULL;
     }
     return is_wanted(cli, body, error) && run(cli, "/v1/rollouts", body, error);
@@ -342,13 +358,10 @@ static gboolean rollout_rollback(Cli *cli, GError **error)
 {
     g_autoptr(GString) path = path_of(args_word(cli->args, 0), "rollback", error);
 
-    if (!path)
-        return FALSE;
-    if (isatty(STDIN_FILENO) &&
-        !confirm_question(cli, "bring all of its desktops back to their former disks?", "yes",
-                          error))
-        return FALSE;
-    return run(cli, path->str, NULL, error);
+    return path &&
+           confirm_question(cli, "bring all of its desktops back to their former disks?", "yes",
+                            error) &&
+           run(cli, path->str, NULL, error);
 }
 
 /* ---- what is done at once ---- */

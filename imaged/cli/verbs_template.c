@@ -2,6 +2,7 @@
 #include "imaged/cli/commands.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "imaged/base/error.h"
@@ -74,16 +75,72 @@ static gboolean template_list(Cli *cli, GError **error)
     return list_print(cli, path->str, "name", 0, template_columns, error);
 }
 
+static const Column user_columns[] = {
+    { "USER", "name", CELL_TEXT, 0 },
+    { "UID", "uid", CELL_COUNT, 0 },
+    { "HOME", "home", CELL_TEXT, 0 },
+    COLUMN_END,
+};
+
+static const Column file_system_columns[] = {
+    { "DEVICE", "device", CELL_TEXT, 0 },
+    { "TYPE", "type", CELL_TEXT, 0 },
+    { "LABEL", "label", CELL_TEXT, 0 },
+    { "SIZE", "size", CELL_SIZE, 0 },
+    { "USED", "used", CELL_SIZE, 0 },
+    { "MOUNTED AT", "mount", CELL_TEXT, 0 },
+    COLUMN_END,
+};
+
+/* One version, with what was found in it.  number is of "NAME:NUMBER". */
+static gboolean show_version(Cli *cli, const char *name, const char *number, GError **error)
+{
+    g_autoptr(GString) path =
+        client_path("/v1/templates", "template", name, "versions", error);
+    json_auto_t *versions = path ? client_get(cli->client, path->str, error) : NULL;
+    const json_t *version;
+    gsize i;
+
+    if (!versions)
+        return FALSE;
+    json_array_foreach (versions, i, version) {
+        g_autofree char *is = g_strdup_printf("%" G_GINT64_FORMAT, json_number(version, "version"));
+        if (!g_str_equal(is, number))
+            continue;
+        list_print_object(cli, version, template_version_columns);
+        const json_t *found = json_object_get(version, "inspection");
+        const json_t *users = json_object_get(found, "users");
+        const json_t *systems = json_object_get(found, "file_systems");
+        if (cli->format == FORMAT_TABLE && json_array_size(systems)) {
+            putchar('\n');
+            list_print_array(cli, systems, file_system_columns);
+        }
+        if (cli->format == FORMAT_TABLE && json_array_size(users)) {
+            putchar('\n');
+            list_print_array(cli, users, user_columns);
+        }
+        return TRUE;
+    }
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "template '%s' has no version %s",
+                name, number);
+    imaged_error_hint(error, "its versions: imagectl template versions %s", name);
+    return FALSE;
+}
+
 static gboolean template_show(Cli *cli, GError **error)
 {
+    const char *word = args_word(cli->args, 0), *colon = strrchr(word, ':');
+
+    if (colon) {
+        g_autofree char *name = g_strndup(word, (gsize)(colon - word));
+        return show_version(cli, name, colon + 1, error);
+    }
     g_autoptr(GString) path = template_path(cli, NULL, error);
     json_auto_t *template = path ? client_get(cli->client, path->str, error) : NULL;
 
     if (!template)
         return FALSE;
-    /* NAME:VERSION may be answered with that version alone. */
-    gboolean is_version = json_object_get(template, "version") != NULL;
-    list_print_object(cli, template, is_version ? template_version_columns : template_columns);
+    list_print_object(cli, template, template_columns);
     if (cli->format == FORMAT_TABLE && json_array_size(json_object_get(template, "versions"))) {
         putchar('\n');
         list_print_array(cli, json_object_get(template, "versions"), template_version_columns);
@@ -277,8 +334,9 @@ static const Command commands[] = {
       create_from_options, template_create_from },
     { "list", "", 0, 0, NULL, "List templates", NULL, "template list\n", list_options,
       template_list },
-    { "show", "NAME", 1, 1, "template", "Show a template and its versions", NULL,
-      "template show win11\n", NULL, template_show },
+    { "show", "NAME[:VERSION]", 1, 1, "template", "Show a template and its versions, or a version",
+      "With VERSION, what was found in it, too: its file systems and users.",
+      "template show win11\ntemplate show win11:3\n", NULL, template_show },
     { "versions", "NAME", 1, 1, "template", "List the versions of a template", NULL,
       "template versions win11 -o json\n", NULL, template_versions },
     { "edit", "NAME[:VERSION]", 1, 1, "template", "Make a draft, a desktop to change a template in",

@@ -27,6 +27,7 @@
 #define REMOVE_TRIES 20
 #define REMOVE_WAIT_US 50000
 #define PROBE_LIMIT_MS 30000
+#define STREAM_LIMIT_MS (24 * 3600 * 1000) /* of its processor time, if it may send so long */
 #define GOODBYE_MS 20000 /* from the result to the end of the process */
 
 struct Guest {
@@ -122,6 +123,17 @@ static gboolean find_folder_owner(const Guest *guest, GuestOwner *ret, char **re
     return TRUE;
 }
 
+gboolean guest_user(const Guest *guest, uid_t *ret)
+{
+    GuestOwner owner;
+    g_autofree char *user = NULL;
+
+    if (!find_owner(guest, &owner, &user, NULL) || !owner.is_root)
+        return FALSE;
+    *ret = owner.uid;
+    return TRUE;
+}
+
 char *guest_folder_make(Guest *guest, GError **error)
 {
     GuestOwner owner;
@@ -158,11 +170,12 @@ static char *make_request(const GuestRun *run, const GuestPlace *place, json_t *
 {
     json_t *root = run->request ? json_deep_copy(run->request) : json_object();
     g_autofree char *tmp = g_build_filename(place->folder, GUEST_RUN_TMP, NULL);
+    gint64 limit_ms = run->is_stream ? STREAM_LIMIT_MS : run->limit_ms;
 
     json_object_set_new(root, "version", json_integer(GUEST_PROTOCOL_VERSION));
     json_object_set_new(root, "role", json_string(guest_role_name(run->role)));
     json_object_set_new(root, "task", json_string(run->task));
-    json_object_set_new(root, "limit_ms", json_integer(run->limit_ms));
+    json_object_set_new(root, "limit_ms", json_integer(limit_ms));
     json_object_set_new(root, "disks", disks);
     json_object_set_new(root, "tmp", json_string(tmp));
     if (run->folder)
@@ -188,8 +201,8 @@ static gboolean check_limits(const Conversation *c, GError **error)
     }
     if (g_get_monotonic_time() < c->end_us)
         return TRUE;
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "it was killed after %d s",
-                (int)(run->limit_ms / 1000));
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "it was killed after %d s%s",
+                (int)(run->limit_ms / 1000), run->is_stream ? " of silence" : "");
     return FALSE;
 }
 
@@ -206,6 +219,11 @@ static gboolean send_request(Conversation *c)
     return TRUE;
 }
 
+static gint64 limit_from_now(const GuestRun *run)
+{
+    return g_get_monotonic_time() + run->limit_ms * 1000;
+}
+
 /* Read what there is.  *ret_is_over: it has hung up. */
 static gboolean listen_to(Conversation *c, gboolean *ret_is_over, GError **error)
 {
@@ -213,7 +231,12 @@ static gboolean listen_to(Conversation *c, gboolean *ret_is_over, GError **error
     ssize_t n = recv(guest_child_socket(c->child), bytes, sizeof bytes, MSG_DONTWAIT);
 
     *ret_is_over = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
-    return n <= 0 || guest_talk_take(c->talk, bytes, (gsize)n, error);
+    if (n <= 0)
+        return TRUE;
+    gboolean ok = guest_talk_take(c->talk, bytes, (gsize)n, error);
+    if (c->run->is_stream)
+        c->end_us = limit_from_now(c->run); /* only now: data() may have waited for a slow client */
+    return ok;
 }
 
 /* Until the result, the helper's error (error is set), or its end (neither). */
@@ -251,7 +274,7 @@ static json_t *talk_to_child(const GuestRun *run, const GuestPlace *place, Guest
                        .talk = talk,
                        .request = request,
                        .length = strlen(request),
-                       .end_us = g_get_monotonic_time() + run->limit_ms * 1000 };
+                       .end_us = limit_from_now(run) };
     GError *local = NULL;
     json_t *result = converse(&c, &local);
     /* One that said its last word is left time to end well; one that broke a limit is not. */

@@ -11,6 +11,7 @@
 
 #include <glib.h>
 #include <jansson.h>
+#include <sys/types.h>
 
 typedef struct Guest Guest;
 
@@ -68,6 +69,7 @@ typedef struct {
     const char *folder;       /* a guest_folder_make() that the helper may write to, or NULL */
     gboolean needs_appliance; /* libguestfs: it is made first if there is none */
     gint64 limit_ms;          /* then it is killed */
+    gboolean is_stream;       /* limit_ms is of its silence; what data() takes does not count */
     const gint *cancel;       /* job_cancel_flag(), or NULL */
     GuestEvents events;
 } GuestRun;
@@ -78,6 +80,9 @@ typedef struct {
  *   CANCELLED    *cancel was set
  *   BUSY         a disk is in use by QEMU */
 json_t *guest_run(Guest *guest, const GuestRun *run, GError **error);
+
+/* Whom the helper becomes, which owns the sockets of its disks; FALSE if that is nobody but us. */
+gboolean guest_user(const Guest *guest, uid_t *ret);
 
 /* For "imagectl status": the appliance's folder and the accelerator, where known.  Caller unrefs.
  */

@@ -61,6 +61,13 @@ gboolean args_are_texts(const OpsCall *call, const char *keys, GError **error)
     return FALSE;
 }
 
+static gboolean invalid_range(GError **error, const char *key, const char *min, const char *max)
+{
+    g_autofree char *why = g_strdup_printf("must be from %s to %s", min, max);
+
+    return invalid(error, key, why);
+}
+
 gboolean args_int(const OpsCall *call, const char *key, gint64 fallback, gint64 min, gint64 max,
                   gint64 *ret, GError **error)
 {
@@ -79,7 +86,11 @@ gboolean args_int(const OpsCall *call, const char *key, gint64 fallback, gint64 
     } else {
         return invalid(error, key, "must be a number");
     }
-    return *ret >= min && *ret <= max ? TRUE : invalid(error, key, "is out of range");
+    if (*ret >= min && *ret <= max)
+        return TRUE;
+    g_autofree char *low = g_strdup_printf("%" G_GINT64_FORMAT, min);
+    g_autofree char *high = g_strdup_printf("%" G_GINT64_FORMAT, max);
+    return invalid_range(error, key, low, high);
 }
 
 gboolean args_bool(const OpsCall *call, const char *key, gboolean *ret, GError **error)
@@ -119,8 +130,15 @@ gboolean args_disk_size(const OpsCall *call, const char *key, guint64 *ret, GErr
 {
     gint64 size;
 
-    if (!args_int(call, key, 0, (gint64)MIB, (gint64)(64 * TIB), &size, error))
+    json_t *value = json_object_get(call->args, key);
+
+    *ret = 0;
+    if (!value || json_is_null(value))
+        return TRUE;
+    if (!args_int(call, key, 0, G_MININT64, G_MAXINT64, &size, error))
         return FALSE;
+    if (size < (gint64)MIB || size > (gint64)(64 * TIB))
+        return invalid_range(error, key, "1 MiB", "64 TiB");
     *ret = ((guint64)size + 4095) & ~4095ull;
     return TRUE;
 }

@@ -70,9 +70,10 @@ static gboolean hold(Held *h, World *world, const char *text, GError **error)
     return FALSE;
 }
 
-/* Quick, or by the appliance if only that can. */
+/* Quick, or by the appliance if only that can, and *has_sent (or NULL) does not say that bytes of
+ * the quick one are on their way already. */
 static json_t *run(const Held *h, const json_t *request, const GuestEvents *events,
-                   const gint *cancel, GError **error)
+                   const gint *cancel, const gboolean *has_sent, GError **error)
 {
     InspectRun r = { .what = h->ref.name,
                      .task = "files",
@@ -83,7 +84,8 @@ static json_t *run(const Held *h, const json_t *request, const GuestEvents *even
     GError *local = NULL;
     json_t *result = inspect_run(h->world, &r, FALSE, &local);
 
-    if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED)) {
+    if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED) &&
+        !(has_sent && *has_sent)) {
         g_clear_error(&local);
         result = inspect_run(h->world, &r, TRUE, &local);
     }
@@ -134,7 +136,7 @@ json_t *files_list_folder(World *world, const char *ref, const char *path, GErro
     if (!hold(&held, world, ref, error))
         return NULL;
     json_t *request = json_pack("{s:s,s:s}", "verb", "list", "path", path);
-    json_t *result = run(&held, request, NULL, NULL, error);
+    json_t *result = run(&held, request, NULL, NULL, NULL, error);
     json_decref(request);
     if (!result)
         return NULL;
@@ -166,7 +168,8 @@ struct FilesStream {
     Held held;
     json_t *request;
     GThread *thread;
-    gint cancel; /* atomic */
+    gint cancel;       /* atomic */
+    gboolean has_sent; /* the thread's own */
     const gint *stopping;
 
     GMutex lock; /* guards what follows */
@@ -181,6 +184,7 @@ static gboolean on_data(gpointer user, const void *bytes, gsize n, GError **erro
 {
     FilesStream *s = user;
 
+    s->has_sent = TRUE;
     g_mutex_lock(&s->lock);
     while (s->buffer->len - s->taken > BUFFER_MAX && !g_atomic_int_get(&s->cancel))
         g_cond_wait(&s->changed, &s->lock);
@@ -200,7 +204,7 @@ static gpointer read_file(gpointer data)
     GuestEvents events = { .data = on_data, .user = s };
     GError *why = NULL;
 
-    json_decref(run(&s->held, s->request, &events, &s->cancel, &why));
+    json_decref(run(&s->held, s->request, &events, &s->cancel, &s->has_sent, &why));
     g_mutex_lock(&s->lock);
     s->is_over = TRUE;
     s->why = why;

@@ -113,6 +113,7 @@ json_t *inspect_run(World *world, const InspectRun *r, gboolean with_appliance, 
                      .n_disks = 1,
                      .needs_appliance = with_appliance,
                      .limit_ms = with_appliance ? APPLIANCE_LIMIT_MS : QUICK_LIMIT_MS,
+                     .is_stream = r->events && r->events->data,
                      .cancel = r->cancel };
 
     if (r->events)

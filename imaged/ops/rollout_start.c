@@ -7,7 +7,7 @@
 #include "imaged/ops/rollout_plan.h"
 #include "imaged/ops/rollouts.h"
 #include "imaged/ops/submit.h"
-#include "snapshot/health_command.h"
+#include "snapshot/health_disk.h"
 
 #define NAME_TRIES 3
 
@@ -24,8 +24,9 @@ static gboolean check_health(OpsCall *call, Start *s, GError **error)
         s->health = NULL;
         return TRUE;
     }
+    HealthUser user;
     auto_fd fd = health_command_open(call->world->settings.health_dir, s->health, error);
-    return fd >= 0;
+    return fd >= 0 && health_disk_user(call->world, &user, error);
 }
 
 static gboolean parse_start(OpsCall *call, Start *s, GError **error)

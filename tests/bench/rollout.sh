@@ -21,12 +21,12 @@ rollout_round()
     if [ $(($1 % 2)) -eq 1 ]; then
         flush; reset_ms+=("$(timed ctl desktop reset --all-of-prefix m --yes)")
     fi
-    flush; move_ms+=("$(timed ctl rollout start --template golden --to 2 --prefix n)")
+    flush; move_ms+=("$(timed ctl rollout start --yes --template golden --to 2 --prefix n)")
     if [ $(($1 % 2)) -eq 0 ]; then
         flush; reset_ms+=("$(timed ctl desktop reset --all-of-prefix m --yes)")
     fi
     [ "$(ctl -o json rollout show | jq .n_moved)" -eq "$n_desktops" ] || fail "not all were moved"
-    flush; back_ms+=("$(timed ctl rollout rollback golden-2)")
+    flush; back_ms+=("$(timed ctl rollout rollback --yes golden-2)")
     flush; undo_ms+=("$(timed ctl desktop undo-reset --all-of-prefix m --yes)")
     check_images "$(ctl desktop path "$(names_of n | head -n 1)")"
     stop_daemon

@@ -64,6 +64,9 @@ json_ok '... zeros and the template'"'"'s own bytes are what compact frees' "$sa
     '.rows[0] | .actions[0].frees_bytes == .zero_bytes + .below_bytes and .actions[0].n_desktops == 16'
 json_ok '... both figures differ' "$said" '.rows[0] | .anywhere_saves_bytes > .same_offset_saves_bytes'
 json_ok '... each action has its command' "$said" '[.rows[0].actions[].command | startswith("imagectl ")] | all'
+json_ok '... a next version frees all diffs but the one it keeps' "$said" \
+    '.rows[0].actions[] | select(.action == "propose") | .n_desktops == 50 and .layer_bytes > 0 and .frees_bytes > .layer_bytes'
+like "$(ctl report advice)" 'a roll-out of it to 50 desktops frees' '... which is said, too'
 like "$(ctl report advice)" 'stand-in base under 50 desktops: frees 39\.3 MiB' 'a table for people says it plainly'
 like "$(ctl report advice -o csv)" '^win:1,default,50,0,48054272,' 'CSV'
 # What changed a moment ago may change again in the same tick of the clock: its digest is not kept.

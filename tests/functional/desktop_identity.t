@@ -1,4 +1,4 @@
-# serial: boots two desktops at once under TCG
+# heavy: boots two desktops at once under TCG
 #
 # Two clones of one template, booted side by side under libvirt: each is a machine of its own; it
 # stays the same one when it boots again; and is a new one with its old name when it is re-imaged.

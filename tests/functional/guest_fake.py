@@ -39,6 +39,15 @@ def misbehave(peer):
         peer.sendall(b"[" + b"1," * 2000000 + b"1]\n")
     elif kind == "liar":
         peer.sendall(b'{"event":"data","bytes":999999999999}\n')
+    elif kind == "drip":
+        for _ in range(6):
+            peer.sendall(b'{"event":"data","bytes":2}\nab')
+            time.sleep(0.4)
+        peer.sendall(b'{"result":{"is":"good"}}\n')
+    elif kind in ("unable", "late"):
+        if kind == "late":
+            peer.sendall(b'{"event":"data","bytes":2}\nab')
+        peer.sendall(b'{"error":{"code":"unsupported","message":"only the appliance can tell"}}\n')
     elif kind == "good":
         peer.sendall(b'{"result":{"is":"good"}}\n')
 
@@ -49,6 +58,7 @@ while True:
         request = b""
         while not request.endswith(b"\n"):
             request += peer.recv(65536)
+        print("asked", flush=True)
         misbehave(peer)
     except OSError:
         pass

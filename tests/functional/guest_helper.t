@@ -235,14 +235,18 @@ rm "$sockets/guest"
 
 # ---- Hostile ones ----
 
-fake()
+start_fake()
 {
-    local name=$1 pattern=$2 limit=${3:-20000}
     rm -f "$sockets/guest" "$top/fake.out"
-    /usr/bin/python3 "$here/guest_fake.py" "$sockets/guest" "$name" >"$top/fake.out" &
-    local fake=$!
+    /usr/bin/python3 "$here/guest_fake.py" "$sockets/guest" "$1" >"$top/fake.out" &
+    fake=$!
     keep_pid $fake
     wait_for 10 grep -q ready "$top/fake.out"
+}
+fake()
+{
+    local name=$1 pattern=$2 limit=${3:-20000} fake
+    start_fake "$name"
     fails_with 1 "$pattern" "a helper that is $name" run guest ping '{}' "$limit"
     kill $fake
     wait $fake 2>/dev/null
@@ -255,5 +259,31 @@ fake events "it was killed after 1 s" 1000
 fake deep "a line that is not JSON"
 fake rich "too many values"
 fake liar "data of no possible length"
+fake drip "it was killed after 1 s" 1000 3>/dev/null
+export IMAGED_TEST_STREAM=1
+fake silent "it was killed after 1 s of silence" 1000
+start_fake drip
+is "$(run guest ping '{}' 1000 3>&1 >/dev/null)" abababababab "a stream may take longer than its limit, if it moves"
+kill $fake
+wait $fake 2>/dev/null
+unset IMAGED_TEST_STREAM
 is "$(ls "$state/guest")" "" "no folder is left of any"
+
+# ---- A file of which some was sent is not sent again by the appliance ----
+
+mkdir "$top/appliance"
+touch "$top/appliance"/{README.fixed,initrd,kernel,root}
+configure "guest_socket_dir = $sockets" "appliance = $top/appliance" "accelerator = tcg"
+start_daemon || diag "$(cat "$log")"
+ctl template import a "$top/a.qcow2" --format qcow2 >/dev/null
+start_fake late
+not_ok "a file that breaks off is an error" ctl desktop files get a:1 /x "$top/got"
+is "$(grep -c asked "$top/fake.out")" 1 "... and not begun again behind what was sent"
+kill $fake
+wait $fake 2>/dev/null
+start_fake unable
+not_ok "one that cannot be begun is an error" ctl desktop files get a:1 /x "$top/got"
+is "$(grep -c asked "$top/fake.out")" 2 "... only after the appliance was asked, too"
+kill $fake
+wait $fake 2>/dev/null
 done_testing

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# serial: boots libguestfs' appliance under TCG
+# heavy: boots libguestfs' appliance under TCG
 # guest_seal.t: what sealing removes and what it leaves, judged by debugfs and e2fsck; and a file
 # system made to crash whoever mounts it, which must be a clear error and nothing more.
 . "$(dirname "$0")/lib.sh"

@@ -82,6 +82,13 @@ import sys
 a, b = (open(n, "rb").read() for n in sys.argv[1:])
 print(sum(4096 for i in range(0, len(a), 4096) if a[i:i + 4096] != b[i:i + 4096]))' "$top/${paths% *}.raw" "$top/${paths#* }.raw")" 'diff: bytes, as two raw files have them'
 like "$(ctl template diff deb:1 deb:2)" 'upgraded +base +amd64 +1.0 +2.0' 'diff as a table'
+is "$(ctlj template diff deb:1 2 | jq -c .applications)" "$(jq -c .applications <<<"$diff")" '... a number alone is a version of the same template'
+said=$(ctl template show deb:1)
+like "$said" 'NAME +deb:1' 'one version is shown'
+like "$said" '/dev/sda3 +ext4' '... with its file systems'
+like "$said" 'alice' '... and users'
+json_ok '... as JSON, it alone' "$(ctlj template show deb:1)" '.name == "deb:1" and .version == 1'
+fails_with 3 'no version 9' 'one that is not there' ctl template show deb:9
 
 # ---- what cannot be read ----
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# serial: boots libguestfs' appliance under TCG
+# heavy: boots libguestfs' appliance under TCG
 # reset_keep.t: files carried through a reset.  What came over is judged by debugfs and e2fsck; the
 # daemon is killed in the middle of it.
 . "$(dirname "$0")/lib.sh"
@@ -51,12 +51,15 @@ fill lab-3 "$top/hostile.raw"
 
 fails_with 2 "no absolute path" "a relative path" ctl desktop reset lab-1 --keep home/alice --yes
 fails_with 2 "no absolute path" "the whole disk" ctl desktop reset lab-1 --keep / --yes
+fails_with 2 "without . and .." "a path that climbs" ctl desktop reset lab-1 --keep /home/../etc --yes
+fails_with 2 "'/srv/.' cannot" "two paths, the second is none" ctl desktop reset lab-1 --keep /home,/srv/. --yes
+like "$(ctl desktop reset lab-1 --keep /home,/srv --dry-run)" 'carries over: /home, /srv' "a dry run says what is kept"
 before=$(field .layer desktop show lab-1)
 
 # ---- One reset, in the middle of which the daemon is killed ----
 
 job=$(ctlj desktop reset lab-1 --keep /home/alice --keep /srv/share/deep/kept --yes --no-wait | jq -r .id)
-appliance_runs() { pgrep -f 'qemu-system.*guestfs' >/dev/null && helpers "$daemon"; }
+appliance_runs() { pgrep -f "qemu-system.*$state/guest" >/dev/null && helpers "$daemon"; }
 ok "the helper starts an appliance" wait_for 200 appliance_runs
 helper=$(helpers "$daemon")
 isnt "$helper" "" "it is a child of the daemon"

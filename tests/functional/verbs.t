@@ -407,7 +407,7 @@ ok 'a snapshot, an archive with a point and a schedule, an export' eval \
     'ctl snapshot create alice now && ctl archive target add nas "$top/archive" &&
     ctl archive create alice --to nas && ctl archive schedule add nightly "every day 02:00" alice --to nas &&
     ctl export start alice@now'
-ok 'and a roll-out' ctl rollout start --template win11 carol
+ok 'and a roll-out' ctl rollout start --yes --template win11 carol
 rollout=$(ctlj rollout list | jq -r '.[0].id')
 point=$(ctlj archive list | jq -r '.[0].id')
 export=$(ctlj export list | jq -r '.[0].id')

@@ -31,7 +31,7 @@ static gboolean run(const char *text, gint64 limit_ms, const gint *cancel, GErro
     g_assert_cmpint(fd, >=, 0);
     HealthCommand command = { .name = "it",
                               .fd = fd,
-                              .user = "nobody",
+                              .user = geteuid() == 0 ? "nobody" : HEALTH_USER_SELF,
                               .environment = environment,
                               .limit_ms = limit_ms,
                               .cancel = cancel };
@@ -165,13 +165,35 @@ static void test_refused(void)
     g_assert_cmpint(chmod(folder, 0755), ==, 0);
 }
 
+/* Without root no rights can be taken from it: then it must be said that it may have them. */
+static void test_user_not_root(void)
+{
+    g_autoptr(GError) error = NULL;
+    HealthUser user;
+
+    gboolean is_root = geteuid() == 0;
+
+    g_assert_true(!is_root || seteuid(65534) == 0);
+    g_assert_false(health_command_user("nobody", &user, &error));
+    g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED);
+    g_clear_error(&error);
+    g_assert_true(health_command_user(HEALTH_USER_SELF, &user, &error));
+    g_assert_no_error(error);
+    g_assert_false(user.drops);
+    g_assert_true(!is_root || seteuid(0) == 0);
+    if (is_root) {
+        g_assert_false(health_command_user(HEALTH_USER_SELF, &user, &error));
+        g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID);
+    }
+}
+
 static void test_user(void)
 {
     const char *environment[] = { NULL };
     g_autoptr(GError) error = NULL;
 
     if (geteuid() != 0)
-        return; /* then no rights are given away: there are none */
+        return; /* then no rights are given away */
     g_assert_true(run("[ \"$(id -u)\" != 0 ] && [ \"$(id -G)\" = \"$(id -g)\" ] &&"
                       " grep -q 'NoNewPrivs:.*1' /proc/self/status",
                       60000, NULL, &error));
@@ -198,6 +220,7 @@ int main(int argc, char **argv)
     g_test_add_func("/health-command/limit", test_limit);
     g_test_add_func("/health-command/refused", test_refused);
     g_test_add_func("/health-command/user", test_user);
+    g_test_add_func("/health-command/user-not-root", test_user_not_root);
     int result = g_test_run();
     g_autofree char *command = g_strdup_printf("rm -rf %s", folder);
     g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL);
