@@ -137,7 +137,7 @@ ok "then it is gone too" wait_for 10 gone
 
 # ---- A folder that one helper hands on to the next, which may be hostile ----
 
-IMAGED_TEST_FOLDER=make "$guesttool" "$state" build ping '{"delay_ms":60000}' 120000 >/dev/null 2>&1 &
+IMAGED_TEST_FOLDER="make" "$guesttool" "$state" build ping '{"delay_ms":60000}' 120000 >/dev/null 2>&1 &
 tool=$!
 keep_pid $tool
 ok "role build runs" wait_for 30 locked_in
@@ -154,7 +154,7 @@ wait $tool 2>/dev/null
 ok "then it is gone too" wait_for 10 gone
 
 json_ok "role build opens ordinary sockets only" \
-    "$(IMAGED_TEST_FOLDER=make run build ping '{}' 60000 2>/dev/null)" \
+    "$(IMAGED_TEST_FOLDER="make" run build ping '{}' 60000 2>/dev/null)" \
     '.no_new_privs and .may_use_netlink and .n_unusual_families == 0'
 work=$top/work
 mkdir "$work"

@@ -101,7 +101,8 @@ static gboolean lock_in(Task *task, SandboxSpec *spec, GError **error)
     set_environment(task);
     if (!has_view && !is_root && !spec->is_service)
         task_warning(task, "the helper is not kept from imaged's own files: this machine allows no"
-                           " user namespaces, and imaged neither runs as root nor has guest_socket_dir");
+                           " user namespaces, and imaged neither runs as root nor has"
+                           " guest_socket_dir");
     return TRUE;
 }
 

@@ -26,7 +26,8 @@ static int count_unusual(void)
     int n = 0;
 
     for (int family = 0; family < AF_MAX; family++) {
-        if (family != AF_UNIX && family != AF_INET && family != AF_INET6 && family != AF_NETLINK)
+        gboolean is_usual = family == AF_UNIX || family == AF_INET || family == AF_INET6;
+        if (!is_usual && family != AF_NETLINK)
             n += try_socket(family, SOCK_RAW, 0) != EAFNOSUPPORT;
     }
     for (int protocol = NETLINK_ROUTE + 1; protocol < MAX_LINKS; protocol++)
@@ -44,11 +45,10 @@ json_t *task_ping(Task *task, GError **error)
     for (guint i = 0; i < task_n_disks(task); i++)
         n_reached += access(task_disk_socket(task, i), R_OK | W_OK) == 0;
     task_progress(task, 1, 1, "there");
-    return json_pack("{s:i, s:b, s:b, s:b, s:b, s:i, s:i, s:s}", "uid", (int)getuid(), "no_new_privs",
-                     prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1, "may_use_inet",
+    return json_pack("{s:i, s:b, s:b, s:b, s:b, s:i, s:i, s:s}", "uid", (int)getuid(),
+                     "no_new_privs", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1, "may_use_inet",
                      try_socket(AF_INET, SOCK_STREAM, 0) == 0, "may_use_unix",
                      try_socket(AF_UNIX, SOCK_STREAM, 0) == 0, "may_use_netlink",
                      try_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE) == 0, "n_unusual_families",
-                     count_unusual(),
-                     "n_disks_reached", (int)n_reached, "version", IMAGED_VERSION);
+                     count_unusual(), "n_disks_reached", (int)n_reached, "version", IMAGED_VERSION);
 }

@@ -7,8 +7,8 @@
  * unit the first and the user are the unit's affair.
  *
  * The view of role guest: /usr, a few files of /etc, /dev with the harmless devices and kvm, /proc,
- * a small /tmp in memory, and the folders below.  That of role fetch has what apt and resolving names
- * need of /etc besides, and packages that lie on the machine itself. */
+ * a small /tmp in memory, and the folders below.  That of role fetch has what apt and resolving
+ * names need of /etc besides, and packages that lie on the machine itself. */
 #pragma once
 
 #include <glib.h>
