@@ -21,8 +21,8 @@ gboolean lookup_desktop(Db *db, const char *name, DesktopRow *ret, GError **erro
 gboolean lookup_desktop_by_id(Db *db, const char *id, DesktopRow *ret, GError **error);
 gboolean lookup_layer(Db *db, const char *id, LayerRow *ret, GError **error);
 
-/* Is this layer the disk or the data disk of a desktop, be it in the trash, other than the one with
- * the id except ("": of any)?  Then no trash entry of that layer may be given up or brought back. */
+/* Is this layer the disk or the data disk of a desktop, be that in the trash, but for the desktop
+ * with the id except ("": of any)?  Then no trash entry of it may be given up or brought back. */
 gboolean lookup_is_used(Db *db, const char *layer_id, const char *except);
 
 gboolean lookup_trash(Db *db, const char *id, TrashRow *ret, GError **error);

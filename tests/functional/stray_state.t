@@ -119,7 +119,7 @@ sql "UPDATE rollout SET state = 'canary', finished_at = NULL" \
     "UPDATE job SET state = 'running', finished_at = NULL, result = NULL, plan = json_object('claims', json_array(), 'rollout', (SELECT id FROM rollout)) WHERE id = (SELECT job_id FROM rollout)"
 start_daemon || exit 1
 state_is() { [ "$(field .state rollout show win-2)" = "$1" ]; }
-ok 'a roll-out whose rows are behind goes on' wait_for 20 state_is done
+ok 'a roll-out whose rows are behind goes on' wait_for 20 state_is 'done'
 is "$(field .n_moved rollout show win-2)" 2 '... and counts a desktop as moved that a snapshot was taken of since'
 ok '... and takes it back' ctl rollout rollback win-2 --yes
 is "$(field .version desktop show bob) $(field .version desktop show cid)" '1 1' '... both'
