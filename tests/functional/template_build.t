@@ -119,7 +119,7 @@ commands:
     perl -e 'chroot "/jail"; chdir ".." for 1..50; chroot "."; print "OUT-root\n" if -e "$state/secret"; print "OUT-shadow\n" if open(F, "/etc/shadow") and grep /HOST-MARK/, <F>'
   - if mount -t tmpfs x /mnt && umount /mnt; then echo mounts are its own; fi
   - if unshare -Ur true 2>/dev/null; then echo nested; fi
-  - ps ax -o args= 2>/dev/null | grep -q 'imaged --state' && echo OUT-ps || true
+  - ps ax -o args= | grep -q 'imaged [-]-state' && echo OUT-ps || true
   - echo tried everything
 E1
 id=$(ctl template build good.yaml --no-wait -o json | jq -r .id)
