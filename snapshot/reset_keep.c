@@ -82,6 +82,7 @@ typedef struct {
     ImageLock lock;
     StoreStat before; /* of the former disk, under the lock */
     json_t *report;
+    SpaceWatch watch;
 } Keep;
 
 static void keep_clear(Keep *k)
@@ -163,10 +164,14 @@ static gboolean write_blank(Keep *k, int fd, GError **error)
     return writer && layer_writer_finish(writer, &summary, error);
 }
 
-static void show_progress(gpointer job, guint64 done, guint64 total, const char *message)
+/* What it says it copies next is reckoned with before it has. */
+static void show_progress(gpointer data, guint64 done, guint64 total, const char *message)
 {
+    Keep *k = data;
+
+    k->watch.wanted_bytes = total > done ? total - done : 0;
     if (message)
-        job_message(job, "%s", message);
+        job_message(k->job, "%s", message);
 }
 
 static void add_fds(GArray *fds, const GPtrArray *layers)
@@ -189,6 +194,7 @@ static gboolean fill(Keep *k, int fd, GError **error)
     add_fds(from, old);
     add_fds(to, below);
     g_array_append_val(to, fd);
+    k->watch = (SpaceWatch){ .world = k->world, .store = k->store };
     json_t *request = json_pack("{s:O}", "paths", json_object_get(job_plan(k->job), "keep"));
     GuestDisk disks[] = { { (const int *)from->data, from->len, FALSE },
                           { (const int *)to->data, to->len, TRUE } };
@@ -201,7 +207,9 @@ static gboolean fill(Keep *k, int fd, GError **error)
                      .needs_appliance = TRUE,
                      .limit_ms = KEEP_LIMIT_MS,
                      .cancel = job_cancel_flag(k->job),
-                     .events = { .progress = show_progress, .user = k->job } };
+                     .events = { .progress = show_progress, .user = k },
+                     .look = world_watch_space,
+                     .look_user = &k->watch };
     k->report = guest_run(k->world->guest, &run, error);
     json_decref(request);
     return k->report && durable_sync(fd, error) &&

@@ -21,6 +21,7 @@
 #define STEP_LIMIT_MS (4 * 3600 * 1000) /* a desktop under load, on a slow machine */
 #define CACHE_BYTES (8 * GIB)
 #define SPACE_CHECK_EVERY (256 * MIB)
+#define MAX_COUNTED 100000 /* more are bytes, which take_piece() tells */
 
 typedef struct {
     BuildTalk talk; /* first: it is what the events get */
@@ -29,6 +30,7 @@ typedef struct {
     DiskPieces *pieces;
     LayerWriter *writer;
     guint64 size, next_check;
+    json_t *report; /* of the sealing, or NULL */
 } Build;
 
 static const char *plan_text(Job *job, const char *key)
@@ -113,7 +115,14 @@ void build_talk_progress(gpointer data, guint64 done, guint64 total, const char 
 {
     BuildTalk *talk = data;
 
-    job_message(talk->job, "%s", message);
+    if (!message)
+        return;
+    /* Files fetched of all, commands run of all: a job's numbers are bytes, so these are words. */
+    if (total > 1 && total <= MAX_COUNTED && done <= total)
+        job_message(talk->job, "%s (%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT ")", message, done,
+                    total);
+    else
+        job_message(talk->job, "%s", message);
 }
 
 void build_talk_log(gpointer data, const char *text)
@@ -225,6 +234,8 @@ static gboolean make_disk(Build *b, const char *folder, GError **error)
                                  .user = b } };
     json_t *result = request ? guest_run(b->world->guest, &run, error) : NULL;
     gboolean ok = result && disk_pieces_are_complete(b->pieces, b->size, error);
+    if (ok && json_is_object(json_object_get(result, "sealed")))
+        b->report = json_incref(json_object_get(result, "sealed"));
     json_decref(result);
     json_decref(request);
     json_decref(fetched);
@@ -307,12 +318,18 @@ static gboolean run_build(Job *job, gpointer data, GError **error)
     if (!local &&
         (find_made(&b, &summary, &local) || (!local && make_layer(&b, &summary, &local)))) {
         gboolean is_sealed = json_is_true(json_object_get(recipe, "seal"));
+        g_autofree char *line = b.report ? new_version_seal_line(b.report) : NULL;
         NewVersion made = { .virtual_size = (gint64)b.size,
                             .checksum = summary.digest,
+                            .more_notes = line,
                             .sealed_at = is_sealed ? units_now_ms() : 0 };
-        if (new_version_commit(job, &made, "template.build", "built from a recipe", NULL, &local))
+        gboolean ok = new_version_commit(job, &made, "template.build", "built from a recipe", NULL,
+                                         &local);
+        g_clear_pointer(&b.report, json_decref);
+        if (ok)
             return TRUE;
     }
+    json_decref(b.report);
     g_autofree char *why = imaged_error_message(local);
     job_log_line(log, why);
     new_version_discard(job, world);

@@ -26,7 +26,11 @@ static char *harmless(const char *text)
     char *out = g_strdup(text);
 
     for (char *c = out; *c; c++) {
-        if (g_ascii_iscntrl(*c) && *c != '\n')
+        /* U+0080 to U+009F begin sequences, too. */
+        gboolean is_c1 = c[0] == '\xc2' && (guchar)c[1] >= 0x80 && (guchar)c[1] < 0xa0;
+        if (is_c1)
+            c[1] = '?';
+        if (is_c1 || (g_ascii_iscntrl(*c) && *c != '\n'))
             *c = '?';
     }
     return out;

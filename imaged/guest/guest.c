@@ -162,7 +162,8 @@ typedef struct {
     GuestTalk *talk;
     char *request; /* with its newline */
     gsize sent, length;
-    gint64 end_us; /* monotonic */
+    gint64 end_us;          /* monotonic */
+    gboolean was_looked_at; /* and did not please */
 } Conversation;
 
 /* disks is taken over. */
@@ -191,12 +192,16 @@ static char *make_request(const GuestRun *run, const GuestPlace *place, json_t *
     return line;
 }
 
-static gboolean check_limits(const Conversation *c, GError **error)
+static gboolean check_limits(Conversation *c, GError **error)
 {
     const GuestRun *run = c->run;
 
     if (run->cancel && g_atomic_int_get(run->cancel)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CANCELLED, "cancelled");
+        return FALSE;
+    }
+    if (run->look && !run->look(run->look_user, error)) {
+        c->was_looked_at = TRUE;
         return FALSE;
     }
     if (g_get_monotonic_time() < c->end_us)
@@ -278,8 +283,9 @@ static json_t *talk_to_child(const GuestRun *run, const GuestPlace *place, Guest
     GError *local = NULL;
     json_t *result = converse(&c, &local);
     /* One that said its last word is left time to end well; one that broke a limit is not. */
-    gboolean is_rude = local && (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_CANCELLED) ||
-                                 g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE));
+    gboolean is_rude =
+        local && (c.was_looked_at || g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_CANCELLED) ||
+                  g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE));
     g_autofree char *end = guest_child_end(child, is_rude ? 0 : GOODBYE_MS);
 
     if (!result && !local)

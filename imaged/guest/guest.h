@@ -72,12 +72,16 @@ typedef struct {
     gboolean is_stream;       /* limit_ms is of its silence; what data() takes does not count */
     const gint *cancel;       /* job_cancel_flag(), or NULL */
     GuestEvents events;
+    /* Asked every 100 ms or so; FALSE (an error is set) ends the run at once.  May be NULL. */
+    gboolean (*look)(gpointer look_user, GError **error);
+    gpointer look_user;
 } GuestRun;
 
 /* The result's object (caller unrefs), or NULL with
  *   the helper's own error, its code, message and hint
  *   UNAVAILABLE  killed after limit_ms, killed by a signal, spoke nonsense; no helper
  *   CANCELLED    *cancel was set
+ *   look's own error
  *   BUSY         a disk is in use by QEMU */
 json_t *guest_run(Guest *guest, const GuestRun *run, GError **error);
 

@@ -5,6 +5,7 @@
 #include "imaged/base/units.h"
 
 #define LOW_INODES 1000
+#define WATCH_US 300000
 
 static guint64 watermark(const World *world, const StoreSpace *space)
 {
@@ -40,6 +41,19 @@ gboolean world_check_space(World *world, Store *store, guint64 wanted_bytes, GEr
                 store->location, free_text, keep_text, space.free_inodes);
     imaged_error_hint(error, "give space back with: imagectl trash empty");
     return FALSE;
+}
+
+gboolean world_watch_space(gpointer data, GError **error)
+{
+    SpaceWatch *watch = data;
+    gint64 now = g_get_monotonic_time();
+    guint64 wanted = watch->wanted_bytes;
+
+    if (!wanted && now < watch->next_us)
+        return TRUE;
+    watch->next_us = now + WATCH_US;
+    watch->wanted_bytes = 0;
+    return world_check_space(watch->world, watch->store, wanted, error);
 }
 
 gboolean world_take_claims(World *world, guint64 planned_at, const json_t *keys, const char *holder,

@@ -46,6 +46,15 @@ typedef struct {
 gboolean world_check_space(World *world, Store *store, guint64 wanted_bytes, GError **error);
 gboolean world_is_low(World *world, Store *store);
 
+/* For what writes into a store without asking us, as a helper's disk: GuestRun's look. */
+typedef struct {
+    World *world;
+    Store *store;
+    guint64 wanted_bytes; /* that it is about to write: reckoned with at the next look, once */
+    gint64 next_us;
+} SpaceWatch;
+gboolean world_watch_space(gpointer watch, GError **error);
+
 /* Take keys for a plan whose facts were read from the catalog when it had seen planned_at commits
  * (catalog_n_commits).  BUSY; with *ret_is_old because something was committed meanwhile, so that
  * the plan may be wrong: make it again, WORLD_PLAN_TRIES times at most. */

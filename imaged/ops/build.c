@@ -186,6 +186,11 @@ static gboolean plan(OpsCall *call, json_t *recipe, TemplateBuild *build, JobReq
             : NULL;
     build->identity = identity;
     gboolean is_fresh = json_is_string(json_object_get(json_object_get(recipe, "base"), "suite"));
+    if (is_fresh && base.is_flat) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "'flat' is for a base that is a version: what a suite makes stands on nothing");
+        return FALSE;
+    }
     gboolean ok = is_fresh ? template_plan_build(call->world, build, request, error)
                            : build_on_plan(call, build, &base, request, error);
     build->identity = NULL;

@@ -19,6 +19,7 @@
 typedef struct {
     BuildTalk talk;
     World *world;
+    SpaceWatch watch;
     const char *what;
     GArray *fds;    /* int: of the disk */
     GArray *before; /* int: the same as it was before, to be read */
@@ -120,7 +121,9 @@ static gboolean customize(Change *c, const json_t *recipe, const json_t *package
                      .events = { .progress = build_talk_progress,
                                  .log = build_talk_log,
                                  .warning = build_talk_log,
-                                 .user = c } };
+                                 .user = c },
+                     .look = world_watch_space,
+                     .look_user = &c->watch };
     json_t *result = guest_run(c->world->guest, &run, error);
 
     json_decref(request);
@@ -140,7 +143,8 @@ static gboolean change(Change *c, int fd, GError **error)
     return ok;
 }
 
-gboolean build_change(Job *job, World *world, Layer *const *below, guint n, int fd, GError **error)
+gboolean build_change(Job *job, World *world, Store *store, Layer *const *below, guint n, int fd,
+                      GError **error)
 {
     g_autoptr(JobLog) log = job_log_open(world->state_dir, job_id(job));
     g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
@@ -149,6 +153,7 @@ gboolean build_change(Job *job, World *world, Layer *const *below, guint n, int 
     g_autofree char *folder = guest_folder_make(world->guest, error);
     Change c = { .talk = { job, log },
                  .world = world,
+                 .watch = { .world = world, .store = store },
                  .what = json_string_value(json_object_get(job_plan(job), "name")),
                  .fds = fds,
                  .before = before,

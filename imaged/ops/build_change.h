@@ -7,5 +7,7 @@
 #include "imaged/job/world.h"
 
 /* below (n of them, the base first) and fd, which is written, are one disk; the recipe is the
- * plan's "spec".  The new content is flushed. */
-gboolean build_change(Job *job, World *world, Layer *const *below, guint n, int fd, GError **error);
+ * plan's "spec".  The new content is flushed.  It is in store, which is watched meanwhile:
+ * NO_SPACE. */
+gboolean build_change(Job *job, World *world, Store *store, Layer *const *below, guint n, int fd,
+                      GError **error);

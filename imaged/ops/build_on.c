@@ -149,7 +149,8 @@ gboolean build_on_plan(OpsCall *call, const TemplateBuild *build, const BuildBas
         return FALSE;
     if (build->store && !is_image) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
-                    "a version that stands on another is made in that one's store");
+                    "a version built on another is made in that one's store%s",
+                    base->is_flat ? ", a copy of it ('flat'), too" : "");
         return FALSE;
     }
     if (!name_check("template", build->name, error))

@@ -120,10 +120,10 @@ static gboolean change(Work *w, int fd, GError **error)
 
     if (!options && !recipe)
         return TRUE;
-    if (recipe && !build_change(w->job, w->world, below, w->first, fd, error))
+    if (recipe && !build_change(w->job, w->world, w->store, below, w->first, fd, error))
         return FALSE;
-    if (options && !version_seal(w->job, w->world, below, w->first, fd, options, &w->report,
-                                 &w->line, error))
+    if (options && !version_seal(w->job, w->world, w->store, below, w->first, fd, options,
+                                 &w->report, &w->line, error))
         return FALSE;
     if (!layer_whole(fd, job_cancel_flag(w->job), error))
         return FALSE;
@@ -162,7 +162,7 @@ static gboolean write_content(Work *w, BlankSpec *spec, int fd, GError **error)
         return ok;
     }
     if (!merge.n_run)
-        return write_nothing(w, fd, spec, error);
+        return world_check_space(w->world, w->store, 0, error) && write_nothing(w, fd, spec, error);
     return layer_merge_reckon(&merge, &need, error) &&
            world_check_space(w->world, w->store, need.new_bytes, error) &&
            layer_merge(&merge, &w->summary, error);

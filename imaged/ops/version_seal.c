@@ -4,7 +4,7 @@
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
-#include "imaged/base/units.h"
+#include "templates/new_version.h"
 
 #define MAX_NUMBER (G_GINT64_CONSTANT(1) << 53) /* exact in every reader of JSON */
 #define MAX_TEXT 200
@@ -84,21 +84,12 @@ json_t *version_seal_report(const json_t *said)
     return out;
 }
 
-/* "sealed: 14 things removed (3.4 MiB)" */
-static char *line_of(const json_t *report)
-{
-    gint64 n = json_integer_value(json_object_get(report, "n_removed"));
-    gint64 bytes = json_integer_value(json_object_get(report, "bytes"));
-    g_autofree char *size = units_format_size((guint64)MAX(bytes, 0));
-
-    return g_strdup_printf("sealed: %" G_GINT64_FORMAT " things removed (%s)", n, size);
-}
-
-gboolean version_seal(Job *job, World *world, Layer *const *below, guint n, int fd,
+gboolean version_seal(Job *job, World *world, Store *store, Layer *const *below, guint n, int fd,
                       const json_t *options, json_t **ret_report, char **ret_line, GError **error)
 {
     g_autofree int *fds = g_new(int, n + 1);
     const char *what = json_string_value(json_object_get(job_plan(job), "source_name"));
+    SpaceWatch watch = { .world = world, .store = store };
     GuestDisk disk = { .fds = fds, .n_fds = n + 1, .is_read_write = TRUE };
     GuestRun run = { .role = GUEST_ROLE_GUEST,
                      .task = "seal",
@@ -109,8 +100,9 @@ gboolean version_seal(Job *job, World *world, Layer *const *below, guint n, int 
                      .needs_appliance = TRUE,
                      .limit_ms = SEAL_LIMIT_MS,
                      .cancel = job_cancel_flag(job),
-                     .events = {
-                         .progress = show_progress, .warning = show_warning, .user = job } };
+                     .events = { .progress = show_progress, .warning = show_warning, .user = job },
+                     .look = world_watch_space,
+                     .look_user = &watch };
 
     for (guint i = 0; i < n; i++)
         fds[i] = layer_fd(below[i]);
@@ -124,7 +116,7 @@ gboolean version_seal(Job *job, World *world, Layer *const *below, guint n, int 
         json_decref(report);
         return FALSE;
     }
-    *ret_line = line_of(report);
+    *ret_line = new_version_seal_line(report);
     *ret_report = report;
     return TRUE;
 }

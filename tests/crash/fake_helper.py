@@ -3,12 +3,17 @@ stopped at every change without starting an appliance a thousand times.  It reac
 given, and writes nothing."""
 import json
 import os
+import select
 import socket
+import sys
 import threading
+import time
 
 ANSWERS = {"keep": {"n_files": 3, "bytes": 4096, "elapsed_ms": 20, "copy_ms": 10, "paths": []},
            "seal": {"os": {"type": "linux"}, "operations": [], "n_removed": 2, "bytes": 4096, "trimmed": ["/"],
                     "elapsed_ms": 20}}
+
+SECONDS = TOTAL = 0  # see __main__
 
 
 def answer(peer):
@@ -24,6 +29,9 @@ def answer(peer):
             nbd.connect(disk["socket"])
             if nbd.recv(8) != b"NBDMAGIC":
                 return
+    if SECONDS:  # it says what it is about to write, and goes on and on
+        peer.sendall(json.dumps({"event": "progress", "done": 0, "total": TOTAL, "message": "at work"}).encode() + b"\n")
+        select.select([peer], [], [], SECONDS)  # or until it is hung up on
     peer.sendall(json.dumps({"result": ANSWERS[request["task"]]}).encode() + b"\n")
 
 
@@ -54,3 +62,10 @@ def start(folder):
         file.write("[imaged]\nguest_socket_dir = %s\nappliance = %s\naccelerator = tcg\n" %
                    (sockets, appliance))
     return ["--config", config]
+
+
+if __name__ == "__main__":
+    # FOLDER SECONDS TOTAL: each task takes so long, and says that it will write so many bytes.
+    SECONDS, TOTAL = int(sys.argv[2]), int(sys.argv[3])
+    print(start(sys.argv[1])[1], flush=True)
+    time.sleep(3600)

@@ -63,6 +63,7 @@ printf 'version: 1\nname: x\nbase: {suite: bookworm}\nsize: 2G\nfiles:\n  - {pat
 fails_with 3 'gone' "a file that it names is not there" ctl template build source.yaml
 printf 'version: 1\nbase: {suite: bookworm}\nsize: 2G\n' >anonymous.yaml
 fails_with 2 '\-\-name' "no name" ctl template build anonymous.yaml
+fails_with 2 'stands on nothing' "a flat one of a suite" ctl template build anonymous.yaml --name x --flat
 printf 'version: 1\nname: x\nbase: {suite: nosuchsuite}\nsize: 2G\n' >suite.yaml
 fails_with 3 "don't have the suite 'nosuchsuite'" "no such suite" ctl template build suite.yaml --quiet
 printf 'version: 1\nname: x\nbase: {suite: bookworm}\nsize: 2G\npackages: [no-such-package-xyz]\n' \
@@ -79,8 +80,8 @@ python3 -m http.server --bind 127.0.0.1 0 >http.log 2>&1 &
 keep_pid $!
 wait_for 20 grep -q 'port [0-9]' http.log
 port=$(grep -o 'port [0-9]*' http.log | cut -d' ' -f2)
-echo secret >"$state/secret"
-chmod 644 "$state/secret"
+echo HOST-MARK >"$state/secret"
+chmod 600 "$state/secret"
 echo 'from the client' >note.txt
 cat >good.yaml <<E1
 version: 1
@@ -116,10 +117,11 @@ commands:
   - ls /proc/1/root$state && echo OUT-state || true
   - |
     mkdir -p /jail
-    perl -e 'chroot "/jail"; chdir ".." for 1..50; chroot "."; print "OUT-root\n" if -e "$state/secret"; print "OUT-shadow\n" if open(F, "/etc/shadow") and grep /HOST-MARK/, <F>'
+    perl -e 'chroot "/jail"; chdir ".." for 1..50; chroot "."; print "OUT-root\n" if -e "$state/secret"; print "OUT-secret\n" if open(F, "$state/secret") and grep /HOST-MARK/, <F>'
+  - grep -rqs HOST-MARK /proc/1/root$state /proc/*/root$state /proc/*/cwd/state && echo OUT-secret || true
   - if mount -t tmpfs x /mnt && umount /mnt; then echo mounts are its own; fi
   - if unshare -Ur true 2>/dev/null; then echo nested; fi
-  - ps ax -o args= | grep -q 'imaged [-]-state' && echo OUT-ps || true
+  - cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' >/run/seen; grep -q 'bin/bash\|sh -c' /run/seen && echo sees its own; grep -q 'imaged --st[a]te\|http[.]serv[e]r' /run/seen && echo OUT-ps || true
   - echo tried everything
 E1
 id=$(ctl template build good.yaml --no-wait -o json | jq -r .id)
@@ -133,6 +135,8 @@ is "$(job_state "$id")" 'done' "well"
 [ "$(job_state "$id")" = 'done' ] || ctl job log "$id" | tail -n 20 >&2
 ctl job log "$id" >said.log
 ok "its commands ran" grep -q '^tried everything' said.log
+ok "... and saw processes: their own" grep -q '^sees its own' said.log
+json_ok "what sealing removed is told" "$(ctlj template show good)" '.versions[0].notes | map(select(test("^sealed: [0-9]+ things removed"))) | length == 1'
 unlike "$(cat said.log)" '^OUT-' "none got out: no network, no state folder, no process, no root"
 all_ended() { ! ctl job list -o json | jq -e '.[] | select(.state == "running" or .state == "queued")'; }
 ok "the look into the new version ends, too" wait_for "$limit" all_ended

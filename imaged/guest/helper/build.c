@@ -6,7 +6,7 @@
  *
  * asks: recipe, packages, suite, sources, guest_files, guest_links, size_bytes, reserve_bytes
  * sends: the disk, as disk_image_send() does
- * result: root_bytes, sealed */
+ * result: sealed (the report, or null) */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -35,6 +35,7 @@ typedef struct {
     guint64 reserve; /* bytes that stay free */
     gint is_full;    /* atomic */
     gint is_over;    /* atomic: no need to look any more */
+    json_t *sealed;  /* what sealing removed, or NULL */
 } Build;
 
 static void log_line(const char *text, gpointer task)
@@ -185,7 +186,7 @@ static gboolean finish_root(Build *b, GError **error)
     }
     g_strlcpy(b->boot.root_uuid, uuid, sizeof b->boot.root_uuid);
     return in_root(b->root, boot_files_install, &b->boot, error) &&
-           (!is_sealed || in_root(b->root, customize_seal, b->task, error));
+           (!is_sealed || (b->sealed = customize_seal(b->task, b->root, error)));
 }
 
 static gboolean build(Build *b, GError **error)
@@ -234,10 +235,9 @@ json_t *task_build(Task *task, GError **error)
     g_free(b.disk);
     g_free(b.packages);
     g_free(b.tmp);
-    return ok ? json_pack("{s:b}", "sealed",
-                          json_is_true(json_object_get(
-                              json_object_get(task_request(task), "recipe"), "seal")))
-              : NULL;
+    if (!ok)
+        json_decref(b.sealed);
+    return ok ? json_pack("{s:o}", "sealed", b.sealed ? b.sealed : json_null()) : NULL;
 }
 
 json_t *task_clean(Task *task, GError **error)

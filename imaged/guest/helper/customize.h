@@ -11,8 +11,9 @@
 gboolean customize_run(gpointer task, GError **error);
 
 /* Remove what belongs to the machine that built it: machine-id, keys, logs, caches, histories.
- * Returns how many files went (data of *ret_removed: array of texts for the report). */
-gboolean customize_seal(gpointer task, GError **error);
+ * In the root at that path, which it enters by itself.  Returns the report {operations: [{name,
+ * n_removed, bytes, paths}], n_removed, bytes}, as that of the task "seal"; caller unrefs. */
+json_t *customize_seal(Task *task, const char *root, GError **error);
 
 /* A file as a whole: made anew, never through a link; folders above are made (0755, root). */
 gboolean customize_put(const char *path, const void *bytes, gsize n, guint mode, GError **error);

@@ -7,7 +7,9 @@
  * result: n_commands */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
+#include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/guest/helper/mounted.h"
@@ -36,13 +38,24 @@ static const char *text_of(const json_t *object, const char *key)
     return json_string_value(json_object_get(object, key));
 }
 
+/* guestfs_write() takes 4 MiB at most, a recipe's file may have 5. */
+static int upload_bytes(Change *c, const char *path, const void *bytes, gsize n)
+{
+    auto_fd fd = memfd_create("file", 0);
+    g_autofree char *from = g_strdup_printf("/proc/self/fd/%d", fd);
+
+    if (fd < 0 || !durable_write(fd, bytes, n, 0, NULL))
+        return -1;
+    return guestfs_upload(c->g, from, path);
+}
+
 static gboolean put(Change *c, const char *path, const void *bytes, gsize n, guint mode,
                     GError **error)
 {
     g_autofree char *folder = g_path_get_dirname(path);
 
     if (guestfs_mkdir_p(c->g, folder) == 0 && guestfs_rm_f(c->g, path) == 0 &&
-        guestfs_write(c->g, path, bytes, n) == 0 && guestfs_chmod(c->g, (int)mode, path) == 0)
+        upload_bytes(c, path, bytes, n) == 0 && guestfs_chmod(c->g, (int)mode, path) == 0)
         return TRUE;
     appliance_error(c->g, error, "cannot write '%s'", path);
     return FALSE;
@@ -176,12 +189,30 @@ static gboolean install_packages(Change *c, GError **error)
 
 /* ---- The recipe ---- */
 
+/* The base's other lines of /etc/hosts stay. */
+static gboolean set_hostname(Change *c, const char *hostname, GError **error)
+{
+    g_autofree char *line = g_strconcat(hostname, "\n", NULL);
+    char **lines = guestfs_is_file(c->g, "/etc/hosts") == 1 ? guestfs_read_lines(c->g, "/etc/hosts")
+                                                           : NULL;
+    g_autoptr(GString) hosts = g_string_new(lines ? "" : "127.0.0.1\tlocalhost\n");
+
+    for (guint i = 0; lines && lines[i]; i++) {
+        if (!g_str_has_prefix(lines[i], "127.0.1.1"))
+            g_string_append_printf(hosts, "%s\n", lines[i]);
+    }
+    g_string_append_printf(hosts, "127.0.1.1\t%s\n", hostname);
+    g_strfreev(lines);
+    return put_text(c, "/etc/hostname", line, 0644, error) &&
+           put_text(c, "/etc/hosts", hosts->str, 0644, error);
+}
+
 static gboolean set_names(Change *c, GError **error)
 {
     const char *hostname = text_of(c->recipe, "hostname"), *zone = text_of(c->recipe, "timezone");
     const char *locale = text_of(c->recipe, "locale"), *root = text_of(c->recipe, "root_password");
 
-    if (hostname && !put_text(c, "/etc/hostname", hostname, 0644, error))
+    if (hostname && !set_hostname(c, hostname, error))
         return FALSE;
     if (zone) {
         g_autofree char *target = g_strconcat("/usr/share/zoneinfo/", zone, NULL);

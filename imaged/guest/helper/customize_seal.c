@@ -1,112 +1,277 @@
 /* customize_seal.c: a fresh build has not run yet, so little of it belongs to one machine: what the
- * packages' scripts left.  The list is that of the task "seal", as far as it can be here. */
+ * packages' scripts left.  The list is that of the task "seal", as far as it can be here.
+ *
+ * As there, whatever fails is an error: a template that says it is sealed is. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/guest/helper/customize.h"
+#include "imaged/guest/helper/in_root.h"
 
-/* Files that go. */
 #define ROOT_HOME "/root"
+#define MAX_PATHS 50u /* of an operation in the report */
+#define MAX_DEPTH 64  /* of folders below /var/log */
+#define MAX_REPORT (1 << 20)
 
-static const char *const files[] = {
-    "/etc/ssh/ssh_host_*_key",
-    "/etc/ssh/ssh_host_*_key.pub",
-    "/var/lib/dbus/machine-id",
-    "/var/lib/systemd/random-seed",
-    "/var/lib/systemd/credential.secret",
-    "/var/lib/dhcp/*.leases*",
-    "/var/lib/NetworkManager/*.lease",
-    "/etc/udev/rules.d/70-persistent-net.rules",
-    "/var/cache/apt/*.bin",
-    "/var/cache/apt/archives/*.deb",
-    "/var/cache/debconf/*-old",
-    "/var/lib/dpkg/*-old",
-    ROOT_HOME "/.bash_history",
-    "/home/*/.bash_history",
-    ROOT_HOME "/.wget-hsts",
-    "/etc/resolv.conf.dpkg-*",
-    "/etc/*-",
-};
-
-/* Everything in these goes, folders stay. */
-static const char *const emptied[] = { "/var/lib/apt/lists", "/tmp", "/var/tmp" };
-
-/* Logs are emptied, not deleted: their owners and modes are what the packages made. */
-static void empty_logs(const char *folder, guint depth, guint *n)
-{
-    g_autoptr(GDir) dir = depth < 8 ? g_dir_open(folder, 0, NULL) : NULL;
+typedef struct {
     const char *name;
-    struct stat st;
+    json_t *paths;
+    json_int_t n_removed, bytes;
+} Operation;
 
-    while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *path = g_build_filename(folder, name, NULL);
-        if (lstat(path, &st) < 0)
-            continue;
-        if (S_ISDIR(st.st_mode))
-            empty_logs(path, depth + 1, n);
-        else if (S_ISREG(st.st_mode) && st.st_size > 0 && truncate(path, 0) == 0)
-            (*n)++;
-    }
+/* ---- One thing ---- */
+
+static void note(Operation *op, const char *path, const struct stat *st)
+{
+    g_autofree char *valid = g_utf8_make_valid(path, -1);
+
+    op->n_removed++;
+    op->bytes += S_ISREG(st->st_mode) ? (json_int_t)st->st_size : 0;
+    if (json_array_size(op->paths) < MAX_PATHS)
+        json_array_append_new(op->paths, json_string(valid));
 }
 
-static void remove_tree(int dirfd, const char *name, guint *n)
+/* TRUE if it is only that there is no such thing. */
+static gboolean failed(const Operation *op, const char *path, const char *what, GError **error)
 {
-    if (unlinkat(dirfd, name, 0) == 0) {
-        (*n)++;
-        return;
-    }
-    int fd = errno == EISDIR || errno == EPERM
-                 ? openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-                 : -1;
+    if (errno == ENOENT)
+        return TRUE;
+    imaged_error_set_errno(error, errno, "sealing (%s): '%s' cannot be %s", op->name, path, what);
+    return FALSE;
+}
+
+static gboolean remove_at(Operation *op, int dirfd, const char *name, const char *path,
+                          GError **error);
+
+static gboolean remove_folder(Operation *op, int dirfd, const char *name, const char *path,
+                              GError **error)
+{
+    int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     const struct dirent *entry;
+    gboolean ok = TRUE;
 
-    while (dir && (entry = readdir(dir))) {
+    if (!dir)
+        return failed(op, path, "opened", error);
+    while (ok && (entry = readdir(dir))) {
+        g_autofree char *below = g_build_filename(path, entry->d_name, NULL);
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            remove_tree(fd, entry->d_name, n);
+            ok = remove_at(op, fd, entry->d_name, below, error);
     }
-    if (dir)
-        closedir(dir);
-    unlinkat(dirfd, name, AT_REMOVEDIR);
+    closedir(dir);
+    return ok && (unlinkat(dirfd, name, AT_REMOVEDIR) == 0 || failed(op, path, "removed", error));
 }
 
-static void empty_folder(const char *folder, guint *n)
+static gboolean remove_at(Operation *op, int dirfd, const char *name, const char *path,
+                          GError **error)
 {
-    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
-    const char *name;
+    struct stat st;
 
-    while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *path = g_build_filename(folder, name, NULL);
-        remove_tree(AT_FDCWD, path, n);
-    }
+    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return failed(op, path, "looked at", error);
+    if (S_ISDIR(st.st_mode))
+        return remove_folder(op, dirfd, name, path, error);
+    if (unlinkat(dirfd, name, 0) < 0)
+        return failed(op, path, "removed", error);
+    note(op, path, &st);
+    return TRUE;
 }
 
-gboolean customize_seal(gpointer data, GError **error)
-{
-    guint n = 0;
+/* ---- Patterns and folders ---- */
 
-    for (guint i = 0; i < G_N_ELEMENTS(files); i++) {
-        glob_t found;
-        if (glob(files[i], GLOB_NOSORT, NULL, &found) == 0) {
-            for (size_t k = 0; k < found.gl_pathc; k++)
-                n += unlink(found.gl_pathv[k]) == 0;
-            globfree(&found);
+/* Files only: a folder that is called so is somebody's. */
+static gboolean remove_files(Operation *op, const char *pattern, GError **error)
+{
+    glob_t found;
+    int code = glob(pattern, GLOB_NOSORT, NULL, &found);
+    gboolean ok = code == 0 || code == GLOB_NOMATCH;
+
+    if (!ok)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED,
+                    "sealing (%s): '%s' cannot be looked for", op->name, pattern);
+    for (size_t i = 0; code == 0 && ok && i < found.gl_pathc; i++) {
+        const char *path = found.gl_pathv[i];
+        struct stat st;
+        if (lstat(path, &st) < 0)
+            ok = failed(op, path, "looked at", error);
+        else if (!S_ISDIR(st.st_mode))
+            ok = remove_at(op, AT_FDCWD, path, path, error);
+    }
+    globfree(&found);
+    return ok;
+}
+
+/* Everything in it goes, the folder stays. */
+static gboolean empty_folder(Operation *op, const char *folder, GError **error)
+{
+    DIR *dir = opendir(folder);
+    const struct dirent *entry;
+    gboolean ok = TRUE;
+
+    if (!dir)
+        return failed(op, folder, "opened", error);
+    while (ok && (entry = readdir(dir))) {
+        g_autofree char *path = g_build_filename(folder, entry->d_name, NULL);
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            ok = remove_at(op, AT_FDCWD, path, path, error);
+    }
+    closedir(dir);
+    return ok;
+}
+
+/* Logs are emptied, not deleted: their owners and modes are what the packages made. */
+static gboolean empty_logs(Operation *op, const char *folder, guint depth, GError **error)
+{
+    DIR *dir = opendir(folder);
+    const struct dirent *entry;
+    gboolean ok = TRUE;
+    struct stat st;
+
+    if (!dir)
+        return failed(op, folder, "opened", error);
+    while (ok && (entry = readdir(dir))) {
+        g_autofree char *path = g_build_filename(folder, entry->d_name, NULL);
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (lstat(path, &st) < 0) {
+            ok = failed(op, path, "looked at", error);
+        } else if (S_ISDIR(st.st_mode)) {
+            errno = ELOOP;
+            ok = depth < MAX_DEPTH ? empty_logs(op, path, depth + 1, error)
+                                   : failed(op, path, "reached", error);
+        } else if (S_ISREG(st.st_mode) && st.st_size > 0) {
+            if (truncate(path, 0) == 0)
+                note(op, path, &st);
+            else
+                ok = failed(op, path, "emptied", error);
         }
     }
-    for (guint i = 0; i < G_N_ELEMENTS(emptied); i++)
-        empty_folder(emptied[i], &n);
-    empty_logs("/var/log", 0, &n);
-    /* Empty, not missing: systemd then makes one at the boot, and does not take it for a first boot
-     * of an unconfigured system. */
-    if (!customize_put_text("/etc/machine-id", "", 0444, error))
-        return FALSE;
-    g_autofree char *words = g_strdup_printf("sealed: %u files removed or emptied", n);
-    task_log(data, words);
+    closedir(dir);
+    return ok;
+}
+
+/* ---- The table ---- */
+
+static gboolean clear_logs(Operation *op, GError **error)
+{
+    return empty_logs(op, "/var/log", 0, error);
+}
+
+static gboolean clear_temporary(Operation *op, GError **error)
+{
+    return empty_folder(op, "/tmp", error) && empty_folder(op, "/var/tmp", error);
+}
+
+static gboolean clear_lists(Operation *op, GError **error)
+{
+    return empty_folder(op, "/var/lib/apt/lists", error);
+}
+
+/* Empty, not missing: systemd then makes one at the boot, and does not take it for a first boot of
+ * an unconfigured system. */
+static gboolean clear_machine_id(Operation *op, GError **error)
+{
+    struct stat st;
+
+    if (lstat("/etc/machine-id", &st) == 0 && st.st_size > 0)
+        note(op, "/etc/machine-id", &st);
+    return customize_put_text("/etc/machine-id", "", 0444, error);
+}
+
+static const struct {
+    const char *name;
+    gboolean (*run)(Operation *op, GError **error); /* or NULL */
+    const char *const *files;                       /* patterns of what goes, or NULL */
+} operations[] = {
+    { "machine-id", clear_machine_id, (const char *const[]){ "/var/lib/dbus/machine-id", NULL } },
+    { "ssh-host-keys", NULL,
+      (const char *const[]){ "/etc/ssh/ssh_host_*_key", "/etc/ssh/ssh_host_*_key.pub", NULL } },
+    { "logs", clear_logs, NULL },
+    { "network-leases", NULL,
+      (const char *const[]){ "/var/lib/dhcp/*.leases*", "/var/lib/NetworkManager/*.lease", NULL } },
+    { "udev-rules", NULL,
+      (const char *const[]){ "/etc/udev/rules.d/70-persistent-net.rules", NULL } },
+    { "package-caches", clear_lists,
+      (const char *const[]){ "/var/cache/apt/*.bin", "/var/cache/apt/archives/*.deb", NULL } },
+    { "caches", NULL,
+      (const char *const[]){ "/var/cache/debconf/*-old", "/var/lib/dpkg/*-old",
+                             "/etc/resolv.conf.dpkg-*", "/etc/*-", NULL } },
+    { "temporary-files", clear_temporary, NULL },
+    { "histories", NULL,
+      (const char *const[]){ ROOT_HOME "/.bash_history", "/home/*/.bash_history",
+                             ROOT_HOME "/.wget-hsts", NULL } },
+    { "random-seed", NULL,
+      (const char *const[]){ "/var/lib/systemd/random-seed", "/var/lib/systemd/credential.secret",
+                             NULL } },
+};
+
+/* ---- In the root, and out of it ---- */
+
+static gboolean seal_all(json_t *list, json_int_t *n, json_int_t *bytes, GError **error)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(operations); i++) {
+        Operation op = { .name = operations[i].name, .paths = json_array() };
+        gboolean ok = !operations[i].run || operations[i].run(&op, error);
+        for (guint k = 0; ok && operations[i].files && operations[i].files[k]; k++)
+            ok = remove_files(&op, operations[i].files[k], error);
+        *n += op.n_removed;
+        *bytes += op.bytes;
+        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:o}", "name", op.name, "n_removed",
+                                              op.n_removed, "bytes", op.bytes, "paths", op.paths));
+        if (!ok)
+            return FALSE;
+    }
     return TRUE;
+}
+
+/* In a process of its own: the report goes into the file *data. */
+static gboolean seal_in_root(gpointer data, GError **error)
+{
+    json_t *list = json_array();
+    json_int_t n = 0, bytes = 0;
+
+    if (!seal_all(list, &n, &bytes, error)) {
+        json_decref(list);
+        return FALSE;
+    }
+    json_t *report =
+        json_pack("{s:o, s:I, s:I}", "operations", list, "n_removed", n, "bytes", bytes);
+    gboolean ok = json_dumpfd(report, *(const int *)data, JSON_COMPACT) == 0;
+    json_decref(report);
+    if (!ok)
+        imaged_error_set_errno(error, errno, "cannot report what was removed");
+    return ok;
+}
+
+json_t *customize_seal(Task *task, const char *root, GError **error)
+{
+    auto_fd fd = memfd_create("sealed", MFD_CLOEXEC);
+    g_autofree char *text = g_malloc0(MAX_REPORT + 1);
+    gsize len;
+
+    if (fd < 0) {
+        imaged_error_set_errno(error, errno, "cannot report what is removed");
+        return NULL;
+    }
+    if (!in_root(root, seal_in_root, &fd, error))
+        return NULL;
+    json_t *report =
+        durable_pread(fd, text, MAX_REPORT, 0, &len) ? json_loadb(text, len, 0, NULL) : NULL;
+    if (!report) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "cannot read what was removed");
+        return NULL;
+    }
+    g_autofree char *words =
+        g_strdup_printf("sealed: %" JSON_INTEGER_FORMAT " files removed or emptied",
+                        json_integer_value(json_object_get(report, "n_removed")));
+    task_log(task, words);
+    return report;
 }
