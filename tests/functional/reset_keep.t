@@ -111,6 +111,21 @@ like "$(cat "$top/err")" "lab-2: it has no '/home/alice/docs'" "what is not ther
 like "$(cat "$top/err")" "lab-3: '/home/alice' is a symbolic link" "a link on the way is not followed"
 is "$(field '[.[].layer] | tojson' desktop list)" "$layers" "they have their former disks"
 
+# ---- A Windows that sleeps: its files are not all on the disk ----
+
+truncate -s 64M "$top/asleep.raw"
+mkntfs -q -F "$top/asleep.raw" >/dev/null 2>&1
+{ printf hibr; head -c 8188 /dev/zero; } >"$top/hiberfil"
+ntfscp -f "$top/asleep.raw" "$top/hiberfil" hiberfil.sys >/dev/null 2>&1
+ntfs-3g.probe --readwrite "$top/asleep.raw" 2>/dev/null
+is $? 14 "an NTFS that ntfs-3g calls hibernated"
+ctl template import asleep "$top/asleep.raw" --format raw >/dev/null
+ctl desktop create w-1 --template asleep >/dev/null
+before_w=$(field .layer desktop show w-1)
+fails_with '[0-9]' "Windows on it is hibernated" "a hibernated Windows is refused" \
+    ctl desktop reset w-1 --keep '/Users/alice' --yes
+is "$(field .layer desktop show w-1)" "$before_w" "... and has its disk"
+
 # ---- Undone, and nothing left ----
 
 ok "undo-reset brings the former disk back" ctl desktop undo-reset lab-1 --yes

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# serial: boots libguestfs' appliance under TCG
+# heavy: boots libguestfs' appliance under TCG
 # template_seal.t: a draft is edited and published, sealed, through the daemon: what the version
 # lacks then, by debugfs; what is told about it; and that the draft's own disk stays as it is.
 . "$(dirname "$0")/lib.sh"

@@ -4,8 +4,9 @@
  *
  * Files of one disk are its layers, the base first.  IMAGED_TEST_GUEST_SOCKET is a folder with the
  * sockets of units; IMAGED_TEST_APPLIANCE an appliance; IMAGED_TEST_FOLDER a folder to write to, or
- * "make" for one as builds have it; IMAGED_TEST_STREAM makes it a stream.  Prints the result, or the
- * error on standard error; progress, log lines and warnings go there too, data to descriptor 3. */
+ * "make" for one as builds have it; IMAGED_TEST_STREAM makes it a stream.  Prints the result, or
+ * the error on standard error; progress, log lines and warnings go there too, data to descriptor 3.
+ */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
