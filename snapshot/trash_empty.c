@@ -188,15 +188,16 @@ static gboolean drop_drained_copies(Job *job, World *world, GError **error)
 static gboolean find_unneeded(World *world, LookupRows *ret, GError **error)
 {
     Db *db = catalog_read_begin(world->catalog);
-    gboolean ok = lookup_rows(db, ROW_LAYER, ret, error,
-                              "SELECT l.* FROM layer l WHERE l.owner_kind IN ('desktop', 'data')"
-                              " AND l.state = 'frozen' AND NOT EXISTS (SELECT 1 FROM layer c WHERE"
-                              " c.parent_id = l.id) AND NOT EXISTS (SELECT 1 FROM snapshot s WHERE"
-                              " l.id = s.layer_id) AND NOT EXISTS (SELECT 1 FROM snapshot s WHERE"
-                              " l.id = s.data_layer_id) AND NOT EXISTS (SELECT 1 FROM desktop d WHERE"
-                              " d.layer_id = l.id) AND NOT EXISTS (SELECT 1 FROM desktop d WHERE"
-                              " d.data_layer_id = l.id)",
-                              "");
+    gboolean ok =
+        lookup_rows(db, ROW_LAYER, ret, error,
+                    "SELECT l.* FROM layer l WHERE l.owner_kind IN ('desktop', 'data')"
+                    " AND l.state = 'frozen' AND NOT EXISTS (SELECT 1 FROM layer c WHERE"
+                    " c.parent_id = l.id) AND NOT EXISTS (SELECT 1 FROM snapshot s WHERE"
+                    " l.id = s.layer_id) AND NOT EXISTS (SELECT 1 FROM snapshot s WHERE"
+                    " l.id = s.data_layer_id) AND NOT EXISTS (SELECT 1 FROM desktop d WHERE"
+                    " d.layer_id = l.id) AND NOT EXISTS (SELECT 1 FROM desktop d WHERE"
+                    " d.data_layer_id = l.id)",
+                    "");
 
     catalog_read_end(world->catalog, db);
     return ok;
