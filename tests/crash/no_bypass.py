@@ -145,7 +145,8 @@ class Traced(Worker):
         self.load(verb.situation)
         with open(service.log, "a") as log:
             self.trace, service.process = trace_of(
-                service.folder, [service.build + "/imaged", "--state", service.state],
+                service.folder,
+                [service.build + "/imaged", "--state", service.state, *service.options],
                 stdout=subprocess.PIPE, stderr=log)
         if not service.process.stdout.readline().startswith(b"ready"):
             raise Wrong("no start: " + service.last_words())

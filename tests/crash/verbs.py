@@ -209,7 +209,7 @@ def make_ten(service):
 
 def make_eleven(service):
     """A roll-out has moved a and c to win:2; both have written since."""
-    service.do("rollout", "start", "--template", "win", "--to", "2", "a", "c")
+    service.do("rollout", "start", "--template", "win", "--to", "2", "a", "c", "--yes")
     service.write_disk("a", "0xa4", "128k", "64k")
     service.write_disk("c", "0xc4", "128k", "64k")
 
