@@ -146,7 +146,8 @@ class Traced(Worker):
         with open(service.log, "a") as log:
             self.trace, service.process = trace_of(
                 service.folder,
-                [service.build + "/imaged", "--state", service.state, *service.options],
+                [service.build + "/imaged", "--state", service.state, "--config",
+                 os.path.join(service.folder, "conf")],
                 stdout=subprocess.PIPE, stderr=log)
         if not service.process.stdout.readline().startswith(b"ready"):
             raise Wrong("no start: " + service.last_words())
