@@ -50,11 +50,20 @@ helpers()
     pgrep -P "$1" -f 'imaged-guest --role'
 }
 
-# What any helper of ours has left running: all of them name our state folder, or sit below $1.
+# Every process of a helper's run, its appliance too, whoever is its parent by now: within its own view
+# it names nothing of ours, but the mounts of that view do.
+run_processes()
+{
+    local pid
+    for pid in $(pgrep -f 'imaged-guest --role|qemu-system|passt|guestfs'); do
+        grep -q "${top##*/}.*/guest/" "/proc/$pid/mountinfo" "/proc/$pid/cmdline" 2>/dev/null && echo "$pid"
+    done
+    return 0
+}
+
+# What helpers of ours have left: processes and folders.
 leftovers()
 {
-    pgrep -f "imaged-guest --role|$state/guest" | while read -r pid; do
-        grep -q "$state" "/proc/$pid/environ" "/proc/$pid/cmdline" 2>/dev/null && echo "$pid"
-    done
+    run_processes
     ls -A "$state/guest" 2>/dev/null
 }

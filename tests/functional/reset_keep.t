@@ -59,7 +59,7 @@ before=$(field .layer desktop show lab-1)
 # ---- One reset, in the middle of which the daemon is killed ----
 
 job=$(ctlj desktop reset lab-1 --keep /home/alice --keep /srv/share/deep/kept --yes --no-wait | jq -r .id)
-appliance_runs() { pgrep -f "qemu-system.*$state/guest" >/dev/null && helpers "$daemon"; }
+appliance_runs() { run_processes | xargs -r ps -o comm= -p | grep -q qemu-system; }
 ok "the helper starts an appliance" wait_for 200 appliance_runs
 helper=$(helpers "$daemon")
 isnt "$helper" "" "it is a child of the daemon"
@@ -68,8 +68,8 @@ not_ok "QEMU cannot write to the disk that is read" qemu-io -f qcow2 -c 'write 0
 kill -9 "$daemon"
 wait "$daemon" 2>/dev/null
 daemon=
-gone() { ! kill -0 "$helper" 2>/dev/null; }
-ok "its helper dies with it" wait_for 10 gone
+gone() { [ -z "$(run_processes)" ]; }
+ok "its helper dies with it, and the appliance" wait_for 10 gone
 start_daemon || diag "$(cat "$log")"
 is "$(field .layer desktop show lab-1)" "$before" "after the restart the desktop has its former disk"
 done_job() { [ "$(field .state job show "$job")" = "done" ]; }
