@@ -24,8 +24,8 @@
 #include "cow/export_command.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
+#include "imaged/base/last_words.h"
 
-#define MAX_WORDS 1024
 #define PID_DIGITS "0000000000"
 
 struct ExportChild {
@@ -180,19 +180,7 @@ int export_child_stderr(const ExportChild *child)
 
 void export_child_drain(ExportChild *child)
 {
-    char text[4096];
-    ssize_t n;
-
-    while (child->stderr_fd >= 0 && (n = read(child->stderr_fd, text, sizeof text)) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return;
-        g_string_append_len(child->words, text, n);
-        if (child->words->len > MAX_WORDS)
-            g_string_erase(child->words, 0, (gssize)(child->words->len - MAX_WORDS));
-    }
-    durable_close(&child->stderr_fd);
+    last_words_read(&child->stderr_fd, child->words);
 }
 
 const char *export_child_last_words(const ExportChild *child)

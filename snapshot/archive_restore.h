@@ -19,9 +19,9 @@ typedef struct {
     Disks disks;          /* of a desktop: which of them, if the point has both */
 } ArchiveRestore;
 
-/* ret_request has no type yet. */
-gboolean archive_plan_restore(World *world, const ArchiveRestore *restore, JobRequest *ret_request,
-                              GError **error);
+/* For a job of this type, with its claims held. */
+gboolean archive_plan_restore(World *world, const JobType *type, const ArchiveRestore *restore,
+                              JobRequest *ret_request, GError **error);
 
 /* How to get a copy of a version into a store (templates/template.h, which this folder must not
  * know). */

@@ -7,6 +7,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "imaged/job/plan.h"
 #include "snapshot/archive.h"
 
 typedef struct {
@@ -317,46 +318,40 @@ static gboolean load_point(Plan *p, GError **error)
     return p->point != NULL;
 }
 
-static gboolean plan_and_claim(World *world, const ArchiveRestore *restore, JobRequest *ret,
-                               gboolean *ret_is_old, GError **error)
-{
-    guint64 planned_at = catalog_n_commits(world->catalog);
-    Plan p = { .world = world, .ask = restore, .plan = json_object(), .claims = json_array() };
+typedef struct {
+    const ArchiveRestore *restore;
+    guint64 total;
+} Asked;
 
-    *ret_is_old = FALSE;
-    p.db = catalog_read_begin(world->catalog);
-    gboolean ok = load_point(&p, error) &&
-                  (p.point->is_template ? plan_template(&p, error) : plan_desktop(&p, error));
-    catalog_read_end(world->catalog, p.db);
-    if (ok) {
+static json_t *make_plan(World *world, Db *db, json_t *claims, gpointer data, GError **error)
+{
+    Asked *asked = data;
+    Plan p = {
+        .world = world, .db = db, .ask = asked->restore, .plan = json_object(), .claims = claims
+    };
+
+    if (load_point(&p, error) &&
+        (p.point->is_template ? plan_template(&p, error) : plan_desktop(&p, error))) {
         set_text(&p, "target", p.row.target_id);
         set_text(&p, "point", p.row.id);
         set_text(&p, "manifest", p.row.manifest);
         claims_add(p.claims, 's', "archive-target", p.row.target_id);
-        ok = world_take_claims(world, planned_at, p.claims, "archive.restore", ret_is_old, error);
+        asked->total = 2 * archive_point_bytes(p.point);
+    } else {
+        g_clear_pointer(&p.plan, json_decref);
     }
-    if (ok)
-        *ret = (JobRequest){ .plan = p.plan,
-                             .claims = p.claims,
-                             .total = 2 * archive_point_bytes(p.point) };
     archive_point_free(p.point);
     archive_point_row_clear(&p.row);
-    if (!ok) {
-        json_decref(p.plan);
-        json_decref(p.claims);
-    }
-    return ok;
+    return p.plan;
 }
 
-gboolean archive_plan_restore(World *world, const ArchiveRestore *restore, JobRequest *ret,
-                              GError **error)
+gboolean archive_plan_restore(World *world, const JobType *type, const ArchiveRestore *restore,
+                              JobRequest *ret, GError **error)
 {
-    gboolean ok, is_old;
-    guint tries = WORLD_PLAN_TRIES;
+    Asked asked = { restore, 0 };
 
-    do {
-        g_clear_error(error);
-        ok = plan_and_claim(world, restore, ret, &is_old, error);
-    } while (!ok && is_old && --tries);
-    return ok;
+    if (!plan_make(world, type, make_plan, &asked, ret, error))
+        return FALSE;
+    ret->total = asked.total;
+    return TRUE;
 }

@@ -14,6 +14,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "imaged/job/plan.h"
 #include "templates/disk_pieces.h"
 #include "templates/guest_parts.h"
 #include "templates/new_version.h"
@@ -70,43 +71,25 @@ json_t *template_build_plan(const TemplateBuild *build, const char *store_id)
     return plan;
 }
 
-static gboolean plan_build(World *world, const TemplateBuild *build, JobRequest *ret,
-                           gboolean *ret_is_old, GError **error)
+static json_t *make_plan(World *world, Db *db, json_t *claims, gpointer data, GError **error)
 {
+    const TemplateBuild *build = data;
     g_autofree char *store_id = store_set_find(world->stores, build->store, error);
     g_autoptr(Store) store = store_id ? store_set_get(world->stores, store_id, error) : NULL;
 
     if (!store || !world_check_space(world, store, 0, error))
-        return FALSE;
+        return NULL;
     json_t *plan = template_build_plan(build, store_id);
-    guint64 planned_at = catalog_n_commits(world->catalog);
-    Db *db = catalog_read_begin(world->catalog);
-    gboolean ok = new_version_plan(db, build->name, plan, error);
-    catalog_read_end(world->catalog, db);
-    json_t *claims = ok ? new_version_claims(plan) : json_array();
-    if (!ok ||
-        !world_take_claims(world, planned_at, claims, template_build_job.kind, ret_is_old, error)) {
-        json_decref(plan);
-        json_decref(claims);
-        return FALSE;
-    }
-    *ret = (JobRequest){ .type = &template_build_job, .plan = plan, .claims = claims };
-    return TRUE;
+    if (!new_version_plan(db, build->name, plan, claims, error))
+        g_clear_pointer(&plan, json_decref);
+    return plan;
 }
 
 gboolean template_plan_build(World *world, const TemplateBuild *build, JobRequest *ret,
                              GError **error)
 {
-    gboolean ok, is_old = FALSE;
-    guint tries = WORLD_PLAN_TRIES;
-
-    if (!name_check("template", build->name, error))
-        return FALSE;
-    do {
-        g_clear_error(error);
-        ok = plan_build(world, build, ret, &is_old, error);
-    } while (!ok && is_old && --tries);
-    return ok;
+    return name_check("template", build->name, error) &&
+           plan_make(world, &template_build_job, make_plan, (gpointer)build, ret, error);
 }
 
 /* ---- What the helper says ---- */

@@ -14,6 +14,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "imaged/job/plan.h"
 #include "templates/nbd_source.h"
 #include "templates/new_version.h"
 
@@ -64,51 +65,32 @@ static gboolean check_import(const TemplateImport *import, GError **error)
     return TRUE;
 }
 
-static gboolean plan_import(World *world, const TemplateImport *import, JobRequest *ret,
-                            gboolean *ret_is_old, GError **error)
+static json_t *make_plan(World *world, Db *db, json_t *claims, gpointer data, GError **error)
 {
-    g_autofree char *notes = NULL;
-    g_autofree char *store_id = NULL;
+    const TemplateImport *import = data;
+    g_autofree char *notes = join_notes(import->notes, error);
+    g_autofree char *store_id = notes ? store_set_find(world->stores, import->store, error) : NULL;
+    g_autoptr(Store) store = store_id ? store_set_get(world->stores, store_id, error) : NULL;
     Id version_id = id_new(), layer_id = id_new();
 
-    if (!check_import(import, error) || !(notes = join_notes(import->notes, error)) ||
-        !(store_id = store_set_find(world->stores, import->store, error)))
-        return FALSE;
-    g_autoptr(Store) store = store_set_get(world->stores, store_id, error);
     if (!store || !world_check_space(world, store, 0, error))
-        return FALSE;
+        return NULL;
     json_t *plan = json_pack(
         "{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:s,s:s,s:s,s:s}", "name", import->name, "source",
         import->source, "source_name", import->source_name, "store_id", store_id, "version_id",
         version_id.s, "layer_id", layer_id.s, "cpus", (json_int_t)import->cpus, "memory_bytes",
         (json_int_t)import->memory_bytes, "os", import->os, "description", import->description,
         "notes", notes, "state", import->is_draft ? "draft" : "published");
-    guint64 planned_at = catalog_n_commits(world->catalog);
-    Db *db = catalog_read_begin(world->catalog);
-    gboolean ok = new_version_plan(db, import->name, plan, error);
-    catalog_read_end(world->catalog, db);
-    json_t *claims = ok ? new_version_claims(plan) : json_array();
-    if (!ok || !world_take_claims(world, planned_at, claims, template_import_job.kind, ret_is_old,
-                                  error)) {
-        json_decref(plan);
-        json_decref(claims);
-        return FALSE;
-    }
-    *ret = (JobRequest){ .type = &template_import_job, .plan = plan, .claims = claims };
-    return TRUE;
+    if (!new_version_plan(db, import->name, plan, claims, error))
+        g_clear_pointer(&plan, json_decref);
+    return plan;
 }
 
 gboolean template_plan_import(World *world, const TemplateImport *import, JobRequest *ret,
                               GError **error)
 {
-    gboolean ok, is_old = FALSE;
-    guint tries = WORLD_PLAN_TRIES;
-
-    do {
-        g_clear_error(error);
-        ok = plan_import(world, import, ret, &is_old, error);
-    } while (!ok && is_old && --tries);
-    return ok;
+    return check_import(import, error) &&
+           plan_make(world, &template_import_job, make_plan, (gpointer)import, ret, error);
 }
 
 typedef struct {

@@ -16,13 +16,12 @@ static void inherit_identity(Db *db, const char *name, json_t *plan)
 }
 
 /* The template's id and the version's number, for a new or an existing template. */
-gboolean new_version_plan(Db *db, const char *name, json_t *plan, GError **error)
+static gboolean plan_number(Db *db, const char *name, json_t *plan, GError **error)
 {
     g_auto(TemplateRow) template = { 0 };
-    g_autoptr(GError) local = NULL;
     Id fresh = id_new();
 
-    if (lookup_template(db, name, &template, &local)) {
+    if (lookup_template(db, name, &template, NULL)) {
         json_object_set_new(plan, "template_id", json_string(template.id));
         json_object_set_new(plan, "number", json_integer(template.last_version + 1));
         json_object_set_new(plan, "template_created", json_integer(template.created_at));
@@ -37,19 +36,17 @@ gboolean new_version_plan(Db *db, const char *name, json_t *plan, GError **error
     return TRUE;
 }
 
-json_t *new_version_claims(const json_t *plan)
+gboolean new_version_plan(Db *db, const char *name, json_t *plan, json_t *claims, GError **error)
 {
-    static const char *const keys[][2] = {
-        { "name", "name" },
-        { "template", "template_id" },
-    };
-    json_t *claims = json_array();
+    const char *store_id = json_string_value(json_object_get(plan, "store_id"));
 
-    for (guint i = 0; i < G_N_ELEMENTS(keys); i++)
-        claims_add(claims, 'x', keys[i][0], json_string_value(json_object_get(plan, keys[i][1])));
-    claims_add(claims, 's', "store", json_string_value(json_object_get(plan, "store_id")));
-    claims_add(claims, 's', "making", json_string_value(json_object_get(plan, "store_id")));
-    return claims;
+    if (!plan_number(db, name, plan, error))
+        return FALSE;
+    claims_add(claims, 'x', "name", name);
+    claims_add(claims, 'x', "template", json_string_value(json_object_get(plan, "template_id")));
+    claims_add(claims, 's', "store", store_id);
+    claims_add(claims, 's', "making", store_id);
+    return TRUE;
 }
 
 static const char *plan_text(Job *job, const char *key)

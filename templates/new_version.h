@@ -8,11 +8,9 @@
 #include "imaged/catalog/lookup.h"
 #include "imaged/job/world.h"
 
-/* Put template_id, template_created and number for this name into plan.  INVALID, EXISTS. */
-gboolean new_version_plan(Db *db, const char *name, json_t *plan, GError **error);
-
-/* The claims of such a plan.  Caller unrefs. */
-json_t *new_version_claims(const json_t *plan);
+/* Put template_id, template_created and number for this name into plan, which has its store_id, and
+ * add the claims of such a plan.  INVALID, EXISTS. */
+gboolean new_version_plan(Db *db, const char *name, json_t *plan, json_t *claims, GError **error);
 
 /* What came out while the version's layer was made. */
 typedef struct {

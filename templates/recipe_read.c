@@ -149,16 +149,23 @@ static json_t *read_block(const YamlNode *node)
     return json_string(node->text); /* the parser took UTF-8 alone, without NUL */
 }
 
-static json_t *read_texts(const RecipeKey *key, const YamlNode *node, json_t *problems)
+/* The items of a list to be read: 0 if the node is none. */
+static guint n_items(const RecipeKey *key, const YamlNode *node, json_t *problems)
 {
-    json_t *out = json_array();
-
     if (!is_kind(node, YAML_LIST, key->name, problems))
-        return out;
+        return 0;
     if (node->items->len > (guint)key->max)
         recipe_problem(problems, node->line, "'%s' has more than %d entries", key->name,
                        (int)key->max);
-    for (guint i = 0; i < node->items->len && i < (guint)key->max; i++) {
+    return MIN(node->items->len, (guint)key->max);
+}
+
+static json_t *read_texts(const RecipeKey *key, const YamlNode *node, json_t *problems)
+{
+    guint n = n_items(key, node, problems);
+    json_t *out = json_array();
+
+    for (guint i = 0; i < n; i++) {
         const YamlNode *item = node->items->pdata[i];
         if (is_empty(item))
             recipe_problem(problems, item->line, "an empty entry in '%s'", key->name);
@@ -204,14 +211,10 @@ static json_t *read_free(const YamlNode *node, guint depth, json_t *problems)
 
 static json_t *read_maps(const RecipeKey *key, const YamlNode *node, json_t *problems)
 {
+    guint n = n_items(key, node, problems);
     json_t *out = json_array();
 
-    if (!is_kind(node, YAML_LIST, key->name, problems))
-        return out;
-    if (node->items->len > (guint)key->max)
-        recipe_problem(problems, node->line, "'%s' has more than %d entries", key->name,
-                       (int)key->max);
-    for (guint i = 0; i < node->items->len && i < (guint)key->max; i++) {
+    for (guint i = 0; i < n; i++) {
         const YamlNode *item = node->items->pdata[i];
         if (!is_kind(item, YAML_MAP, key->name, problems))
             continue;

@@ -172,6 +172,19 @@ gboolean job_run(Cli *cli, const char *method, const char *path, const json_t *b
     return *ret_job != NULL;
 }
 
+gboolean job_run_result(Cli *cli, const char *path, const json_t *body, json_t **ret_result,
+                        GError **error)
+{
+    json_auto_t *job = NULL;
+
+    *ret_result = NULL;
+    if (!job_run(cli, "POST", path, body, &job, error) || (job && !job_check(job, error)))
+        return FALSE;
+    if (job)
+        *ret_result = json_incref(json_object_get(job, "result"));
+    return TRUE;
+}
+
 gboolean job_check(const json_t *job, GError **error)
 {
     const char *state = json_text(job, "state");

@@ -16,6 +16,11 @@ extern const Column job_columns[];
 gboolean job_run(Cli *cli, const char *method, const char *path, const json_t *body,
                  json_t **ret_job, GError **error);
 
+/* POST a change of which only the end counts: *ret_result (caller unrefs) is the result of the job
+ * that is done; NULL with --no-wait.  A job that did not end well is our own error. */
+gboolean job_run_result(Cli *cli, const char *path, const json_t *body, json_t **ret_result,
+                        GError **error);
+
 /* Wait for the end of a job.  If an interrupt comes, says that the job goes on and how to cancel
  * it, and ends the process by the signal. */
 json_t *job_wait(Cli *cli, const json_t *job, GError **error);

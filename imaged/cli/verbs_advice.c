@@ -123,15 +123,12 @@ static void print_advice(const json_t *report)
 
 static gboolean show_advice(Cli *cli, const json_t *body, GError **error)
 {
-    json_auto_t *job = NULL;
+    json_auto_t *report = NULL;
 
-    if (!job_run(cli, "POST", "/v1/reports/advice", body, &job, error))
+    if (!job_run_result(cli, "/v1/reports/advice", body, &report, error))
         return FALSE;
-    if (!job)
+    if (!report)
         return TRUE;
-    const json_t *report = json_object_get(job, "result");
-    if (!job_check(job, error))
-        return FALSE;
     if (cli->format == FORMAT_JSON)
         output_json(report);
     else if (cli->format == FORMAT_CSV)
@@ -239,7 +236,7 @@ gboolean template_propose(Cli *cli, GError **error)
 {
     const Args *args = cli->args;
     const char *name = args_word(args, 0);
-    json_auto_t *body = json_object(), *job = NULL;
+    json_auto_t *body = json_object(), *version = NULL;
 
     if (!args_has(args, "donor")) {
         args_usage_error(args, error, "--donor is missing: which desktop is it to be made of?");
@@ -253,13 +250,10 @@ gboolean template_propose(Cli *cli, GError **error)
     json_object_set_new(body, "unsealed", json_boolean(args_has(args, "unsealed")));
     json_object_set_new(body, "flat", json_boolean(args_has(args, "flat")));
     g_autoptr(GString) path = client_path("/v1/templates", "template", name, "propose", error);
-    if (!path || !job_run(cli, "POST", path->str, body, &job, error))
+    if (!path || !job_run_result(cli, path->str, body, &version, error))
         return FALSE;
-    if (!job)
+    if (!version)
         return TRUE;
-    if (!job_check(job, error))
-        return FALSE;
-    const json_t *version = json_object_get(job, "result");
     if (cli->format != FORMAT_TABLE) {
         output_json(version);
         return TRUE;

@@ -129,7 +129,7 @@ static void print_findings(const json_t *result)
 
 static gboolean archive_verify(Cli *cli, GError **error)
 {
-    json_auto_t *body = json_object(), *job = NULL;
+    json_auto_t *body = json_object(), *result = NULL;
 
     json_set_text(body, "target", args_text(cli->args, "target"));
     if (cli->args->words->len)
@@ -138,13 +138,10 @@ static gboolean archive_verify(Cli *cli, GError **error)
         args_usage_error(cli->args, error, "verify what? give points, or --target");
         return FALSE;
     }
-    if (!job_run(cli, "POST", "/v1/archive/points/verify", body, &job, error))
+    if (!job_run_result(cli, "/v1/archive/points/verify", body, &result, error))
         return FALSE;
-    if (!job)
+    if (!result)
         return TRUE;
-    if (!job_check(job, error))
-        return FALSE;
-    const json_t *result = json_object_get(job, "result");
     gboolean is_ok = json_truth(result, "ok");
     if (cli->format == FORMAT_JSON) {
         output_json(result);
@@ -306,18 +303,15 @@ static gboolean archive_gc(Cli *cli, GError **error)
 {
     g_autoptr(GString) path = client_path("/v1/archive/targets", "archive target",
                                           args_word(cli->args, 0), "collect", error);
-    json_auto_t *job = NULL;
+    json_auto_t *result = NULL;
 
     gboolean is_dry = args_has(cli->args, "dry-run");
     json_auto_t *body = is_dry ? json_pack("{s:b}", "dry_run", 1) : NULL;
 
-    if (!path || !job_run(cli, "POST", path->str, body, &job, error))
+    if (!path || !job_run_result(cli, path->str, body, &result, error))
         return FALSE;
-    if (!job)
+    if (!result)
         return TRUE;
-    if (!job_check(job, error))
-        return FALSE;
-    const json_t *result = json_object_get(job, "result");
     if (cli->format != FORMAT_TABLE) {
         output_json(result);
         return TRUE;

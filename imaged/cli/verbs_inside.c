@@ -168,18 +168,14 @@ gboolean inside_template_diff(Cli *cli, GError **error)
     const char *from = args_word(cli->args, 0);
     g_autofree char *to = second_version(from, args_word(cli->args, 1));
     json_auto_t *body = json_pack("{s:s,s:s}", "from", from, "to", to);
-    json_auto_t *job = NULL;
+    json_auto_t *result = NULL;
 
-    if (!job_run(cli, "POST", "/v1/templates/diff", body, &job, error))
+    if (!job_run_result(cli, "/v1/templates/diff", body, &result, error))
         return FALSE;
-    if (!job)
-        return TRUE;
-    if (!job_check(job, error))
-        return FALSE;
-    if (cli->format == FORMAT_JSON)
-        output_json(json_object_get(job, "result"));
-    else
-        print_diff(cli, json_object_get(job, "result"));
+    if (result && cli->format == FORMAT_JSON)
+        output_json(result);
+    else if (result)
+        print_diff(cli, result);
     return TRUE;
 }
 

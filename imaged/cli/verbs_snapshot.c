@@ -152,18 +152,14 @@ static gboolean snapshot_delete(Cli *cli, GError **error)
 static gboolean snapshot_diff(Cli *cli, GError **error)
 {
     g_autoptr(GString) path = path_of(cli, "diff", error);
-    json_auto_t *body = json_object();
-    json_auto_t *job = NULL;
+    json_auto_t *body = json_object(), *result = NULL;
 
     json_set_text(body, "a", args_word(cli->args, 1));
     json_set_text(body, "b", args_word(cli->args, 2));
-    if (!path || !job_run(cli, "POST", path->str, body, &job, error))
+    if (!path || !job_run_result(cli, path->str, body, &result, error))
         return FALSE;
-    if (!job)
+    if (!result)
         return TRUE;
-    if (!job_check(job, error))
-        return FALSE;
-    const json_t *result = json_object_get(job, "result");
     if (cli->format == FORMAT_JSON) {
         output_json(result);
         return TRUE;

@@ -131,20 +131,17 @@ static gboolean store_remove(Cli *cli, GError **error)
 
 static gboolean store_check(Cli *cli, GError **error)
 {
-    json_auto_t *body = json_object(), *job = NULL;
+    json_auto_t *body = json_object(), *result = NULL;
 
     json_set_text(body, "store", args_word(cli->args, 0));
     if (args_has(cli->args, "repair"))
         json_object_set_new(body, "repair", json_true());
     if (args_has(cli->args, "data"))
         json_object_set_new(body, "data", json_true());
-    if (!job_run(cli, "POST", "/v1/stores/check", body, &job, error))
+    if (!job_run_result(cli, "/v1/stores/check", body, &result, error))
         return FALSE;
-    if (!job)
-        return TRUE;
-    if (!job_check(job, error))
-        return FALSE;
-    store_check_print(cli, json_object_get(job, "result"));
+    if (result)
+        store_check_print(cli, result);
     return TRUE;
 }
 

@@ -20,9 +20,9 @@
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
+#include "imaged/base/last_words.h"
 
 #define PROGRAM "imaged-guest"
-#define MAX_WORDS 1024
 #define MAX_OUTPUT 8192
 #define LOOK_MS 100
 #define KILL_LIMIT_MS 10000
@@ -160,19 +160,7 @@ int guest_child_stderr(const GuestChild *child)
 
 void guest_child_drain(GuestChild *child)
 {
-    char text[4096];
-    ssize_t n;
-
-    while (child->stderr_fd >= 0 && (n = read(child->stderr_fd, text, sizeof text)) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return;
-        g_string_append_len(child->words, text, n);
-        if (child->words->len > MAX_WORDS)
-            g_string_erase(child->words, 0, (gssize)(child->words->len - MAX_WORDS));
-    }
-    durable_close(&child->stderr_fd);
+    last_words_read(&child->stderr_fd, child->words);
 }
 
 /* ---- Ending ---- */

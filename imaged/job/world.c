@@ -55,19 +55,3 @@ gboolean world_watch_space(gpointer data, GError **error)
     watch->wanted_bytes = 0;
     return world_check_space(watch->world, watch->store, wanted, error);
 }
-
-gboolean world_take_claims(World *world, guint64 planned_at, const json_t *keys, const char *holder,
-                           gboolean *ret_is_old, GError **error)
-{
-    *ret_is_old = FALSE;
-    if (!claims_take(world->claims, keys, holder, error))
-        return FALSE;
-    /* who changes such things holds claims on them until its commit is counted */
-    if (catalog_n_commits(world->catalog) == planned_at)
-        return TRUE;
-    claims_release(world->claims, keys);
-    *ret_is_old = TRUE;
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "too much is changing just now");
-    imaged_error_hint(error, "ask for it again");
-    return FALSE;
-}

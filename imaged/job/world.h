@@ -54,10 +54,3 @@ typedef struct {
     gint64 next_us;
 } SpaceWatch;
 gboolean world_watch_space(gpointer watch, GError **error);
-
-/* Take keys for a plan whose facts were read from the catalog when it had seen planned_at commits
- * (catalog_n_commits).  BUSY; with *ret_is_old because something was committed meanwhile, so that
- * the plan may be wrong: make it again, WORLD_PLAN_TRIES times at most. */
-#define WORLD_PLAN_TRIES 100
-gboolean world_take_claims(World *world, guint64 planned_at, const json_t *keys, const char *holder,
-                           gboolean *ret_is_old, GError **error);

@@ -166,7 +166,7 @@ json_t *ops_archive_restore(OpsCall *call, GError **error)
     restore.as = args_text(call, "as", FALSE, NULL);
     restore.store = args_text(call, "store", FALSE, NULL);
     if ((!dry_run && submit_is_repeat(call, error)) || (error && *error) ||
-        !archive_plan_restore(call->world, &restore, &request, error))
+        !archive_plan_restore(call->world, &archive_restore_job, &restore, &request, error))
         return NULL;
     if (dry_run) {
         claims_release(call->world->claims, request.claims);
@@ -174,7 +174,6 @@ json_t *ops_archive_restore(OpsCall *call, GError **error)
         json_decref(request.plan);
         return dry_run_restore(call->world, restore.point, restore.in_place, restore.disks, error);
     }
-    request.type = &archive_restore_job;
     return submit_request(call, &request, error);
 }
 

@@ -5,6 +5,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "imaged/job/plan.h"
 #include "imaged/ops/make_version.h"
 #include "snapshot/chain.h"
 #include "templates/new_version.h"
@@ -93,9 +94,15 @@ static json_t *plan_on_image(World *world, const TemplateBuild *build, const Bui
     return plan;
 }
 
-static json_t *make_plan(World *world, Db *db, const TemplateBuild *build, const BuildBase *base,
-                         json_t *claims, GError **error)
+typedef struct {
+    const TemplateBuild *build;
+    const BuildBase *base;
+} BuildOn;
+
+static json_t *make_plan(World *world, Db *db, json_t *claims, gpointer data, GError **error)
 {
+    const TemplateBuild *build = ((const BuildOn *)data)->build;
+    const BuildBase *base = ((const BuildOn *)data)->base;
     json_t *plan = base_text(build, "template") ? plan_on_version(db, build, base, claims, error)
                                                 : plan_on_image(world, build, base, error);
 
@@ -103,41 +110,16 @@ static json_t *make_plan(World *world, Db *db, const TemplateBuild *build, const
         return NULL;
     if (json_is_true(json_object_get(build->recipe, "seal")))
         json_object_set_new(plan, "seal", json_pack("{s:s}", "root_password", "keep"));
-    if (!new_version_plan(db, build->name, plan, error)) {
-        json_decref(plan);
-        return NULL;
-    }
-    json_t *own = new_version_claims(plan);
-    json_array_extend(claims, own);
-    json_decref(own);
+    if (!new_version_plan(db, build->name, plan, claims, error))
+        g_clear_pointer(&plan, json_decref);
     return plan;
-}
-
-static gboolean plan_and_claim(World *world, const TemplateBuild *build, const BuildBase *base,
-                               JobRequest *ret, gboolean *ret_is_old, GError **error)
-{
-    json_t *claims = json_array();
-    guint64 planned_at = catalog_n_commits(world->catalog);
-    Db *db = catalog_read_begin(world->catalog);
-    json_t *plan = make_plan(world, db, build, base, claims, error);
-
-    catalog_read_end(world->catalog, db);
-    *ret_is_old = FALSE;
-    if (!plan ||
-        !world_take_claims(world, planned_at, claims, build_on_job.kind, ret_is_old, error)) {
-        json_decref(plan);
-        json_decref(claims);
-        return FALSE;
-    }
-    *ret = (JobRequest){ .type = &build_on_job, .plan = plan, .claims = claims };
-    return TRUE;
 }
 
 gboolean build_on_plan(OpsCall *call, const TemplateBuild *build, const BuildBase *base,
                        JobRequest *ret_request, GError **error)
 {
-    gboolean ok, is_old = FALSE, is_image = !base_text(build, "template");
-    guint tries = WORLD_PLAN_TRIES;
+    gboolean is_image = !base_text(build, "template");
+    BuildOn on = { build, base };
 
     if (is_image != (base->source != NULL)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
@@ -153,11 +135,6 @@ gboolean build_on_plan(OpsCall *call, const TemplateBuild *build, const BuildBas
                     base->is_flat ? ", a copy of it ('flat'), too" : "");
         return FALSE;
     }
-    if (!name_check("template", build->name, error))
-        return FALSE;
-    do {
-        g_clear_error(error);
-        ok = plan_and_claim(call->world, build, base, ret_request, &is_old, error);
-    } while (!ok && is_old && --tries);
-    return ok;
+    return name_check("template", build->name, error) &&
+           plan_make(call->world, &build_on_job, make_plan, &on, ret_request, error);
 }

@@ -4,6 +4,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "imaged/job/plan.h"
 #include "imaged/ops/args.h"
 #include "imaged/ops/make_version.h"
 #include "imaged/ops/submit.h"
@@ -89,16 +90,22 @@ static void add_claims(const Source *source, json_t *claims)
     claims_add(claims, 's', "version", source->version.id);
 }
 
-static json_t *make_plan(OpsCall *call, Db *db, const MakeVersion *spec, json_t *claims,
+typedef struct {
+    OpsCall *call;
+    const MakeVersion *spec;
+} Asked;
+
+static json_t *make_plan(World *world G_GNUC_UNUSED, Db *db, json_t *claims, gpointer data,
                          GError **error)
 {
+    OpsCall *call = ((const Asked *)data)->call;
+    const MakeVersion *spec = ((const Asked *)data)->spec;
     g_auto(Source) source = { 0 };
     Id version_id = id_new(), layer_id = id_new();
     json_t *plan = json_object();
 
-    if (!name_check("template", spec->name, error) || !find_source(db, spec, &source, error) ||
-        !add_hardware(call, &source.version, plan, error) ||
-        !new_version_plan(db, spec->name, plan, error)) {
+    if (!find_source(db, spec, &source, error) ||
+        !add_hardware(call, &source.version, plan, error)) {
         json_decref(plan);
         return NULL;
     }
@@ -114,40 +121,15 @@ static json_t *make_plan(OpsCall *call, Db *db, const MakeVersion *spec, json_t 
                             json_pack("{s:s}", "root_password",
                                       spec->root_password ? spec->root_password : "keep"));
     add_claims(&source, claims);
+    if (!new_version_plan(db, spec->name, plan, claims, error))
+        g_clear_pointer(&plan, json_decref);
     return plan;
-}
-
-/* Plan it and take its claims. */
-static gboolean plan_and_claim(OpsCall *call, const MakeVersion *spec, JobRequest *ret,
-                               gboolean *ret_is_old, GError **error)
-{
-    json_t *claims = json_array();
-    guint64 planned_at = catalog_n_commits(call->world->catalog);
-    Db *db = catalog_read_begin(call->world->catalog);
-    json_t *plan = make_plan(call, db, spec, claims, error);
-
-    catalog_read_end(call->world->catalog, db);
-    *ret_is_old = FALSE;
-    if (plan) {
-        json_t *own = new_version_claims(plan);
-        json_array_extend(claims, own);
-        json_decref(own);
-    }
-    if (!plan ||
-        !world_take_claims(call->world, planned_at, claims, spec->type->kind, ret_is_old, error)) {
-        json_decref(plan);
-        json_decref(claims);
-        return FALSE;
-    }
-    *ret = (JobRequest){ .type = spec->type, .plan = plan, .claims = claims };
-    return TRUE;
 }
 
 json_t *make_version_submit(OpsCall *call, const MakeVersion *spec, GError **error)
 {
     JobRequest request;
-    gboolean ok, is_old;
-    guint tries = WORLD_PLAN_TRIES;
+    Asked asked = { call, spec };
 
     if (spec->root_password && !g_str_equal(spec->root_password, "keep") &&
         !g_str_equal(spec->root_password, "lock")) {
@@ -155,9 +137,8 @@ json_t *make_version_submit(OpsCall *call, const MakeVersion *spec, GError **err
                     "a root password can be kept or locked, not '%s'", spec->root_password);
         return NULL;
     }
-    do {
-        g_clear_error(error);
-        ok = plan_and_claim(call, spec, &request, &is_old, error);
-    } while (!ok && is_old && --tries);
-    return ok ? submit_request(call, &request, error) : NULL;
+    if (!name_check("template", spec->name, error) ||
+        !plan_make(call->world, spec->type, make_plan, &asked, &request, error))
+        return NULL;
+    return submit_request(call, &request, error);
 }

@@ -4,6 +4,7 @@
 # data_disk.t: the data disk of a desktop: what no re-image touches, what snapshots, archives, moves
 # and rebuilds keep; larger disks; what is refused.  QEMU writes and reads the patterns.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/data_disk_lib.sh"
 
 configure 'max_chain_depth = 0'
 make_raw "$top/g.raw" 64M 0 0x11 1M
@@ -11,18 +12,7 @@ make_raw "$top/g2.raw" 64M 0 0x12 1M
 start_daemon || exit 1
 ctl template import win "$top/g.raw" --format raw >/dev/null
 
-data_of() { ctl desktop path "$1" --data; }
-# both DESKTOP SYSTEM DATA: QEMU writes a byte into the disk and one into the data disk.
-both() { mark "$1" "$2" && qio "$(data_of "$1")" "write -q -P $3 8M 64k" >/dev/null; }
-has_data()
-{
-    local said
-    said=$(qio "$(data_of "$1")" "read -P $2 8M 64k" 2>&1)
-    [[ $said == "read 65536/65536 bytes"* && $said != *failed* ]]
-}
-has_both() { has "$1" "$2" && has_data "$1" "$3"; }
 size_of() { qemu-img info --output json "$1" | jq '.["virtual-size"]'; }
-trash_of() { ctlj trash list | jq -r --arg k "$1" --arg r "$2" 'map(select(.kind == $k and .reason == $r)) | .[0].id'; }
 digest() { sha256sum <"$1"; }
 
 # ---- create ----

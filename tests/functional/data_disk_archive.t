@@ -4,6 +4,7 @@
 # data_disk_archive.t: data disks in archives, in exports, and in a catalog that is made of the layers'
 # headers alone.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/data_disk_lib.sh"
 
 configure 'max_chain_depth = 0'
 mkdir "$top/nas"
@@ -14,17 +15,7 @@ ctl desktop create ann --template win --data-disk 256M >/dev/null
 ctl desktop create bob --template win >/dev/null
 ctl archive target add nas "$top/nas" >/dev/null
 
-data_of() { ctl desktop path "$1" --data; }
-both() { mark "$1" "$2" && qio "$(data_of "$1")" "write -q -P $3 8M 64k" >/dev/null; }
-has_data()
-{
-    local said
-    said=$(qio "$(data_of "$1")" "read -P $2 8M 64k" 2>&1)
-    [[ $said == "read 65536/65536 bytes"* && $said != *failed* ]]
-}
-has_both() { has "$1" "$2" && has_data "$1" "$3"; }
 point_of() { field ".[0].id" archive list --of "$1"; }
-trash_of() { ctlj trash list | jq -r --arg k "$1" --arg r "$2" 'map(select(.kind == $k and .reason == $r)) | .[0].id'; }
 
 # ---- archives ----
 

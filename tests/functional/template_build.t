@@ -230,7 +230,7 @@ is "$(text_of over /etc/hostname)" "$(text_of good /etc/hostname)" "and what the
 qemu-img convert -f qcow2 -O qcow2 "$(template_path good)" image.qcow2
 { on image 'image: image.qcow2, format: qcow2'; echo 'seal: no'; } >image.yaml
 json_ok "a build on an image file beside the recipe" "$(ctlj template build image.yaml --quiet)" '.name == "image:1" and .sealed_at == null and .state == "draft" and .source == "image.qcow2"'
-is "$(text_of image /etc/twice)" image "what the recipe says is in that, too"
+is "$(text_of image:1 /etc/twice)" image "what the recipe says is in that, too"
 sed 's/, format: qcow2//' image.yaml >bad.yaml
 fails_with 2 "format.*missing" "a format is never guessed" ctl template build bad.yaml --quiet
 sed 's/image.qcow2/none.qcow2/' image.yaml >bad.yaml

@@ -22,6 +22,12 @@ static void log_line(const char *text, gpointer task)
     task_log(task, text);
 }
 
+/* Its lines go into the log. */
+static Program logged(Task *task)
+{
+    return (Program){ .line = log_line, .data = task };
+}
+
 static const char *text_of(const json_t *object, const char *key)
 {
     return json_string_value(json_object_get(object, key));
@@ -30,25 +36,6 @@ static const char *text_of(const json_t *object, const char *key)
 static gboolean is_on(const json_t *object, const char *key)
 {
     return json_is_true(json_object_get(object, key));
-}
-
-static gboolean run(Task *task, const char *input, GError **error, const char *argv0,
-                    ...) G_GNUC_NULL_TERMINATED;
-
-static gboolean run(Task *task, const char *input, GError **error, const char *argv0, ...)
-{
-    g_autoptr(GPtrArray) argv = g_ptr_array_new();
-    va_list args;
-
-    va_start(args, argv0);
-    for (const char *arg = argv0; arg; arg = va_arg(args, const char *))
-        g_ptr_array_add(argv, (char *)arg);
-    va_end(args);
-    g_ptr_array_add(argv, NULL);
-    const Program program = {
-        .argv = (const char *const *)argv->pdata, .input = input, .line = log_line, .data = task
-    };
-    return program_run(&program, error);
 }
 
 /* ---- Files ---- */
@@ -152,7 +139,8 @@ static gboolean set_locale(Task *task, const char *locale, GError **error)
         g_autofree char *line = g_strdup_printf("%s %s\n", locale, dot ? "UTF-8" : "ISO-8859-1");
         if (!customize_put_text("/etc/locale.gen", line, 0644, error))
             return FALSE;
-        if (!run(task, NULL, error, "locale-gen", NULL)) {
+        const Program like = logged(task);
+        if (!program_run_args(&like, error, "locale-gen", NULL)) {
             g_prefix_error(error, "locale '%s': ", locale);
             return FALSE;
         }
@@ -261,14 +249,16 @@ static gboolean add_user(Task *task, const json_t *user, GError **error)
 {
     const char *name = text_of(user, "name");
     g_autoptr(GString) groups = g_string_new(is_on(user, "sudo") ? "sudo" : NULL);
+    const Program like = logged(task);
     gsize i;
     json_t *group;
 
     json_array_foreach (json_object_get(user, "groups"), i, group)
         g_string_append_printf(groups, "%s%s", groups->len ? "," : "", json_string_value(group));
-    if (!run(task, NULL, error, "useradd", "--create-home", "--shell", text_of(user, "shell"),
-             "--comment", text_of(user, "full_name"), "--password",
-             hash_of(text_of(user, "password")), "--groups", groups->str, name, NULL)) {
+    if (!program_run_args(&like, error, "useradd", "--create-home", "--shell",
+                          text_of(user, "shell"), "--comment", text_of(user, "full_name"),
+                          "--password", hash_of(text_of(user, "password")), "--groups", groups->str,
+                          name, NULL)) {
         g_prefix_error(error, "user '%s': ", name);
         return FALSE;
     }
@@ -277,11 +267,12 @@ static gboolean add_user(Task *task, const json_t *user, GError **error)
 
 static gboolean set_users(Task *task, const json_t *recipe, GError **error)
 {
+    const Program like = logged(task);
     gsize i;
     json_t *user;
 
-    if (!run(task, NULL, error, "usermod", "--password", hash_of(text_of(recipe, "root_password")),
-             "root", NULL))
+    if (!program_run_args(&like, error, "usermod", "--password",
+                          hash_of(text_of(recipe, "root_password")), "root", NULL))
         return FALSE;
     json_array_foreach (json_object_get(recipe, "users"), i, user) {
         if (!add_user(task, user, error))

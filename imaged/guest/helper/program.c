@@ -217,9 +217,9 @@ gboolean program_run(const Program *program, GError **error)
     return ok;
 }
 
-gboolean program_run_args(void (*line)(const char *text, gpointer data), GError **error,
-                          const char *argv0, ...)
+gboolean program_run_args(const Program *like, GError **error, const char *argv0, ...)
 {
+    Program program = like ? *like : (Program){ 0 };
     g_autoptr(GPtrArray) argv = g_ptr_array_new();
     va_list args;
 
@@ -228,6 +228,6 @@ gboolean program_run_args(void (*line)(const char *text, gpointer data), GError 
         g_ptr_array_add(argv, (char *)arg);
     va_end(args);
     g_ptr_array_add(argv, NULL);
-    const Program program = { .argv = (const char *const *)argv->pdata, .line = line };
+    program.argv = (const char *const *)argv->pdata;
     return program_run(&program, error);
 }

@@ -20,6 +20,6 @@ typedef struct {
  * its last lines follow in the hint. */
 gboolean program_run(const Program *program, GError **error);
 
-/* The usual: a list of arguments, lines to line(). */
-gboolean program_run_args(void (*line)(const char *text, gpointer data), GError **error,
-                          const char *argv0, ...) G_GNUC_NULL_TERMINATED;
+/* The same with the arguments given here; the rest as in like, which may be NULL. */
+gboolean program_run_args(const Program *like, GError **error, const char *argv0,
+                          ...) G_GNUC_NULL_TERMINATED;
