@@ -18,6 +18,7 @@
 #include "templates/disk_pieces.h"
 #include "templates/guest_parts.h"
 #include "templates/new_version.h"
+#include "templates/seal_report.h"
 
 #define STEP_LIMIT_MS (4 * 3600 * 1000) /* a desktop under load, on a slow machine */
 #define CACHE_BYTES (8 * GIB)
@@ -218,7 +219,7 @@ static gboolean make_disk(Build *b, const char *folder, GError **error)
     json_t *result = request ? guest_run(b->world->guest, &run, error) : NULL;
     gboolean ok = result && disk_pieces_are_complete(b->pieces, b->size, error);
     if (ok && json_is_object(json_object_get(result, "sealed")))
-        b->report = json_incref(json_object_get(result, "sealed"));
+        b->report = seal_report(json_object_get(result, "sealed"));
     json_decref(result);
     json_decref(request);
     json_decref(fetched);
@@ -301,10 +302,11 @@ static gboolean run_build(Job *job, gpointer data, GError **error)
     if (!local &&
         (find_made(&b, &summary, &local) || (!local && make_layer(&b, &summary, &local)))) {
         gboolean is_sealed = json_is_true(json_object_get(recipe, "seal"));
-        g_autofree char *line = b.report ? new_version_seal_line(b.report) : NULL;
+        g_autofree char *line = b.report ? seal_report_line(b.report) : NULL;
         NewVersion made = { .virtual_size = (gint64)b.size,
                             .checksum = summary.digest,
                             .more_notes = line,
+                            .report = b.report,
                             .sealed_at = is_sealed ? units_now_ms() : 0 };
         gboolean ok = new_version_commit(job, &made, "template.build", "built from a recipe", NULL,
                                          &local);

@@ -105,15 +105,6 @@ static char *all_notes(Job *job, const char *more)
     return more ? g_strconcat(notes, *notes ? "\n" : "", more, NULL) : g_strdup(notes);
 }
 
-char *new_version_seal_line(const json_t *report)
-{
-    gint64 n = json_integer_value(json_object_get(report, "n_removed"));
-    gint64 bytes = json_integer_value(json_object_get(report, "bytes"));
-    g_autofree char *size = units_format_size((guint64)MAX(bytes, 0));
-
-    return g_strdup_printf("sealed: %" G_GINT64_FORMAT " things removed (%s)", n, size);
-}
-
 gboolean new_version_commit(Job *job, const NewVersion *made, const char *event, const char *words,
                             Changes *more, GError **error)
 {

@@ -22,9 +22,6 @@ typedef struct {
     const json_t *report;  /* for the job's result as "sealed", or NULL */
 } NewVersion;
 
-/* Of a report of sealing, for more_notes: "sealed: 14 things removed (3.4 MiB)".  Caller frees. */
-char *new_version_seal_line(const json_t *report);
-
 /* The job's last act: the facts of the version whose layer is in its slot now, with more changes
  * (taken over, may be NULL) in the same commit. */
 gboolean new_version_commit(Job *job, const NewVersion *made, const char *event, const char *words,

@@ -15,7 +15,3 @@
  * what was removed; *ret_line (caller frees) says it in one line. */
 gboolean version_seal(Job *job, World *world, Store *store, Layer *const *below, guint n, int fd,
                       const json_t *options, json_t **ret_report, char **ret_line, GError **error);
-
-/* What a job's answer takes over of the helper's report: its known keys, within bounds; missing or
- * wrong ones are empty.  Caller unrefs. */
-json_t *version_seal_report(const json_t *said);

@@ -147,6 +147,9 @@ find "$state/guest-cache/packages" -type f -exec cp -n -t "$cache" {} +
 # ---- The disk ----
 json_ok "hardware, firmware and sealing are known" "$(ctlj template show good)" \
     '.versions[0] | .firmware == "uefi" and .sealed_at != null and .cpus == 1'
+id=$(ctlj job list | jq -r 'map(select(.kind == "template.build" and .state == "done")) | .[0].id')
+json_ok "the job's result says what sealing removed" "$(ctlj job show "$id")" \
+    '.result.sealed | (.operations | length) > 0 and (.n_removed | type) == "number"'
 layer=$(template_path good)
 ok "qemu-img finds it sound" qemu-img check -q "$layer"
 qemu-img convert -O raw "$layer" disk.raw

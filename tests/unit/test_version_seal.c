@@ -10,7 +10,7 @@
 #include "cow/layer_writer.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
-#include "imaged/ops/version_seal.h"
+#include "templates/seal_report.h"
 
 static void test_report(void)
 {
@@ -24,7 +24,7 @@ static void test_report(void)
                   "os", "type", "linux", "distro", "", "product", "", "operations", "name", "logs",
                   "n_removed", 3, "bytes", 0, "paths", "/var/log/a", "", "name", "", "n_removed", 0,
                   "bytes", 0, "paths", "n_removed", 0, "bytes", 0, "trimmed", "elapsed_ms", 0);
-    json_t *report = version_seal_report(said);
+    json_t *report = seal_report(said);
 
     g_assert_nonnull(wanted);
     g_assert_true(json_equal(report, wanted));
@@ -45,7 +45,7 @@ static void test_report_bounds(void)
     }
     json_object_set_new(said, "operations", operations);
     json_object_set_new(said, "bytes", json_integer(G_MAXINT64));
-    json_t *report = version_seal_report(said);
+    json_t *report = seal_report(said);
     g_assert_cmpuint(json_dumpb(report, NULL, 0, 0), <, 64 * 1024);
     g_assert_cmpint(json_integer_value(json_object_get(report, "bytes")), <=, 1ll << 53);
     json_decref(report);
