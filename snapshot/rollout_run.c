@@ -224,10 +224,15 @@ static gboolean go_on(Run *run, gboolean *ret_is_end, GError **error)
         facts.wants_pause = TRUE;
     }
     RolloutVerdict v = rollout_decide(&facts);
-    g_assert(rollout_may_move(facts.state, v.state));
-    if (v.act == ROLLOUT_ACT_END)
+    if (v.act == ROLLOUT_ACT_END && rollout_may_move(facts.state, v.state))
         return finish(run, &v, error);
     *ret_is_end = FALSE;
+    if (!rollout_may_move(facts.state, v.state)) { /* rows that were changed by hand */
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT,
+                    "its rows contradict each other: it is %s",
+                    rollout_state_name(facts.state));
+        return FALSE;
+    }
     return act(run, &v, error);
 }
 
