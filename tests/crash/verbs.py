@@ -102,6 +102,25 @@ def golden(service, number):
     return path
 
 
+RECIPES = {"suite": """version: 1
+name: built
+base: {suite: bookworm}
+size: 2G
+""", "overlay": """version: 1
+name: built
+base: {template: win}
+files:
+  - {path: /etc/built, content: by hand}
+"""}
+
+
+def recipe(service, name):
+    path = os.path.join(service.folder, name + ".yaml")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(RECIPES[name])
+    return path
+
+
 def import_golden(service, name, number, *more):
     service.do("template", "import", name, golden(service, number), "--format", "raw", *more)
 
@@ -291,7 +310,7 @@ KILLED = {"seven"}  # a stop would end what runs in it
 
 class Verb:
     """situation and imagectl's words (or POST, a path of the API and a body).  @NAME is the file golden4.raw, @KIND:NAME the id of that entry
-    of the trash, @point:NAME of an archive's point.  from_start: the changes of the daemon's start count too.  half: (text, text): what
+    of the trash, @point:NAME of an archive's point, @recipe:NAME one of RECIPES.  from_start: the changes of the daemon's start count too.  half: (text, text): what
     a verb that failed may have done all the same, as replacements that make it the old state.  Of a
     batch with an error each desktop by itself is old or new.  runs: it is about what an orderly stop
     ends (exports), so the daemon is only ever killed.  slow: a few points, and only with FULL.
@@ -312,6 +331,8 @@ class Verb:
             return golden(service, 4)
         if word.startswith("@state/"):
             return service.state + word[6:]
+        if word.startswith("@recipe:"):
+            return recipe(service, word[8:])
         if word.startswith("archive:@"):
             return "archive:" + self.word(service, word[8:])
         if word.startswith("every@"):
@@ -417,6 +438,9 @@ VERBS = [
     Verb("seven", "start with exports", "status", from_start=True, runs=True, half=ENDED),
     Verb("helped", "desktop reset --keep", "desktop reset b --keep /home/bob --yes", batch=True),
     Verb("helped", "template seal", "template seal win"),
+    Verb("helped", "template build", "template build @recipe:suite"),
+    Verb("helped", "template build, overlay", "template build @recipe:overlay"),
+    Verb("helped", "template build, flat", "template build @recipe:overlay --flat"),
     Verb("helped", "template publish, a draft", "template publish win-draft"),
     Verb("one", "template edit", "template edit win"),
     Verb("one", "rollout start", "rollout start --yes --template win --to 2 a c", batch=True,
