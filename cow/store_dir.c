@@ -3,7 +3,7 @@
  *   imaged-store.json   the marker: the store's id, its owner's, its format
  *   owner               locked while a daemon has the store open
  *   journal             see journal.h
- *   catalog.backup      the catalog, now and then
+ *   catalog.backup      the catalog, now and then (store_dir_files.c)
  *   config/             see store_dir_config.c
  *   layers/ trash/ tmp/ quarantine/
  *
@@ -15,16 +15,13 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <jansson.h>
-#include <linux/fs.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
-#include "imaged/base/units.h"
 
 #define MARKER_MAX 4096
 #define FORMAT 1
@@ -86,8 +83,6 @@ static gboolean parse_marker(DirStore *s, const char *text, GError **error)
     return ok;
 }
 
-/* Is there anything in the folder that a store cannot be made over?  What a stopped making of a
- * store left (empty folders, the owner file) is no hindrance. */
 static gboolean open_root(DirStore *s, const StoreOpenOptions *options, GError **error)
 {
     struct stat st;
@@ -136,56 +131,6 @@ static gboolean open_places(DirStore *s, const StoreOpenOptions *options, GError
     return TRUE;
 }
 
-static gboolean probe_with(DirStore *s, int a, int b)
-{
-    StoreFeatures *f = &s->base.features;
-
-    f->has_locks = image_lock_probe(a, b);
-    f->has_rename = durable_rename(s->place[STORE_TMP], "probe-a", s->place[STORE_LAYERS],
-                                   "probe-a", FALSE, NULL);
-    auto_fd direct = openat(s->place[STORE_TMP], "probe-b", O_RDWR | O_DIRECT | O_CLOEXEC);
-    f->has_direct_io = direct >= 0;
-    return f->has_rename;
-}
-
-static gboolean remove_probes(DirStore *s, GError **error)
-{
-    return durable_unlink(s->place[STORE_TMP], "probe-a", error) &&
-           durable_unlink(s->place[STORE_LAYERS], "probe-a", error) &&
-           durable_unlink(s->place[STORE_TMP], "probe-b", error);
-}
-
-/* What the file system under the store can do: tried, not guessed. */
-static gboolean probe(DirStore *s, gboolean force, GError **error)
-{
-    int tmp = s->place[STORE_TMP];
-
-    if (!remove_probes(s, error)) /* of a making that was stopped */
-        return FALSE;
-    auto_fd a = durable_create(tmp, "probe-a", 0, 0600, error);
-    if (a < 0)
-        return FALSE;
-    auto_fd again = openat(tmp, "probe-a", O_RDWR | O_CLOEXEC);
-    auto_fd b = durable_create(tmp, "probe-b", 0, 0600, error);
-    gboolean ok = b >= 0 && again >= 0 && probe_with(s, a, again);
-    if (ok)
-        s->base.features.has_reflink =
-            durable_write(a, "x", 1, 0, NULL) && durable_clone(b, a);
-    if (!remove_probes(s, ok ? error : NULL) && ok)
-        return FALSE; /* one that stays would be taken for a layer */
-    if (!ok || (!s->base.features.has_locks && !force)) {
-        g_clear_error(error);
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
-                    "the file system at '%s' has no working %s", s->base.location,
-                    ok ? "locks" : "rename");
-        if (ok)
-            imaged_error_hint(error, "without locks two hosts can start the same disk; --force "
-                                     "accepts that");
-        return FALSE;
-    }
-    return TRUE;
-}
-
 static gboolean take_owner_lock(DirStore *s, GError **error)
 {
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
@@ -201,55 +146,13 @@ static gboolean take_owner_lock(DirStore *s, GError **error)
     return TRUE; /* no locks there: accepted when the store was added by force */
 }
 
-/* What a stop in the middle of create_store() may have left: the marker comes last. */
-static gboolean is_half_made(const char *name)
-{
-    if (g_str_equal(name, OWNER_NAME) || g_str_equal(name, "." MARKER_NAME ".new") ||
-        g_str_equal(name, "lost+found"))
-        return TRUE;
-    for (int i = 0; i < STORE_N_PLACES; i++) {
-        if (g_str_equal(name, store_place_name(i)))
-            return TRUE;
-    }
-    return FALSE;
-}
-
-static gboolean visit_root(const char *name, const StoreStat *stat, gpointer user, GError **error)
-{
-    *(gboolean *)user |= !is_half_made(name);
-    return TRUE;
-}
-
-static gboolean visit_place(const char *name, const StoreStat *stat, gpointer user, GError **error)
-{
-    *(gboolean *)user |= !g_str_has_prefix(name, "probe-");
-    return TRUE;
-}
-
-/* Is there anything that is not ours, or a layer? */
-static gboolean look_for_content(DirStore *s, gboolean *ret_is_used, GError **error)
-{
-    *ret_is_used = FALSE;
-    if (!store_dir_visit_folder(s->root, visit_root, ret_is_used, error))
-        return FALSE;
-    for (int i = 0; i < STORE_N_PLACES && !*ret_is_used; i++) {
-        auto_fd place = openat(s->root, store_place_name(i),
-                               O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-        if (place < 0 && errno != ENOENT)
-            *ret_is_used = TRUE;
-        else if (place >= 0 && !store_dir_visit_folder(place, visit_place, ret_is_used, error))
-            return FALSE;
-    }
-    return TRUE;
-}
-
 /* A new store goes only into an empty folder (or one where a stop left a new store half made). */
 static gboolean create_store(DirStore *s, const StoreOpenOptions *options, GError **error)
 {
     Id id = id_new();
     gboolean is_used;
 
-    if (!look_for_content(s, &is_used, error))
+    if (!store_dir_look_for_content(s, &is_used, error))
         return FALSE;
     if (is_used)
         return offline(s->base.location, error,
@@ -259,7 +162,7 @@ static gboolean create_store(DirStore *s, const StoreOpenOptions *options, GErro
     s->base.layer_format = options->layer_format;
     return durable_chmod(s->root, 02770, error) && set_group(s->root, options->group, error) &&
            take_owner_lock(s, error) && open_places(s, options, error) &&
-           probe(s, options->force, error) && write_marker(s, error);
+           store_dir_probe(s, options->force, error) && write_marker(s, error);
 }
 
 static gboolean check_owner(DirStore *s, const StoreOpenOptions *options, GError **error)
@@ -340,97 +243,6 @@ static gboolean space(Store *store, StoreSpace *ret, GError **error)
     return TRUE;
 }
 
-typedef struct {
-    guint64 bytes;
-    guint n_files;
-    StoreVisit visit;
-    gpointer user;
-} MetadataSum;
-
-static gboolean add_metadata(const char *name, const StoreStat *stat, gpointer user, GError **error)
-{
-    static const char *const ours[] = { MARKER_NAME, OWNER_NAME, JOURNAL_NAME, "catalog.backup",
-                                        "layers",    "trash",    "tmp",        "quarantine",
-                                        CONFIG_NAME, "lost+found" };
-    MetadataSum *sum = user;
-
-    sum->bytes += stat->disk_bytes;
-    sum->n_files++;
-    for (guint i = 0; i < G_N_ELEMENTS(ours); i++) {
-        if (g_str_equal(name, ours[i]))
-            return TRUE;
-    }
-    return !sum->visit || sum->visit(name, stat, sum->user, error);
-}
-
-static gboolean add_config(const char *name, const StoreStat *stat, gpointer user, GError **error)
-{
-    MetadataSum *sum = user;
-    char id[ID_LEN + 1];
-    gint64 generation;
-
-    sum->bytes += stat->disk_bytes;
-    sum->n_files++;
-    if (store_config_name_parse(name, id, &generation) || !sum->visit)
-        return TRUE;
-    g_autofree char *shown = g_strdup_printf("%s/%s", CONFIG_NAME, name);
-    return sum->visit(shown, stat, sum->user, error);
-}
-
-static gboolean metadata_bytes(Store *store, guint64 *ret_bytes, guint *ret_n_files,
-                               StoreVisit visit, gpointer user, GError **error)
-{
-    DirStore *s = (DirStore *)store;
-    MetadataSum sum = { .visit = visit, .user = user };
-    struct stat st;
-
-    if (!store_dir_visit_folder(s->root, add_metadata, &sum, error) ||
-        !store_dir_list_config(store, add_config, &sum, error))
-        return FALSE;
-    if (fstat(s->root, &st) == 0)
-        sum.bytes += (guint64)st.st_blocks * 512;
-    *ret_bytes = sum.bytes;
-    *ret_n_files = sum.n_files;
-    return TRUE;
-}
-
-/* All that can be read from fd, to out; flushed. */
-static gboolean copy_file(int fd, int out, GError **error)
-{
-    g_autofree guint8 *buffer = g_malloc(MIB);
-    guint64 offset = 0;
-
-    for (;;) {
-        gssize got = pread(fd, buffer, MIB, (off_t)offset);
-        if (got < 0) {
-            imaged_error_set_errno(error, errno, "cannot read what is to be stored");
-            return FALSE;
-        }
-        if (got == 0)
-            return durable_sync(out, error);
-        if (!durable_write(out, buffer, got, offset, error))
-            return FALSE;
-        offset += got;
-    }
-}
-
-static gboolean put_file(Store *store, const char *name, int fd, GError **error)
-{
-    DirStore *s = (DirStore *)store;
-    g_autofree char *tmp = g_strdup_printf("%s.new", name);
-
-    if (!durable_unlink(s->place[STORE_TMP], tmp, error))
-        return FALSE;
-    auto_fd out = durable_create(s->place[STORE_TMP], tmp, 0, 0640, error);
-    if (out < 0)
-        return FALSE;
-    if (copy_file(fd, out, error) &&
-        durable_rename(s->place[STORE_TMP], tmp, s->root, name, TRUE, error))
-        return durable_sync_dir(s->root, error);
-    durable_unlink(s->place[STORE_TMP], tmp, NULL);
-    return FALSE;
-}
-
 static void free_store(Store *store)
 {
     DirStore *s = (DirStore *)store;
@@ -461,11 +273,11 @@ static const StoreOps dir_ops = {
     .reclaim_step = store_dir_reclaim_step,
     .stat = store_dir_stat,
     .list = store_dir_list,
-    .metadata_bytes = metadata_bytes,
+    .metadata_bytes = store_dir_metadata_bytes,
     .open = store_dir_open_slot,
     .lock = store_dir_lock,
     .path = store_dir_path,
-    .put_file = put_file,
+    .put_file = store_dir_put_file,
     .put_config = store_dir_put_config,
     .remove_config = store_dir_remove_config,
     .list_config = store_dir_list_config,

@@ -1,5 +1,7 @@
-/* store_dir.h: what store_dir.c (the folder as a whole), store_dir_layers.c (the slots in it) and
- * store_dir_switch.c (slots whose content changes) share.  For those files alone. */
+/* store_dir.h: what store_dir.c (the folder as a whole), store_dir_probe.c (a folder that is to
+ * become a store), store_dir_layers.c (the slots in it), store_dir_switch.c (slots whose content
+ * changes), store_dir_files.c and store_dir_config.c (what is no layer) share.  For those files
+ * alone. */
 #pragma once
 
 #include <sys/stat.h>
@@ -47,12 +49,28 @@ gboolean store_dir_lock(Store *store, StorePlace place, const char *slot, ImageL
                         GError **error);
 char *store_dir_path(Store *store, const char *slot, GError **error);
 
+/* store_dir_files.c: metadata_bytes and put_file of StoreOps. */
+gboolean store_dir_metadata_bytes(Store *store, guint64 *ret_bytes, guint *ret_n_files,
+                                  StoreVisit visit, gpointer user, GError **error);
+gboolean store_dir_put_file(Store *store, const char *name, int fd, GError **error);
+
 /* store_dir_config.c */
 gboolean store_dir_put_config(Store *store, const char *name, const void *data, gsize len,
                               GError **error);
 gboolean store_dir_remove_config(Store *store, const char *name, GError **error);
 gboolean store_dir_list_config(Store *store, StoreVisit visit, gpointer user, GError **error);
 char *store_dir_config_path(Store *store, const char *name, GError **error);
+
+/* store_dir_probe.c */
+
+/* Is there anything in the folder that a store cannot be made over: what is not ours, or a layer?
+ * What a stopped making of a store left (empty folders, the owner file) is no hindrance. */
+gboolean store_dir_look_for_content(DirStore *s, gboolean *ret_is_used, GError **error);
+
+/* Find out by trying what the file system under the store's places can do, into its features.
+ * UNSUPPORTED if it cannot rename from place to place, or has no locks (with force they may lack).
+ */
+gboolean store_dir_probe(DirStore *s, gboolean force, GError **error);
 
 /* Visit every entry of the folder dirfd but "." and "..". */
 gboolean store_dir_visit_folder(int dirfd, StoreVisit visit, gpointer user, GError **error);
