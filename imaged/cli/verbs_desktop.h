@@ -8,3 +8,13 @@
 extern const Option desktop_data_disk_options[];
 gboolean desktop_set_disk_size(Cli *cli, GError **error);
 gboolean desktop_data_disk(Cli *cli, GError **error);
+
+/* verbs_desktop_layers.c */
+extern const Option desktop_reset_options[];
+gboolean desktop_reset(Cli *cli, GError **error);
+gboolean desktop_undo_reset(Cli *cli, GError **error);
+extern const Option desktop_move_options[];
+gboolean desktop_move(Cli *cli, GError **error);
+extern const Option desktop_merge_options[];
+gboolean desktop_compact(Cli *cli, GError **error);
+gboolean desktop_flatten(Cli *cli, GError **error);
