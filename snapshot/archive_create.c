@@ -14,23 +14,15 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "snapshot/archive_layers.h"
 #include "snapshot/chain.h"
 
 #define DESKTOP_WAIT_MS 10000 /* for an interactive change of the desktop to end */
-#define PACKING_WAIT_MS G_MAXINT32
 
 static const char *text_of(const json_t *object, const char *key)
 {
     return json_string_value(json_object_get(object, key));
 }
-
-typedef struct {
-    Job *job;
-    World *world;
-    ArchiveTarget *target;
-    guint64 done, total;    /* bytes on disk of the layers to store */
-    guint64 layer_bytes;    /* of the one at hand */
-} Create;
 
 /* One item. */
 typedef struct {
@@ -43,7 +35,6 @@ typedef struct {
     ChainFrozen frozen;     /* the layers that hold the state */
     LookupRows chain;       /* of the disk, and of the data disk if there is one */
     LookupRows data_chain;
-    guint n_own;
     ArchivePoint *point;
 } Item;
 
@@ -60,23 +51,14 @@ static void item_clear(Item *it)
     json_decref(it->claims);
 }
 
-static void show_progress(guint64 done, guint64 total, gpointer data)
-{
-    Create *c = data;
-    gdouble share = total ? (gdouble)done / (gdouble)total : 0;
-    guint64 part = (guint64)((gdouble)c->layer_bytes * share);
-
-    job_progress(c->job, MIN(c->done + part, c->total), c->total);
-}
-
 /* Take a claim for the item, besides those it has. */
-static gboolean claim(Create *c, Item *it, char mode, const char *what, const char *id, gint64 ms,
-                      GError **error)
+static gboolean claim(ArchiveWork *w, Item *it, char mode, const char *what, const char *id,
+                      gint64 ms, GError **error)
 {
     json_t *keys = json_array();
 
     claims_add(keys, mode, what, id);
-    gboolean ok = archive_wait_claims(c->job, c->world, keys, ms, error);
+    gboolean ok = archive_wait_claims(w->job, w->world, keys, ms, error);
     if (ok)
         json_array_extend(it->claims, keys);
     json_decref(keys);
@@ -91,39 +73,39 @@ static gboolean is_gone(const DesktopRow *desktop, GError **error)
 }
 
 /* Freeze the desktop under a claim of its own that ends with the freeze. */
-static gboolean freeze(Create *c, Item *it, gint64 next_step, GError **error)
+static gboolean freeze(ArchiveWork *w, Item *it, gint64 next_step, GError **error)
 {
     const char *id = text_of(it->item, "of");
     json_t *keys = json_array();
-    Db *before = catalog_read_begin(c->world->catalog);
+    Db *before = catalog_read_begin(w->world->catalog);
 
     claims_add(keys, 'x', "desktop", id);
     chain_claim_making(before, keys, it->desktop.store_id, it->desktop.data_layer_id);
-    catalog_read_end(c->world->catalog, before);
-    gboolean ok = archive_wait_claims(c->job, c->world, keys, DESKTOP_WAIT_MS, error);
+    catalog_read_end(w->world->catalog, before);
+    gboolean ok = archive_wait_claims(w->job, w->world, keys, DESKTOP_WAIT_MS, error);
     if (ok) {
         ChainFreeze how = { .desktop_id = id, .new_id = text_of(it->item, "layer"),
                             .new_data_id = text_of(it->item, "data_layer"),
                             .only_if_changed = TRUE };
-        ok = chain_freeze(c->job, c->world, &how, next_step, &it->frozen, error);
-        Db *db = catalog_read_begin(c->world->catalog);
+        ok = chain_freeze(w->job, w->world, &how, next_step, &it->frozen, error);
+        Db *db = catalog_read_begin(w->world->catalog);
         desktop_row_clear(&it->desktop); /* it may have been re-imaged before we had the claim */
         ok = ok && lookup_desktop_by_id(db, id, &it->desktop, error) &&
              lookup_version_by_id(db, it->desktop.version_id, &it->version, error);
-        catalog_read_end(c->world->catalog, db);
-        claims_release(c->world->claims, keys);
+        catalog_read_end(w->world->catalog, db);
+        claims_release(w->world->claims, keys);
     }
     json_decref(keys);
     return ok;
 }
 
-static gboolean find_snapshot(Create *c, Item *it, const char *snapshot_id, GError **error)
+static gboolean find_snapshot(ArchiveWork *w, Item *it, const char *snapshot_id, GError **error)
 {
-    Db *db = catalog_read_begin(c->world->catalog);
+    Db *db = catalog_read_begin(w->world->catalog);
     gboolean ok = lookup_snapshot_by_id(db, snapshot_id, &it->snapshot, error) &&
                   lookup_version_by_id(db, it->snapshot.version_id, &it->version, error);
 
-    catalog_read_end(c->world->catalog, db);
+    catalog_read_end(w->world->catalog, db);
     if (ok && it->snapshot.is_trashed) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "the snapshot was deleted");
         return FALSE;
@@ -133,38 +115,38 @@ static gboolean find_snapshot(Create *c, Item *it, const char *snapshot_id, GErr
     return ok;
 }
 
-static gboolean find_desktop(Create *c, Item *it, gint64 next_step, GError **error)
+static gboolean find_desktop(ArchiveWork *w, Item *it, gint64 next_step, GError **error)
 {
     const char *id = text_of(it->item, "of"), *snapshot_id = text_of(it->item, "snapshot");
 
-    if (!claim(c, it, 's', "layers", id, DESKTOP_WAIT_MS, error))
+    if (!claim(w, it, 's', "layers", id, DESKTOP_WAIT_MS, error))
         return FALSE;
-    Db *db = catalog_read_begin(c->world->catalog);
+    Db *db = catalog_read_begin(w->world->catalog);
     gboolean ok = lookup_desktop_by_id(db, id, &it->desktop, error) &&
                   !is_gone(&it->desktop, error);
-    catalog_read_end(c->world->catalog, db);
-    return ok && (snapshot_id ? find_snapshot(c, it, snapshot_id, error)
-                              : freeze(c, it, next_step, error));
+    catalog_read_end(w->world->catalog, db);
+    return ok && (snapshot_id ? find_snapshot(w, it, snapshot_id, error)
+                              : freeze(w, it, next_step, error));
 }
 
-static gboolean find_version(Create *c, Item *it, GError **error)
+static gboolean find_version(ArchiveWork *w, Item *it, GError **error)
 {
     const char *id = text_of(it->item, "of");
 
-    if (!claim(c, it, 's', "version", id, DESKTOP_WAIT_MS, error))
+    if (!claim(w, it, 's', "version", id, DESKTOP_WAIT_MS, error))
         return FALSE;
-    Db *db = catalog_read_begin(c->world->catalog);
+    Db *db = catalog_read_begin(w->world->catalog);
     gboolean ok = lookup_version_by_id(db, id, &it->version, error);
     if (ok && it->version.is_trashed) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "it was deleted meanwhile");
         ok = FALSE;
     }
     it->frozen.layer_id = ok ? g_strdup(it->version.layer_id) : NULL;
-    catalog_read_end(c->world->catalog, db);
+    catalog_read_end(w->world->catalog, db);
     return ok;
 }
 
-static void fill_point(Create *c, Item *it)
+static void fill_point(ArchiveWork *w, Item *it)
 {
     ArchivePoint *p = it->point = archive_point_new();
     const DesktopRow *d = it->desktop.id ? &it->desktop : NULL;
@@ -175,8 +157,8 @@ static void fill_point(Create *c, Item *it)
     p->created_at = units_now_ms();
     p->is_template = !d;
     p->name = g_strdup(d ? d->name : it->template.name);
-    p->description = g_strdup(text_of(job_plan(c->job), "description"));
-    p->manager_id = g_strdup(c->world->manager_id);
+    p->description = g_strdup(text_of(job_plan(w->job), "description"));
+    p->manager_id = g_strdup(w->world->manager_id);
     if (d) {
         p->desktop_id = g_strdup(d->id);
         p->uuid = g_strdup(d->uuid);
@@ -202,136 +184,50 @@ static void fill_point(Create *c, Item *it)
     }
 }
 
-/* The object that the target has for this layer, if the index knows one and it is there. */
-static gboolean find_object(Create *c, const char *layer_id, char ret_name[80], guint64 *ret_bytes,
-                            gboolean *ret_found, GError **error)
-{
-    Db *db = catalog_read_begin(c->world->catalog);
-    Query *q = db_query(db,
-                        "SELECT object, bytes FROM archive_object WHERE target_id = ?1 AND"
-                        " layer_id = ?2",
-                        "tt", c->target->id, layer_id);
-
-    *ret_found = query_next(q);
-    if (*ret_found) {
-        g_strlcpy(ret_name, query_text(q, "object"), 80);
-        *ret_bytes = (guint64)query_int(q, "bytes");
-    }
-    gboolean ok = query_end(q, error);
-    catalog_read_end(c->world->catalog, db);
-    return !ok || !*ret_found ? ok
-                              : c->target->ops->has_object(c->target, ret_name, ret_found, error);
-}
-
-static gboolean put_layer(Create *c, const LayerRow *row, GPtrArray *layers, guint i,
-                          const char *parent, ArchiveObject *ret, GError **error)
-{
-    StoreStat stat = { 0 };
-    g_autoptr(Store) store = store_set_peek(c->world->stores, row->store_id);
-    ArchivePut put = { .layer_id = row->id, .layer = layers->pdata[i],
-                       .below = (Layer *const *)layers->pdata, .n_below = i, .parent = parent,
-                       .cancel = job_cancel_flag(c->job), .progress = show_progress, .data = c };
-
-    if (store)
-        store_stat_layer(store, row->slot, &stat, NULL);
-    c->layer_bytes = stat.disk_bytes;
-    c->total = MAX(c->total, c->done + c->layer_bytes);
-    if (!c->target->ops->put_layer(c->target, &put, ret, error))
-        return FALSE;
-    c->done += c->layer_bytes;
-    Changes *changes = changes_new();
-    changes_sql(changes,
-                "INSERT OR REPLACE INTO archive_object (target_id, layer_id, object, bytes)"
-                " VALUES (?1, ?2, ?3, ?4)",
-                "ttti", c->target->id, row->id, ret->name, (gint64)ret->bytes);
-    return catalog_commit(c->world->catalog, changes, error);
-}
-
-/* See that the target has layer i of the rows; no other job stores the same one meanwhile. */
-static gboolean store_layer(Create *c, Item *it, const LookupRows *rows, GPtrArray *layers,
-                            guint i, GError **error)
-{
-    const LayerRow *row = rows->rows->pdata[i];
-    gboolean is_data = rows == &it->data_chain;
-    const GArray *done = is_data ? it->point->data_layers : it->point->layers;
-    const char *parent = i ? g_array_index(done, ArchiveLayer, i - 1).object : NULL;
-    g_autofree char *both = g_strdup_printf("%s-%s", c->target->id, row->id);
-    json_t *keys = json_array();
-    ArchiveObject object = { "", 0 };
-    gboolean is_there = FALSE, is_new = FALSE;
-
-    claims_add(keys, 'x', "archive-layer", both);
-    gboolean ok = archive_wait_claims(c->job, c->world, keys, PACKING_WAIT_MS, error);
-    if (ok) {
-        ok = find_object(c, row->id, object.name, &object.bytes, &is_there, error);
-        is_new = ok && !is_there;
-        if (is_new)
-            ok = put_layer(c, row, layers, i, parent, &object, error);
-        claims_release(c->world->claims, keys);
-    }
-    json_decref(keys);
-    if (!ok)
-        return FALSE;
-    if (is_data)
-        archive_point_add_data_layer(it->point, object.name, row->id, object.bytes);
-    else
-        archive_point_add_layer(it->point, object.name, row->id, object.bytes,
-                                i < rows->rows->len - it->n_own);
-    it->point->new_bytes += is_new ? object.bytes : 0;
-    return TRUE;
-}
-
-static gboolean store_rows(Create *c, Item *it, const LookupRows *rows, GPtrArray *layers,
-                           GError **error)
-{
-    gboolean ok = TRUE;
-
-    for (guint i = 0; ok && i < layers->len; i++)
-        ok = job_check(c->job, error) && store_layer(c, it, rows, layers, i, error);
-    return ok;
-}
-
-static gboolean store_chains(Create *c, Item *it, GError **error)
+static gboolean store_chains(ArchiveWork *w, Item *it, GError **error)
 {
     const char *data = it->frozen.data_layer_id;
-    Db *db = catalog_read_begin(c->world->catalog);
+    Db *db = catalog_read_begin(w->world->catalog);
     gboolean ok = chain_rows(db, it->frozen.layer_id, &it->chain, error) &&
                   (!data || chain_rows(db, data, &it->data_chain, error)) &&
                   lookup_template_by_id(db, it->version.template_id, &it->template, error);
 
-    catalog_read_end(c->world->catalog, db);
+    catalog_read_end(w->world->catalog, db);
     if (!ok)
         return FALSE;
-    it->n_own = chain_n_above_version(&it->chain);
-    g_autoptr(GPtrArray) layers = chain_open(c->world, &it->chain, error);
+    g_autoptr(GPtrArray) layers = chain_open(w->world, &it->chain, error);
     g_autoptr(GPtrArray) data_layers =
-        layers && data ? chain_open(c->world, &it->data_chain, error) : NULL;
+        layers && data ? chain_open(w->world, &it->data_chain, error) : NULL;
     if (!layers || (data && !data_layers))
         return FALSE;
-    fill_point(c, it);
-    return store_rows(c, it, &it->chain, layers, error) &&
-           (!data || store_rows(c, it, &it->data_chain, data_layers, error));
+    fill_point(w, it);
+    ArchiveChain disk = { .rows = &it->chain,
+                          .layers = layers,
+                          .n_template = it->chain.rows->len - chain_n_above_version(&it->chain) };
+    ArchiveChain data_disk = { .rows = &it->data_chain, .layers = data_layers, .is_data = TRUE };
+    return archive_layers_store(w, &disk, it->point, error) &&
+           (!data || archive_layers_store(w, &data_disk, it->point, error));
 }
 
 /* Everything up to the point; on success it->point is whole and durable in the target. */
-static gboolean make_point(Create *c, Item *it, gint64 step, GError **error)
+static gboolean make_point(ArchiveWork *w, Item *it, gint64 step, GError **error)
 {
     gboolean is_desktop = g_strcmp0(text_of(it->item, "kind"), "desktop") == 0;
     const char *id = text_of(it->item, "id");
 
-    if (!(is_desktop ? find_desktop(c, it, step, error) : find_version(c, it, error)) ||
-        !store_chains(c, it, error))
+    if (!(is_desktop ? find_desktop(w, it, step, error) : find_version(w, it, error)) ||
+        !store_chains(w, it, error))
         return FALSE;
     g_autofree char *text = archive_point_to_text(it->point);
-    return c->target->ops->put_point(c->target, id, text, error);
+    return w->target->ops->put_point(w->target, id, text, error);
 }
 
 /* A point that was put before a stop, but is not in the index yet. */
-static gboolean find_point(Create *c, Item *it)
+static gboolean find_point(ArchiveWork *w, Item *it)
 {
     const char *id = text_of(it->item, "id");
-    g_autofree char *text = job_is_resumed(c->job)
-                                ? c->target->ops->get_point(c->target, id, FALSE, NULL)
+    g_autofree char *text = job_is_resumed(w->job)
+                                ? w->target->ops->get_point(w->target, id, FALSE, NULL)
                                 : NULL;
 
     it->point = text ? archive_point_parse(text, strlen(text), id, NULL) : NULL;
@@ -339,11 +235,11 @@ static gboolean find_point(Create *c, Item *it)
 }
 
 /* The target itself is in trouble: it would be the same with all the other items. */
-static gboolean is_targets(Create *c, const GError *error)
+static gboolean is_targets(ArchiveWork *w, const GError *error)
 {
     return (g_error_matches(error, IMAGED_ERROR, IMAGED_ERROR_NO_SPACE) ||
             g_error_matches(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE)) &&
-           strstr(error->message, c->target->location);
+           strstr(error->message, w->target->location);
 }
 
 static json_t *outcome(const Item *it, const GError *why)
@@ -362,33 +258,33 @@ static json_t *outcome(const Item *it, const GError *why)
 }
 
 /* Item i; list gets what came of it.  FALSE: the job can't go on. */
-static gboolean run_item(Create *c, gsize i, json_t *list, GError **error)
+static gboolean run_item(ArchiveWork *w, gsize i, json_t *list, GError **error)
 {
-    Item it = { .item = json_array_get(json_object_get(job_plan(c->job), "items"), i),
+    Item it = { .item = json_array_get(json_object_get(job_plan(w->job), "items"), i),
                 .claims = json_array() };
     GError *why = NULL;
     gboolean ok = TRUE, is_locked = FALSE;
 
-    job_message(c->job, "%s", text_of(it.item, "name"));
-    is_locked = c->target->ops->lock(c->target, FALSE, &why);
-    if (is_locked && !find_point(c, &it))
-        make_point(c, &it, (gint64)(2 * i + 1), &why);
+    job_message(w->job, "%s", text_of(it.item, "name"));
+    is_locked = w->target->ops->lock(w->target, FALSE, &why);
+    if (is_locked && !find_point(w, &it))
+        make_point(w, &it, (gint64)(2 * i + 1), &why);
     if (is_locked)
-        c->target->ops->unlock(c->target);
-    claims_release(c->world->claims, it.claims);
+        w->target->ops->unlock(w->target);
+    claims_release(w->world->claims, it.claims);
 
     gboolean is_end = why && (g_error_matches(why, IMAGED_ERROR, IMAGED_ERROR_CANCELLED) ||
-                              is_targets(c, why));
+                              is_targets(w, why));
     if (!is_end || !g_error_matches(why, IMAGED_ERROR, IMAGED_ERROR_CANCELLED))
         json_array_append_new(list, outcome(&it, why));
     if (!is_end) {
         Changes *changes = changes_new();
         if (!why) {
             g_autofree char *text = archive_point_to_text(it.point);
-            archive_index_point(changes, c->target->id, it.point, text, FALSE);
+            archive_index_point(changes, w->target->id, it.point, text, FALSE);
         }
-        job_set_partial(c->job, json_pack("{s:O}", "list", list));
-        ok = job_commit(c->job, changes, (gint64)(2 * i + 2), error);
+        job_set_partial(w->job, json_pack("{s:O}", "list", list));
+        ok = job_commit(w->job, changes, (gint64)(2 * i + 2), error);
         g_clear_error(&why);
     } else {
         g_propagate_error(error, why);
@@ -396,52 +292,6 @@ static gboolean run_item(Create *c, gsize i, json_t *list, GError **error)
     }
     item_clear(&it);
     return ok;
-}
-
-/* Add a chain's layers that the target lacks, each once. */
-static void reckon_chain(Create *c, Db *db, const char *layer_id, GHashTable *seen, guint64 *sum)
-{
-    g_auto(LookupRows) chain = { 0 };
-
-    if (!chain_rows(db, layer_id, &chain, NULL))
-        return;
-    for (guint k = 0; k < chain.rows->len; k++) {
-        const LayerRow *row = chain.rows->pdata[k];
-        StoreStat stat;
-        g_autoptr(Store) store = store_set_peek(c->world->stores, row->store_id);
-        if (g_hash_table_add(seen, g_strdup(row->id)) && store &&
-            !lookup_int(db, "SELECT EXISTS (SELECT 1 FROM archive_object WHERE target_id = ?1"
-                            " AND layer_id = ?2)", "tt", c->target->id, row->id) &&
-            store_stat_layer(store, row->slot, &stat, NULL))
-            *sum += stat.disk_bytes;
-    }
-}
-
-/* Bytes on disk of the layers that will have to be stored, as things are now. */
-static guint64 reckon(Create *c, gsize from)
-{
-    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    json_t *items = json_object_get(job_plan(c->job), "items");
-    guint64 sum = 0;
-    Db *db = catalog_read_begin(c->world->catalog);
-
-    for (gsize i = from; i < json_array_size(items); i++) {
-        g_autoptr(GPtrArray) tops = g_ptr_array_new_with_free_func(g_free);
-        Query *q = db_query(db,
-                            "SELECT layer_id FROM desktop WHERE id = ?1 UNION ALL SELECT"
-                            " data_layer_id FROM desktop WHERE id = ?1 UNION ALL SELECT layer_id"
-                            " FROM version WHERE id = ?1",
-                            "t", text_of(json_array_get(items, i), "of"));
-        while (query_next(q)) {
-            if (query_text(q, "layer_id"))
-                g_ptr_array_add(tops, g_strdup(query_text(q, "layer_id")));
-        }
-        query_end(q, NULL);
-        for (guint k = 0; k < tops->len; k++)
-            reckon_chain(c, db, tops->pdata[k], seen, &sum);
-    }
-    catalog_read_end(c->world->catalog, db);
-    return sum;
 }
 
 static json_t *make_result(Job *job, json_t *list, gint64 started)
@@ -486,7 +336,7 @@ static void say_end(Changes *changes, Job *job, const json_t *result, const char
 static gboolean run_create(Job *job, gpointer data, GError **error)
 {
     World *world = data;
-    Create c = { .job = job, .world = world };
+    ArchiveWork w = { .job = job, .world = world };
     gsize n = json_array_size(json_object_get(job_plan(job), "items"));
     gsize first = (gsize)job_step(job) / 2;
     json_t *before = json_object_get(job_partial(job), "list");
@@ -495,10 +345,10 @@ static gboolean run_create(Job *job, gpointer data, GError **error)
     g_autoptr(ArchiveTarget) target = archive_open(world, text_of(job_plan(job), "target"), error);
     gboolean ok = target != NULL;
 
-    c.target = target;
-    c.total = ok ? reckon(&c, first) : 0;
+    w.target = target;
+    w.total = ok ? archive_layers_reckon(&w, first) : 0;
     for (gsize i = first; ok && i < n; i++)
-        ok = job_check(job, error) && run_item(&c, i, list, error);
+        ok = job_check(job, error) && run_item(&w, i, list, error);
     if (!ok && target && !job_is_stopping(job) && json_array_size(list) > 0 &&
         !g_atomic_int_get(job_cancel_flag(job)))
         add_untried(job, list);
@@ -506,7 +356,7 @@ static gboolean run_create(Job *job, gpointer data, GError **error)
     if (ok) {
         Changes *changes = changes_new();
         say_end(changes, job, result, target->name);
-        job_progress(job, c.total, c.total);
+        job_progress(job, w.total, w.total);
         ok = job_commit_done(job, changes, result, error);
     } else if (!job_is_stopping(job)) {
         job_set_partial(job, result);
