@@ -1,11 +1,9 @@
-/* verbs_rollout.c: imagectl rollout ... */
-#include "imaged/cli/commands.h"
+/* verbs_rollout.c: imagectl rollout ... ; what 'start' asks for is in verbs_rollout_start.c. */
+#include "imaged/cli/verbs_rollout.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "imaged/base/error.h"
-#include "imaged/base/units.h"
 #include "imaged/cli/cli.h"
 #include "imaged/cli/confirm.h"
 #include "imaged/cli/job.h"
@@ -59,19 +57,9 @@ static const Column desktop_columns[] = {
     COLUMN_END,
 };
 
-static const Column dry_columns[] = {
-    { "NAME", "name", CELL_TEXT, 0 },
-    { "ID", "id", CELL_TEXT, COLUMN_CSV },
-    { "FORMER", "former", CELL_TEXT, 0 },
-    { "ACTION", "action", CELL_STATE, 0 },
-    { "STAGE", "stage", CELL_TEXT, 0 },
-    { "REASON", "reason", CELL_TEXT, 0 },
-    COLUMN_END,
-};
-
 /* ---- showing ---- */
 
-static GString *path_of(const char *name, const char *suffix, GError **error)
+GString *rollout_verb_path(const char *name, const char *suffix, GError **error)
 {
     return client_path("/v1/rollouts", "roll-out", name, suffix, error);
 }
@@ -83,7 +71,7 @@ static void print_trouble(Cli *cli, const char *name)
     json_auto_t *all = json_array();
 
     for (guint i = 0; i < G_N_ELEMENTS(states); i++) {
-        g_autoptr(GString) path = path_of(name, "desktops", NULL);
+        g_autoptr(GString) path = rollout_verb_path(name, "desktops", NULL);
         if (!path)
             return;
         client_query(path, "state", states[i]);
@@ -100,7 +88,7 @@ static void print_trouble(Cli *cli, const char *name)
 
 static gboolean show(Cli *cli, const char *name, GError **error)
 {
-    g_autoptr(GString) path = path_of(name, NULL, error);
+    g_autoptr(GString) path = rollout_verb_path(name, NULL, error);
     json_auto_t *rollout = path ? client_get(cli->client, path->str, error) : NULL;
 
     if (!rollout)
@@ -131,7 +119,7 @@ static gboolean rollout_show(Cli *cli, GError **error)
         return FALSE;
     if (!args_has(cli->args, "desktops"))
         return show(cli, name, error);
-    g_autoptr(GString) path = path_of(name, "desktops", error);
+    g_autoptr(GString) path = rollout_verb_path(name, "desktops", error);
     if (!path)
         return FALSE;
     client_query(path, "state", args_text(cli->args, "in-state"));
@@ -146,10 +134,9 @@ static gboolean rollout_list(Cli *cli, GError **error)
     return list_print(cli, path->str, "id", 0, rollout_columns, error);
 }
 
-/* ---- starting and going on ---- */
+/* ---- going on ---- */
 
-/* Send what starts its job; wait for that, and show where the roll-out is then. */
-static gboolean run(Cli *cli, const char *path, const json_t *body, GError **error)
+gboolean rollout_verb_run(Cli *cli, const char *path, const json_t *body, GError **error)
 {
     json_auto_t *job = NULL;
 
@@ -175,193 +162,26 @@ static gboolean run(Cli *cli, const char *path, const json_t *body, GError **err
     return TRUE;
 }
 
-/* "22:30" is the next such time here, "2h" from now; the API's own form is left as it is.  Caller
- * frees. */
-static char *deadline_text(const char *text, GError **error)
-{
-    g_autoptr(GDateTime) now = g_date_time_new_now_local(), time = NULL;
-    guint hour, minute;
-    gint64 ms;
-    int end = 0;
-
-    if (g_str_equal(text, "none") || strchr(text, 'T'))
-        return g_strdup(text);
-    if (sscanf(text, "%2u:%2u%n", &hour, &minute, &end) == 2 && !text[end] && hour < 24 &&
-        minute < 60) {
-        time =
-            g_date_time_new_local(g_date_time_get_year(now), g_date_time_get_month(now),
-                                  g_date_time_get_day_of_month(now), (gint)hour, (gint)minute, 0);
-        ms = time ? g_date_time_to_unix(time) * 1000 : 0;
-        if (ms <= units_now_ms())
-            ms += 86400000;
-        return units_format_time(ms);
-    }
-    if (!units_parse_duration(text, &ms, NULL)) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the deadline '%.40s' is no time",
-                    text);
-        imaged_error_hint(error, "write it like 22:30, 2h or 2026-11-21T22:30:00Z");
-        return NULL;
-    }
-    return units_format_time(units_now_ms() + ms);
-}
-
-static gboolean put_deadline(Cli *cli, json_t *body, GError **error)
-{
-    const char *text = args_text(cli->args, "deadline");
-    g_autofree char *deadline = text ? deadline_text(text, error) : NULL;
-
-    json_set_text(body, "deadline", deadline);
-    return !text || deadline;
-}
-
-static gboolean put_timeout(Cli *cli, json_t *body, GError **error)
-{
-    const char *text = args_text(cli->args, "health-timeout");
-    gint64 ms = 0;
-
-    if (!text)
-        return TRUE;
-    if (!units_parse_duration(text, &ms, error))
-        return FALSE;
-    json_object_set_new(body, "health_timeout_s", json_integer(MAX(ms / 1000, 1)));
-    return TRUE;
-}
-
-static gboolean put_selection(Cli *cli, json_t *body, GError **error)
-{
-    const GPtrArray *words = cli->args->words;
-    gboolean all = args_has(cli->args, "all");
-    const char *prefix = args_text(cli->args, "prefix");
-
-    if (all + (prefix != NULL) + (words->len > 0) != 1) {
-        args_usage_error(cli->args, error, "which desktops? give names, --prefix or --all");
-        return FALSE;
-    }
-    if (all)
-        json_object_set_new(body, "all", json_true());
-    json_set_text(body, "prefix", prefix);
-    if (words->len) {
-        json_t *names = json_array();
-        for (guint i = 0; i < words->len; i++)
-            json_array_append_new(names, json_string(words->pdata[i]));
-        json_object_set_new(body, "names", names);
-    }
-    return TRUE;
-}
-
-static json_t *start_body(Cli *cli, GError **error)
-{
-    static const char *const numbers[][2] = { { "to", "to" },
-                                              { "canary", "canary" },
-                                              { "batch", "batch" },
-                                              { "max-unavailable", "max_unavailable" } };
-    json_t *body = json_object();
-
-    if (!args_has(cli->args, "template")) {
-        args_usage_error(cli->args, error, "--template is missing: whose desktops?");
-        json_decref(body);
-        return NULL;
-    }
-    json_set_text(body, "template", args_text(cli->args, "template"));
-    json_set_text(body, "health", args_text(cli->args, "health"));
-    for (guint i = 0; i < G_N_ELEMENTS(numbers); i++) {
-        if (args_has(cli->args, numbers[i][0]))
-            json_object_set_new(body, numbers[i][1],
-                                json_integer(args_number(cli->args, numbers[i][0], 0)));
-    }
-    if (put_selection(cli, body, error) && put_deadline(cli, body, error) &&
-        put_timeout(cli, body, error))
-        return body;
-    json_decref(body);
-    return NULL;
-}
-
-static json_t *ask_dry(Cli *cli, const json_t *body, GError **error)
-{
-    json_auto_t *dry = json_deep_copy(body);
-
-    json_object_set_new(dry, "dry_run", json_true());
-    return client_request(cli->client, CLIENT_READ, "POST", "/v1/rollouts", dry, error);
-}
-
-/* Its day is told, too: a time without one may be tomorrow's.  Caller frees. */
-static char *until_text(const json_t *body)
-{
-    const char *text = json_text(body, "deadline");
-    g_autoptr(GDateTime) utc = *text ? g_date_time_new_from_iso8601(text, NULL) : NULL;
-    g_autoptr(GDateTime) here = utc ? g_date_time_to_local(utc) : NULL;
-
-    return here ? g_date_time_format(here, ", nothing more after %F %H:%M:%S (%Z)") : g_strdup("");
-}
-
-static void print_dry(Cli *cli, const json_t *told, const json_t *body)
-{
-    if (cli->format == FORMAT_JSON) {
-        output_json(told);
-        return;
-    }
-    list_print_array(cli, json_object_get(told, "desktops"), dry_columns);
-    if (cli->format != FORMAT_TABLE)
-        return;
-    g_autofree char *until = until_text(body);
-    printf("moves %d to %s:%d, of them %d first%s; %d unavailable, %d skipped\n",
-           (int)json_number(told, "n_move"), json_text(told, "template"),
-           (int)json_number(told, "version"),
-           (int)MIN(json_number(told, "canary"), json_number(told, "n_move")), until,
-           (int)json_number(told, "n_unavailable"), (int)json_number(told, "n_skipped"));
-}
-
-/* The daemon's checks come first: what cannot be done needs no question. */
-static gboolean is_wanted(Cli *cli, const json_t *body, GError **error)
-{
-    if (args_has(cli->args, "yes"))
-        return TRUE;
-    json_auto_t *told = ask_dry(cli, body, error);
-    if (!told)
-        return FALSE;
-    g_autofree char *count = output_count_text(json_number(told, "n_move"), "desktop");
-    g_autofree char *until = until_text(body);
-    g_autofree char *question =
-        g_strdup_printf("move %s to %s:%d%s?", count, json_text(told, "template"),
-                        (int)json_number(told, "version"), until);
-    return confirm_question(cli, question, "yes", error);
-}
-
-static gboolean rollout_start(Cli *cli, GError **error)
-{
-    json_auto_t *body = start_body(cli, error);
-
-    if (!body)
-        return FALSE;
-    if (args_has(cli->args, "dry-run")) {
-        json_auto_t *told = ask_dry(cli, body, error);
-        if (told)
-            print_dry(cli, told, body);
-        return told != NULL;
-    }
-    return is_wanted(cli, body, error) && run(cli, "/v1/rollouts", body, error);
-}
-
 static gboolean rollout_resume(Cli *cli, GError **error)
 {
-    g_autoptr(GString) path = path_of(args_word(cli->args, 0), "resume", error);
+    g_autoptr(GString) path = rollout_verb_path(args_word(cli->args, 0), "resume", error);
     json_auto_t *body = json_object();
 
-    if (!path || !put_deadline(cli, body, error))
+    if (!path || !rollout_put_deadline(cli, body, error))
         return FALSE;
     if (args_has(cli->args, "skip-failed"))
         json_object_set_new(body, "skip_failed", json_true());
-    return run(cli, path->str, body, error);
+    return rollout_verb_run(cli, path->str, body, error);
 }
 
 static gboolean rollout_rollback(Cli *cli, GError **error)
 {
-    g_autoptr(GString) path = path_of(args_word(cli->args, 0), "rollback", error);
+    g_autoptr(GString) path = rollout_verb_path(args_word(cli->args, 0), "rollback", error);
 
     return path &&
            confirm_question(cli, "bring all of its desktops back to their former disks?", "yes",
                             error) &&
-           run(cli, path->str, NULL, error);
+           rollout_verb_run(cli, path->str, NULL, error);
 }
 
 /* ---- what is done at once ---- */
@@ -369,7 +189,7 @@ static gboolean rollout_rollback(Cli *cli, GError **error)
 static gboolean change(Cli *cli, const char *method, const char *suffix, const char *done,
                        GError **error)
 {
-    g_autoptr(GString) path = path_of(args_word(cli->args, 0), suffix, error);
+    g_autoptr(GString) path = rollout_verb_path(args_word(cli->args, 0), suffix, error);
     json_auto_t *rollout =
         path ? client_request(cli->client, CLIENT_CHANGE, method, path->str, NULL, error) : NULL;
 
@@ -399,31 +219,6 @@ static gboolean rollout_delete(Cli *cli, GError **error)
 
 /* ---- The table ---- */
 
-#define OPTION_DEADLINE                                                                            \
-    {                                                                                              \
-        "deadline", OPTION_TEXT, "TIME",                                                           \
-            "move nothing more after this: 22:30, 2h, or a time with its date", NULL               \
-    }
-
-static const Option start_options[] = {
-    { "template", OPTION_TEXT, "T", "whose desktops", "template" },
-    { "to", OPTION_COUNT, "V", "the version to move to (the newest published one)", NULL },
-    { "all", OPTION_FLAG, NULL, "all desktops of the template", NULL },
-    { "prefix", OPTION_TEXT, "P", "those of them whose name begins with P", NULL },
-    { "canary", OPTION_COUNT, "N", "so many first, and a health gate behind them (1)", NULL },
-    { "batch", OPTION_COUNT, "N", "then so many between two health gates (1024)", NULL },
-    { "max-unavailable", OPTION_COUNT, "N",
-      "stop when more than N are in use or offline (a tenth of them, at least 1)", NULL },
-    { "health", OPTION_TEXT, "COMMAND|none",
-      "a command of the site's folder 'health_commands', run for each desktop (none)", NULL },
-    { "health-timeout", OPTION_TEXT, "TIME", "how long it may take for one desktop (60s)", NULL },
-    OPTION_DEADLINE,
-    OPTION_YES,
-    { "dry-run", OPTION_FLAG, NULL, "tell who would move and who would not, and change nothing",
-      NULL },
-    OPTION_NO_WAIT,
-    OPTION_END,
-};
 static const Option show_options[] = {
     { "desktops", OPTION_FLAG, NULL, "its desktops, one by one", NULL },
     { "in-state", OPTION_CHOICE, "waiting|moved|unavailable|failed|skipped|returned|kept",
@@ -447,7 +242,7 @@ static const Command commands[] = {
       "back.  It is a job: it goes on without imagectl, and after a restart of the daemon.",
       "rollout start --template win11 --to 4 --all --canary 5 --health boots\n"
       "rollout start --template win11 --prefix lab --deadline 06:00 --no-wait\n",
-      start_options, rollout_start },
+      rollout_start_options, rollout_start },
     { "show", "[ROLLOUT]", 0, 1, "rollout", "Show where a roll-out is (the newest one)", NULL,
       "rollout show\nrollout show win11-4 --desktops --in-state failed\n", show_options,
       rollout_show },
