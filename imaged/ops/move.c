@@ -11,7 +11,6 @@
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "imaged/job/each.h"
-#include "imaged/ops/jobs.h"
 #include "snapshot/merge_runs.h"
 #include "snapshot/stand_in.h"
 #include "templates/template.h"
@@ -19,75 +18,6 @@
 static const char *plan_text(const json_t *plan, const char *key)
 {
     return json_string_value(json_object_get(plan, key));
-}
-
-static gboolean check_target(World *world, const char *store_id, GError **error)
-{
-    g_auto(StoreEntry) entry = { 0 };
-    g_autoptr(Store) store = store_set_get(world->stores, store_id, error);
-
-    if (!store || !world_check_space(world, store, 0, error))
-        return FALSE;
-    if (store_set_describe(world->stores, store_id, &entry) && entry.is_draining) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the store '%s' is being drained",
-                    entry.name);
-        return FALSE;
-    }
-    return TRUE;
-}
-
-static void plan_desktop(BatchPlan *plan, const DesktopRow *row)
-{
-    Id trash = id_new();
-    json_t *keys = json_array();
-
-    claims_add(keys, 'x', "desktop", row->id);
-    claims_add(keys, 'x', "snapshots", row->id);
-    claims_add(keys, 's', "layers", row->id);
-    claims_add(keys, 's', "version", row->version_id);
-    batch_plan_add(
-        plan, json_pack("{s:s,s:s,s:s}", "id", row->id, "name", row->name, "trash", trash.s), keys);
-}
-
-/* A snapshot or the data disk may lie in another store than the disk. */
-static gboolean has_layers_elsewhere(World *world, const DesktopRow *row, const char *store_id)
-{
-    Db *db = catalog_read_begin(world->catalog);
-    gboolean has = lookup_int(db,
-                              "SELECT EXISTS (SELECT 1 FROM layer l JOIN snapshot s ON l.id IN"
-                              " (s.layer_id, s.data_layer_id) WHERE s.desktop_id = ?1 AND"
-                              " s.is_trashed = 0 AND l.store_id <> ?2) OR EXISTS (SELECT 1 FROM"
-                              " layer WHERE id = ?3 AND store_id <> ?2)",
-                              "ttt", row->id, store_id, row->data_layer_id);
-
-    catalog_read_end(world->catalog, db);
-    return has;
-}
-
-gboolean jobs_plan_move(World *world, const LookupRows *desktops, const char *store,
-                        BatchPlan *plan, GError **error)
-{
-    g_autofree char *store_id = store_set_find(world->stores, store, error);
-
-    if (!store_id || !check_target(world, store_id, error))
-        return FALSE;
-    batch_plan_init(plan, world, &move_job);
-    json_object_set_new(plan->plan, "store_id", json_string(store_id));
-    json_t *keys = json_array();
-    claims_add(keys, 's', "making", store_id);
-    if (!batch_plan_claim(plan, keys, error))
-        return FALSE;
-    for (guint i = 0; i < desktops->rows->len; i++) {
-        const DesktopRow *row = desktops->rows->pdata[i];
-        if (!g_str_equal(row->store_id, store_id) || has_layers_elsewhere(world, row, store_id)) {
-            plan_desktop(plan, row);
-            continue;
-        }
-        g_autoptr(GError) why =
-            g_error_new(IMAGED_ERROR, IMAGED_ERROR_EXISTS, "it is in that store already");
-        batch_plan_reject(plan, row->name, why);
-    }
-    return TRUE;
 }
 
 /* One layer on its way. */
@@ -425,13 +355,9 @@ gboolean move_desktop(Job *job, World *world, const DesktopRow *desktop, const c
     Id trash = id_derive(job_id(job), desktop->id, "trash");
     json_t *item =
         json_pack("{s:s,s:s,s:s}", "id", desktop->id, "name", desktop->name, "trash", trash.s);
-    json_t *keys = json_array();
+    json_t *keys = move_claims(desktop);
     gboolean ok = FALSE;
 
-    claims_add(keys, 'x', "desktop", desktop->id);
-    claims_add(keys, 'x', "snapshots", desktop->id);
-    claims_add(keys, 's', "layers", desktop->id);
-    claims_add(keys, 's', "version", desktop->version_id);
     if (claims_take(world->claims, keys, job_type_kind(job), error)) {
         ok = move_one(job, world, item, store_id, job_step(job) + 1, error);
         claims_release(world->claims, keys);
