@@ -1,4 +1,4 @@
-/* rollouts.c: roll-outs: their job; paused, gone on with, rolled back, ended, forgotten.
+/* rollouts.c: roll-outs paused, gone on with, rolled back, ended, forgotten.
  *
  * Each of these takes the roll-out's own claim, which its job holds while it is at work; so of two
  * that come at once one is told that it is busy.  What a run begins with is committed together with
@@ -11,63 +11,8 @@
 #include "imaged/ops/args.h"
 #include "imaged/ops/rollout_view.h"
 #include "imaged/ops/submit.h"
-#include "templates/template.h"
 
 #define PAUSE_WAIT_MS 60000 /* for what is being done to end */
-
-/* ---- the job ---- */
-
-/* The version must lie in every store whose desktops move: copied once for each, not per desktop.
- */
-static gboolean copy_version(Job *job, World *world, const Rollout *r, GError **error)
-{
-    g_autoptr(GPtrArray) stores = g_ptr_array_new_with_free_func(g_free);
-    Db *db = catalog_read_begin(world->catalog);
-    Query *q = db_query(db,
-                        "SELECT DISTINCT d.store_id FROM rollout_desktop o JOIN desktop d ON"
-                        " d.id = o.desktop_id WHERE o.rollout_id = ?1 AND o.state = 'waiting'",
-                        "t", r->id);
-    gboolean ok;
-
-    while (query_next(q))
-        g_ptr_array_add(stores, g_strdup(query_text(q, "store_id")));
-    ok = query_end(q, error);
-    catalog_read_end(world->catalog, db);
-    for (guint i = 0; ok && i < stores->len; i++) {
-        g_auto(LayerRow) layer = { 0 };
-        g_autoptr(Store) store = store_set_get(world->stores, stores->pdata[i], NULL);
-        /* desktops of a store that is offline are unavailable, one by one */
-        ok = !store || template_replicate(job, world, r->version_id, store->id, &layer, error);
-    }
-    return ok;
-}
-
-static gboolean run_rollout(Job *job, gpointer data, GError **error)
-{
-    World *world = data;
-    g_auto(Rollout) r = { 0 };
-    GError *local = NULL;
-    Db *db = catalog_read_begin(world->catalog);
-    gboolean ok =
-        rollout_find(db, json_string_value(json_object_get(job_plan(job), "rollout")), &r, error);
-
-    catalog_read_end(world->catalog, db);
-    if (!ok)
-        return FALSE;
-    if (!rollout_is_active(r.state) || r.is_backward || r.wants_pause ||
-        copy_version(job, world, &r, &local))
-        return rollout_run(job, world, error);
-    /* A pause in the middle of a copy is one, and so is the daemon's stop. */
-    if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_CANCELLED)) {
-        g_error_free(local);
-        return rollout_run(job, world, error);
-    }
-    rollout_fail(job, world, local);
-    g_propagate_error(error, local);
-    return FALSE;
-}
-
-const JobType rollout_job = { "rollout", JOB_LONG, "desktops", run_rollout };
 
 /* ---- common ---- */
 
