@@ -1,6 +1,6 @@
 /* child.h: one imaged-guest: our child process, or a connection to its systemd unit.
  *
- * For guest.c alone; used by the thread that made it, which a child dies with. */
+ * For guest.c and converse.c; used by the thread that made it, which a child dies with. */
 #pragma once
 
 #include "imaged/guest/guest.h"
