@@ -40,6 +40,12 @@ gboolean sandbox_enter(const SandboxSpec *spec, gboolean *ret_has_view, GError *
  * sees little but the folder, at SANDBOX_FOLDER.  Returns in a child. */
 gboolean sandbox_enter_build(const SandboxSpec *spec, GError **error);
 
+/* Exchange the root for the view of role build; the process is the first one of its namespaces. */
+gboolean sandbox_build_view(const SandboxSpec *spec, GError **error);
+
+/* The error that errno says, about the build's namespace and what of it; FALSE. */
+gboolean sandbox_build_failed(GError **error, const char *what);
+
 /* Exchange the root for a view of what the spec names; the process has its own mount namespace. */
 gboolean sandbox_view(const SandboxSpec *spec, GError **error);
 
