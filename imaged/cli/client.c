@@ -1,12 +1,10 @@
 /* client.c: see client.h.  libcurl does the HTTP; what is ours is when to try again, and what an
  * answer means. */
-#include "imaged/cli/client.h"
+#include "imaged/cli/client_private.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
@@ -16,17 +14,8 @@
 #define CONNECT_TIMEOUT_MS 10000
 #define RETRY_FOR_MS 10000 /* how long a daemon that restarts is waited for */
 #define RETRY_STEP_MS 100
-#define MAX_LOSSES 3            /* a request that kills the daemon is not sent for ever */
-#define SILENCE_LIMIT_S 120     /* a held-back read answers within 60 s */
-#define MAX_ANSWER (512u << 20) /* bytes; a page of a list is far below that */
-
-struct Client {
-    CURL *curl;
-    char *socket_path; /* NULL with a URL */
-    char *base;        /* "http://localhost" or the URL without a slash at its end */
-    gboolean was_lost;
-    char why[CURL_ERROR_SIZE];
-};
+#define MAX_LOSSES 3        /* a request that kills the daemon is not sent for ever */
+#define SILENCE_LIMIT_S 120 /* a held-back read answers within 60 s */
 
 Client *client_new(const char *socket_path, const char *url, GError **error)
 {
@@ -79,11 +68,11 @@ gboolean client_was_lost(const Client *client)
     return client->was_lost;
 }
 
-static size_t take_bytes(char *bytes, size_t size, size_t n, void *data)
+size_t client_take_bytes(char *bytes, size_t size, size_t n, void *data)
 {
     GString *answer = data;
 
-    if (answer->len + size * n > MAX_ANSWER)
+    if (answer->len + size * n > CLIENT_ANSWER_MAX)
         return 0;
     g_string_append_len(answer, bytes, (gssize)(size * n));
     return size * n;
@@ -94,8 +83,7 @@ static int stop_when_interrupted(void *data, curl_off_t a, curl_off_t b, curl_of
     return interrupt_seen() != 0;
 }
 
-/* What each request begins with: where the daemon is, and nothing of the environment's proxies. */
-static void prepare(Client *client, CURL *curl, const char *url)
+void client_prepare(Client *client, CURL *curl, const char *url)
 {
     curl_easy_reset(curl);
     curl_easy_setopt(curl, CURLOPT_URL, url);
@@ -113,7 +101,7 @@ static void prepare(Client *client, CURL *curl, const char *url)
     client->why[0] = 0;
 }
 
-static void set_unreachable(Client *client, CURL *curl, CURLcode code, GError **error)
+void client_set_unreachable(Client *client, CURL *curl, CURLcode code, GError **error)
 {
     long os_errno = 0;
 
@@ -195,7 +183,7 @@ json_t *client_request(Client *client, ClientKind kind, const char *method, cons
     struct curl_slist *headers = curl_slist_append(NULL, "Accept: application/json");
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 
-    prepare(client, client->curl, url);
+    client_prepare(client, client->curl, url);
     client->was_lost = FALSE;
     if (kind == CLIENT_CHANGE) {
         Id key = id_new();
@@ -215,7 +203,7 @@ json_t *client_request(Client *client, ClientKind kind, const char *method, cons
         curl_easy_setopt(client->curl, CURLOPT_TIMEOUT, (long)SILENCE_LIMIT_S);
     }
     curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, take_bytes);
+    curl_easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, client_take_bytes);
     curl_easy_setopt(client->curl, CURLOPT_WRITEDATA, answer);
 
     CURLcode code = perform(client, answer);
@@ -226,7 +214,7 @@ json_t *client_request(Client *client, ClientKind kind, const char *method, cons
         return NULL;
     }
     if (code != CURLE_OK) {
-        set_unreachable(client, client->curl, code, error);
+        client_set_unreachable(client, client->curl, code, error);
         return NULL;
     }
     return read_answer(client, answer, error);
@@ -268,142 +256,4 @@ void client_query(GString *path, const char *key, const char *value)
         return;
     g_string_append_printf(path, "%c%s=", strchr(path->str, '?') ? '&' : '?', key);
     g_string_append_uri_escaped(path, value, NULL, FALSE);
-}
-
-/* ---- Event streams ---- */
-
-typedef struct {
-    ClientOpened on_open;
-    ClientData on_data;
-    gpointer data;
-    GString *line;  /* of the stream, not yet ended */
-    GString *event; /* its data lines so far */
-    GString *error; /* the body of an answer that is not a stream */
-    CURL *curl;
-    gboolean is_open;
-} Stream;
-
-static void end_stream_line(Stream *stream)
-{
-    const char *line = stream->line->str;
-
-    if (g_str_has_prefix(line, "data:")) {
-        g_string_append(stream->event, line + (line[5] == ' ' ? 6 : 5));
-    } else if (!*line && stream->event->len) {
-        json_auto_t *object = json_loadb(stream->event->str, stream->event->len, 0, NULL);
-        if (object)
-            stream->on_data(object, stream->data);
-        g_string_truncate(stream->event, 0);
-    }
-    g_string_truncate(stream->line, 0);
-}
-
-static size_t take_stream_bytes(char *bytes, size_t size, size_t n, void *data)
-{
-    Stream *stream = data;
-
-    if (!stream->is_open)
-        return take_bytes(bytes, size, n, stream->error);
-    for (size_t i = 0; i < size * n; i++) {
-        if (bytes[i] == '\n')
-            end_stream_line(stream);
-        else if (bytes[i] != '\r')
-            g_string_append_c(stream->line, bytes[i]);
-    }
-    return stream->line->len + stream->event->len > MAX_ANSWER ? 0 : size * n;
-}
-
-/* The empty line that ends the headers: from now on no event is missed. */
-static size_t take_stream_header(char *bytes, size_t size, size_t n, void *data)
-{
-    Stream *stream = data;
-    long status = 0;
-
-    if (size * n <= 2 && !stream->is_open) {
-        curl_easy_getinfo(stream->curl, CURLINFO_RESPONSE_CODE, &status);
-        stream->is_open = status == 200;
-        if (stream->is_open)
-            stream->on_open(stream->data);
-    }
-    return size * n;
-}
-
-typedef struct {
-    CURL *curl;
-    GString *error; /* the body of an answer that says why not */
-    int fd;
-    int write_errno;
-} Download;
-
-static size_t take_download_bytes(char *bytes, size_t size, size_t n, void *data)
-{
-    Download *d = data;
-    long status = 0;
-
-    curl_easy_getinfo(d->curl, CURLINFO_RESPONSE_CODE, &status);
-    if (status != 200)
-        return take_bytes(bytes, size, n, d->error);
-    for (size_t done = 0; done < size * n;) {
-        ssize_t got = write(d->fd, bytes + done, size * n - done);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0) {
-            d->write_errno = errno;
-            return 0;
-        }
-        done += (size_t)got;
-    }
-    return size * n;
-}
-
-gboolean client_download(Client *client, const char *path, int fd, GError **error)
-{
-    g_autofree char *url = g_strconcat(client->base, path, NULL);
-    g_autoptr(GString) answer = g_string_new(NULL);
-    Download d = { client->curl, answer, fd, 0 };
-
-    prepare(client, client->curl, url);
-    curl_easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, take_download_bytes);
-    curl_easy_setopt(client->curl, CURLOPT_WRITEDATA, &d);
-    CURLcode code = curl_easy_perform(client->curl);
-    json_auto_t *object = json_loadb(answer->str, answer->len, 0, NULL);
-    if (d.write_errno)
-        imaged_error_set_errno(error, d.write_errno, "cannot write the file");
-    else if (code == CURLE_OK && answer->len == 0)
-        return TRUE;
-    else if (json_is_object(object))
-        cli_error_from_json(object, error);
-    else if (code == CURLE_PARTIAL_FILE || code == CURLE_RECV_ERROR)
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
-                    "the file broke off: the disk cannot be read any further");
-    else
-        set_unreachable(client, client->curl, code, error);
-    return FALSE;
-}
-
-gboolean client_stream(Client *client, const char *path, ClientOpened on_open, ClientData on_data,
-                       gpointer data, GError **error)
-{
-    g_autofree char *url = g_strconcat(client->base, path, NULL);
-    g_autoptr(GString) line = g_string_new(NULL), event = g_string_new(NULL);
-    g_autoptr(GString) answer = g_string_new(NULL);
-    /* A handle of its own, so that on_open can make requests while the stream goes on. */
-    CURL *curl = curl_easy_init();
-    Stream stream = { on_open, on_data, data, line, event, answer, curl, FALSE };
-
-    prepare(client, curl, url);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_stream_bytes);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &stream);
-    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_stream_header);
-    curl_easy_setopt(curl, CURLOPT_HEADERDATA, &stream);
-    CURLcode code = curl_easy_perform(curl);
-    json_auto_t *object = json_loadb(answer->str, answer->len, 0, NULL);
-    if (code != CURLE_OK)
-        set_unreachable(client, curl, code, error);
-    else if (json_is_object(object))
-        cli_error_from_json(object, error);
-    else
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "the daemon ended the stream");
-    curl_easy_cleanup(curl);
-    return FALSE;
 }
