@@ -1,31 +1,19 @@
-/* store_check.c: proof that nothing is lost: each store's files against the catalog, each layer's
- * tables against its refcounts, its identity and parent against what the catalog says, and on
- * request the bytes of frozen layers against their checksums.
+/* store_check.c: proof that nothing is lost: each store's files against the catalog, and each of
+ * its layers by itself (store_check_layer.c).
  *
  * What nobody accounts for goes to quarantine and is reported; nothing is ever deleted here. */
+#include "imaged/ops/store_check.h"
+
 #include "cow/identity.h"
-#include "cow/layer_check.h"
 #include "imaged/base/error.h"
-#include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "imaged/ops/account.h"
 #include "imaged/ops/jobs.h"
 #include "snapshot/stand_in.h"
 #include "snapshot/trash.h"
 
-typedef struct {
-    Job *job;
-    World *world;
-    Store *store;
-    gboolean data, repair;
-    json_t *findings;
-    gboolean is_ok;
-    guint n_checked, n_live;
-    guint64 done, total; /* layers */
-} Check;
-
 /* Names of what stands on a layer (desktops, at most 20), for "affects". */
-static json_t *affected(Check *c, const char *layer_id)
+static json_t *affected(StoreCheck *c, const char *layer_id)
 {
     Db *db = catalog_read_begin(c->world->catalog);
     Query *q =
@@ -45,7 +33,7 @@ static json_t *affected(Check *c, const char *layer_id)
 }
 
 /* The name that people know a layer by. Caller frees. */
-static char *owner_name(Check *c, const LayerRow *layer)
+static char *owner_name(StoreCheck *c, const LayerRow *layer)
 {
     g_auto(DesktopRow) desktop = { 0 };
     char *name;
@@ -62,11 +50,8 @@ static char *owner_name(Check *c, const LayerRow *layer)
     return name;
 }
 
-static void find(Check *c, const char *severity, const char *kind, const char *slot,
-                 const LayerRow *layer, gboolean repaired, const char *format, ...)
-    G_GNUC_PRINTF(7, 8);
-static void find(Check *c, const char *severity, const char *kind, const char *slot,
-                 const LayerRow *layer, gboolean repaired, const char *format, ...)
+void store_check_find(StoreCheck *c, const char *severity, const char *kind, const char *slot,
+                      const LayerRow *layer, gboolean repaired, const char *format, ...)
 {
     va_list args;
 
@@ -85,138 +70,8 @@ static void find(Check *c, const char *severity, const char *kind, const char *s
         c->is_ok = FALSE;
 }
 
-/* The layer below, as the catalog knows it; all NULL for a base.  Caller clears. */
-static void find_parent(Check *c, const LayerRow *row, LayerRow *ret)
-{
-    Db *db = catalog_read_begin(c->world->catalog);
-
-    if (row->parent_id)
-        lookup_layer(db, row->parent_id, ret, NULL);
-    catalog_read_end(c->world->catalog, db);
-}
-
-static void check_identity(Check *c, const LayerRow *row, const Layer *layer)
-{
-    const Qcow2Header *h = layer_header(layer);
-    g_auto(Identity) identity = { 0 };
-    g_auto(LayerRow) parent = { 0 };
-
-    find_parent(c, row, &parent);
-    g_autofree char *expected = parent.slot ? g_strdup_printf("../layers/%s", parent.slot) : NULL;
-    /* What was merged into the slot below, or taken back into it, has an id that a header from
-     * before doesn't know. */
-    gboolean was_merged = parent.slot && (!g_str_equal(parent.slot, parent.id) ||
-                                          layer_row_is_own(&parent));
-    if (!h->identity || !identity_parse(h->identity, &identity, NULL))
-        find(c, "error", "forged", row->slot, row, FALSE, "the layer's file carries no identity");
-    else if (!g_str_equal(identity.id, row->id) || !identity.parent != !row->parent_id ||
-             (!was_merged && g_strcmp0(identity.parent, row->parent_id) != 0))
-        find(c, "error", "forged", row->slot, row, FALSE,
-             "the file in this slot says that it is layer %s", identity.id);
-    if (g_strcmp0(expected, h->backing_name) != 0)
-        find(c, "error", "wrong_parent", row->slot, row, FALSE,
-             "its file names another backing file than the catalog");
-    if ((gint64)layer_virtual_size(layer) != row->virtual_size)
-        find(c, "warning", "wrong_size", row->slot, row, FALSE,
-             "its virtual size is not the catalog's");
-}
-
-static gboolean check_tables(Check *c, const LayerRow *row, const Layer *layer, GError **error)
-{
-    g_auto(LayerCheck) result = { 0 };
-
-    if (!layer_check(layer, job_cancel_flag(c->job), NULL, NULL, &result, error))
-        return FALSE;
-    c->n_checked++;
-    if (result.n_errors)
-        find(c, "error", "corrupt", row->slot, row, FALSE, "%" G_GUINT64_FORMAT " errors: %s",
-             result.n_errors,
-             result.messages->len ? (const char *)result.messages->pdata[0] : "");
-    else if (result.n_leaks)
-        find(c, "note", "leak", row->slot, row, FALSE,
-             "%" G_GUINT64_FORMAT " clusters are allocated but not used (harmless; the next"
-             " re-image drops them)", result.n_leaks);
-    return TRUE;
-}
-
-/* A layer that was frozen without being read (a snapshot) has its checksum from now on. */
-static gboolean note_checksum(Check *c, const LayerRow *seen, char *checksum, GError **error)
-{
-    gboolean is_own = layer_row_is_own(seen), ok = TRUE;
-    gboolean is_stand_in = g_str_equal(seen->owner_kind, LAYER_STAND_IN);
-    json_t *keys = json_array();
-
-    claims_add(keys, 'x', is_own ? "layers" : is_stand_in ? LAYER_STAND_IN : "version",
-               seen->owner_id);
-    if (is_own)
-        claims_add(keys, 'x', "desktop", seen->owner_id);
-    if (claims_take(c->world->claims, keys, "store.check", NULL)) { /* else at the next check */
-        g_auto(LayerRow) row = { 0 };
-        Db *db = catalog_read_begin(c->world->catalog);
-        gboolean is_there = lookup_layer(db, seen->id, &row, NULL) &&
-                            g_str_equal(row.state, "frozen") && !row.checksum;
-        catalog_read_end(c->world->catalog, db);
-        if (is_there) {
-            Changes *changes = changes_new();
-            row.checksum = g_strdup(checksum);
-            changes_put(changes, ROW_LAYER, &row, row.store_id);
-            ok = catalog_commit(c->world->catalog, changes, error);
-        }
-        claims_release(c->world->claims, keys);
-    }
-    json_decref(keys);
-    return ok;
-}
-
-static gboolean check_data(Check *c, const LayerRow *row, const Layer *layer, GError **error)
-{
-    g_autoptr(GError) local = NULL;
-    Digest digest;
-
-    if (!c->data || (!row->checksum && !g_str_equal(row->state, "frozen")))
-        return TRUE;
-    if (!digest_file(layer_fd(layer), job_cancel_flag(c->job), NULL, NULL, &digest, &local)) {
-        if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_CANCELLED)) {
-            g_propagate_error(error, g_steal_pointer(&local));
-            return FALSE;
-        }
-        find(c, "error", "data", row->slot, row, FALSE, "%s", local->message);
-        return TRUE;
-    }
-    g_autofree char *found = digest_to_text(&digest);
-    if (!row->checksum)
-        return note_checksum(c, row, found, error);
-    if (!g_str_equal(found, row->checksum))
-        find(c, "error", "data", row->slot, row, FALSE,
-             "its bytes do not match its checksum: the storage has damaged it, or somebody wrote "
-             "it");
-    return TRUE;
-}
-
-static gboolean check_layer(Check *c, const LayerRow *row, GError **error)
-{
-    g_autoptr(GError) local = NULL;
-    gboolean is_live = FALSE;
-
-    if (g_str_equal(row->state, "reclaim"))
-        return TRUE; /* on its way out, in part gone */
-    g_autoptr(Layer) layer = store_open_layer(c->store, row->slot, &is_live, &local);
-    if (!layer) {
-        gboolean is_gone = g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND);
-        find(c, "error", is_gone ? "missing" : "corrupt", row->slot, row, FALSE, "%s",
-             is_gone ? "the layer's file is not in the store" : local->message);
-        return TRUE;
-    }
-    check_identity(c, row, layer);
-    if (is_live) { /* its tables on disk are stale */
-        c->n_live++;
-        return TRUE;
-    }
-    return check_tables(c, row, layer, error) && check_data(c, row, layer, error);
-}
-
 /* What is this file that nobody accounts for?  It goes to quarantine, where it harms nobody. */
-static void quarantine(Check *c, const char *slot)
+static void quarantine(StoreCheck *c, const char *slot)
 {
     g_autoptr(GError) local = NULL;
     g_autoptr(Layer) layer = store_open_layer(c->store, slot, NULL, NULL);
@@ -238,10 +93,11 @@ static void quarantine(Check *c, const char *slot)
     gboolean moved = c->store->ops->move(c->store, &slot, 1, from, STORE_QUARANTINE, TRUE, NULL,
                                          &local);
     c->is_ok = FALSE;
-    find(c, "error", kind, slot, NULL, FALSE, "%s%s%s; %s", is_known ? "a copy of layer " : "",
-         is_known ? identity.id : "a file that nobody accounts for",
-         !is_known && identity.owner_name ? " (it says it belonged to a desktop or template)" : "",
-         moved ? "moved to quarantine" : local->message);
+    store_check_find(
+        c, "error", kind, slot, NULL, FALSE, "%s%s%s; %s", is_known ? "a copy of layer " : "",
+        is_known ? identity.id : "a file that nobody accounts for",
+        !is_known && identity.owner_name ? " (it says it belonged to a desktop or template)" : "",
+        moved ? "moved to quarantine" : local->message);
 }
 
 static gboolean report_quarantined(const char *name, const StoreStat *stat, gpointer user,
@@ -249,7 +105,7 @@ static gboolean report_quarantined(const char *name, const StoreStat *stat, gpoi
 {
     g_autofree char *size = units_format_size(stat->disk_bytes);
 
-    find(user, "note", "quarantined", name, NULL, FALSE,
+    store_check_find(user, "note", "quarantined", name, NULL, FALSE,
          "%s wait in quarantine; look at it, then delete it or put it back by hand", size);
     return TRUE;
 }
@@ -267,7 +123,7 @@ static json_t *rows_of(const Account *a)
     return rows;
 }
 
-static gboolean check_files(Check *c, const char *name, json_t **ret, GError **error)
+static gboolean check_files(StoreCheck *c, const char *name, json_t **ret, GError **error)
 {
     g_auto(Account) before = { 0 };
     g_auto(Account) a = { 0 };
@@ -281,7 +137,7 @@ static gboolean check_files(Check *c, const char *name, json_t **ret, GError **e
     if (!account_store(c->world, c->store, &a, error))
         return FALSE;
     for (guint i = 0; i < a.foreign->len; i++)
-        find(c, "error", "unknown_file", a.foreign->pdata[i], NULL, FALSE,
+        store_check_find(c, "error", "unknown_file", a.foreign->pdata[i], NULL, FALSE,
              "a file or folder that is not the store's lies in its folder");
     for (guint i = 0; i < ACCOUNT_N_KINDS; i++) {
         used += a.bytes[i];
@@ -294,7 +150,7 @@ static gboolean check_files(Check *c, const char *name, json_t **ret, GError **e
     return TRUE;
 }
 
-static gboolean check_layers(Check *c, GError **error)
+static gboolean check_layers(StoreCheck *c, GError **error)
 {
     g_auto(LookupRows) layers = { 0 };
     Db *db = catalog_read_begin(c->world->catalog);
@@ -309,14 +165,14 @@ static gboolean check_layers(Check *c, GError **error)
         db = catalog_read_begin(c->world->catalog);
         gboolean is_there = lookup_layer(db, row->id, &now, NULL); /* it may have gone meanwhile */
         catalog_read_end(c->world->catalog, db);
-        ok = job_check(c->job, error) && (!is_there || check_layer(c, &now, error));
+        ok = job_check(c->job, error) && (!is_there || store_check_layer(c, &now, error));
         c->done++;
         job_progress(c->job, c->done, MAX(c->total, c->done));
     }
     return ok;
 }
 
-static gboolean check_store(Check *c, const char *store_id, json_t *stores, GError **error)
+static gboolean check_store(StoreCheck *c, const char *store_id, json_t *stores, GError **error)
 {
     g_auto(StoreEntry) entry = { 0 };
     g_autoptr(GError) local = NULL;
@@ -329,7 +185,7 @@ static gboolean check_store(Check *c, const char *store_id, json_t *stores, GErr
     c->n_checked = c->n_live = 0;
     c->store = store_set_get(c->world->stores, store_id, &local);
     if (!c->store) {
-        find(c, "error", "offline", NULL, NULL, FALSE, "%s", local->message);
+        store_check_find(c, "error", "offline", NULL, NULL, FALSE, "%s", local->message);
         out = json_pack("{s:s,s:s,s:i,s:i,s:[]}", "id", store_id, "name", entry.name, "used_bytes",
                         0, "accounted_bytes", 0, "rows");
     } else if ((c->repair && !trash_sweep(c->world, store_id, error)) ||
@@ -378,8 +234,10 @@ static gboolean run_check(Job *job, gpointer data, GError **error)
     World *world = data;
     json_t *plan = job_plan(job), *stores = json_array(), *store;
     const char *only = json_string_value(json_object_get(plan, "store_id"));
-    Check c = { .job = job, .world = world, .data = json_is_true(json_object_get(plan, "data")),
-                .repair = json_is_true(json_object_get(plan, "repair")) };
+    StoreCheck c = { .job = job,
+                     .world = world,
+                     .data = json_is_true(json_object_get(plan, "data")),
+                     .repair = json_is_true(json_object_get(plan, "repair")) };
     g_autoptr(GPtrArray) ids = store_set_ids(world->stores);
     gboolean ok = TRUE;
     size_t n_bad = 0, i;
