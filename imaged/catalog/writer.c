@@ -136,8 +136,6 @@ static gboolean fail_store(GPtrArray *group, const char *store_id, GHashTable *j
     return is_clean;
 }
 
-/* Append the group's facts to every journal they belong to.  A store that cannot be written fails
- * the requests that touch it; *ret_retry says to do the group again without them. */
 static void break_down(Catalog *c, const char *why)
 {
     g_atomic_int_set(&c->broken, 1);
@@ -145,6 +143,8 @@ static void break_down(Catalog *c, const char *why)
         c->journal.failed(c->journal_user, why);
 }
 
+/* Append the group's facts to every journal they belong to.  A store that cannot be written fails
+ * the requests that touch it; *ret_retry says to do the group again without them. */
 static gboolean journal_group(Catalog *c, GPtrArray *group, GHashTable *journaled,
                               gboolean *ret_retry, GError **error)
 {
