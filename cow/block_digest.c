@@ -10,11 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "cow/block_digest_file.h"
 #include "cow/chain_reader.h"
 #include "cow/digest.h"
+#include "cow/xxh.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
+#include "cow/xxh.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
