@@ -1,4 +1,4 @@
-/* xxh.h: xxHash with the widest instructions that the processor has, where the library can choose. */
+/* xxh.h: xxHash with the widest instructions of the processor, where the library can choose. */
 #pragma once
 
 #if defined(__x86_64__)
