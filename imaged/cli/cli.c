@@ -2,6 +2,7 @@
 #include "imaged/cli/cli.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "imaged/base/error.h"
 
@@ -61,6 +62,34 @@ void cli_complain(const char *what, const char *message, const char *hint)
         g_autofree char *shown_hint = printable(hint);
         fprintf(stderr, "hint: %s\n", shown_hint);
     }
+}
+
+/* Passwords come from files, and a size may go without saying so. */
+static const Option *find_option(const Args *args, const char *field)
+{
+    g_autofree char *name = g_strdelimit(g_strdup(field), "_", '-');
+    g_autofree char *file = g_strconcat(name, "-file", NULL), *base = g_strdup(name);
+    const Option *options = args->command ? args->command->options : NULL, *found;
+
+    if (g_str_has_suffix(base, "-size"))
+        base[strlen(base) - strlen("-size")] = '\0';
+    found = commands_find_option(options, name);
+    found = found ? found : commands_find_option(options, file);
+    return found ? found : commands_find_option(options, base);
+}
+
+char *cli_name_options(const Args *args, const char *text, gboolean is_given)
+{
+    g_auto(GStrv) parts = g_strsplit(text, "'", -1);
+
+    for (guint i = 0; parts[i] && parts[i + 1]; i++) {
+        const Option *option = i > 0 ? find_option(args, parts[i]) : NULL;
+        if (!option || (is_given && !args_has(args, option->name)))
+            continue;
+        g_free(parts[i]);
+        parts[i] = g_strconcat("--", option->name, NULL);
+    }
+    return g_strjoinv("'", parts);
 }
 
 gint cli_error_from_json(const json_t *object, GError **error)

@@ -40,6 +40,10 @@ char *cli_what(const Cli *cli);
  */
 void cli_complain(const char *what, const char *message, const char *hint);
 
+/* The API's words for what the command's options say, as the options: "'disk_size' is ..." becomes
+ * "'--disk-size' is ...".  is_given: only options that were typed.  Caller frees. */
+char *cli_name_options(const Args *args, const char *text, gboolean is_given);
+
 /* Make an error of an Error object of the API.  Returns its code. */
 gint cli_error_from_json(const json_t *object, GError **error);
 

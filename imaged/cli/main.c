@@ -12,7 +12,10 @@
 /* Report what went wrong.  Returns the exit code. */
 static int fail(const Cli *cli, GError *error)
 {
-    g_autofree char *what = cli_what(cli), *message = imaged_error_message(error);
+    g_autofree char *what = cli_what(cli), *said = imaged_error_message(error);
+    g_autofree char *message = error->code == IMAGED_ERROR_INVALID
+                                   ? cli_name_options(cli->args, said, TRUE)
+                                   : g_strdup(said);
     gboolean is_plain_usage = !cli->args->command;
     int code = cli_exit_code(error->code);
 

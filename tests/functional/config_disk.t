@@ -32,7 +32,7 @@ ok "a desktop's" ctl desktop set Lab_1 --auto-login alice --user-password-file "
 fails_with 2 'not both' "one user" ctl desktop set Lab_1 --user a --auto-login b
 fails_with 2 'nothing is to be set' "no change" ctl desktop set Lab_1
 fails_with 2 "no key 'usr'" "an unknown key" ctl desktop set Lab_1 --unset usr
-fails_with 2 "'hostname' is not sound" "a bad host name" ctl desktop set Lab_1 --hostname a.b
+fails_with 2 "'--hostname' is not sound" "a bad host name" ctl desktop set Lab_1 --hostname a.b
 fails_with 2 'cannot have one host name' "one name for two" \
     ctl desktop set Lab_1 lab.2 --hostname pc
 fails_with 3 "no desktop 'nobody'" "all or none" ctl desktop set lab.2 nobody --user bob
@@ -181,7 +181,7 @@ start_daemon
 ok "secrets that nothing names are put away" wait_for 10 is_in "$state/secrets" $((n - 2))
 is "$(n_in "$state/secrets/unused") $(stat -c %a "$state"/secrets/unused/* | sort -u)" '2 600' "for as long as the trash keeps things"
 stop_daemon
-sqlite3 "$state/catalog.db" "UPDATE desktop SET identity = json_object('user', 'carl', 'user_password', '$aways') WHERE name = 'away'"
+sqlite3 "$state/catalog.db" "UPDATE desktop SET identity = json_object('user', 'carl', 'user_password', '$aways', 'user_password_of', 'carl') WHERE name = 'away'"
 old '2 years ago'
 start_daemon
 ok "one that is named again comes back" wait_for 10 is_in "$state/secrets" $((n - 1))

@@ -357,6 +357,33 @@ static void test_exit_codes(void)
     g_assert_cmpint(cli_exit_code(IMAGED_ERROR_CORRUPT), ==, 1);
 }
 
+/* The daemon speaks of fields; who typed options reads options. */
+static void test_option_names(void)
+{
+    static const Option options[] = {
+        { "disk-size", OPTION_SIZE, "SIZE", "", NULL },
+        { "data-disk", OPTION_SIZE, "SIZE", "", NULL },
+        { "join-password-file", OPTION_TEXT, "FILE", "", NULL },
+        { "user", OPTION_TEXT, "USER", "", NULL },
+        OPTION_END,
+    };
+    static const Command command = { .verb = "set", .options = options };
+    static const char *const cases[][2] = {
+        { "'disk_size' is too small", "'--disk-size' is too small" },
+        { "'data_disk_size' or 'x'", "'--data-disk' or 'x'" },
+        { "identity: 'join_password'", "identity: '--join-password-file'" },
+        { "user 'user", "user 'user" },
+        { "no size", "no size" },
+        { "", "" },
+    };
+    const Args args = { .command = &command };
+
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *text = cli_name_options(&args, cases[i][0], FALSE);
+        g_assert_cmpstr(text, ==, cases[i][1]);
+    }
+}
+
 int main(int argc, char **argv)
 {
     /* Times are shown in local time: one that is not UTC, and needs no files of zones. */
@@ -371,5 +398,6 @@ int main(int argc, char **argv)
     g_test_add_func("/cli/html", test_html);
     g_test_add_func("/cli/user-file", test_user_file);
     g_test_add_func("/cli/exit-codes", test_exit_codes);
+    g_test_add_func("/cli/option-names", test_option_names);
     return g_test_run();
 }
