@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker/config_files.h"
+#include "broker/identity_merge.h"
 #include "broker/identity_secrets.h"
 #include "broker/identity_settings.h"
 #include "imaged/base/error.h"
@@ -34,7 +35,7 @@ static json_t *settings_of(Db *db, const DesktopRow *d)
     g_auto(VersionRow) version = { 0 };
 
     lookup_version_by_id(db, d->version_id, &version, NULL);
-    return identity_settings_merge(version.identity, d->identity);
+    return identity_merge(version.identity, d->identity);
 }
 
 static char *hostname_of(Db *db, const DesktopRow *d, const json_t *settings)
@@ -148,7 +149,7 @@ char *config_disk_make(World *world, const char *desktop, const char *os_type, G
 
     if (lookup_desktop(db, desktop, &d, error) &&
         lookup_version_by_id(db, d.version_id, &version, error)) {
-        settings = identity_settings_merge(version.identity, d.identity);
+        settings = identity_merge(version.identity, d.identity);
         hostname = hostname_of(db, &d, settings);
     }
     catalog_read_end(world->catalog, db);

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "broker/identity_merge.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/nearest.h"
@@ -148,13 +149,13 @@ static gboolean check_key(int i, const json_t *value, IdentityLevel level, GErro
                        ? json_is_boolean(value)
                        : text && strlen(text) == json_string_length(value) && is_printable(text) &&
                              ((!*text && keys[i].kind == TEXT) || keys[i].check(text)));
-    if (ok && text && !*text && keys[i].kind == SECRET)
-        ok = FALSE;
-    if (ok)
+    gboolean is_empty = text && !*text && keys[i].kind == SECRET;
+    if (ok && !is_empty)
         return TRUE;
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "identity: '%s' is not sound",
-                keys[i].name); /* not quoted: it may be a secret */
-    imaged_error_hint(error, "%s", keys[i].hint);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "identity: '%s' is %s", keys[i].name,
+                is_empty ? "empty" : "not sound"); /* not quoted: it may be a secret */
+    if (!is_empty)
+        imaged_error_hint(error, "%s", keys[i].hint);
     return FALSE;
 }
 
@@ -174,57 +175,30 @@ gboolean identity_settings_check(const json_t *change, IdentityLevel level, GErr
         if (!check_key(i, value, level, error))
             return FALSE;
     }
+    if (json_is_string(json_object_get(change, "join_password")) &&
+        json_is_string(json_object_get(change, "one_time_password"))) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "identity: 'join_password' and 'one_time_password' are two ways to join");
+        imaged_error_hint(error, "give one of them");
+        return FALSE;
+    }
     return TRUE;
-}
-
-static json_t *parse(const char *stored)
-{
-    json_t *object = stored ? json_loads(stored, 0, NULL) : NULL;
-
-    if (json_is_object(object))
-        return object;
-    json_decref(object);
-    return json_object();
-}
-
-char *identity_settings_apply(const char *stored, const json_t *change)
-{
-    json_t *object = parse(stored), *value;
-    char *out = NULL;
-    const char *name;
-
-    json_object_foreach ((json_t *)change, name, value) {
-        if (json_is_null(value))
-            json_object_del(object, name);
-        else
-            json_object_set(object, name, value);
-    }
-    if (json_object_size(object)) {
-        char *text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
-        out = g_strdup(text);
-        free(text);
-    }
-    json_decref(object);
-    return out;
-}
-
-json_t *identity_settings_merge(const char *of_version, const char *of_desktop)
-{
-    json_t *merged = parse(of_version), *own = parse(of_desktop);
-
-    json_object_update(merged, own);
-    json_decref(own);
-    return merged;
 }
 
 json_t *identity_settings_shown(const char *stored)
 {
     if (!stored)
         return NULL;
-    json_t *object = parse(stored);
-    for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {
-        if (keys[i].kind == SECRET && json_object_get(object, keys[i].name))
-            json_object_set_new(object, keys[i].name, json_true());
+    json_t *object = identity_merge_parse(stored), *value;
+    const char *name;
+    void *next;
+
+    json_object_foreach_safe(object, next, name, value)
+    {
+        if (find_key(name) < 0) /* whose a secret is: identity_merge.h */
+            json_object_del(object, name);
+        else if (identity_settings_is_secret(name))
+            json_object_set_new(object, name, json_true());
     }
     return object;
 }

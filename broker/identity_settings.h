@@ -1,18 +1,19 @@
-/* identity_settings.h: what a desktop is told at its first boot: the settings, checked and merged.
+/* identity_settings.h: what a desktop is told at its first boot: the settings, checked.
  *
- * Kept as one JSON object with a template version and another with a desktop, whose keys win.  A
- * text that is empty says "none", whatever the version says.  Nothing here reads or writes files
- * or the catalog.  Any thread.
+ * Kept as one JSON object with a template version and another with a desktop: identity_merge.h
+ * puts them together.  A text that is empty says "none", whatever the version says.  Nothing here
+ * reads or writes files or the catalog.  Any thread.
  *
  *   hostname            of a desktop alone; else it is made of the desktop's name
  *   domain              the DNS domain: a part of the full name, and what is joined
  *   ou                  where the computer's account is, "OU=Lab,DC=example,DC=org"
  *   join_user           who may join; with the secret join_password
  *   one_time_password   a secret that was put on the computer's account beforehand, instead
- *   account             keep (the computer's account is used again) or renew (deleted and made
- * anew) user                is made in the guest, if domain_user is not set user_password       a
- * secret auto_login          truth: user is logged in by itself domain_user         truth: user is
- * the domain's */
+ *   account             the computer's account: keep (used again) or renew (deleted and made anew)
+ *   user                is made in the guest, if domain_user is not set
+ *   user_password       a secret
+ *   auto_login          truth: user is logged in by itself
+ *   domain_user         truth: user is the domain's */
 #pragma once
 
 #include <glib.h>
@@ -25,13 +26,6 @@ gboolean identity_settings_is_secret(const char *key);
  * secrets themselves here; is_recipe refuses them, because recipes can be read.  INVALID. */
 typedef enum { IDENTITY_OF_DESKTOP, IDENTITY_OF_VERSION, IDENTITY_OF_RECIPE } IdentityLevel;
 gboolean identity_settings_check(const json_t *change, IdentityLevel level, GError **error);
-
-/* stored (a row's text, or NULL) with change applied to it, as text; NULL if nothing is left.
- * Caller frees. */
-char *identity_settings_apply(const char *stored, const json_t *change);
-
-/* What counts for a desktop.  Caller unrefs. */
-json_t *identity_settings_merge(const char *of_version, const char *of_desktop);
 
 /* For people: secrets are true.  NULL if stored is.  Caller unrefs. */
 json_t *identity_settings_shown(const char *stored);

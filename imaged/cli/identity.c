@@ -69,3 +69,40 @@ json_t *identity_from_args(const Args *args, GError **error)
     json_decref(body);
     return NULL;
 }
+
+/* ---- Warnings ---- */
+
+static guint count_same(const json_t *objects, const char *text)
+{
+    guint n = 0;
+    gsize i, k;
+    json_t *object, *other;
+
+    json_array_foreach (objects, i, object) {
+        json_array_foreach (json_object_get(object, "warnings"), k, other)
+            n += g_strcmp0(json_string_value(other), text) == 0;
+    }
+    return n;
+}
+
+void identity_print_warnings(Cli *cli, const json_t *objects)
+{
+    g_autoptr(GHashTable) told = g_hash_table_new(g_str_hash, g_str_equal);
+    gsize i, k;
+    json_t *object, *warning;
+
+    json_array_foreach (objects, i, object) {
+        json_array_foreach (json_object_get(object, "warnings"), k, warning) {
+            const char *text = json_string_value(warning), *name = json_text(object, "name");
+            if (!text || !g_hash_table_add(told, (gpointer)text))
+                continue;
+            guint n = count_same(objects, text);
+            g_autofree char *said = cli_name_options(cli->args, text, FALSE);
+            g_autofree char *line =
+                n > 1 ? g_strdup_printf("warning: '%s' and %u more: %s", name, n - 1, said)
+                      : g_strdup_printf("warning: '%s': %s", name, said);
+            g_autofree char *what = cli_what(cli);
+            cli_complain(what, line, NULL);
+        }
+    }
+}

@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "imaged/cli/args.h"
+#include "imaged/cli/cli.h"
 
 /* For both; a desktop has --hostname besides. */
 #define IDENTITY_OPTIONS                                                                           \
@@ -32,3 +33,7 @@
 /* The body's "identity".  NULL with an error: a file that cannot be read, nothing to set.  Caller
  * unrefs. */
 json_t *identity_from_args(const Args *args, GError **error);
+
+/* Tell the warnings of what was set, to standard error: objects with "name" and "warnings".  One
+ * that is told of many is printed once. */
+void identity_print_warnings(Cli *cli, const json_t *objects);

@@ -233,6 +233,7 @@ static gboolean desktop_set(Cli *cli, GError **error)
     if (!answer)
         return FALSE;
     g_autofree char *count = output_count_text((gint64)json_array_size(answer), "desktop");
+    identity_print_warnings(cli, answer);
     if (cli->format == FORMAT_TABLE)
         printf("set for %s; told at the first boot after the next reset\n", count);
     else

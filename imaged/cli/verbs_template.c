@@ -206,6 +206,8 @@ static gboolean template_set(Cli *cli, GError **error)
         client_request(cli->client, CLIENT_CHANGE, "POST", path->str, body, error);
     if (!version)
         return FALSE;
+    json_auto_t *both = json_pack("[O]", version);
+    identity_print_warnings(cli, both);
     if (cli->format == FORMAT_TABLE)
         printf("set for %s\n", json_text(version, "name"));
     else

@@ -1,6 +1,7 @@
 /* build.c: recipes: checked, and built into template versions; and what jobs say meanwhile. */
 #include <string.h>
 
+#include "broker/identity_merge.h"
 #include "broker/identity_settings.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
@@ -180,10 +181,10 @@ static gboolean plan(OpsCall *call, json_t *recipe, TemplateBuild *build, JobReq
     /* What is not sealed is published only by somebody who says so: see publish.c. */
     if (!json_is_true(json_object_get(recipe, "seal")) && !is_unsealed)
         build->is_draft = TRUE;
-    g_autofree char *identity =
-        json_is_object(json_object_get(recipe, "identity"))
-            ? identity_settings_apply(NULL, json_object_get(recipe, "identity"))
-            : NULL;
+    g_autofree char *identity = NULL;
+    const json_t *settings = json_object_get(recipe, "identity");
+    if (json_is_object(settings) && !identity_merge_apply(NULL, NULL, settings, &identity, error))
+        return FALSE;
     build->identity = identity;
     gboolean is_fresh = json_is_string(json_object_get(json_object_get(recipe, "base"), "suite"));
     if (is_fresh && base.is_flat) {

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "broker/config_disk.h"
+#include "broker/identity_merge.h"
 #include "broker/identity_secrets.h"
 #include "broker/identity_settings.h"
 #include "imaged/base/error.h"
@@ -76,26 +77,39 @@ static gboolean check_selected(const LookupRows *desktops, const json_t *missing
     return TRUE;
 }
 
-/* The desktops are claimed: what the catalog has of them now, with the change. */
+/* The change of one desktop, as the catalog has it now. */
+static gboolean put_desktop(OpsCall *call, Db *db, DesktopRow *row, const json_t *change,
+                            Changes *changes, json_t *out, GError **error)
+{
+    g_auto(VersionRow) version = { 0 };
+    g_autofree char *before = g_steal_pointer(&row->identity), *keys = keys_of(change);
+
+    lookup_version_by_id(db, row->version_id, &version, NULL);
+    if (!identity_merge_apply(version.identity, before, change, &row->identity, error)) {
+        g_prefix_error(error, "'%s': ", row->name);
+        return FALSE;
+    }
+    row->changed_at = units_now_ms();
+    changes_put(changes, ROW_DESKTOP, row, row->store_id);
+    changes_event(changes, "desktop.set", "info", row->name, call->who, "identity: %s", keys);
+    json_array_append_new(
+        out, json_pack("{s:s,s:s,s:o?,s:o}", "id", row->id, "name", row->name, "identity",
+                       identity_settings_shown(row->identity), "warnings",
+                       identity_merge_warnings(version.identity, before, row->identity, change)));
+    return TRUE;
+}
+
+/* The desktops are claimed. */
 static gboolean put_changed(OpsCall *call, const LookupRows *desktops, const json_t *change,
                             Changes *changes, json_t *out, GError **error)
 {
-    g_autofree char *keys = keys_of(change);
     Db *db = catalog_read_begin(call->world->catalog);
     gboolean ok = TRUE;
 
     for (guint i = 0; ok && i < desktops->rows->len; i++) {
         g_auto(DesktopRow) row = { 0 };
-        ok = lookup_desktop_by_id(db, row_id(desktops->rows->pdata[i]), &row, error);
-        if (!ok)
-            break;
-        g_autofree char *before = row.identity;
-        row.identity = identity_settings_apply(before, change);
-        row.changed_at = units_now_ms();
-        changes_put(changes, ROW_DESKTOP, &row, row.store_id);
-        changes_event(changes, "desktop.set", "info", row.name, call->who, "identity: %s", keys);
-        json_array_append_new(out, json_pack("{s:s,s:s,s:o?}", "id", row.id, "name", row.name,
-                                             "identity", identity_settings_shown(row.identity)));
+        ok = lookup_desktop_by_id(db, row_id(desktops->rows->pdata[i]), &row, error) &&
+             put_desktop(call, db, &row, change, changes, out, error);
     }
     catalog_read_end(call->world->catalog, db);
     return ok;
@@ -177,9 +191,9 @@ json_t *ops_desktop_config_disk(OpsCall *call, GError **error)
 
 /* ---- Template versions ---- */
 
-/* The template is claimed. */
+/* The template is claimed.  *ret_warnings: caller unrefs. */
 static gboolean change_version(OpsCall *call, const VersionRow *found, const char *name,
-                               const json_t *change, GError **error)
+                               const json_t *change, json_t **ret_warnings, GError **error)
 {
     g_auto(VersionRow) version = { 0 };
     g_auto(TemplateRow) template = { 0 };
@@ -190,8 +204,9 @@ static gboolean change_version(OpsCall *call, const VersionRow *found, const cha
                   lookup_template_by_id(db, found->template_id, &template, error);
 
     if (ok) {
-        g_autofree char *before = version.identity;
-        version.identity = identity_settings_apply(before, change);
+        g_autofree char *before = g_steal_pointer(&version.identity);
+        ok = identity_merge_apply(NULL, before, change, &version.identity, error);
+        *ret_warnings = identity_merge_warnings(NULL, before, version.identity, change);
         version.changed_at = units_now_ms();
         template_put_version(db, changes, &template, &version);
         changes_event(changes, "template.set", "info", name, call->who, "identity: %s", keys);
@@ -215,14 +230,18 @@ json_t *ops_template_set(OpsCall *call, GError **error)
     json_t *change = name ? take_change(call, IDENTITY_OF_VERSION, error) : NULL;
     if (!change)
         return NULL;
-    json_t *keys = json_array();
+    json_t *keys = json_array(), *warnings = NULL;
     claims_add(keys, 'x', "template", found.template_id);
     gboolean ok = claims_take(call->world->claims, keys, "template.set", error);
     if (ok) {
-        ok = change_version(call, &found, name, change, error);
+        ok = change_version(call, &found, name, change, &warnings, error);
         claims_release(call->world->claims, keys);
     }
     json_decref(keys);
     json_decref(change);
-    return ok ? ops_version_object(call, name, error) : NULL;
+    json_t *out = ok ? ops_version_object(call, name, error) : NULL;
+    if (out)
+        json_object_set(out, "warnings", warnings);
+    json_decref(warnings);
+    return out;
 }

@@ -1,4 +1,4 @@
-/* What desktops are told: which settings are taken, how they are merged, what names become. */
+/* What desktops are told: which settings are taken, what names become. */
 #include <string.h>
 
 #include "broker/config_files.h"
@@ -53,6 +53,8 @@ static void test_check(void)
         { "{'join_password':''}", IDENTITY_OF_VERSION, FALSE },
         { "{'join_password':'x'}", IDENTITY_OF_RECIPE, FALSE },
         { "{'user_password':'x'}", IDENTITY_OF_RECIPE, FALSE },
+        { "{'join_password':'x','one_time_password':'y'}", IDENTITY_OF_VERSION, FALSE },
+        { "{'join_password':'x','one_time_password':null}", IDENTITY_OF_VERSION, TRUE },
         { "{'usr':'x'}", IDENTITY_OF_DESKTOP, FALSE },
         { "['user']", IDENTITY_OF_DESKTOP, FALSE },
     };
@@ -90,27 +92,13 @@ static void test_secret_is_not_quoted(void)
     json_decref(change);
 }
 
-static void test_apply(void)
+static void test_secret_is_empty(void)
 {
-    json_t *change = parse("{'user':'alice','join_password':'ID1','account':'keep'}");
-    g_autofree char *first = identity_settings_apply(NULL, change);
-    g_assert_cmpstr(first, ==,
-                    "{\"account\":\"keep\",\"join_password\":\"ID1\",\"user\":\"alice\"}");
-    json_decref(change);
+    g_autoptr(GError) error = NULL;
+    json_t *change = parse("{'user_password':''}");
 
-    json_t *merged = identity_settings_merge(first, "{\"user\":\"\",\"domain\":\"a.org\"}");
-    g_assert_cmpstr(json_string_value(json_object_get(merged, "user")), ==, "");
-    g_assert_cmpstr(json_string_value(json_object_get(merged, "account")), ==, "keep");
-    g_assert_cmpuint(json_object_size(merged), ==, 4);
-    json_decref(merged);
-
-    json_t *shown = identity_settings_shown(first);
-    g_assert_true(json_is_true(json_object_get(shown, "join_password")));
-    json_decref(shown);
-    g_assert_null(identity_settings_shown(NULL));
-
-    change = parse("{'user':null,'join_password':null,'account':null,'ou':null}");
-    g_assert_null(identity_settings_apply(first, change));
+    g_assert_false(identity_settings_check(change, IDENTITY_OF_DESKTOP, &error));
+    g_assert_cmpstr(error->message, ==, "identity: 'user_password' is empty");
     json_decref(change);
 }
 
@@ -190,7 +178,7 @@ int main(int argc, char **argv)
     g_test_add_func("/identity/check", test_check);
     g_test_add_func("/identity/secret-is-not-quoted", test_secret_is_not_quoted);
     g_test_add_func("/identity/nearest", test_nearest_key);
-    g_test_add_func("/identity/apply", test_apply);
+    g_test_add_func("/identity/secret-is-empty", test_secret_is_empty);
     g_test_add_func("/identity/names", test_names);
     g_test_add_func("/identity/disk", test_disk);
     g_test_add_func("/identity/least", test_least);
