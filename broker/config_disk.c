@@ -29,13 +29,26 @@ static gboolean is_taken(Db *db, const DesktopRow *d, const char *hostname)
                       "tt", d->id, hostname) != 0;
 }
 
-/* Of the version that it stands on, and its own. */
-static json_t *settings_of(Db *db, const DesktopRow *d)
+/* Of the version that it stands on, and its own.  A draft becomes a version: it must neither have
+ * the user of its template's desktops for good, nor be known to their directory. */
+static json_t *settings_of(const VersionRow *version, const DesktopRow *d)
+{
+    json_t *settings = identity_merge(version->identity, d->identity);
+
+    if (!d->draft_of)
+        return settings;
+    json_t *hostname = json_object_get(settings, "hostname");
+    json_t *of_draft = hostname ? json_pack("{s:O}", "hostname", hostname) : json_object();
+    json_decref(settings);
+    return of_draft;
+}
+
+static json_t *find_settings(Db *db, const DesktopRow *d)
 {
     g_auto(VersionRow) version = { 0 };
 
     lookup_version_by_id(db, d->version_id, &version, NULL);
-    return identity_merge(version.identity, d->identity);
+    return settings_of(&version, d);
 }
 
 static char *hostname_of(Db *db, const DesktopRow *d, const json_t *settings)
@@ -52,7 +65,7 @@ static char *hostname_of(Db *db, const DesktopRow *d, const json_t *settings)
 
 char *config_disk_hostname(Db *db, const DesktopRow *desktop)
 {
-    json_t *settings = settings_of(db, desktop);
+    json_t *settings = find_settings(db, desktop);
     char *hostname = hostname_of(db, desktop, settings);
 
     json_decref(settings);
@@ -61,7 +74,7 @@ char *config_disk_hostname(Db *db, const DesktopRow *desktop)
 
 json_t *config_disk_shown(Db *db, const DesktopRow *desktop)
 {
-    json_t *settings = settings_of(db, desktop);
+    json_t *settings = find_settings(db, desktop);
     char *text = json_dumps(settings, 0);
     json_t *shown = identity_settings_shown(text);
 
@@ -149,7 +162,7 @@ char *config_disk_make(World *world, const char *desktop, const char *os_type, G
 
     if (lookup_desktop(db, desktop, &d, error) &&
         lookup_version_by_id(db, d.version_id, &version, error)) {
-        settings = identity_merge(version.identity, d.identity);
+        settings = settings_of(&version, &d);
         hostname = hostname_of(db, &d, settings);
     }
     catalog_read_end(world->catalog, db);

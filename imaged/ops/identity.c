@@ -92,10 +92,13 @@ static gboolean put_desktop(OpsCall *call, Db *db, DesktopRow *row, const json_t
     row->changed_at = units_now_ms();
     changes_put(changes, ROW_DESKTOP, row, row->store_id);
     changes_event(changes, "desktop.set", "info", row->name, call->who, "identity: %s", keys);
+    json_t *warnings = identity_merge_warnings(version.identity, before, row->identity, change);
+    if (row->draft_of)
+        json_array_append_new(warnings, json_string("it is a draft, which is told no more than a"
+                                                    " host name"));
     json_array_append_new(
         out, json_pack("{s:s,s:s,s:o?,s:o}", "id", row->id, "name", row->name, "identity",
-                       identity_settings_shown(row->identity), "warnings",
-                       identity_merge_warnings(version.identity, before, row->identity, change)));
+                       identity_settings_shown(row->identity), "warnings", warnings));
     return TRUE;
 }
 

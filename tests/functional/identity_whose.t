@@ -72,6 +72,15 @@ ctl template set deb --one-time-password-file "$top/join" >/dev/null
 said=$(ctl template set deb --join-password-file "$top/join" 2>&1)
 like "$said" "'--one-time-password-file' counts no more" "the other way to join takes its place"
 
+# ---- A draft becomes a version: it is told a host name, and nothing else ----
+ctl template edit deb --name draft >/dev/null
+like "$(conf d2)" "IMAGED_USER='carl'" "the template's desktops have a user"
+is "$(conf draft | sed "s/'.*//; /^#/d" | xargs)" 'IMAGED_INSTANCE= IMAGED_HOSTNAME= IMAGED_COMPUTER_NAME=' "its draft has none"
+json_ok "... and says so" "$(ctlj desktop show draft)" '.hostname == "draft" and .identity == {}'
+like "$(ctl desktop set draft --hostname golden --user eve 2>&1)" "'draft': it is a draft" "what it is told is in vain: told"
+like "$(conf draft)" "HOSTNAME='golden'" "... but for the host name"
+unlike "$(conf draft)" 'eve|carl|DOMAIN' "... alone"
+
 # ---- What was dropped goes the usual way ----
 is "$(sqlite3 "$state/catalog.db" "SELECT group_concat(j.key) FROM (SELECT identity FROM version UNION ALL
     SELECT identity FROM desktop) r, json_each(r.identity) j WHERE j.key GLOB '*password'")" join_password \
