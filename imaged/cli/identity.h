@@ -7,6 +7,7 @@
 
 #include "imaged/cli/args.h"
 #include "imaged/cli/cli.h"
+#include "imaged/cli/output.h"
 
 /* For both; a desktop has --hostname besides. */
 #define IDENTITY_OPTIONS                                                                           \
@@ -28,6 +29,21 @@
           "the computer's account at a re-image: used again, or made anew (keep)", NULL },         \
     {                                                                                              \
         "unset", OPTION_TEXT, "KEYS", "take these away: user,ou,join_password...", NULL            \
+    }
+
+/* What is told, where one object is shown. */
+#define IDENTITY_COLUMNS                                                                           \
+    { "USER", "identity.user", CELL_TEXT, COLUMN_SHOW },                                           \
+        { "USER PASSWORD", "identity.user_password", CELL_SECRET, COLUMN_SHOW },                   \
+        { "AUTO-LOGIN", "identity.auto_login", CELL_TRUTH, COLUMN_SHOW },                          \
+        { "DOMAIN USER", "identity.domain_user", CELL_TRUTH, COLUMN_SHOW },                        \
+        { "DOMAIN", "identity.domain", CELL_TEXT, COLUMN_SHOW },                                   \
+        { "OU", "identity.ou", CELL_TEXT, COLUMN_SHOW },                                           \
+        { "JOIN USER", "identity.join_user", CELL_TEXT, COLUMN_SHOW },                             \
+        { "JOIN PASSWORD", "identity.join_password", CELL_SECRET, COLUMN_SHOW },                   \
+        { "ONE-TIME PASSWORD", "identity.one_time_password", CELL_SECRET, COLUMN_SHOW },           \
+    {                                                                                              \
+        "ACCOUNT", "identity.account", CELL_TEXT, COLUMN_SHOW                                      \
     }
 
 /* The body's "identity".  NULL with an error: a file that cannot be read, nothing to set.  Caller

@@ -64,6 +64,8 @@ char *output_cell_text(const json_t *object, const Column *column, gboolean raw)
     if (json_is_string(value))
         return column->kind == CELL_TIME && !raw ? time_text(json_string_value(value))
                                                  : g_strdup(json_string_value(value));
+    if (json_is_true(value) && column->kind == CELL_SECRET && !raw)
+        return g_strdup("set");
     if (json_is_boolean(value))
         return g_strdup(raw ? (json_is_true(value) ? "true" : "false")
                             : (json_is_true(value) ? "yes" : "no"));

@@ -15,6 +15,7 @@ typedef enum {
     CELL_TIME,    /* RFC 3339, shown in local time */
     CELL_PERCENT, /* a fraction */
     CELL_TRUTH,   /* yes or no */
+    CELL_SECRET,  /* a truth: there is one */
     CELL_LIST,    /* of texts */
 } CellKind;
 

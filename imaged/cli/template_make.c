@@ -10,6 +10,7 @@
 #include "imaged/base/error.h"
 #include "imaged/cli/batch.h"
 #include "imaged/cli/confirm.h"
+#include "imaged/cli/identity.h"
 #include "imaged/cli/import.h"
 #include "imaged/cli/job.h"
 #include "imaged/cli/list.h"
@@ -29,10 +30,14 @@ const Column template_version_columns[] = {
     { "OS", "os", CELL_TEXT, 0 },
     { "FIRMWARE", "firmware", CELL_TEXT, COLUMN_CSV },
     { "SEALED", "sealed_at", CELL_TIME, 0 },
+    { "SYSTEM TYPE", "inspection.type", CELL_TEXT, COLUMN_SHOW },
     { "SYSTEM", "inspection.product_name", CELL_TEXT, 0 },
+    { "ARCHITECTURE", "inspection.architecture", CELL_TEXT, COLUMN_SHOW },
+    { "BOOTS WITH", "inspection.boot", CELL_LIST, COLUMN_SHOW },
     { "APPLICATIONS", "inspection.n_applications", CELL_COUNT, 0 },
     { "AGENTS", "inspection.agents", CELL_LIST, COLUMN_CSV },
     { "NOT INSPECTED", "inspection.error.message", CELL_TEXT, COLUMN_SHOW },
+    IDENTITY_COLUMNS,
     { "STORES", "stores", CELL_LIST, 0 },
     { "LAYER", "layer", CELL_TEXT, COLUMN_CSV },
     { "CHECKSUM", "checksum", CELL_TEXT, COLUMN_CSV },

@@ -59,6 +59,12 @@ like "$said" "nothing will join 'ad.example.org'" "a joining user without a pass
 said=$(ctl template set deb --join-password-file "$top/join" 2>&1)
 unlike "$said" 'warning' "with one: fine"
 like "$(conf d2)" "JOIN_PASSWORD='joiner'" "it joins"
+shown=$(ctl template show deb:1)
+like "$shown" '^USER +carl$' "a table shows what was set"
+like "$shown" '^AUTO-LOGIN +no$' "... log-in"
+like "$shown" '^DOMAIN +ad.example.org$' "... domain"
+like "$shown" '^JOIN PASSWORD +set$' "... that there is a password"
+unlike "$shown" "joiner's" "... and not which"
 fails_with 2 'two ways to join' "both passwords" ctl template set deb \
     --join-password-file "$top/join" --one-time-password-file "$top/join"
 said=$(ctl desktop set d1 d2 --domain other.example.org 2>&1)

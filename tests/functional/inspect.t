@@ -85,6 +85,9 @@ like "$(ctl template diff deb:1 deb:2)" 'upgraded +base +amd64 +1.0 +2.0' 'diff 
 is "$(ctlj template diff deb:1 2 | jq -c .applications)" "$(jq -c .applications <<<"$diff")" '... a number alone is a version of the same template'
 said=$(ctl template show deb:1)
 like "$said" 'NAME +deb:1' 'one version is shown'
+like "$said" 'SYSTEM TYPE +linux' '... whether it is Linux or Windows'
+like "$said" 'ARCHITECTURE +x86_64' '... for which processor'
+like "$said" 'BOOTS WITH +bios, uefi' '... and how it starts'
 like "$said" '/dev/sda3 +ext4' '... with its file systems'
 like "$said" 'alice' '... and users'
 json_ok '... as JSON, it alone' "$(ctlj template show deb:1)" '.name == "deb:1" and .version == 1'
