@@ -33,8 +33,9 @@ static void append_examples(GString *out, const Command *command, guint max)
 {
     g_auto(GStrv) lines = g_strsplit(command->examples, "\n", -1);
 
-    for (guint i = 0; lines[i] && *lines[i] && i < max; i++)
-        g_string_append_printf(out, "  imagectl %s\n", lines[i]);
+    /* One that begins with a blank goes on with the one before. */
+    for (guint i = 0; lines[i] && *lines[i] && (i < max || *lines[i] == ' '); i++)
+        g_string_append_printf(out, "  %s%s\n", *lines[i] == ' ' ? "" : "imagectl ", lines[i]);
 }
 
 static void append_command(GString *out, const Noun *noun, const Command *command)

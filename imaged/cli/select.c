@@ -9,12 +9,15 @@ static json_t *make_body(const Args *args, guint first, guint n_names, GError **
 {
     const char *template = args_text(args, "template"), *prefix = args_text(args, "all-of-prefix");
     guint n_ways = (n_names > 0) + (template != NULL) + (prefix != NULL);
+    gboolean takes_all = args->command && commands_find_option(args->command->options, "all");
 
     if (n_ways != 1) {
         args_usage_error(args, error,
-                         n_ways ? "give only one of names, --template and --all-of-prefix"
-                                : "which desktops? give names, --template or "
-                                  "--all-of-prefix");
+                         n_ways      ? "give only one of names, --template and --all-of-prefix"
+                         : takes_all ? "which desktops? give names, --template, --all-of-prefix "
+                                       "or --all"
+                                     : "which desktops? give names, --template or "
+                                       "--all-of-prefix");
         return NULL;
     }
     json_t *body = json_object();

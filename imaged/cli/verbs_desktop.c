@@ -328,9 +328,8 @@ static const Command commands[] = {
       "Host name, user, domain: over what their template's version says ('template set').\n"
       "A guest with imaged's guest parts, cloud-init or Windows reads it from the config disk,\n"
       "once for each generation of its disk.  An empty text means none, whatever the version\n"
-      "says.  --disk-size makes the disk larger at once, by a larger layer on top; the guest sees "
-      "it at\n"
-      "its next start, and a re-image or roll-out keeps the size.  A disk never shrinks.",
+      "says.  --disk-size makes the disk larger at once, by a larger layer on top; the guest sees\n"
+      "it at its next start, and a re-image or roll-out keeps the size.  A disk never shrinks.",
       "desktop set alice --auto-login alice\n"
       "desktop set --all-of-prefix lab --domain ad.example.org --join-user joiner \\\n"
       "    --join-password-file secret --account renew\n"

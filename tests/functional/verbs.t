@@ -470,6 +470,9 @@ is "$(sort -u "$top/shapes")" '' 'what is answered is what openapi.yaml describe
 like "$(ctl version)" '^imagectl [0-9.]+' 'version'
 like "$(ctl --help)" 'nouns:' 'help'
 like "$(ctl desktop reset --help)" 'undo-reset' 'help of a verb'
+like "$(ctl desktop set --help)" '^      --join-password-file' 'an example that goes on is not begun again'
+fails_with 2 'or --all$' 'what looks into all says so' ctl desktop inspect
+fails_with 2 "'--data-disk'" 'an option is called what was typed' ctl desktop create x --template win --data-disk 1
 fails_with 2 "did you mean 'desktop'" 'a slip gets a hint' ctl destkop list
 fails_with 2 "did you mean 'reset'" '... of the verb too' ctl desktop rest alice
 fails_with 2 '--yes' '... and the option' ctl desktop reset alice --yess
