@@ -56,7 +56,7 @@ static const RecipeKey hardware_keys[] = {
     { "cpus", TYPE_COUNT, .min = 1, .max = 1024 },
     { "memory", TYPE_SIZE, .as = "memory_bytes", .min = MIB, .max = 64 * TIB },
     { "firmware", TYPE_CHOICE, .pattern = "bios|uefi" },
-    { "video", TYPE_CHOICE, .pattern = "qxl|virtio", .otherwise = "qxl" },
+    { "video", TYPE_CHOICE, .pattern = "qxl|virtio" },
     { NULL },
 };
 
@@ -274,6 +274,8 @@ static void add_defaults(json_t *recipe)
         json_object_set_new(hardware, "memory_bytes", json_integer((json_int_t)(2 * GIB)));
     if (!has(hardware, "firmware"))
         json_object_set_new(hardware, "firmware", json_string("bios"));
+    if (!has(hardware, "video"))
+        json_object_set_new(hardware, "video", json_string("qxl"));
 }
 
 static json_t *lines_of(const YamlNode *root, const char *key)

@@ -238,6 +238,8 @@ static const Option import_options[] = {
     { "memory", OPTION_SIZE, "SIZE", "memory of its desktops, like 4G", NULL },
     { "os", OPTION_TEXT, "TEXT", "what system it is", NULL },
     { "description", OPTION_TEXT, "TEXT", "what it is for", NULL },
+    { "firmware", OPTION_CHOICE, "bios|uefi", "how it starts (else what is found on its disk)",
+      NULL },
     { "store", OPTION_TEXT, "S", "where to put it (the default store)", "store" },
     { "draft", OPTION_FLAG, NULL, "do not publish it yet", NULL },
     { "tls-psk", OPTION_TEXT, "FILE", "for nbds://: a file with our pre-shared key", "file" },

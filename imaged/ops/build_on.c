@@ -30,6 +30,8 @@ static void take_over(const VersionRow *version, const json_t *recipe, json_t *p
         json_object_set_new(plan, "memory_bytes", json_integer(version->memory_bytes));
     if (!json_is_string(json_object_get(hardware, "firmware")) && version->firmware)
         json_object_set_new(plan, "firmware", json_string(version->firmware));
+    if (!json_is_string(json_object_get(hardware, "video")) && version->video)
+        json_object_set_new(plan, "video", json_string(version->video));
     if (!json_is_string(json_object_get(recipe, "os")))
         json_object_set_new(plan, "os", json_string(version->os));
     if (!json_object_get(plan, "identity") && version->identity)

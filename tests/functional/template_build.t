@@ -146,7 +146,7 @@ find "$state/guest-cache/packages" -type f -exec cp -n -t "$cache" {} +
 
 # ---- The disk ----
 json_ok "hardware, firmware and sealing are known" "$(ctlj template show good)" \
-    '.versions[0] | .firmware == "uefi" and .sealed_at != null and .cpus == 1'
+    '.versions[0] | .firmware == "uefi" and .video == "qxl" and .sealed_at != null and .cpus == 1'
 id=$(ctlj job list | jq -r 'map(select(.kind == "template.build" and .state == "done")) | .[0].id')
 json_ok "the job's result says what sealing removed" "$(ctlj job show "$id")" \
     '.result.sealed | (.operations | length) > 0 and (.n_removed | type) == "number"'
@@ -227,7 +227,7 @@ libvirt_destroy bios
 on() { printf 'version: 1\nname: %s\nbase: {%s}\nfiles:\n  - {path: /etc/on, content: %s}\ncommands:\n  - cat /etc/on >/etc/twice\n' "$1" "$2" "$1"; }
 text_of() { ctl desktop files get "$1" "$2"; }
 on over 'template: good' >over.yaml
-json_ok "a build on a version" "$(ctlj template build over.yaml --quiet)" '.name == "over:1" and .sealed_at != null and (.notes | map(select(test("stands on good"))) | length == 1)'
+json_ok "a build on a version" "$(ctlj template build over.yaml --quiet)" '.name == "over:1" and .sealed_at != null and (.notes | map(select(test("stands on good"))) | length == 1) and (.sealed.operations | length) > 0'
 is "$(text_of over /etc/twice)" over "what the recipe says is in it"
 is "$(text_of over /etc/hostname)" "$(text_of good /etc/hostname)" "and what the base has"
 qemu-img convert -f qcow2 -O qcow2 "$(template_path good)" image.qcow2

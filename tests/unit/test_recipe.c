@@ -135,6 +135,7 @@ static void test_defaults(void)
     g_assert_cmpint(json_integer_value(json_object_get(hardware, "cpus")), ==, 2);
     g_assert_cmpint(json_integer_value(json_object_get(hardware, "memory_bytes")), ==, 2 * GIB);
     g_assert_cmpstr(text_at(r, "hardware", "firmware"), ==, "bios");
+    g_assert_cmpstr(text_at(r, "hardware", "video"), ==, "qxl");
     g_assert_true(json_is_true(json_object_get(json_object_get(r, "guest"), "agent")));
     g_assert_true(json_is_true(json_object_get(r, "seal")));
     g_assert_false(json_is_true(json_object_get(r, "recommends")));
@@ -182,6 +183,7 @@ static void test_other_bases(void)
 
     g_assert_cmpint(json_integer_value(json_object_get(r, "size_bytes")), ==, 0);
     g_assert_cmpstr(text_at(r, "base", "template"), ==, "win11:4");
+    g_assert_null(text_at(r, "hardware", "video")); /* as the base */
     json_decref(r);
     r = parse("version: 1\nbase:\n  image: ../my image.qcow2\n  format: qcow2\n");
     g_assert_cmpstr(text_at(r, "base", "image"), ==, "../my image.qcow2");
