@@ -91,7 +91,8 @@ gboolean template_plan_build(World *world, const TemplateBuild *build, JobReques
                              GError **error)
 {
     return name_check("template", build->name, error) &&
-           plan_make(world, &template_build_job, make_plan, (gpointer)build, ret, error);
+           (build->is_check ? plan_look : plan_make)(world, &template_build_job, make_plan,
+                                                     (gpointer)build, ret, error);
 }
 
 /* ---- What the helper says ---- */
