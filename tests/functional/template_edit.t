@@ -15,7 +15,9 @@ version_is() { qemu-img compare -q -f qcow2 -F raw "$store/layers/$(slot_of win 
 like "$(ctl template edit win)" 'template publish win-draft' 'edit makes a draft, and says how to go on'
 json_ok 'the draft is a desktop' "$(ctlj desktop show win-draft)" '.draft_of == "win" and .template == "win" and .version == 1'
 json_ok '... others are not' "$(ctlj desktop show ann)" '.draft_of == null'
-fails_with 1 taken 'a second draft of the same name' ctl template edit win
+fails_with 1 "draft of 'win'.*template publish win-draft.*--name" 'a second draft of the same name' ctl template edit win
+fails_with 1 'another name with --name' '... a name that is something else' ctl template edit win --name ann
+fails_with 2 "'ann' is no draft" 'a plain desktop is not published' ctl template publish ann
 ok '... of another name' ctl template edit win:1 --name win-try
 fails_with 3 'nothing' 'a draft of nothing' ctl template edit nothing
 fails_with 3 version 'a draft of a version that is not there' ctl template edit win:9
