@@ -66,6 +66,7 @@ json_t *template_build_plan(const TemplateBuild *build, const char *store_id)
     json_object_set(plan, "cpus", json_object_get(hardware, "cpus"));
     json_object_set(plan, "memory_bytes", json_object_get(hardware, "memory_bytes"));
     json_object_set(plan, "firmware", json_object_get(hardware, "firmware"));
+    json_object_set(plan, "video", json_object_get(hardware, "video"));
     if (build->identity)
         json_object_set_new(plan, "identity", json_string(build->identity));
     json_object_set(plan, "spec", (json_t *)build->recipe);
@@ -90,7 +91,8 @@ gboolean template_plan_build(World *world, const TemplateBuild *build, JobReques
                              GError **error)
 {
     return name_check("template", build->name, error) &&
-           plan_make(world, &template_build_job, make_plan, (gpointer)build, ret, error);
+           (build->is_check ? plan_look : plan_make)(world, &template_build_job, make_plan,
+                                                     (gpointer)build, ret, error);
 }
 
 /* ---- What the helper says ---- */

@@ -17,6 +17,7 @@ typedef struct {
     const json_t *recipe; /* the same, parsed (recipe.h), with the content of its files */
     const char *identity; /* settings (JSON), or NULL */
     gboolean is_draft;
+    gboolean is_check; /* only to see whether it could be built: plan_look() */
 } TemplateBuild;
 
 gboolean template_plan_build(World *world, const TemplateBuild *build, JobRequest *ret_request,

@@ -112,7 +112,7 @@ static void add_desktop(const json_t *recipe, json_t *list)
     if (is_on(recipe, "webdav"))
         add(list, "spice-webdavd");
     /* For virtio, X has its driver in itself ("modesetting"). */
-    if (is_on(recipe, "display_driver") && g_strcmp0(video, "qxl") == 0)
+    if (is_on(recipe, "display_driver") && g_strcmp0(video, "virtio") != 0)
         add(list, "xserver-xorg-video-qxl");
 }
 

@@ -62,6 +62,12 @@ static gboolean check_import(const TemplateImport *import, GError **error)
                     "the hardware defaults are out of range");
         return FALSE;
     }
+    if (import->firmware && !g_str_equal(import->firmware, "bios") &&
+        !g_str_equal(import->firmware, "uefi")) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "the firmware is bios or uefi, not what 'firmware' says");
+        return FALSE;
+    }
     return TRUE;
 }
 
@@ -81,6 +87,8 @@ static json_t *make_plan(World *world, Db *db, json_t *claims, gpointer data, GE
         version_id.s, "layer_id", layer_id.s, "cpus", (json_int_t)import->cpus, "memory_bytes",
         (json_int_t)import->memory_bytes, "os", import->os, "description", import->description,
         "notes", notes, "state", import->is_draft ? "draft" : "published");
+    if (import->firmware)
+        json_object_set_new(plan, "firmware", json_string(import->firmware));
     if (!new_version_plan(db, import->name, plan, claims, error))
         g_clear_pointer(&plan, json_decref);
     return plan;

@@ -145,7 +145,8 @@ gboolean new_version_commit(Job *job, const NewVersion *made, const char *event,
                            .firmware = (char *)plan_text(job, "firmware"),
                            .sealed_at = made->sealed_at,
                            .recipe = (char *)plan_text(job, "recipe"),
-                           .identity = (char *)plan_text(job, "identity") };
+                           .identity = (char *)plan_text(job, "identity"),
+                           .video = (char *)plan_text(job, "video") };
     Changes *changes = more ? more : changes_new();
     json_t *out = result(job, name);
 

@@ -1,8 +1,8 @@
 /* new_version.h: the next version of a new or existing template: what its makers have in common.
  *
  * A job's plan holds: name, template_id, template_created, number, version_id, layer_id, store_id,
- * state, cpus, memory_bytes, os, description, source_name, notes; and maybe firmware, recipe,
- * identity (text each).  Any thread. */
+ * state, cpus, memory_bytes, os, description, source_name, notes; and maybe firmware, video,
+ * recipe, identity (text each).  Any thread. */
 #pragma once
 
 #include "imaged/catalog/lookup.h"

@@ -6,6 +6,7 @@
 
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
+#include "templates/recipe_known.h"
 #include "templates/recipe_read.h"
 
 #define PATH_PATTERN "/[^\\x00-\\x1f\\x7f]*"
@@ -56,7 +57,7 @@ static const RecipeKey hardware_keys[] = {
     { "cpus", TYPE_COUNT, .min = 1, .max = 1024 },
     { "memory", TYPE_SIZE, .as = "memory_bytes", .min = MIB, .max = 64 * TIB },
     { "firmware", TYPE_CHOICE, .pattern = "bios|uefi" },
-    { "video", TYPE_CHOICE, .pattern = "qxl|virtio", .otherwise = "qxl" },
+    { "video", TYPE_CHOICE, .pattern = "qxl|virtio" },
     { NULL },
 };
 
@@ -239,6 +240,20 @@ static void check_fresh_only(const json_t *recipe, const YamlNode *root, json_t 
     }
 }
 
+/* Names that a pattern lets through, and that do not exist. */
+static void check_names(const json_t *recipe, const YamlNode *root, json_t *problems)
+{
+    const char *zone = json_string_value(json_object_get(recipe, "timezone"));
+    const char *keyboard = json_string_value(json_object_get(recipe, "keyboard"));
+    g_autofree char *near = NULL;
+
+    if (zone && !recipe_knows_zone(RECIPE_ZONES, zone))
+        recipe_problem(problems, line_at(root, "timezone"), "there is no time zone '%s'", zone);
+    if (keyboard && !recipe_knows_keyboard(RECIPE_KEYBOARDS, keyboard, &near))
+        recipe_problem(problems, line_at(root, "keyboard"), "there is no keyboard '%s'%s%s%s",
+                       keyboard, near ? ": is '" : "", near ? near : "", near ? "' meant?" : "");
+}
+
 /* What the YAML parser says, as a problem: its message begins with "line N: ". */
 static void add_syntax_problem(json_t *problems, const GError *why)
 {
@@ -274,20 +289,28 @@ static void add_defaults(json_t *recipe)
         json_object_set_new(hardware, "memory_bytes", json_integer((json_int_t)(2 * GIB)));
     if (!has(hardware, "firmware"))
         json_object_set_new(hardware, "firmware", json_string("bios"));
+    if (!has(hardware, "video"))
+        json_object_set_new(hardware, "video", json_string("qxl"));
 }
 
-static json_t *lines_of(const YamlNode *root, const char *key)
+/* Each setting by itself, so that all problems are told, each with its line. */
+static void check_identity(const json_t *recipe, const YamlNode *root, RecipeSettingCheck check,
+                           json_t *problems)
 {
-    const YamlNode *map = yaml_tree_get(root, key);
-    json_t *lines = json_object();
+    const YamlNode *map = yaml_tree_get(root, "identity");
+    const json_t *identity = json_object_get(recipe, "identity");
 
-    for (guint i = 0; map && map->kind == YAML_MAP && i < map->keys->len; i++)
-        json_object_set_new(lines, map->keys->pdata[i],
-                            json_integer(g_array_index(map->lines, guint, i)));
-    return lines;
+    for (guint i = 0; map && map->kind == YAML_MAP && i < map->keys->len; i++) {
+        g_autoptr(GError) local = NULL;
+        const char *key = map->keys->pdata[i];
+        if (check(key, json_object_get(identity, key), &local))
+            continue;
+        g_autofree char *why = imaged_error_message(local);
+        recipe_problem(problems, g_array_index(map->lines, guint, i), "%s", why);
+    }
 }
 
-static json_t *read_recipe(const YamlNode *root, json_t *problems)
+static json_t *read_recipe(const YamlNode *root, RecipeSettingCheck check, json_t *problems)
 {
     if (root->kind != YAML_MAP) {
         recipe_problem(problems, root->line, "a recipe is a map of keys, but this is %s",
@@ -295,12 +318,14 @@ static json_t *read_recipe(const YamlNode *root, json_t *problems)
         return NULL;
     }
     json_t *recipe = recipe_read_map(recipe_keys, root, NULL, problems);
-    json_object_set_new(recipe, "identity_lines", lines_of(root, "identity"));
+    if (check)
+        check_identity(recipe, root, check, problems);
     check_base(recipe, root, problems);
     check_files(recipe, problems);
     check_users(recipe, problems);
     check_desktop(recipe, root, problems);
     check_fresh_only(recipe, root, problems);
+    check_names(recipe, root, problems);
     if (has(json_object_get(recipe, "base"), "suite"))
         add_defaults(recipe);
     return recipe;
@@ -331,14 +356,15 @@ static json_t *sorted(json_t *problems)
     return out;
 }
 
-json_t *recipe_parse(const char *text, gsize len, json_t *ret_problems, GError **error)
+json_t *recipe_parse(const char *text, gsize len, RecipeSettingCheck check, json_t *ret_problems,
+                     GError **error)
 {
     g_autoptr(GError) local = NULL;
     g_autoptr(YamlNode) root = yaml_tree_parse(text, len, &local);
     json_t *problems = json_array(), *recipe = NULL;
 
     if (root)
-        recipe = read_recipe(root, problems);
+        recipe = read_recipe(root, check, problems);
     else
         add_syntax_problem(problems, local);
     problems = sorted(problems);

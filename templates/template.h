@@ -13,6 +13,7 @@ extern const JobType template_delete_job;
 
 typedef struct {
     const char *name, *source, *source_name, *os, *description, *store; /* source: an NBD URI */
+    const char *firmware; /* bios, uefi, or NULL: not known */
     gint64 cpus, memory_bytes;
     gboolean is_draft;
     const json_t *notes; /* array of texts, or NULL */

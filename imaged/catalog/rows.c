@@ -37,7 +37,7 @@ static const Column version_columns[] = {
     TEXT(VersionRow, description), TEXT(VersionRow, source),       TEXT(VersionRow, notes),
     INTEGER(VersionRow, created_at), INTEGER(VersionRow, changed_at),
     OPTIONAL(VersionRow, firmware), ADDED_INTEGER(VersionRow, sealed_at),
-    OPTIONAL(VersionRow, recipe),  OPTIONAL(VersionRow, identity),
+    OPTIONAL(VersionRow, recipe),  OPTIONAL(VersionRow, identity), OPTIONAL(VersionRow, video),
 };
 static const Column layer_columns[] = {
     TEXT(LayerRow, id),           TEXT(LayerRow, slot),      TEXT(LayerRow, store_id),
@@ -94,13 +94,14 @@ static const Table tables[ROW_N_KINDS] = {
                       G_N_ELEMENTS(version_columns),
                       "INSERT INTO version (id, template_id, version, state, is_trashed, layer_id,"
                       " cpus, memory_bytes, os, description, source, notes, created_at, changed_at,"
-                      " firmware, sealed_at, recipe, identity)"
-                      " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)"
+                      " firmware, sealed_at, recipe, identity, video)"
+                      " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,"
+                      "?19)"
                       " ON CONFLICT (id)"
                       " DO UPDATE SET template_id=?2, version=?3, state=?4, is_trashed=?5,"
                       " layer_id=?6, cpus=?7, memory_bytes=?8, os=?9, description=?10, source=?11,"
                       " notes=?12, created_at=?13, changed_at=?14, firmware=?15, sealed_at=?16,"
-                      " recipe=?17, identity=?18",
+                      " recipe=?17, identity=?18, video=?19",
                       "DELETE FROM version WHERE id = ?1" },
     [ROW_LAYER] = { "layer", sizeof(LayerRow), layer_columns, G_N_ELEMENTS(layer_columns),
                     "INSERT INTO layer (id, slot, store_id, parent_id, owner_kind, owner_id,"

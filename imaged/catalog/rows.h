@@ -26,10 +26,11 @@ typedef struct {
     gint64 cpus, memory_bytes;
     char *os, *description, *source, *notes; /* notes: lines */
     gint64 created_at, changed_at;
-    char *firmware;   /* bios or uefi; NULL: not known, bios */
+    char *firmware;   /* bios or uefi; NULL: nobody has said */
     gint64 sealed_at; /* 0: what it holds of its first machine was not removed */
     char *recipe;     /* the text that it was built from, or NULL */
     char *identity;   /* JSON: what its desktops are told at their first boot, or NULL */
+    char *video;      /* qxl or virtio; NULL: nobody has said */
 } VersionRow;
 
 /* A layer between a template version and some of its desktops (snapshot/stand_in.h). */

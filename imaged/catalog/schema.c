@@ -142,6 +142,7 @@ static const char *const migrations[] = {
 
     /* 6: how versions are built and what desktops are told at their first boot */
     "ALTER TABLE version ADD COLUMN firmware TEXT;"
+    "ALTER TABLE version ADD COLUMN video TEXT;"
     "ALTER TABLE version ADD COLUMN sealed_at INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE version ADD COLUMN recipe TEXT;"
     "ALTER TABLE version ADD COLUMN identity TEXT;"

@@ -12,6 +12,7 @@
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
+#include "imaged/base/nearest.h"
 #include "imaged/base/units.h"
 #include "imaged/cli/import.h"
 #include "imaged/cli/interrupt.h"
@@ -19,36 +20,63 @@
 #include "imaged/cli/list.h"
 
 #define MAX_FILE (5 * MIB)
+#define BUILD_PATH "/v1/templates/build"
 
 /* ---- Finding and reading ---- */
 
-/* Recipes that imaged comes with: beside imagectl in a build folder's tree, or installed. */
-static char *shipped_recipe(const char *name)
+/* Where recipes that imaged comes with may be: beside imagectl in a build folder's tree, or
+ * installed. */
+static char **shipped_folders(void)
 {
     g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
     g_autofree char *dir = g_path_get_dirname(self ? self : "/");
-    g_autofree char *file = g_strconcat(name, ".yaml", NULL);
-    char *places[] = { g_build_filename(dir, "..", "templates", "recipes", file, NULL),
-                       g_build_filename(dir, "..", "..", "templates", "recipes", file, NULL),
-                       g_build_filename(dir, "..", "share", "imaged", "recipes", file, NULL),
-                       g_build_filename("/usr/share/imaged/recipes", file, NULL) };
-    char *found = NULL;
+    char **folders = g_new0(char *, 5);
 
-    for (guint i = 0; i < G_N_ELEMENTS(places); i++) {
-        if (!found && access(places[i], R_OK) == 0)
-            found = g_steal_pointer(&places[i]);
-        g_free(places[i]);
+    folders[0] = g_build_filename(dir, "..", "templates", "recipes", NULL);
+    folders[1] = g_build_filename(dir, "..", "..", "templates", "recipes", NULL);
+    folders[2] = g_build_filename(dir, "..", "share", "imaged", "recipes", NULL);
+    folders[3] = g_strdup("/usr/share/imaged/recipes");
+    return folders;
+}
+
+/* The path of a recipe that imaged comes with, or NULL and the name that may have been meant (or
+ * NULL, too).  Caller frees both. */
+static char *shipped_recipe(const char *name, char **ret_near)
+{
+    g_auto(GStrv) folders = shipped_folders();
+    g_autofree char *file = g_strconcat(name, ".yaml", NULL);
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+
+    *ret_near = NULL;
+    for (guint i = 0; folders[i]; i++) {
+        g_autofree char *path = g_build_filename(folders[i], file, NULL);
+        g_autoptr(GDir) dir = g_dir_open(folders[i], 0, NULL);
+        const char *entry;
+        if (access(path, R_OK) == 0)
+            return g_steal_pointer(&path);
+        while (dir && (entry = g_dir_read_name(dir))) {
+            if (g_str_has_suffix(entry, ".yaml"))
+                g_ptr_array_add(names, g_strndup(entry, strlen(entry) - strlen(".yaml")));
+        }
     }
-    return found;
+    *ret_near = g_strdup(nearest_word(name, names));
+    return NULL;
 }
 
 /* A path as it is; a bare word that is no file here may be one of ours. */
-static char *find_recipe(const char *word)
+static char *find_recipe(const char *word, GError **error)
 {
-    gboolean is_bare = !strchr(word, '/') && name_check("recipe", word, NULL);
-    char *shipped = is_bare && access(word, F_OK) != 0 ? shipped_recipe(word) : NULL;
+    g_autofree char *near = NULL;
 
-    return shipped ? shipped : g_strdup(word);
+    if (strchr(word, '/') || !name_check("recipe", word, NULL) || access(word, F_OK) == 0)
+        return g_strdup(word);
+    char *shipped = shipped_recipe(word, &near);
+    if (shipped)
+        return shipped;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
+                "'%s' is neither a file nor a recipe that imaged comes with%s%s%s", word,
+                near ? ": is '" : "", near ? near : "", near ? "' meant?" : "");
+    return NULL;
 }
 
 static char *read_file(const char *path, gsize *ret_len, GError **error)
@@ -148,9 +176,13 @@ static gboolean tell_problems(const char *path, const json_t *checked, GError **
 
 static const Column checked_columns[] = {
     { "NAME", "name", CELL_TEXT, 0 },
+    { "VERSION", "version", CELL_COUNT, 0 },
+    { "STATE", "state", CELL_STATE, 0 },
+    { "STORE", "store", CELL_TEXT, 0 },
     { "BASE", "base", CELL_TEXT, 0 },
     { "KIND", "base_kind", CELL_TEXT, 0 },
     { "SIZE", "size_bytes", CELL_SIZE, 0 },
+    { "LAYERS", "chain_depth", CELL_COUNT, 0 },
     { "FORMAT", "base_format", CELL_TEXT, COLUMN_CSV },
     COLUMN_END,
 };
@@ -159,9 +191,13 @@ static json_t *check(Cli *cli, const char *path, const char *text, GError **erro
 {
     json_auto_t *body = json_pack("{s:s}", "recipe", text);
     json_auto_t *checked = client_request(cli->client, CLIENT_CHANGE, "POST",
-                                          "/v1/templates/build/check", body, error);
+                                          BUILD_PATH "/check", body, error);
 
-    return checked && tell_problems(path, checked, error) ? g_steal_pointer(&checked) : NULL;
+    if (checked && tell_problems(path, checked, error))
+        return g_steal_pointer(&checked);
+    if (checked && args_has(cli->args, "check") && cli->format == FORMAT_JSON)
+        output_json(checked);
+    return NULL;
 }
 
 /* ---- Building ---- */
@@ -181,52 +217,62 @@ static json_t *request_body(const Args *args, const char *text, json_t *files)
     return body;
 }
 
-/* The base is a file: it is served while the job runs, so an interrupt cancels that. */
-static json_t *build_on_image(Cli *cli, const char *path, const json_t *checked, json_t *body,
-                              GError **error)
+/* The base is a file: it is checked, and served while serve is there. */
+static NbdServe *serve_image(Cli *cli, const char *path, const json_t *checked, json_t *body,
+                             GError **error)
 {
     g_autofree char *folder = folder_of(path);
     g_autofree char *image = g_canonicalize_filename(json_text(checked, "base"), folder);
     json_auto_t *notes = json_array();
 
     interrupt_catch();
-    g_autoptr(NbdServe) serve =
+    NbdServe *serve =
         import_serve_file(cli, image, json_text(checked, "base_format"), notes, error);
-    if (!serve)
-        return NULL;
-    json_object_set_new(body, "source", json_string(nbd_serve_uri(serve)));
-    json_auto_t *job =
-        client_request(cli->client, CLIENT_CHANGE, "POST", "/v1/templates/build", body, error);
-    return job ? job_wait_or_cancel(cli, job, error) : NULL;
+    if (serve)
+        json_object_set_new(body, "source", json_string(nbd_serve_uri(serve)));
+    return serve;
+}
+
+/* The build's own request, but for its job. */
+static void check_plan(Cli *cli, json_t *body, GError **error)
+{
+    json_object_set_new(body, "plan", json_true());
+    json_auto_t *planned = client_request(cli->client, CLIENT_CHANGE, "POST",
+                                          BUILD_PATH "/check", body, error);
+    if (planned)
+        list_print_object(cli, planned, checked_columns);
 }
 
 static json_t *build(Cli *cli, const char *path, const char *text, const json_t *checked,
                      json_t *files, GError **error)
 {
     json_auto_t *body = request_body(cli->args, text, files);
+    g_autoptr(NbdServe) serve = NULL;
     json_t *job = NULL;
 
+    if (g_str_equal(json_text(checked, "base_kind"), "image") &&
+        !(serve = serve_image(cli, path, checked, body, error)))
+        return NULL;
     cli->shows_log = !args_has(cli->args, "quiet");
-    if (g_str_equal(json_text(checked, "base_kind"), "image"))
-        return build_on_image(cli, path, checked, body, error);
-    return job_run(cli, "POST", "/v1/templates/build", body, &job, error) ? job : NULL;
+    if (args_has(cli->args, "check")) {
+        check_plan(cli, body, error);
+        return NULL;
+    }
+    if (!serve)
+        return job_run(cli, "POST", BUILD_PATH, body, &job, error) ? job : NULL;
+    /* An interrupt cancels it, for its source goes with us. */
+    json_auto_t *begun =
+        client_request(cli->client, CLIENT_CHANGE, "POST", BUILD_PATH, body, error);
+    return begun ? job_wait_or_cancel(cli, begun, error) : NULL;
 }
 
-json_t *build_run(Cli *cli, gboolean *ret_is_checked, GError **error)
+json_t *build_run(Cli *cli, GError **error)
 {
-    g_autofree char *path = find_recipe(args_word(cli->args, 0));
-    g_autofree char *text = read_recipe(path, error);
+    g_autofree char *path = find_recipe(args_word(cli->args, 0), error);
+    g_autofree char *text = path ? read_recipe(path, error) : NULL;
     json_auto_t *checked = text ? check(cli, path, text, error) : NULL;
     json_auto_t *files =
         checked ? read_sources(path, json_object_get(checked, "sources"), error) : NULL;
 
-    *ret_is_checked = FALSE;
-    if (!files)
-        return NULL;
-    if (args_has(cli->args, "check")) {
-        list_print_object(cli, checked, checked_columns);
-        *ret_is_checked = TRUE;
-        return NULL;
-    }
-    return build(cli, path, text, checked, files, error);
+    return files ? build(cli, path, text, checked, files, error) : NULL;
 }

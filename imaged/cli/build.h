@@ -6,6 +6,6 @@
 
 #include "imaged/cli/cli.h"
 
-/* imagectl template build: the ended job (caller unrefs; *ret_is_checked and NULL for --check,
- * which has told of the result), or NULL. */
-json_t *build_run(Cli *cli, gboolean *ret_is_checked, GError **error);
+/* imagectl template build: the ended job (caller unrefs); NULL without an error for --check and
+ * --no-wait, which have told of the result. */
+json_t *build_run(Cli *cli, GError **error);

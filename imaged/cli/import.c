@@ -291,6 +291,7 @@ static json_t *request_body(const Args *args, const char *uri, json_t *notes)
                              "source_name", source_name);
 
     import_put_machine(args, body);
+    json_set_text(body, "firmware", args_text(args, "firmware"));
     json_set_text(body, "store", args_text(args, "store"));
     if (args_has(args, "draft"))
         json_object_set_new(body, "draft", json_true());

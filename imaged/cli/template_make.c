@@ -29,6 +29,7 @@ const Column template_version_columns[] = {
     { "MEMORY", "memory_bytes", CELL_SIZE, 0 },
     { "OS", "os", CELL_TEXT, 0 },
     { "FIRMWARE", "firmware", CELL_TEXT, COLUMN_CSV },
+    { "VIDEO", "video", CELL_TEXT, COLUMN_CSV },
     { "SEALED", "sealed_at", CELL_TIME, 0 },
     { "SYSTEM TYPE", "inspection.type", CELL_TEXT, COLUMN_SHOW },
     { "SYSTEM", "inspection.product_name", CELL_TEXT, 0 },
@@ -76,10 +77,37 @@ static json_t *new_version(Cli *cli, const json_t *job, GError **error)
     return NULL;
 }
 
+static const Column removed_columns[] = {
+    { "OPERATION", "name", CELL_TEXT, 0 },
+    { "REMOVED", "n_removed", CELL_COUNT, 0 },
+    { "BYTES", "bytes", CELL_SIZE, 0 },
+    COLUMN_END,
+};
+
+/* What sealing removed, by operation; those that found nothing only by their number. */
+static void add_sealed_text(GString *text, const json_t *sealed)
+{
+    const json_t *operations = json_object_get(sealed, "operations");
+    json_auto_t *rows = json_array();
+
+    for (gsize i = 0; i < json_array_size(operations); i++) {
+        json_t *operation = json_array_get(operations, i);
+        if (json_number(operation, "n_removed") > 0)
+            json_array_append(rows, operation);
+    }
+    gsize n_idle = json_array_size(operations) - json_array_size(rows);
+    g_string_append_c(text, '\n');
+    if (json_array_size(rows))
+        output_table_text(text, rows, removed_columns, output_wants_colour(STDOUT_FILENO));
+    g_string_append_printf(text, "sealed: %zu operation%s found nothing to remove\n", n_idle,
+                           n_idle == 1 ? "" : "s");
+}
+
 /* Tell of the version that a job made; done is "imported". */
 gboolean template_print_made(Cli *cli, const json_t *job, const char *done, GError **error)
 {
     json_auto_t *version = job && job_check(job, error) ? new_version(cli, job, error) : NULL;
+    json_t *sealed = json_object_get(json_object_get(job, "result"), "sealed");
 
     if (!version)
         return FALSE;
@@ -88,8 +116,12 @@ gboolean template_print_made(Cli *cli, const json_t *job, const char *done, GErr
         g_string_append_printf(text, "%s %s\n", done, json_text(version, "name"));
         output_object_text(text, version, template_version_columns,
                            output_wants_colour(STDOUT_FILENO));
+        if (sealed)
+            add_sealed_text(text, sealed);
         output_print(text);
     } else {
+        if (sealed)
+            json_object_set(version, "sealed", sealed);
         list_print_object(cli, version, template_version_columns);
     }
     return TRUE;

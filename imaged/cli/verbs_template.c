@@ -54,8 +54,7 @@ static gboolean template_import(Cli *cli, GError **error)
 static gboolean template_build(Cli *cli, GError **error)
 {
     GError *local = NULL;
-    gboolean is_checked;
-    json_auto_t *job = build_run(cli, &is_checked, &local);
+    json_auto_t *job = build_run(cli, &local);
 
     if (local)
         g_propagate_error(error, local);
@@ -240,6 +239,8 @@ static const Option import_options[] = {
     { "memory", OPTION_SIZE, "SIZE", "memory of its desktops, like 4G", NULL },
     { "os", OPTION_TEXT, "TEXT", "what system it is", NULL },
     { "description", OPTION_TEXT, "TEXT", "what it is for", NULL },
+    { "firmware", OPTION_CHOICE, "bios|uefi", "how it starts (else what is found on its disk)",
+      NULL },
     { "store", OPTION_TEXT, "S", "where to put it (the default store)", "store" },
     { "draft", OPTION_FLAG, NULL, "do not publish it yet", NULL },
     { "tls-psk", OPTION_TEXT, "FILE", "for nbds://: a file with our pre-shared key", "file" },
@@ -260,7 +261,7 @@ static const Option import_options[] = {
 #define OPTION_UNSEALED(words) { "unsealed", OPTION_FLAG, NULL, words, NULL }
 
 static const Option build_options[] = {
-    { "check", OPTION_FLAG, NULL, "only say whether the recipe is sound", NULL },
+    { "check", OPTION_FLAG, NULL, "only say whether it could be built, and as what", NULL },
     { "name", OPTION_TEXT, "NAME", "of the template (else the recipe's)", NULL },
     { "draft", OPTION_FLAG, NULL, "do not publish it yet", NULL },
     OPTION_UNSEALED("publish it although the recipe says 'seal: no'"),

@@ -52,3 +52,15 @@ gboolean plan_make(World *world, const JobType *type, PlanMaker make, gpointer d
     } while (!ok && is_old && --tries);
     return ok;
 }
+
+gboolean plan_look(World *world, const JobType *type, PlanMaker make, gpointer data,
+                   JobRequest *ret, GError **error)
+{
+    json_t *claims = json_array();
+    Db *db = catalog_read_begin(world->catalog);
+
+    *ret = (JobRequest){ .type = type, .plan = make(world, db, claims, data, error) };
+    catalog_read_end(world->catalog, db);
+    json_decref(claims);
+    return ret->plan != NULL;
+}

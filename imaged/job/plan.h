@@ -14,3 +14,8 @@ typedef json_t *(*PlanMaker)(World *world, Db *db, json_t *claims, gpointer data
  * reads nothing from the catalog meanwhile. */
 gboolean plan_make(World *world, const JobType *type, PlanMaker make, gpointer data,
                    JobRequest *ret, GError **error);
+
+/* The plan as plan_make() would make it now, to be looked at: nothing is claimed, and *ret is not
+ * to be submitted. */
+gboolean plan_look(World *world, const JobType *type, PlanMaker make, gpointer data,
+                   JobRequest *ret, GError **error);

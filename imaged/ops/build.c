@@ -18,44 +18,21 @@
 
 /* ---- The recipe ---- */
 
-/* Each setting by itself, so that all problems are told, each with its line. */
-static gboolean check_identity(json_t *recipe, json_t *problems, GError **error)
+static gboolean check_setting(const char *key, const json_t *value, GError **error)
 {
-    const json_t *identity = json_object_get(recipe, "identity");
-    const json_t *lines = json_object_get(recipe, "identity_lines");
-    gboolean ok = TRUE;
-    const char *key;
-    json_t *value;
+    json_t *one = json_pack("{s:O}", key, value);
+    gboolean ok = identity_settings_check(one, IDENTITY_OF_RECIPE, error);
 
-    json_object_foreach ((json_t *)identity, key, value) {
-        g_autoptr(GError) local = NULL;
-        int line = (int)json_integer_value(json_object_get(lines, key));
-        json_t *one = json_pack("{s:O}", key, value);
-        gboolean is_sound = identity_settings_check(one, IDENTITY_OF_RECIPE, &local);
-        json_decref(one);
-        if (is_sound)
-            continue;
-        g_autofree char *why = imaged_error_message(local);
-        if (problems)
-            json_array_append_new(problems, json_pack("{s:i, s:s}", "line", line, "message", why));
-        if (ok)
-            g_propagate_prefixed_error(error, g_steal_pointer(&local), "line %d: ", line);
-        ok = FALSE;
-    }
+    json_decref(one);
     return ok;
 }
 
 static json_t *parse(OpsCall *call, json_t *problems, const char **ret_text, GError **error)
 {
     const char *text = args_text(call, "recipe", TRUE, error);
-    json_t *recipe = text ? recipe_parse(text, strlen(text), problems, error) : NULL;
 
     *ret_text = text;
-    if (recipe && !check_identity(recipe, problems, error))
-        g_clear_pointer(&recipe, json_decref);
-    if (recipe)
-        json_object_del(recipe, "identity_lines"); /* a plan needs them no more */
-    return recipe;
+    return text ? recipe_parse(text, strlen(text), check_setting, problems, error) : NULL;
 }
 
 /* "a suite", and what the client has to send beside the text. */
@@ -79,34 +56,12 @@ static json_t *describe(const json_t *recipe)
     json_object_set(out, "base_format", json_object_get(base, "format"));
     json_object_set_new(out, "sources", sources);
     json_object_set(out, "name", json_object_get(recipe, "name"));
-    json_object_set(out, "size_bytes", json_object_get(recipe, "size_bytes"));
+    json_int_t size = json_integer_value(json_object_get(recipe, "size_bytes"));
+    json_object_set_new(out, "size_bytes", size ? json_integer(size) : json_null());
     json_object_set_new(out, "packages",
                         json_is_string(json_object_get(base, "suite"))
                             ? guest_parts_packages(recipe)
                             : json_incref(json_object_get(recipe, "packages")));
-    return out;
-}
-
-json_t *ops_template_build_check(OpsCall *call, GError **error)
-{
-    json_t *problems = json_array();
-    g_autoptr(GError) local = NULL;
-    const char *text = NULL;
-
-    if (!args_check(call, "recipe", error)) {
-        json_decref(problems);
-        return NULL;
-    }
-    json_t *recipe = parse(call, problems, &text, &local);
-    if (!text) {
-        json_decref(problems);
-        g_propagate_error(error, g_steal_pointer(&local));
-        return NULL;
-    }
-    json_t *out = recipe ? describe(recipe) : json_object();
-    json_object_set_new(out, "is_sound", json_boolean(recipe != NULL));
-    json_object_set_new(out, "problems", problems);
-    json_decref(recipe);
     return out;
 }
 
@@ -158,6 +113,7 @@ static gboolean fill_files(OpsCall *call, json_t *recipe, GError **error)
     return TRUE;
 }
 
+/* Where the daemon looks before it makes a build's job; also all of a check. */
 static gboolean plan(OpsCall *call, json_t *recipe, TemplateBuild *build, JobRequest *request,
                      GError **error)
 {
@@ -200,18 +156,87 @@ static gboolean plan(OpsCall *call, json_t *recipe, TemplateBuild *build, JobReq
     return ok;
 }
 
+#define BUILD_ARGS "recipe name files source draft unsealed flat store"
+
+static gboolean plan_recipe(OpsCall *call, json_t *recipe, TemplateBuild *build,
+                            JobRequest *request, GError **error)
+{
+    return args_are_texts(call, "name store source", error) &&
+           plan(call, recipe, build, request, error);
+}
+
 json_t *ops_template_build(OpsCall *call, GError **error)
 {
     TemplateBuild build = { 0 };
     JobRequest request = { 0 };
 
-    if (!args_check(call, "recipe name files source draft unsealed flat store", error) ||
-        !args_are_texts(call, "name store source", error) || submit_is_repeat(call, error))
+    if (!args_check(call, BUILD_ARGS, error) || submit_is_repeat(call, error))
         return NULL;
     json_t *recipe = parse(call, NULL, &build.text, error);
-    gboolean ok = recipe && plan(call, recipe, &build, &request, error);
+    gboolean ok = recipe && plan_recipe(call, recipe, &build, &request, error);
     json_decref(recipe);
     return ok ? submit_request(call, &request, error) : NULL;
+}
+
+/* ---- Checking ---- */
+
+/* What a build would make now. */
+static void describe_plan(World *world, const json_t *plan, json_t *out)
+{
+    g_auto(StoreEntry) store = { 0 };
+    json_t *depth = json_object_get(plan, "chain_depth");
+    const char *store_id = json_string_value(json_object_get(plan, "store_id"));
+
+    json_object_set(out, "name", json_object_get(plan, "name"));
+    json_object_set(out, "version", json_object_get(plan, "number"));
+    json_object_set(out, "state", json_object_get(plan, "state"));
+    if (store_set_describe(world->stores, store_id, &store))
+        json_object_set_new(out, "store", json_string(store.name));
+    if (json_object_get(plan, "virtual_size"))
+        json_object_set(out, "size_bytes", json_object_get(plan, "virtual_size"));
+    json_object_set_new(out, "chain_depth", depth ? json_incref(depth) : json_integer(1));
+}
+
+/* With "plan" all that ops_template_build() does before it makes its job, and its errors. */
+static json_t *check_recipe(OpsCall *call, json_t *recipe, const char *text, gboolean has_plan,
+                            GError **error)
+{
+    TemplateBuild build = { .text = text, .is_check = TRUE };
+    JobRequest request = { 0 };
+    json_t *out = describe(recipe);
+
+    if (has_plan) {
+        if (plan_recipe(call, recipe, &build, &request, error))
+            describe_plan(call->world, request.plan, out);
+        else
+            g_clear_pointer(&out, json_decref);
+    }
+    json_decref(request.plan);
+    return out;
+}
+
+json_t *ops_template_build_check(OpsCall *call, GError **error)
+{
+    g_autoptr(GError) local = NULL;
+    const char *text = NULL;
+    gboolean has_plan;
+
+    if (!args_check(call, BUILD_ARGS " plan", error) || !args_bool(call, "plan", &has_plan, error))
+        return NULL;
+    json_t *problems = json_array();
+    json_t *recipe = parse(call, problems, &text, &local);
+    json_t *out = NULL;
+    if (!text)
+        g_propagate_error(error, g_steal_pointer(&local));
+    else
+        out = recipe ? check_recipe(call, recipe, text, has_plan, error) : json_object();
+    if (out) {
+        json_object_set_new(out, "is_sound", json_boolean(recipe != NULL));
+        json_object_set(out, "problems", problems);
+    }
+    json_decref(problems);
+    json_decref(recipe);
+    return out;
 }
 
 /* ---- A job's log ---- */

@@ -30,6 +30,8 @@ static void take_over(const VersionRow *version, const json_t *recipe, json_t *p
         json_object_set_new(plan, "memory_bytes", json_integer(version->memory_bytes));
     if (!json_is_string(json_object_get(hardware, "firmware")) && version->firmware)
         json_object_set_new(plan, "firmware", json_string(version->firmware));
+    if (!json_is_string(json_object_get(hardware, "video")) && version->video)
+        json_object_set_new(plan, "video", json_string(version->video));
     if (!json_is_string(json_object_get(recipe, "os")))
         json_object_set_new(plan, "os", json_string(version->os));
     if (!json_object_get(plan, "identity") && version->identity)
@@ -48,6 +50,7 @@ static gboolean note_depth(Db *db, const char *ref, const char *layer_id, json_t
                                              " layers (1 with --flat)",
                                              ref, rows.rows->len + 1);
     json_object_set_new(plan, "notes", json_string(words));
+    json_object_set_new(plan, "chain_depth", json_integer(rows.rows->len + 1));
     return TRUE;
 }
 
@@ -66,6 +69,7 @@ static json_t *plan_on_version(Db *db, const TemplateBuild *build, const BuildBa
     take_over(&version, build->recipe, plan);
     json_object_set_new(plan, "source_name", json_string(ref));
     json_object_set_new(plan, "source_layer", json_string(layer.id));
+    json_object_set_new(plan, "virtual_size", json_integer(layer.virtual_size));
     json_object_set_new(plan, "flat", json_boolean(base->is_flat));
     if (!base->is_flat && !note_depth(db, ref, layer.id, plan, error)) {
         json_decref(plan);
@@ -136,5 +140,6 @@ gboolean build_on_plan(OpsCall *call, const TemplateBuild *build, const BuildBas
         return FALSE;
     }
     return name_check("template", build->name, error) &&
-           plan_make(call->world, &build_on_job, make_plan, &on, ret_request, error);
+           (build->is_check ? plan_look : plan_make)(call->world, &build_on_job, make_plan, &on,
+                                                     ret_request, error);
 }

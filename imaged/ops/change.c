@@ -26,7 +26,8 @@ json_t *ops_template_import(OpsCall *call, GError **error)
     json_t *notes = NULL;
 
     if (!args_check(call,
-                    "name source source_name cpus memory_bytes os description store draft notes",
+                    "name source source_name cpus memory_bytes os description firmware store draft"
+                    " notes",
                     error) ||
         !(import.name = args_text(call, "name", TRUE, error)) ||
         !(import.source = args_text(call, "source", TRUE, error)) ||
@@ -35,12 +36,13 @@ json_t *ops_template_import(OpsCall *call, GError **error)
                   &import.memory_bytes, error) ||
         !args_bool(call, "draft", &import.is_draft, error) ||
         !args_texts(call, "notes", &notes, error) ||
-        !args_are_texts(call, "source_name os description store", error) ||
+        !args_are_texts(call, "source_name os description firmware store", error) ||
         submit_is_repeat(call, error))
         return NULL;
     import.source_name = text_or(call, "source_name", import.source);
     import.os = text_or(call, "os", "");
     import.description = text_or(call, "description", "");
+    import.firmware = args_text(call, "firmware", FALSE, NULL);
     import.store = args_text(call, "store", FALSE, NULL);
     import.notes = notes;
     if (error && *error)

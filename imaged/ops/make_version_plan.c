@@ -72,8 +72,9 @@ static gboolean add_hardware(OpsCall *call, const VersionRow *version, json_t *p
     json_object_set_new(plan, "cpus", json_integer(cpus));
     json_object_set_new(plan, "memory_bytes", json_integer(memory));
     put_text(plan, "os", os ? os : version->os);
-    put_text(plan, "description", description ? description : "");
+    put_text(plan, "description", description ? description : version->description);
     put_text(plan, "firmware", version->firmware);
+    put_text(plan, "video", version->video);
     put_text(plan, "identity", version->identity);
     return TRUE;
 }

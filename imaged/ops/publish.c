@@ -55,6 +55,34 @@ json_t *ops_template_create_from(OpsCall *call, GError **error)
 
 /* ---- edit ---- */
 
+/* The name of the template whose draft this desktop is, or NULL.  Caller frees. */
+static char *template_of_draft(World *world, const char *name)
+{
+    g_auto(DesktopRow) desktop = { 0 };
+    g_auto(TemplateRow) template = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean is = lookup_desktop(db, name, &desktop, NULL) && desktop.draft_of &&
+                  lookup_template_by_id(db, desktop.draft_of, &template, NULL);
+
+    catalog_read_end(world->catalog, db);
+    return is ? g_strdup(template.name) : NULL;
+}
+
+/* The usual name of a draft is taken, mostly by a draft. */
+static void explain_taken(World *world, const char *name, GError **error)
+{
+    if (!error || !g_error_matches(*error, IMAGED_ERROR, IMAGED_ERROR_EXISTS))
+        return;
+    g_autofree char *template = template_of_draft(world, name);
+    if (template)
+        imaged_error_hint(error,
+                          "it is a draft of '%s': go on with it (imagectl template publish %s),"
+                          " delete it, or give another name with --name",
+                          template, name);
+    else
+        imaged_error_hint(error, "give the draft another name with --name");
+}
+
 json_t *ops_template_edit(OpsCall *call, GError **error)
 {
     g_auto(BatchPlan) plan = { 0 };
@@ -74,26 +102,15 @@ json_t *ops_template_edit(OpsCall *call, GError **error)
     };
     gboolean ok = desktop_plan_create(call->world, &spec, &plan, error);
     json_decref(names);
-    if (!ok)
+    if (!ok) {
+        explain_taken(call->world, name ? name : usual, error);
         return NULL;
+    }
     jobs_choose_create(call->world, &plan);
     return submit_plan(call, &plan, error);
 }
 
 /* ---- publish ---- */
-
-/* The name of the template whose draft this desktop is, or NULL.  Caller frees. */
-static char *template_of_draft(World *world, const char *name)
-{
-    g_auto(DesktopRow) desktop = { 0 };
-    g_auto(TemplateRow) template = { 0 };
-    Db *db = catalog_read_begin(world->catalog);
-    gboolean is = lookup_desktop(db, name, &desktop, NULL) && desktop.draft_of &&
-                  lookup_template_by_id(db, desktop.draft_of, &template, NULL);
-
-    catalog_read_end(world->catalog, db);
-    return is ? g_strdup(template.name) : NULL;
-}
 
 static json_t *publish_draft(OpsCall *call, const char *draft, const char *template, GError **error)
 {
@@ -112,6 +129,24 @@ static json_t *publish_draft(OpsCall *call, const char *draft, const char *templ
     return make_version_submit(call, &make, error);
 }
 
+/* There is no such template, but a desktop, which is no draft. */
+static void explain_desktop(World *world, const char *ref, GError **error)
+{
+    g_auto(DesktopRow) desktop = { 0 };
+
+    if (!error || !g_error_matches(*error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND))
+        return;
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean is = lookup_desktop(db, ref, &desktop, NULL);
+    catalog_read_end(world->catalog, db);
+    if (!is)
+        return;
+    g_clear_error(error);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the desktop '%s' is no draft", ref);
+    imaged_error_hint(error, "imagectl template create-from %s NAME makes a version of its disk",
+                      ref);
+}
+
 static json_t *publish_version(OpsCall *call, const char *ref, GError **error)
 {
     g_auto(VersionRow) version = { 0 };
@@ -123,6 +158,8 @@ static json_t *publish_version(OpsCall *call, const char *ref, GError **error)
     Db *db = catalog_read_begin(call->world->catalog);
     gboolean ok = lookup_version(db, ref, FALSE, &version, error);
     catalog_read_end(call->world->catalog, db);
+    if (!ok)
+        explain_desktop(call->world, ref, error);
     if (!ok || !check_sealed(ref, version.sealed_at || g_str_equal(version.state, "published"),
                              is_unsealed, error))
         return NULL;

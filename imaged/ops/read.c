@@ -19,7 +19,7 @@
 #define VERSION_COLUMNS                                                                            \
     "SELECT v.id, t.name || ':' || v.version AS name, t.name AS template, v.version, v.state,"     \
     " v.cpus, v.memory_bytes, v.os, v.description, l.virtual_size, l.checksum, v.source,"          \
-    " coalesce(v.firmware, 'bios') AS firmware, nullif(v.sealed_at, 0) AS sealed_at__time,"        \
+    " v.firmware, v.video, nullif(v.sealed_at, 0) AS sealed_at__time,"                            \
     " (SELECT count(*) FROM desktop d WHERE d.version_id = v.id AND d.is_trashed = 0)"             \
     " AS n_desktops, v.layer_id AS layer,"                                                         \
     " (SELECT group_concat(s.name, char(10)) FROM layer r JOIN store s ON s.id = r.store_id"       \
@@ -79,6 +79,15 @@ json_t *ops_template_list(OpsCall *call, GError **error)
     return out;
 }
 
+/* Where nobody has said how it starts, what was found on the disk: null if nothing was. */
+static void add_firmware(json_t *version)
+{
+    const json_t *boot = json_object_get(json_object_get(version, "inspection"), "boot");
+
+    if (json_is_null(json_object_get(version, "firmware")) && json_array_size(boot))
+        json_object_set(version, "firmware", json_array_get(boot, 0)); /* bios, if it can do both */
+}
+
 /* What the storage says of each version's layer. */
 static void add_disk_bytes(World *world, Db *db, json_t *versions)
 {
@@ -97,6 +106,7 @@ static void add_disk_bytes(World *world, Db *db, json_t *versions)
         }
         const char *top = json_string_value(json_object_get(version, "layer"));
         json_object_set_new(version, "inspection", inspect_show(world, db, top));
+        add_firmware(version);
         json_object_set_new(version, "data_bytes", json_integer((json_int_t)counts.data_bytes));
         json_object_set_new(version, "disk_bytes", json_integer((json_int_t)stat.disk_bytes));
     }

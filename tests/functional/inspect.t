@@ -27,6 +27,13 @@ json_ok 'its people and agents' "$seen" '(.users | map(.name) == ["root", "alice
 is "$(apps template deb)" 'base=1.0 libssl3=3.0-1 office-suite=7.4 qemu-guest-agent=7.2 spice-vdagent=0.22' 'its applications, and not what was removed'
 is "$(field '.applications | map(.name) | join(" ")' template apps deb:1 --app 'LIB*')" libssl3 '... those that fit a pattern'
 like "$(ctl template show deb)" 'Debian GNU/Linux 12' 'show tells'
+is "$(field '.versions[0].firmware' template show deb)" bios 'how it starts'
+cp --sparse=always "$top/g.raw" "$top/uefi.raw"
+sfdisk -q --delete "$top/uefi.raw" 2
+ctl template import uefi "$top/uefi.raw" --format raw >/dev/null 2>&1
+ok 'one without a boot partition for a BIOS' wait_for 20 inspected uefi
+is "$(field '.versions[0].firmware' template show uefi)" uefi '... starts with UEFI'
+ctl template delete uefi --yes >/dev/null
 
 # ---- desktops ----
 

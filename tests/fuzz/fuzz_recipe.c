@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (i = 0; i < size; i++)
         n_lines += data[i] == '\n' || data[i] == '\r' || data[i] == 0x85 || data[i] == 0xa8 ||
                    data[i] == 0xa9;
-    json_t *recipe = recipe_parse((const char *)data, size, problems, &error);
+    json_t *recipe = recipe_parse((const char *)data, size, NULL, problems, &error);
     g_assert_true((recipe != NULL) == (error == NULL));
     g_assert_true((recipe != NULL) == (json_array_size(problems) == 0));
     json_array_foreach (problems, i, item) {

@@ -195,7 +195,7 @@ static json_t *packages_of(const char *more)
 {
     g_autofree char *text =
         g_strconcat("version: 1\nbase: {suite: bookworm}\nsize: 4G\n", more, NULL);
-    json_t *recipe = recipe_parse(text, strlen(text), NULL, NULL);
+    json_t *recipe = recipe_parse(text, strlen(text), NULL, NULL, NULL);
     json_t *list = guest_parts_packages(recipe);
 
     json_decref(recipe);

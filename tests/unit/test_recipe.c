@@ -1,10 +1,12 @@
 /* test_recipe.c: recipes that are right, and each way of writing one wrong: its line, its words. */
 #include <glib.h>
+#include <glib/gstdio.h>
 #include <string.h>
 
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "templates/recipe.h"
+#include "templates/recipe_known.h"
 #include "templates/yaml_tree.h"
 
 #define HEAD "version: 1\nbase:\n  suite: bookworm\nsize: 4G\n" /* lines 1 to 4 */
@@ -35,6 +37,7 @@ static const Wrong wrongs[] = {
     { "unknown, below", HEAD "hardware:\n  cpu: 2\n", 1, 6, "in 'hardware': is 'cpus' meant?" },
     { "unknown, in a list", HEAD "users:\n  - name: bob\n    pasword: locked\n", 1, 7,
       "unknown key 'pasword' in 'users': is 'password' meant?" },
+    { "identity, and more", HEAD "identity: {usr: x}\npakages: []\n", 2, 5, "no setting 'usr'" },
     { "no version", "base: {suite: bookworm}\nsize: 4G\n", 1, 1, "'version' is missing" },
     { "a later version", "version: 2\nbase: {suite: bookworm}\nsize: 4G\n", 1, 1, "version 2" },
     { "no base", "version: 1\nsize: 4G\n", 1, 1, "'base' is missing" },
@@ -91,13 +94,23 @@ static const Wrong wrongs[] = {
       4, 4, "'seal' meant" },
 };
 
+/* Of identity's settings, as their own module would. */
+static gboolean check_setting(const char *key, const json_t *value, GError **error)
+{
+    g_assert_nonnull(value);
+    if (!g_str_equal(key, "usr"))
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "there is no setting 'usr'");
+    return FALSE;
+}
+
 static void test_wrong(gconstpointer data)
 {
     const Wrong *c = data;
     g_autoptr(GError) error = NULL;
     json_t *problems = json_array();
 
-    g_assert_null(recipe_parse(c->text, strlen(c->text), problems, &error));
+    g_assert_null(recipe_parse(c->text, strlen(c->text), check_setting, problems, &error));
     g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID);
     const json_t *first = json_array_get(problems, 0);
     const char *message = json_string_value(json_object_get(first, "message"));
@@ -113,7 +126,7 @@ static void test_wrong(gconstpointer data)
 static json_t *parse(const char *text)
 {
     g_autoptr(GError) error = NULL;
-    json_t *recipe = recipe_parse(text, strlen(text), NULL, &error);
+    json_t *recipe = recipe_parse(text, strlen(text), check_setting, NULL, &error);
 
     g_assert_no_error(error);
     g_assert_nonnull(recipe);
@@ -135,6 +148,7 @@ static void test_defaults(void)
     g_assert_cmpint(json_integer_value(json_object_get(hardware, "cpus")), ==, 2);
     g_assert_cmpint(json_integer_value(json_object_get(hardware, "memory_bytes")), ==, 2 * GIB);
     g_assert_cmpstr(text_at(r, "hardware", "firmware"), ==, "bios");
+    g_assert_cmpstr(text_at(r, "hardware", "video"), ==, "qxl");
     g_assert_true(json_is_true(json_object_get(json_object_get(r, "guest"), "agent")));
     g_assert_true(json_is_true(json_object_get(r, "seal")));
     g_assert_false(json_is_true(json_object_get(r, "recommends")));
@@ -158,7 +172,6 @@ static void test_whole(void)
     const json_t *file = json_array_get(json_object_get(r, "files"), 0);
     const json_t *user = json_array_get(json_object_get(r, "users"), 0);
     const json_t *join = json_object_get(json_object_get(r, "identity"), "join");
-    const json_t *lines = json_object_get(r, "identity_lines");
 
     g_assert_cmpstr(text_at(r, "desktop", "environment"), ==, "xfce");
     g_assert_cmpstr(text_at(r, "desktop", "browser"), ==, "firefox-esr");
@@ -169,8 +182,6 @@ static void test_whole(void)
     g_assert_cmpstr(json_string_value(json_object_get(user, "shell")), ==, "/bin/bash");
     g_assert_false(json_is_true(json_object_get(json_object_get(r, "guest"), "webdav")));
     g_assert_cmpint(json_integer_value(json_object_get(join, "tries")), ==, 3);
-    g_assert_cmpint(json_integer_value(json_object_get(lines, "join")), ==,
-                    json_integer_value(json_object_get(lines, "account")) + 1);
     g_assert_cmpuint(json_array_size(json_object_get(r, "commands")), ==, 2);
     json_decref(r);
 }
@@ -182,10 +193,54 @@ static void test_other_bases(void)
 
     g_assert_cmpint(json_integer_value(json_object_get(r, "size_bytes")), ==, 0);
     g_assert_cmpstr(text_at(r, "base", "template"), ==, "win11:4");
+    g_assert_null(text_at(r, "hardware", "video")); /* as the base */
     json_decref(r);
     r = parse("version: 1\nbase:\n  image: ../my image.qcow2\n  format: qcow2\n");
     g_assert_cmpstr(text_at(r, "base", "image"), ==, "../my image.qcow2");
     json_decref(r);
+}
+
+/* What a machine's lists know; without a list nothing is said against a name. */
+static void test_known(void)
+{
+    static const struct {
+        const char *keyboard;
+        gboolean is_known;
+        const char *near;
+    } cases[] = { { "de", TRUE, NULL },
+                  { "de nodeadkeys", TRUE, NULL },
+                  { "us nodeadkeys", FALSE, NULL },
+                  { "zz qq", FALSE, NULL },
+                  { "pc104", FALSE, NULL },
+                  { "grman", FALSE, "german" } };
+    g_autofree char *folder = g_dir_make_tmp("test-recipe-XXXXXX", NULL);
+    g_autofree char *europe = g_build_filename(folder, "Europe", NULL);
+    g_autofree char *berlin = g_build_filename(europe, "Berlin", NULL);
+    g_autofree char *list = g_build_filename(folder, "base.lst", NULL);
+    char *near;
+
+    g_mkdir(europe, 0700);
+    g_assert_true(g_file_set_contents(berlin, "TZif", 4, NULL));
+    g_assert_true(recipe_knows_zone(folder, "Europe/Berlin"));
+    g_assert_false(recipe_knows_zone(folder, "Europe"));
+    g_assert_false(recipe_knows_zone(folder, "Mars/Base"));
+    g_assert_true(recipe_knows_zone(berlin, "Mars/Base")); /* no folder of zones */
+    g_assert_true(recipe_knows_keyboard(list, "zz", &near));
+    g_assert_true(g_file_set_contents(list,
+                                      "! model\n  pc104  Generic\n\n! layout\n  us  English\n"
+                                      "  de  German\n  german  Old\n\n! variant\n"
+                                      "  nodeadkeys  de: German (no dead keys)\n",
+                                      -1, NULL));
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_assert_cmpint(recipe_knows_keyboard(list, cases[i].keyboard, &near), ==,
+                        cases[i].is_known);
+        g_assert_cmpstr(near, ==, cases[i].near);
+        g_free(near);
+    }
+    g_remove(list);
+    g_remove(berlin);
+    g_rmdir(europe);
+    g_rmdir(folder);
 }
 
 /* No text, however large, costs more than its length. */
@@ -197,12 +252,12 @@ static void test_bounds(void)
 
     for (guint i = 0; i < 30000; i++)
         g_string_append(many, "- a1\n");
-    g_assert_null(recipe_parse(many->str, many->len, NULL, &error));
+    g_assert_null(recipe_parse(many->str, many->len, NULL, NULL, &error));
     g_assert_nonnull(strstr(error->message, "too many entries"));
     g_clear_error(&error);
     for (guint i = 0; i <= YAML_MAX_TEXT; i++)
         g_string_append_c(big, 'x');
-    g_assert_null(recipe_parse(big->str, big->len, NULL, &error));
+    g_assert_null(recipe_parse(big->str, big->len, NULL, NULL, &error));
     g_assert_nonnull(strstr(error->message, "longer than 1 MiB"));
 }
 
@@ -216,6 +271,7 @@ int main(int argc, char **argv)
     g_test_add_func("/recipe/defaults", test_defaults);
     g_test_add_func("/recipe/whole", test_whole);
     g_test_add_func("/recipe/other bases", test_other_bases);
+    g_test_add_func("/recipe/known", test_known);
     g_test_add_func("/recipe/bounds", test_bounds);
     return g_test_run();
 }
