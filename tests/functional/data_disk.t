@@ -113,6 +113,8 @@ isnt "$(field '.data_layer' snapshot show ann s2)" "$before" '... its data layer
 ok '... which reads what it did' eval 'ctl snapshot revert ann s2 --yes && has_both ann 5 6 && ctl desktop undo-reset ann --yes && has_both ann 7 8'
 ok 'the check is clean' check_is_clean
 ok 'compact' eval 'ctl desktop compact ann && has_both ann 7 8'
+ctl desktop compact ann >/dev/null
+json_ok 'a job that finds nothing to do is done as a whole' "$(ctlj job list)" 'map(select(.kind == "desktop.compact"))[0] | .total == 1 and .done == 1'
 ok 'flatten' eval 'ctl desktop flatten ann && has_both ann 7 8'
 is "$(qemu-img info --output json --backing-chain "$(data_of ann)" | jq length)" 1 '... both stand on nothing'
 ok 'the check is clean' check_is_clean
