@@ -60,6 +60,12 @@ static json_t *result_of(const Run *run)
                      "n_kept", (int)n->kept, "n_waiting", (int)n->waiting);
 }
 
+/* "1 desktop".  Caller frees. */
+static char *count_of(guint n)
+{
+    return g_strdup_printf("%u desktop%s", n, n == 1 ? "" : "s");
+}
+
 /* ---- why it stopped ---- */
 
 /* "lab-0007: exit code 3: ...": of the first row with this state (and health, unless NULL). */
@@ -83,8 +89,7 @@ static char *first_reason(Run *run, const char *state, const char *health)
 
 static char *reason_of(Run *run, RolloutWhy why)
 {
-    g_autofree char *first = NULL;
-    guint n = run->n.unavailable, max = run->rollout.max_unavailable;
+    g_autofree char *first = NULL, *count = NULL;
 
     switch (why) {
     case ROLLOUT_WHY_PAUSE:
@@ -98,11 +103,12 @@ static char *reason_of(Run *run, RolloutWhy why)
                                first);
     case ROLLOUT_WHY_UNAVAILABLE:
         first = first_reason(run, "unavailable", NULL);
-        return g_strdup_printf("%u desktop%s could not be moved now, more than %u: desktop %s", n,
-                               n == 1 ? "" : "s", max, first);
+        count = count_of(run->n.unavailable);
+        return g_strdup_printf("%s could not be moved now, more than %u: desktop %s", count,
+                               run->rollout.max_unavailable, first);
     case ROLLOUT_WHY_DEADLINE:
-        return g_strdup_printf("its deadline is over, with %u desktops still to be moved",
-                               run->n.waiting);
+        count = count_of(run->n.waiting);
+        return g_strdup_printf("its deadline is over, with %s still to be moved", count);
     case ROLLOUT_WHY_NOTHING:
         break;
     }
@@ -132,15 +138,14 @@ static void add_end_event(Changes *changes, const Run *run, RolloutState state, 
 {
     const RolloutCounts *n = &run->n;
     const char *who = job_owner(run->job), *name = run->rollout.name;
+    g_autofree char *count = count_of(state == ROLLOUT_DONE ? n->moved : n->returned);
 
     if (state == ROLLOUT_DONE)
         changes_event(changes, "rollout.done", "info", name, who,
-                      "moved %u desktops; %u were unavailable, %u skipped", n->moved,
-                      n->unavailable, n->skipped);
+                      "moved %s; %u unavailable, %u skipped", count, n->unavailable, n->skipped);
     else if (state == ROLLOUT_ROLLED_BACK)
         changes_event(changes, "rollout.rollback", n->kept ? "warning" : "info", name, who,
-                      "%u desktops are back on their former disks; %u are not", n->returned,
-                      n->kept);
+                      "brought back %s; %u could not be", count, n->kept);
     else
         changes_event(changes, "rollout.stop", state == ROLLOUT_PAUSED ? "info" : "warning", name,
                       who, "%s", reason);
