@@ -309,6 +309,22 @@ ok '... or none' ctl rollout resume "$(field .name rollout show)" --deadline non
 is "$(version_of lab-001) $(version_of lab-003)" '2 2' 'then it does'
 ok 'back' ctl rollout rollback --yes "$(field .name rollout show)"
 
+# ---- put elsewhere by hand while it stood ----
+
+health_is lab-001 'exit 3'
+fails_with 1 'exit code 3' 'it stops at its canary' \
+    ctl rollout start --yes --template win --to 2 lab-001 lab-003 lab-004 --canary 1 --health boots
+ok 'that is put back by hand' ctl desktop undo-reset lab-001 --yes
+rm "$top/health/lab-001"
+ok '... and the others go on' ctl rollout resume "$(field .name rollout show)" --skip-failed
+json_ok 'at the end it says that one has left' "$(ctlj rollout show)" '.state == "done" and .n_moved == 3
+    and (.reason | test("no longer on its version: 1 desktop; .*--in-state moved"))'
+json_ok '... and which' "$(ctlj rollout show --in-state moved)" '(.[] | select(.name == "lab-001") | .reason == "it was put on win:1 since")
+    and (map(select(.reason == null)) | length) == 2'
+like "$(ctl event list)" 'rollout.done .*no longer on its version: 1 desktop' '... as does its event'
+ok 'back' ctl rollout rollback --yes "$(field .name rollout show)"
+is "$(version_of lab-001) $(version_of lab-003) $(version_of lab-004)" '1 1 1' '... all of them'
+
 # ---- pause, and what others do meanwhile ----
 
 # Hold it in the gate behind the canary: its health command waits for a file.
