@@ -2,7 +2,8 @@
  *
  *   QEMU's lock on the present layer -> old file back to layers/ -> facts -> present one to trash/
  *
- * The data disk is swapped only where the entry has one: where both were replaced at once. */
+ * The newest entry says which disks: the disk, the data disk, or both where both were replaced at
+ * once.  The next undo takes the one before it. */
 #include "snapshot/reimage.h"
 
 #include "imaged/base/error.h"

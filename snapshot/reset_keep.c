@@ -33,10 +33,15 @@ static gboolean has_dots(const char *path, gboolean is_dos)
            g_strv_contains((const char *const *)parts, "..");
 }
 
+static gboolean is_dos_path(const char *path)
+{
+    return g_ascii_isalpha(*path) && path[1] == ':' && path[2] == '\\';
+}
+
 static gboolean check_path(const char *path, GError **error)
 {
     g_autofree char *shown = text_for_message(path, 100);
-    gboolean is_dos = g_ascii_isalpha(*path) && path[1] == ':' && path[2] == '\\';
+    gboolean is_dos = is_dos_path(path);
     gsize n = strlen(path);
 
     if ((*path == '/' || is_dos) && n > 1 && n < PATH_MAX_BYTES &&
@@ -45,6 +50,47 @@ static gboolean check_path(const char *path, GError **error)
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                 "'%s' cannot be kept: it is no absolute path below / without . and ..", shown);
     return FALSE;
+}
+
+/* "/home/alice/", as the helper understands what was written, to compare.  Caller frees. */
+static char *path_key(const char *path)
+{
+    g_auto(GStrv) parts = g_strsplit_set(is_dos_path(path) ? path + 2 : path, "\\/", -1);
+    g_autoptr(GString) key = g_string_new("/");
+
+    for (guint i = 0; parts[i]; i++) {
+        if (*parts[i])
+            g_string_append_printf(key, "%s/", parts[i]);
+    }
+    return g_string_free(g_steal_pointer(&key), FALSE);
+}
+
+/* Is a what b is, or below it?  Windows' names are compared without regard to case. */
+static gboolean is_within(const char *a, const char *b)
+{
+    g_autofree char *inner = path_key(a), *outer = path_key(b);
+    gsize n = strlen(outer);
+
+    return (is_dos_path(a) || is_dos_path(b) ? g_ascii_strncasecmp : strncmp)(inner, outer, n) == 0;
+}
+
+json_t *reset_keep_paths(const json_t *paths)
+{
+    gsize n = json_array_size(paths);
+    json_t *out = json_array();
+
+    for (gsize i = 0; i < n; i++) {
+        const char *path = json_string_value(json_array_get(paths, i));
+        gboolean is_over = FALSE;
+        for (gsize k = 0; !is_over && k < n; k++) {
+            const char *other = json_string_value(json_array_get(paths, k));
+            /* of two that are the same the first one stays */
+            is_over = k != i && is_within(path, other) && (k < i || !is_within(other, path));
+        }
+        if (!is_over)
+            json_array_append_new(out, json_string(path));
+    }
+    return out;
 }
 
 gboolean reset_keep_plan(World *world, const LookupRows *desktops, gint64 to, const json_t *paths,
@@ -65,7 +111,7 @@ gboolean reset_keep_plan(World *world, const LookupRows *desktops, gint64 to, co
     if (!reimage_plan_reset(world, desktops, to, plan, error))
         return FALSE;
     plan->type = &reset_keep_job;
-    json_object_set_new(plan->plan, "keep", json_deep_copy(paths));
+    json_object_set_new(plan->plan, "keep", reset_keep_paths(paths));
     return TRUE;
 }
 

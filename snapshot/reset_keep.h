@@ -11,6 +11,10 @@
 
 extern const JobType reset_keep_job;
 
+/* The paths without those that are another one, or lie below one: what is carried with that is not
+ * carried, and counted, again.  Caller unrefs. */
+json_t *reset_keep_paths(const json_t *paths);
+
 /* As reimage_plan_reset(), keeping these paths (array of texts).  INVALID. */
 gboolean reset_keep_plan(World *world, const LookupRows *desktops, gint64 to, const json_t *paths,
                          BatchPlan *plan, GError **error);

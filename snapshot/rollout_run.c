@@ -60,6 +60,12 @@ static json_t *result_of(const Run *run)
                      "n_kept", (int)n->kept, "n_waiting", (int)n->waiting);
 }
 
+/* "1 desktop".  Caller frees. */
+static char *count_of(guint n)
+{
+    return g_strdup_printf("%u desktop%s", n, n == 1 ? "" : "s");
+}
+
 /* ---- why it stopped ---- */
 
 /* "lab-0007: exit code 3: ...": of the first row with this state (and health, unless NULL). */
@@ -83,8 +89,7 @@ static char *first_reason(Run *run, const char *state, const char *health)
 
 static char *reason_of(Run *run, RolloutWhy why)
 {
-    g_autofree char *first = NULL;
-    guint n = run->n.unavailable, max = run->rollout.max_unavailable;
+    g_autofree char *first = NULL, *count = NULL;
 
     switch (why) {
     case ROLLOUT_WHY_PAUSE:
@@ -98,11 +103,12 @@ static char *reason_of(Run *run, RolloutWhy why)
                                first);
     case ROLLOUT_WHY_UNAVAILABLE:
         first = first_reason(run, "unavailable", NULL);
-        return g_strdup_printf("%u desktop%s could not be moved now, more than %u: desktop %s", n,
-                               n == 1 ? "" : "s", max, first);
+        count = count_of(run->n.unavailable);
+        return g_strdup_printf("%s could not be moved now, more than %u: desktop %s", count,
+                               run->rollout.max_unavailable, first);
     case ROLLOUT_WHY_DEADLINE:
-        return g_strdup_printf("its deadline is over, with %u desktops still to be moved",
-                               run->n.waiting);
+        count = count_of(run->n.waiting);
+        return g_strdup_printf("its deadline is over, with %s still to be moved", count);
     case ROLLOUT_WHY_NOTHING:
         break;
     }
@@ -128,19 +134,47 @@ static void set_end_error(const Run *run, GError **error)
                       name, name, name);
 }
 
+/* Of what was moved: how many stand on the version no more, because somebody put them elsewhere or
+ * deleted them meanwhile.  Their rows say so. */
+static guint note_elsewhere(const Run *run, Changes *changes)
+{
+    Db *db = catalog_read_begin(run->world->catalog);
+    Query *q = db_query(db,
+                        "SELECT r.position, d.is_trashed, t.name || ':' || v.version AS now FROM"
+                        " rollout_desktop r LEFT JOIN desktop d ON d.id = r.desktop_id LEFT JOIN"
+                        " version v ON v.id = d.version_id LEFT JOIN template t ON t.id ="
+                        " v.template_id WHERE r.rollout_id = ?1 AND r.state = 'moved' AND"
+                        " (d.id IS NULL OR d.is_trashed = 1 OR d.version_id <> ?2)",
+                        "tt", run->rollout.id, run->rollout.version_id);
+    guint n = 0;
+
+    for (; query_next(q); n++) {
+        const char *now = query_int(q, "is_trashed") ? NULL : query_text(q, "now");
+        g_autofree char *why =
+            now ? g_strdup_printf("it was put on %s since", now) : g_strdup("it was deleted since");
+        changes_sql(changes,
+                    "UPDATE rollout_desktop SET reason = ?3 WHERE rollout_id = ?1 AND"
+                    " position = ?2",
+                    "tit", run->rollout.id, query_int(q, "position"), why);
+    }
+    query_end(q, NULL);
+    catalog_read_end(run->world->catalog, db);
+    return n;
+}
+
 static void add_end_event(Changes *changes, const Run *run, RolloutState state, const char *reason)
 {
     const RolloutCounts *n = &run->n;
     const char *who = job_owner(run->job), *name = run->rollout.name;
+    g_autofree char *count = count_of(state == ROLLOUT_DONE ? n->moved : n->returned);
 
     if (state == ROLLOUT_DONE)
         changes_event(changes, "rollout.done", "info", name, who,
-                      "moved %u desktops; %u were unavailable, %u skipped", n->moved,
-                      n->unavailable, n->skipped);
+                      "moved %s; %u unavailable, %u skipped%s%s", count, n->unavailable,
+                      n->skipped, reason ? "; " : "", reason ? reason : "");
     else if (state == ROLLOUT_ROLLED_BACK)
         changes_event(changes, "rollout.rollback", n->kept ? "warning" : "info", name, who,
-                      "%u desktops are back on their former disks; %u are not", n->returned,
-                      n->kept);
+                      "brought back %s; %u could not be", count, n->kept);
     else
         changes_event(changes, "rollout.stop", state == ROLLOUT_PAUSED ? "info" : "warning", name,
                       who, "%s", reason);
@@ -151,7 +185,14 @@ static gboolean finish(Run *run, const RolloutVerdict *v, GError **error)
 {
     g_autofree char *reason = reason_of(run, v->why);
     Changes *changes = changes_new();
+    guint n_elsewhere = v->state == ROLLOUT_DONE ? note_elsewhere(run, changes) : 0;
 
+    if (n_elsewhere) {
+        g_autofree char *count = count_of(n_elsewhere);
+        reason = g_strdup_printf("no longer on its version: %s; see them with: imagectl rollout"
+                                 " show %s --in-state moved",
+                                 count, run->rollout.name);
+    }
     rollout_put_state(changes, &run->rollout, v->state, reason);
     add_end_event(changes, run, v->state, reason);
     run->rollout.state = v->state;

@@ -154,11 +154,11 @@ gboolean lookup_version_layer(Db *db, const char *version_id, const char *store_
 
 gboolean lookup_undo(Db *db, const char *desktop_id, TrashRow *ret, GError **error)
 {
+    /* A data disk's entry leaves the generation, a disk's is the last one of its generation. */
     return one(db_query(db,
-                        "SELECT * FROM trash WHERE desktop_id = ?1 AND kind = 'disk' AND"
-                        " reason IN ('reset', 'revert', 'archive', 'rollout') ORDER BY"
-                        " generation DESC,"
-                        " trashed_at DESC LIMIT 1",
+                        "SELECT x.* FROM desktop d JOIN trash x ON " LOOKUP_UNDO_OF_D
+                        " WHERE d.id = ?1 ORDER BY x.generation DESC, x.kind = 'disk' DESC,"
+                        " x.trashed_at DESC LIMIT 1",
                         "t", desktop_id),
                ROW_TRASH, ret, "reset or revert to undo of desktop", desktop_id, error);
 }

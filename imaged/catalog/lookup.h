@@ -37,7 +37,14 @@ gboolean lookup_slot(Db *db, const char *store_id, const char *slot, LayerRow *r
 gboolean lookup_version_layer(Db *db, const char *version_id, const char *store_id, LayerRow *ret,
                               GError **error);
 
-/* The newest trash entry that undoing a reset of this desktop would bring back. */
+/* Of a desktop d: the trash entries x whose disks an undo brings back.  Those of a data disk that
+ * was taken away since are the trash's business alone. */
+#define LOOKUP_UNDO_OF_D                                                                           \
+    "x.desktop_id = d.id AND x.reason IN ('reset', 'revert', 'archive', 'rollout') AND"            \
+    " (x.kind = 'disk' OR x.kind = 'data' AND d.data_layer_id IS NOT NULL)"
+
+/* The newest trash entry that undoing a reset of this desktop would bring back: of its disk, its
+ * data disk, or both. */
 gboolean lookup_undo(Db *db, const char *desktop_id, TrashRow *ret, GError **error);
 
 /* All rows that a statement with the table's columns yields.  Free with lookup_rows_free(). */

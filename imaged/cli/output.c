@@ -54,7 +54,9 @@ static char *number_text(const json_t *value, CellKind kind, gboolean raw)
         return g_strconcat(n < 0 ? "-" : "", size, NULL);
     }
     char buffer[G_ASCII_DTOSTR_BUF_SIZE];
-    return g_strdup(g_ascii_formatd(buffer, sizeof buffer, "%.10g", json_real_value(value)));
+    double real = json_real_value(value);
+    const char *format = raw ? "%.10g" : ABS(real) < 100 ? "%.3g" : "%.0f";
+    return g_strdup(g_ascii_formatd(buffer, sizeof buffer, format, real));
 }
 
 char *output_cell_text(const json_t *object, const Column *column, gboolean raw)

@@ -360,7 +360,9 @@ static const Command commands[] = {
       "desktop reset alice --keep /home/alice --keep /etc/cups/ppd\n",
       desktop_reset_options, desktop_reset },
     { "undo-reset", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
-      "Bring back the disks that the last reset or revert replaced", NULL,
+      "Bring back what the last reset or revert replaced",
+      "The disk, the data disk or both, as the last reset, revert, roll-out or restore in place\n"
+      "took them.  What is there now goes to the trash.  The next undo goes one further back.",
       "desktop undo-reset alice\n", delete_options, desktop_undo_reset },
     { "move", "(NAME... | --template T | --all-of-prefix P) --to STORE", 0, COMMAND_MANY, "desktop",
       "Move desktops to another store", "What they stand on is copied there once.",

@@ -117,7 +117,7 @@ static gboolean rollout_show(Cli *cli, GError **error)
 
     if (!name)
         return FALSE;
-    if (!args_has(cli->args, "desktops"))
+    if (!args_has(cli->args, "desktops") && !args_has(cli->args, "in-state"))
         return show(cli, name, error);
     g_autoptr(GString) path = rollout_verb_path(name, "desktops", error);
     if (!path)
@@ -176,9 +176,12 @@ static gboolean rollout_resume(Cli *cli, GError **error)
 
 static gboolean rollout_rollback(Cli *cli, GError **error)
 {
-    g_autoptr(GString) path = rollout_verb_path(args_word(cli->args, 0), "rollback", error);
+    const char *name = args_word(cli->args, 0);
+    g_autoptr(GString) path = rollout_verb_path(name, "rollback", error);
+    g_autoptr(GString) look = rollout_verb_path(name, NULL, NULL);
+    json_auto_t *rollout = path ? client_get(cli->client, look->str, error) : NULL;
 
-    return path &&
+    return rollout && /* one that is not there needs no question */
            confirm_question(cli, "bring all of its desktops back to their former disks?", "yes",
                             error) &&
            rollout_verb_run(cli, path->str, NULL, error);
@@ -222,7 +225,7 @@ static gboolean rollout_delete(Cli *cli, GError **error)
 static const Option show_options[] = {
     { "desktops", OPTION_FLAG, NULL, "its desktops, one by one", NULL },
     { "in-state", OPTION_CHOICE, "waiting|moved|unavailable|failed|skipped|returned|kept",
-      "with --desktops: only those", NULL },
+      "its desktops, only those", NULL },
     OPTION_END,
 };
 static const Option resume_options[] = {
@@ -244,8 +247,7 @@ static const Command commands[] = {
       "rollout start --template win11 --prefix lab --deadline 06:00 --no-wait\n",
       rollout_start_options, rollout_start },
     { "show", "[ROLLOUT]", 0, 1, "rollout", "Show where a roll-out is (the newest one)", NULL,
-      "rollout show\nrollout show win11-4 --desktops --in-state failed\n", show_options,
-      rollout_show },
+      "rollout show\nrollout show win11-4 --in-state failed\n", show_options, rollout_show },
     { "list", "", 0, 0, NULL, "List roll-outs, newest first", NULL, "rollout list\n", list_options,
       rollout_list },
     { "pause", "ROLLOUT", 1, 1, "rollout", "Pause a roll-out behind what it is doing now", NULL,

@@ -34,24 +34,42 @@ void claims_free(Claims *claims)
     g_free(claims);
 }
 
+/* What the thing of a key is called in a message.  Caller frees. */
+static char *word_of(const char *thing)
+{
+    static const char *const words[][2] = {
+        { "rollout", "roll-out" },         { "trash", "trash entry" },
+        { "version", "template version" }, { "making", "store" },
+        { "layers", "chain of layers" },   { "snapshots", "list of snapshots" },
+    };
+    const char *slash = strchr(thing, '/');
+    char *word = g_strndup(thing, slash ? (gsize)(slash - thing) : 0);
+
+    for (guint i = 0; i < G_N_ELEMENTS(words); i++) {
+        if (g_str_equal(word, words[i][0])) {
+            g_free(word);
+            return g_strdup(words[i][1]);
+        }
+    }
+    return word;
+}
+
 static gboolean take_one(Claims *c, const char *key, const char *holder, GError **error)
 {
     const char *thing = key + 2;
     Held *held = g_hash_table_lookup(c->held, thing);
 
     if (held && (held->is_exclusive || key[0] == 'x')) {
-        const char *slash = strchr(thing, '/');
+        g_autofree char *word = word_of(thing);
         if (g_str_has_prefix(held->holder, "export ")) {
             g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
-                        "the %.*s is in use: it is exported (%s)",
-                        (int)(slash ? slash - thing : 0), thing, held->holder);
+                        "the %s is in use: it is exported (%s)", word, held->holder);
             imaged_error_hint(error, "end that with: imagectl export stop %s",
                               held->holder + strlen("export "));
             return FALSE;
         }
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
-                    "the %.*s is busy: a job (%s) is at work on it",
-                    (int)(slash ? slash - thing : 0), thing, held->holder);
+                    "the %s is busy: a job (%s) is at work on it", word, held->holder);
         imaged_error_hint(error, "see it with: imagectl job list");
         return FALSE;
     }

@@ -24,7 +24,8 @@ json_t *job_error_json(const GError *error)
     return out;
 }
 
-/* The changes that end a job. */
+/* The changes that end a job.  One that is done is done as a whole, also where its steps told no
+ * progress. */
 void job_add_end(Changes *changes, const Job *job, const char *state, const GError *error,
                  const json_t *result)
 {
@@ -39,7 +40,7 @@ void job_add_end(Changes *changes, const Job *job, const char *state, const GErr
                 " started_at = ?11 WHERE id = ?1",
                 "ttttttiiiti", job->id, state, code, message,
                 error ? imaged_error_get_hint(error) : NULL, text, units_now_ms(),
-                (gint64)job->done, (gint64)job->total, job->message ? job->message : "",
+                (gint64)(error ? job->done : job->total), (gint64)job->total, job->message ? job->message : "",
                 job->started_at);
     free(text);
 }

@@ -137,14 +137,16 @@ json_t *dry_run_undo(World *world, const LookupRows *desktops, const json_t *mis
         const DesktopRow *row = desktops->rows->pdata[i];
         g_auto(TrashRow) entry = { 0 };
         gboolean is_live, has_undo = lookup_undo(db, row->id, &entry, NULL);
-        gboolean has_data = entry.data_layer_id && row->data_layer_id;
-        gint64 bytes =
-            disks_bytes(world, db, row, has_data ? DISKS_ALL : DISKS_SYSTEM, &is_live);
+        Disks disks = has_undo && g_str_equal(entry.kind, "data") ? DISKS_DATA
+                      : entry.data_layer_id && row->data_layer_id ? DISKS_ALL
+                                                                  : DISKS_SYSTEM;
+        gint64 bytes = disks_bytes(world, db, row, disks, &is_live);
         add(&d, row->id, row->name, has_undo && !is_live, 0, bytes,
-            !has_undo  ? "refused: there is no reset of it to undo"
-            : is_live  ? "refused: its disk is in use by QEMU"
-            : has_data ? "its present disk and data disk go to the trash"
-                       : "its present disk goes to the trash");
+            !has_undo             ? "refused: there is no reset of it to undo"
+            : is_live             ? "refused: its disk is in use by QEMU"
+            : disks == DISKS_DATA ? "its present data disk goes to the trash"
+            : disks == DISKS_ALL  ? "its present disk and data disk go to the trash"
+                                  : "its present disk goes to the trash");
     }
     catalog_read_end(world->catalog, db);
     add_missing(&d, missing);

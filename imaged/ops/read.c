@@ -51,8 +51,7 @@
     " b.virtual_size AS data_disk_size, d.data_layer_id AS data_layer,"                            \
     " (SELECT count(*) FROM snapshot n WHERE n.desktop_id = d.id AND n.is_trashed = 0) AS"         \
     "  n_snapshots,"                                                                               \
-    " EXISTS (SELECT 1 FROM trash x WHERE x.desktop_id = d.id AND x.kind = 'disk' AND"             \
-    "  x.reason IN ('reset', 'revert', 'archive', 'rollout')) AS undo_available__bool,"            \
+    " EXISTS (SELECT 1 FROM trash x WHERE " LOOKUP_UNDO_OF_D ") AS undo_available__bool,"          \
     " d.created_at AS created_at__time, d.changed_at AS changed_at__time FROM desktop d"           \
     " JOIN version v ON v.id = d.version_id JOIN template t ON t.id = v.template_id"               \
     " LEFT JOIN layer l ON l.id = d.layer_id LEFT JOIN store s ON s.id = d.store_id"               \

@@ -20,9 +20,15 @@ static gboolean find_version(OpsCall *call, Db *db, RolloutPlan *plan, GError **
     const char *name = args_text(call, "template", TRUE, error);
     gint64 to;
 
-    if (!name || !args_int(call, "to", 0, 1, G_MAXINT32, &to, error) ||
-        !lookup_template(db, name, &plan->template, error))
+    if (!name || !args_int(call, "to", 0, 1, G_MAXINT32, &to, error))
         return FALSE;
+    if (!lookup_template(db, name, &plan->template, error)) {
+        const char *colon = strchr(name, ':');
+        if (colon)
+            imaged_error_hint(error, "name it without a version, and say that with: --to %s",
+                              colon[1] ? colon + 1 : "V");
+        return FALSE;
+    }
     g_autofree char *ref = to ? g_strdup_printf("%s:%" G_GINT64_FORMAT, name, to) : g_strdup(name);
     if (!lookup_version(db, ref, to == 0, &plan->version, error))
         return FALSE;

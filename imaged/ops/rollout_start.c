@@ -89,7 +89,8 @@ static Changes *insert(OpsCall *call, const Start *s, const Rollout *r)
                 " value ->> 7, value ->> 4 = 'waiting', ?3 FROM json_each(?2)",
                 "tti", r->id, rows, now);
     changes_event(changes, "rollout.start", "info", r->name, call->who,
-                  "%u desktops to %s:%" G_GINT64_FORMAT, s->plan.n_waiting, s->plan.template.name,
+                  "%u desktop%s to %s:%" G_GINT64_FORMAT, s->plan.n_waiting,
+                  s->plan.n_waiting == 1 ? "" : "s", s->plan.template.name,
                   s->plan.version.version);
     free(rows);
     return changes;

@@ -41,26 +41,31 @@ json_t *ops_rollout_list(OpsCall *call, GError **error)
     return out;
 }
 
-/* How fast it goes, and when it will be over, while its job is at work. */
+/* How fast it goes, and when it will be over, while its job is at work.  Where a health command is
+ * asked, a desktop counts when that has answered: a gate may take longer than all the moving. */
 static void add_pace(Db *db, json_t *object, const char *id)
 {
     static const char *const active[] = { "canary", "gate", "rolling", "rolling-back", NULL };
     const char *state = json_string_value(json_object_get(object, "state"));
     gdouble rate = 0;
     gint64 left = -1;
+    gboolean is_active = g_strv_contains(active, state);
 
-    if (g_strv_contains(active, state)) {
-        const char *waits = g_str_equal(state, "rolling-back") ? "n_moved" : "n_waiting";
-        gint64 n_left = json_integer_value(json_object_get(object, waits));
+    if (is_active) {
+        gboolean is_back = g_str_equal(state, "rolling-back");
+        gint64 n_left =
+            json_integer_value(json_object_get(object, is_back ? "n_moved" : "n_waiting"));
         gint64 started = lookup_int(db, "SELECT started_at FROM rollout WHERE id = ?1", "t", id);
         gint64 n = lookup_int(db,
                               "SELECT count(*) FROM rollout_desktop WHERE rollout_id = ?1 AND"
-                              " state IN ('moved', 'returned') AND changed_at >= ?2",
-                              "ti", id, started);
+                              " (state = 'returned' OR ?3 = 0 AND state = 'moved' AND"
+                              " health IS NOT 'unchecked') AND changed_at >= ?2",
+                              "tii", id, started, (gint64)is_back);
+        n_left += is_back ? 0 : json_integer_value(json_object_get(object, "n_unchecked"));
         rate = 1000.0 * (gdouble)n / (gdouble)MAX(units_now_ms() - started, 1);
         left = n ? (gint64)((gdouble)n_left / rate) : -1;
     }
-    json_object_set_new(object, "desktops_per_s", json_real(rate));
+    json_object_set_new(object, "desktops_per_s", is_active ? json_real(rate) : json_null());
     json_object_set_new(object, "eta_s", left < 0 ? json_null() : json_integer(left));
 }
 

@@ -459,6 +459,7 @@ VERBS = [
     Verb("data", "snapshot create, data disk", "snapshot create f now", full=True),
     Verb("data", "snapshot revert, data disk", "snapshot revert f mon --yes"),
     Verb("data", "snapshot revert --disk data", "snapshot revert f mon --disk data --yes", full=True),
+    Verb("data", "desktop undo-reset, the data disk", "desktop undo-reset f --yes"),
     Verb("data", "snapshot delete, data disk", "snapshot delete f mon --yes",
          batch=True),  # the data disk's merge is a step of its own
     Verb("data", "trash restore, data disk", "trash restore @data:f", full=True),

@@ -89,6 +89,16 @@ g=$(field .generation desktop show ann)
 ok 'revert of the data disk alone' eval 'ctl snapshot revert ann s1 --disk data --yes && has_both ann 5 4'
 is "$(field .generation desktop show ann)" "$g" '... is no new generation: the guest boots what it booted'
 ok '... and its entry brings it back' eval 'ctl trash restore "$(trash_of data revert)" && has_both ann 5 6'
+# An undo takes back what was replaced last, whichever disk that was.
+ctl desktop reset ann --yes >/dev/null
+both ann 7 8
+ctl snapshot revert ann s1 --disk data --yes >/dev/null
+ok 'a reset, then a revert of the data disk' has_both ann 7 4
+like "$(ctl desktop undo-reset ann --dry-run)" 'its present data disk goes to the trash' '... the dry run of an undo says the data disk'
+ok '... the undo is of the revert' eval 'ctl desktop undo-reset ann --yes && has_both ann 7 8'
+like "$(ctl desktop undo-reset ann --dry-run)" 'its present disk goes to the trash' '... the next one would be of the reset'
+ok '... and is' eval 'ctl desktop undo-reset ann --yes && has_both ann 5 8'
+both ann 5 6
 ctl snapshot create bob s1 >/dev/null
 fails_with 2 'no data disk' 'revert to a data disk that the snapshot has not' ctl snapshot revert bob s1 --disk data --yes
 post /v1/snapshots/revert '{"names": ["ann"], "snapshot": "s1", "disk": "both"}' >/dev/null
@@ -103,6 +113,8 @@ isnt "$(field '.data_layer' snapshot show ann s2)" "$before" '... its data layer
 ok '... which reads what it did' eval 'ctl snapshot revert ann s2 --yes && has_both ann 5 6 && ctl desktop undo-reset ann --yes && has_both ann 7 8'
 ok 'the check is clean' check_is_clean
 ok 'compact' eval 'ctl desktop compact ann && has_both ann 7 8'
+ctl desktop compact ann >/dev/null
+json_ok 'a job that finds nothing to do is done as a whole' "$(ctlj job list)" 'map(select(.kind == "desktop.compact"))[0] | .total == 1 and .done == 1'
 ok 'flatten' eval 'ctl desktop flatten ann && has_both ann 7 8'
 is "$(qemu-img info --output json --backing-chain "$(data_of ann)" | jq length)" 1 '... both stand on nothing'
 ok 'the check is clean' check_is_clean
@@ -215,5 +227,12 @@ ok 'drain' ctl store drain two --to default
 ok '... they lie together again' eval 'has_both bob 12 13 && [[ $(path_of bob) == "$store"/* && $(data_of bob) == "$store"/* ]]'
 ok 'nothing is left in the trash' eval 'ctl trash empty --yes && [ "$(ctlj trash list)" = "[]" ] && [ -z "$(ls "$store/trash")" ]'
 ok '... the data are there' has_both bob 12 13
+# A data disk that was taken away is the trash's business: an undo leaves it there.
+ctl snapshot create bob z >/dev/null
+ok 'a revert of the data disk' ctl snapshot revert bob z --disk data --yes
+is "$(field .undo_available desktop show bob)" true '... can be undone'
+ctl desktop data-disk detach bob --yes >/dev/null
+is "$(field .undo_available desktop show bob)" false '... not without a data disk'
+fails_with 3 'no reset' '... an undo says so' ctl desktop undo-reset bob --yes
 ok 'both stores are clean' check_is_clean --data
 done_testing

@@ -58,7 +58,7 @@ before=$(field .layer desktop show lab-1)
 
 # ---- One reset, in the middle of which the daemon is killed ----
 
-job=$(ctlj desktop reset lab-1 --keep /home/alice --keep /srv/share/deep/kept --yes --no-wait | jq -r .id)
+job=$(ctlj desktop reset lab-1 --keep /home/alice --keep /home/alice/docs,/srv/share/deep/kept --yes --no-wait | jq -r .id)
 appliance_runs() { run_processes | xargs -r ps -o comm= -p | grep -q qemu-system; }
 ok "the helper starts an appliance" wait_for 200 appliance_runs
 helper=$(helpers "$daemon")
@@ -77,6 +77,7 @@ ok "the job goes on by itself and is done" wait_for 600 done_job || diag "$(ctlj
 result=$(field '.result.items[0] | tojson' job show "$job")
 json_ok "it reports files, bytes and rate" "$result" \
     '.ok and .n_files > 5 and .bytes > 0 and .elapsed_ms > 0 and .bytes_per_second > 0'
+json_ok "its progress is all of it" "$(ctlj job show "$job")" '.done == .total'
 
 # ---- What came over ----
 

@@ -110,6 +110,7 @@ for i in 1 2 3 4 5 6 7 8; do mark lab-00$i 0x5$i; done
 fails_with 2 template 'whose desktops?' ctl rollout start --yes --all
 fails_with 2 'which desktops' 'which of them?' ctl rollout start --yes --template win
 fails_with 2 'which desktops' '... in one way' ctl rollout start --yes --template win --all --prefix lab
+fails_with 3 'hint:.*--to 1' 'a template with its version' ctl rollout start --yes --template win:1 --all
 fails_with 3 version 'a version that is not there' ctl rollout start --yes --template win --to 9 --all
 fails_with 3 nosuch 'a name that is not there: nothing is begun' ctl rollout start --yes --template win lab-001 nosuch
 fails_with 2 "does not stand" "another template's desktop" ctl rollout start --yes --template win lab-001 stranger
@@ -126,6 +127,7 @@ fails_with '[135]' link 'one that is a link' ctl rollout start --yes --template 
 fails_with 2 'no time' 'a deadline that is none' ctl rollout start --yes --template win --all --deadline soon
 fails_with 2 over 'a deadline that is over' ctl rollout start --yes --template win --all --deadline 2020-01-01T00:00:00Z
 fails_with 3 'no roll-out' 'a roll-out that is not there' ctl rollout show nosuch
+fails_with 3 'no roll-out' '... is not asked about' ctl rollout rollback nosuch </dev/null
 ctl template import win "$top/c.raw" --format raw --draft >"$top/said"
 fails_with 2 draft 'a draft is rolled out to nobody' ctl rollout start --yes --template win --to 3 --all
 fails_with 2 'draft, not published' '... nor is anybody reset to it' ctl desktop reset lab-001 --to 3 --yes
@@ -166,6 +168,9 @@ json_ok 'show says where it is' "$(ctlj rollout show win-2)" '.state == "stopped
     and .n_unhealthy == 1 and .n_waiting == 6 and .n_skipped == 1 and (.reason | test("exit code 7"))
     and .template == "win" and .version == 2 and .canary == 2 and .health == "boots"'
 is "$(versions_of lab)" '2 2 1 1 1 1 1 1' 'nothing else was moved'
+json_ok 'it has no speed while it stands' "$(ctlj rollout show win-2)" '.desktops_per_s == null and .eta_s == null'
+unlike "$(ctl rollout show win-2)" 'DESKTOPS/S +[0-9]' '... nor says that it is 0'
+json_ok '--in-state lists those' "$(ctlj rollout show win-2 --in-state moved)" 'map(.name) == ["lab-001", "lab-002"]'
 like "$(cat "$top/health/seen")" '^lab-001 win 2 win-2 nobody 0$' 'the command had the words it needs, few rights, no arguments'
 is "$(field '[.[] | select(.reason == "rollout")] | length' trash list)" 2 'the former disks are in the trash'
 entry=$(field '[.[] | select(.reason == "rollout")][0].id' trash list)
@@ -304,6 +309,22 @@ ok '... or none' ctl rollout resume "$(field .name rollout show)" --deadline non
 is "$(version_of lab-001) $(version_of lab-003)" '2 2' 'then it does'
 ok 'back' ctl rollout rollback --yes "$(field .name rollout show)"
 
+# ---- put elsewhere by hand while it stood ----
+
+health_is lab-001 'exit 3'
+fails_with 1 'exit code 3' 'it stops at its canary' \
+    ctl rollout start --yes --template win --to 2 lab-001 lab-003 lab-004 --canary 1 --health boots
+ok 'that is put back by hand' ctl desktop undo-reset lab-001 --yes
+rm "$top/health/lab-001"
+ok '... and the others go on' ctl rollout resume "$(field .name rollout show)" --skip-failed
+json_ok 'at the end it says that one has left' "$(ctlj rollout show)" '.state == "done" and .n_moved == 3
+    and (.reason | test("no longer on its version: 1 desktop; .*--in-state moved"))'
+json_ok '... and which' "$(ctlj rollout show --in-state moved)" '(.[] | select(.name == "lab-001") | .reason == "it was put on win:1 since")
+    and (map(select(.reason == null)) | length) == 2'
+like "$(ctl event list)" 'rollout.done .*no longer on its version: 1 desktop' '... as does its event'
+ok 'back' ctl rollout rollback --yes "$(field .name rollout show)"
+is "$(version_of lab-001) $(version_of lab-003) $(version_of lab-004)" '1 1 1' '... all of them'
+
 # ---- pause, and what others do meanwhile ----
 
 # Hold it in the gate behind the canary: its health command waits for a file.
@@ -321,6 +342,8 @@ hold
 ctl rollout start --yes --template win --to 2 --prefix lab --canary 1 --batch 2 --health boots --no-wait >"$top/said"
 rollout=$(field .name rollout show)
 ok 'it stands at the gate behind its canary' wait_for 20 state_is "$rollout" gate
+json_ok 'what no gate has let through yet tells no time' "$(ctlj rollout show "$rollout")" '.desktops_per_s == 0 and .eta_s == null'
+fails_with 4 'the roll-out is busy' 'its job has it' ctl rollout delete "$rollout"
 ok 'pause' ctl rollout pause "$rollout"
 json_ok '... is quick, and nothing more moves' "$(ctlj rollout show "$rollout")" '.state == "paused" and .n_moved == 1'
 ok '... nor does its command run on' none_runs

@@ -220,7 +220,8 @@ static void test_csv(void)
 
 static void test_cells(void)
 {
-    json_auto_t *object = json_loads("{\"r\": 0.89, \"t\": true, \"l\": [\"a\", \"b\"], \"n\": -5,"
+    json_auto_t *object = json_loads("{\"r\": 0.89, \"rate\": 27.40178277, \"much\": 1234.6, "
+                                     "\"t\": true, \"l\": [\"a\", \"b\"], \"n\": -5,"
                                      " \"when\": \"2026-11-21T02:24:00Z\", \"odd\": \"soon\"}",
                                      0, NULL);
     static const struct {
@@ -236,6 +237,9 @@ static void test_cells(void)
         { "l", CELL_LIST, FALSE, "a, b" },
         { "l", CELL_LIST, TRUE, "a b" },
         { "n", CELL_SIZE, FALSE, "-5 B" },
+        { "rate", CELL_COUNT, FALSE, "27.4" },
+        { "rate", CELL_COUNT, TRUE, "27.40178277" },
+        { "much", CELL_COUNT, FALSE, "1235" },
         { "gone", CELL_SIZE, FALSE, "" },
         { "when", CELL_TIME, TRUE, "2026-11-21T02:24:00Z" },
         { "odd", CELL_TIME, FALSE, "soon" },
