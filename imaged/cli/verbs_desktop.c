@@ -312,8 +312,9 @@ static const Command commands[] = {
     { "files", "(ls DISK [PATH] | get DISK PATH [FILE])", 2, 4, "file",
       "Look at the files of a disk, or take one out of it",
       "DISK is a desktop at rest, DESKTOP@SNAPSHOT, TEMPLATE[:VERSION] or archive:POINT.\n"
-      "It is only read.  Without FILE the bytes go to standard output.  Bytes of names that are\n"
-      "no text are shown as \\xHH.",
+      "It is only read.  Without FILE the bytes go to standard output; a FILE that is there is\n"
+      "replaced and keeps its mode, a folder gets the file by its own name, a device or a pipe is\n"
+      "written to.  Bytes of names that are no text are shown as \\xHH.",
       "desktop files ls alice@monday /home/alice\n"
       "desktop files get alice@monday /home/alice/thesis.odt thesis.odt\n"
       "desktop files get archive:0192f1 /etc/hosts\n",

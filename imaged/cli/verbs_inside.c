@@ -1,8 +1,6 @@
 /* verbs_inside.c: see verbs_inside.h. */
 #include "imaged/cli/verbs_inside.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +11,7 @@
 #include "imaged/cli/job.h"
 #include "imaged/cli/list.h"
 #include "imaged/cli/select.h"
+#include "imaged/cli/user_file.h"
 
 const Option inside_inspect_options[] = { OPTION_NO_WAIT, OPTION_END };
 const Option inside_desktop_inspect_options[] = {
@@ -241,24 +240,16 @@ static gboolean files_ls(Cli *cli, GError **error)
     return TRUE;
 }
 
-/* Beside the file first, so that one of this name is either the old one or all of the new one. */
-static gboolean get_to_file(Cli *cli, const char *url, const char *file, GError **error)
-{
-    g_autofree char *tmp = g_strconcat(file, ".imagectl-XXXXXX", NULL);
-    int fd = g_mkstemp_full(tmp, O_WRONLY | O_CLOEXEC, 0600);
+typedef struct {
+    Cli *cli;
+    const char *url;
+} Download;
 
-    if (fd < 0) {
-        imaged_error_set_errno(error, errno, "cannot write '%s'", file);
-        return FALSE;
-    }
-    gboolean ok = client_download(cli->client, url, fd, error);
-    if ((close(fd) < 0 || (ok && rename(tmp, file) < 0)) && ok) {
-        imaged_error_set_errno(error, errno, "cannot write '%s'", file);
-        ok = FALSE;
-    }
-    if (!ok)
-        unlink(tmp);
-    return ok;
+static gboolean download(int fd, gpointer data, GError **error)
+{
+    const Download *d = data;
+
+    return client_download(d->cli->client, d->url, fd, error);
 }
 
 static gboolean files_get(Cli *cli, GError **error)
@@ -271,9 +262,10 @@ static gboolean files_get(Cli *cli, GError **error)
         return FALSE;
     }
     fflush(stdout);
+    Download what = { cli, path->str };
     return file && !g_str_equal(file, "-")
-               ? get_to_file(cli, path->str, file, error)
-               : client_download(cli->client, path->str, STDOUT_FILENO, error);
+               ? user_file_write(file, args_word(cli->args, 2), download, &what, error)
+               : download(STDOUT_FILENO, &what, error);
 }
 
 gboolean inside_desktop_files(Cli *cli, GError **error)

@@ -65,6 +65,38 @@ echo old >"$top/target"
 ok 'over a file that is there' ctl desktop files get d /etc/hostname "$top/target"
 is "$(cat "$top/target")" golden '... it is replaced'
 
+# ---- FILE is more than a name ----
+
+get() { ctl desktop files get d "$1" "$2"; }
+kind_of() { stat -c '%F %a' "$1"; }
+out=$top/out
+mkdir "$out" "$out/folder"
+mknod "$out/full" c 1 7 && chmod 640 "$out/full"
+fails_with 1 'No space' 'to a device that is full' get /home/alice/big "$out/full"
+is "$(kind_of "$out/full")" 'character special file 640' '... it is the device that it was'
+mkfifo "$out/pipe"
+timeout 20 cat "$out/pipe" >"$out/read" & keep_pid $!
+ok 'into a pipe' timeout 20 "$BUILD/imagectl" --state "$state" desktop files get d /home/alice/big "$out/pipe"
+wait "${kept_pids[-1]}"
+dump "$top/ext.raw" /home/alice/big
+ok '... whose reader has all of it' cmp "$out/read" "$top/dumped"
+is "$(kind_of "$out/pipe")" 'fifo 644' '... and it is still a pipe'
+echo old >"$out/real"; chown 12:34 "$out/real"; chmod 4751 "$out/real"; ln -s real "$out/link"
+ok 'through a link' get /etc/hostname "$out/link"
+is "$(kind_of "$out/link" | cut -c1-13):$(cat "$out/real")" 'symbolic link:golden' '... to the file that it points to'
+is "$(stat -c '%a %u %g' "$out/real")" '751 12 34' '... which keeps its owner and mode, and runs as nobody else'
+fails_with 3 'no such file' 'nothing to get' get /home/bob "$out/real"
+is "$(cat "$out/real")" golden '... the file is what it was'
+ln -s nowhere "$out/dangling"
+fails_with 2 'link to what is not there' 'a link to nothing' get /etc/hostname "$out/dangling"
+ok 'a new file' eval '(umask 027; get /etc/hostname "$out/new")'
+is "$(kind_of "$out/new")" 'regular file 640' '... has the mode that the umask leaves'
+ok 'into a folder' get /etc/hostname "$out/folder"
+is "$(cat "$out/folder/hostname")" golden '... by its own name'
+mkdir "$out/folder/big"
+fails_with 2 'is a folder' '... unless that is a folder' get /home/alice/big "$out/folder"
+is "$(ls -A "$out" "$out/folder" | grep -c imagectl)" 0 'nothing else is left'
+
 # ---- a lost file: out of a snapshot, out of an archive ----
 
 ctl snapshot create d monday >/dev/null
