@@ -49,9 +49,14 @@ static char *key_of(const char *secret)
 static char *whose(const json_t *merged, const char *secret)
 {
     const char *domain = text_of(merged, "domain"), *joiner = text_of(merged, "join_user");
+    const char *user = text_of(merged, "user");
 
-    if (g_str_equal(secret, "user_password"))
-        return *text_of(merged, "user") ? g_strdup(text_of(merged, "user")) : NULL;
+    if (g_str_equal(secret, "user_password") && !*user)
+        return NULL;
+    if (g_str_equal(secret, "user_password")) /* the domain's alice is not the local one */
+        return json_is_true(json_object_get(merged, "domain_user"))
+                   ? g_strdup_printf("%s@%s", user, domain)
+                   : g_strdup(user);
     if (!*domain)
         return NULL;
     return g_str_equal(secret, "join_password")

@@ -88,6 +88,13 @@ static void test_whose(void)
         { "{'user':'alice','user_password':'A'}", "{'user':''}", "{'user':''}" },
         { "{'user':'alice','user_password':'A'}", "{'user_password':'own'}",
           "{'user':'alice','user_password':'own'}" },
+        /* The domain's alice is another one. */
+        { "{'user':'alice','user_password':'A'}|{'domain':'a.org','domain_user':true}", "",
+          "{'user':'alice','domain':'a.org','domain_user':true}" },
+        { "{'user':'alice','user_password':'A','domain':'a.org','domain_user':true}",
+          "{'domain':'b.org'}", "{'user':'alice','domain':'b.org','domain_user':true}" },
+        { "{'user':'alice','user_password':'A','domain':'a.org'}", "{'domain':'b.org'}",
+          "{'user':'alice','user_password':'A','domain':'b.org'}" },
         /* Domains. */
         { "{'domain':'a.org','join_user':'j','join_password':'J','ou':'OU=x','account':'renew'}",
           "{'domain':'b.org'}", "{'domain':'b.org','account':'renew'}" },
