@@ -74,7 +74,8 @@ static guint find_base(AdviceSet *set, const LayerRow *row)
         if (g_str_equal(g_array_index(set->bases, AdviceBase, i).layer_id, row->id))
             return i;
     }
-    AdviceBase base = { g_strdup(row->id), g_str_equal(row->owner_kind, LAYER_STAND_IN) };
+    AdviceBase base = { g_strdup(row->id), g_str_equal(row->owner_kind, LAYER_STAND_IN),
+                        (guint64)row->virtual_size / BLOCK_DIGEST_BLOCK };
     g_array_append_val(set->bases, base);
     return set->bases->len - 1;
 }

@@ -20,6 +20,7 @@
 typedef struct {
     char *layer_id;
     gboolean is_stand_in;
+    guint64 n_blocks; /* whole ones: a stand-in has none behind */
 } AdviceBase;
 
 typedef struct {
@@ -49,7 +50,7 @@ typedef struct {
     gpointer data;
 
     guint64 n_own, n_same, n_same_saved, n_anywhere, n_anywhere_saved;
-    guint64 n_wrong;  /* equal digests, other bytes */
+    guint64 n_wrong;  /* equal digests, other bytes; or they could not be compared any more */
     guint n_eligible; /* diffs that could stand on a stand-in */
     GArray *blocks;   /* AdviceBlock: of the stand-in that would serve them, in guest order */
     guint64 n_freed, n_added; /* by that: blocks that go from the diffs, blocks that come */

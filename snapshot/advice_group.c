@@ -185,6 +185,12 @@ static gboolean is_below(const AdviceGroups *g, const AdviceRecord *r, gsize fro
     return FALSE;
 }
 
+/* Of what the diff of r stands on: a larger disk has more. */
+static guint64 n_blocks(const AdviceGroups *g, const AdviceRecord *r)
+{
+    return g_array_index(g->set->bases, AdviceBase, diff_of(g, r)->base).n_blocks;
+}
+
 /* Equal digest and block.  Returns how many diffs have it as their own. */
 static guint count_place(AdviceGroups *g, gsize from, gsize to)
 {
@@ -203,7 +209,8 @@ static guint count_place(AdviceGroups *g, gsize from, gsize to)
             diff_of(g, r)->n_below++;
         } else {
             n++;
-            if (advice_is_eligible(set, diff_of(g, r)) && block.n_in++ == 0)
+            if (advice_is_eligible(set, diff_of(g, r)) && block.block < n_blocks(g, r) &&
+                block.n_in++ == 0)
                 block.owner = r->owner;
         }
     }

@@ -333,22 +333,3 @@ GPtrArray *archive_open_layers(World *world, ArchiveTarget *target, const GArray
     }
     return scratch < 0 ? NULL : g_steal_pointer(&layers);
 }
-
-gboolean archive_wait_claims(Job *job, World *world, const json_t *keys, gint64 ms, GError **error)
-{
-    gint64 until = units_boottime_ms() + ms;
-
-    for (;;) {
-        GError *local = NULL;
-        if (claims_take(world->claims, keys, job_type_kind(job), &local))
-            return TRUE;
-        if (units_boottime_ms() >= until) {
-            g_propagate_error(error, local);
-            return FALSE;
-        }
-        g_clear_error(&local);
-        if (!job_check(job, error))
-            return FALSE;
-        g_usleep(20000);
-    }
-}

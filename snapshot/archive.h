@@ -96,8 +96,3 @@ gboolean archive_plan_delete(World *world, const json_t *refs, gboolean is_now, 
 gboolean archive_plan_undelete(World *world, const json_t *refs, BatchPlan *plan, GError **error);
 gboolean archive_plan_collect(World *world, const char *target_id, gboolean is_dry,
                               JobRequest *ret_request, GError **error);
-
-/* Wait for claims that others hold for a moment, until ms are over (then BUSY) or the job is
- * cancelled. */
-gboolean archive_wait_claims(Job *job, World *world, const json_t *keys, gint64 ms,
-                             GError **error);

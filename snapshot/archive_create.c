@@ -58,7 +58,7 @@ static gboolean claim(ArchiveWork *w, Item *it, char mode, const char *what, con
     json_t *keys = json_array();
 
     claims_add(keys, mode, what, id);
-    gboolean ok = archive_wait_claims(w->job, w->world, keys, ms, error);
+    gboolean ok = world_wait_claims(w->world, w->job, keys, ms, error);
     if (ok)
         json_array_extend(it->claims, keys);
     json_decref(keys);
@@ -82,7 +82,7 @@ static gboolean freeze(ArchiveWork *w, Item *it, gint64 next_step, GError **erro
     claims_add(keys, 'x', "desktop", id);
     chain_claim_making(before, keys, it->desktop.store_id, it->desktop.data_layer_id);
     catalog_read_end(w->world->catalog, before);
-    gboolean ok = archive_wait_claims(w->job, w->world, keys, DESKTOP_WAIT_MS, error);
+    gboolean ok = world_wait_claims(w->world, w->job, keys, DESKTOP_WAIT_MS, error);
     if (ok) {
         ChainFreeze how = { .desktop_id = id, .new_id = text_of(it->item, "layer"),
                             .new_data_id = text_of(it->item, "data_layer"),

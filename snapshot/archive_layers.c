@@ -134,7 +134,7 @@ static gboolean store_layer(ArchiveWork *w, const ArchiveChain *chain, guint i, 
     gboolean is_there = FALSE, is_new = FALSE;
 
     claims_add(keys, 'x', "archive-layer", both);
-    gboolean ok = archive_wait_claims(w->job, w->world, keys, PACKING_WAIT_MS, error);
+    gboolean ok = world_wait_claims(w->world, w->job, keys, PACKING_WAIT_MS, error);
     if (ok) {
         ok = find_object(w, row->id, object.name, &object.bytes, &is_there, error);
         is_new = ok && !is_there;

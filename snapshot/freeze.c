@@ -14,9 +14,13 @@
 static gboolean load_disk(World *world, Db *db, const char *layer_id, const char *new_id,
                           FreezeDisk *d, GError **error)
 {
+    g_auto(LayerRow) below = { 0 };
+
     d->new_id = new_id;
-    if (!lookup_layer(db, layer_id, &d->old, error))
+    if (!lookup_layer(db, layer_id, &d->old, error) ||
+        (d->old.parent_id && !lookup_layer(db, d->old.parent_id, &below, error)))
         return FALSE;
+    d->is_larger = below.id && below.virtual_size != d->old.virtual_size;
     d->size = (guint64)d->old.virtual_size;
     d->store = store_set_get(world->stores, d->old.store_id, error);
     return d->store != NULL;
@@ -59,7 +63,7 @@ gboolean freeze_lock(BatchChunk *chunk, guint i, const Freeze *f)
     return TRUE;
 }
 
-/* Does the active layer hold anything at all? */
+/* Does the active layer hold anything at all, be it no more than a larger size? */
 static gboolean is_needed(const FreezeDisk *d, gboolean *ret_is_needed, GError **error)
 {
     g_autoptr(Layer) layer = store_open_layer(d->store, d->old.slot, NULL, error);
@@ -68,7 +72,7 @@ static gboolean is_needed(const FreezeDisk *d, gboolean *ret_is_needed, GError *
     g_autoptr(GError) local = NULL;
     Extent extent;
 
-    *ret_is_needed = FALSE;
+    *ret_is_needed = d->is_larger;
     while (extents && !*ret_is_needed && layer_extents_next(extents, &extent, &local))
         *ret_is_needed = extent.kind != EXTENT_UNALLOCATED;
     if (local)

@@ -14,6 +14,7 @@ typedef struct {
     Store *store;
     const char *new_id; /* borrowed; of the overlay */
     guint64 size;       /* of the overlay, bytes; freeze_load() sets it to that of old */
+    gboolean is_larger; /* than the layer below it */
 } FreezeDisk;
 
 typedef struct {

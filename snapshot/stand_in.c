@@ -20,6 +20,8 @@
 #include "snapshot/merge_runs.h"
 #include "snapshot/stand_in_build.h"
 
+#define CLAIMS_WAIT_MS 60000 /* for whoever works on a desktop when its turn comes */
+
 char *stand_in_name(Db *db, const LayerRow *row)
 {
     g_auto(LayerRow) version = { 0 };
@@ -56,17 +58,15 @@ static const char *reason_not(Db *db, const DesktopRow *desktop)
 static void plan_desktop(Db *db, BatchPlan *plan, json_t *skipped, const DesktopRow *row)
 {
     const char *reason = reason_not(db, row);
-    json_t *keys;
 
     if (reason) {
         json_array_append_new(skipped, json_pack("{s:s,s:s,s:s}", "id", row->id, "name", row->name,
                                                  "reason", reason));
         return;
     }
-    keys = json_array();
-    claims_add(keys, 'x', "snapshots", row->id);
-    claims_add(keys, 'x', "layers", row->id);
-    batch_plan_add(plan, json_pack("{s:s,s:s}", "id", row->id, "name", row->name), keys);
+    /* Its claims are taken when its turn comes: counting takes hours, in which its user is not to
+     * wait for a snapshot. */
+    batch_plan_add(plan, json_pack("{s:s,s:s}", "id", row->id, "name", row->name), json_array());
 }
 
 /* The version's layer in the store that is meant. */
@@ -187,7 +187,8 @@ static gint64 own_bytes(World *world, const char *id)
     return bytes;
 }
 
-static gboolean move_one(Job *job, World *world, json_t *item, GError **error)
+/* With its claims. */
+static gboolean move_claimed(Job *job, World *world, json_t *item, GError **error)
 {
     const char *id = json_string_value(json_object_get(item, "id"));
     const char *onto = plan_text(job, "layer");
@@ -216,6 +217,22 @@ static gboolean move_one(Job *job, World *world, json_t *item, GError **error)
                         json_pack("{s:I,s:I}", "before_bytes", (json_int_t)before, "after_bytes",
                                   (json_int_t)own_bytes(world, id)));
     return TRUE;
+}
+
+static gboolean move_one(Job *job, World *world, json_t *item, GError **error)
+{
+    const char *id = json_string_value(json_object_get(item, "id"));
+    json_t *keys = json_array();
+
+    claims_add(keys, 'x', "snapshots", id);
+    claims_add(keys, 'x', "layers", id);
+    gboolean ok = world_wait_claims(world, job, keys, CLAIMS_WAIT_MS, error);
+    if (ok) {
+        ok = move_claimed(job, world, item, error);
+        claims_release(world->claims, keys);
+    }
+    json_decref(keys);
+    return ok;
 }
 
 /* ---- The job ---- */

@@ -200,6 +200,9 @@ static const char *const migrations[] = {
     "ALTER TABLE desktop ADD COLUMN disk_size INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE snapshot ADD COLUMN data_layer_id TEXT;"
     "ALTER TABLE trash ADD COLUMN data_layer_id TEXT;"
+    /* who else would be told this host name: broker/config_disk.c */
+    "CREATE INDEX desktop_hostname ON desktop(lower(rtrim(replace(replace(name, '.', '-'), '_',"
+    " '-'), '-'))) WHERE is_trashed = 0;"
     "CREATE INDEX desktop_data_layer ON desktop(data_layer_id) WHERE data_layer_id IS NOT NULL;"
     "CREATE INDEX snapshot_data_layer ON snapshot(data_layer_id) WHERE data_layer_id IS NOT NULL;"
     "CREATE INDEX trash_data_layer ON trash(data_layer_id) WHERE data_layer_id IS NOT NULL;",

@@ -55,3 +55,23 @@ gboolean world_watch_space(gpointer data, GError **error)
     watch->wanted_bytes = 0;
     return world_check_space(watch->world, watch->store, wanted, error);
 }
+
+gboolean world_wait_claims(World *world, Job *job, const json_t *keys, gint64 limit_ms,
+                           GError **error)
+{
+    gint64 until = units_boottime_ms() + limit_ms;
+
+    for (;;) {
+        GError *local = NULL;
+        if (claims_take(world->claims, keys, job_type_kind(job), &local))
+            return TRUE;
+        if (units_boottime_ms() >= until) {
+            g_propagate_error(error, local);
+            return FALSE;
+        }
+        g_clear_error(&local);
+        if (!job_check(job, error))
+            return FALSE;
+        g_usleep(20000);
+    }
+}

@@ -54,3 +54,8 @@ typedef struct {
     gint64 next_us;
 } SpaceWatch;
 gboolean world_watch_space(gpointer watch, GError **error);
+
+/* Take claims that others hold for a moment, for a job, until limit_ms are over (then BUSY)
+ * or the job is cancelled. */
+gboolean world_wait_claims(World *world, Job *job, const json_t *keys, gint64 limit_ms,
+                           GError **error);

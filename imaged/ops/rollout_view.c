@@ -7,7 +7,8 @@
 #include "imaged/ops/view.h"
 #include "snapshot/rollout.h"
 
-#define ROLLOUT_COLUMNS                                                                            \
+/* of: which rows of rollout_desktop are counted. */
+#define ROLLOUT_COLUMNS(of)                                                                        \
     "SELECT r.id, r.name, t.name AS template, v.version, CASE WHEN r.state IN ('planned',"         \
     " 'canary', 'gate', 'rolling', 'rolling-back') AND j.id IS NULL THEN 'stopped' ELSE r.state"   \
     " END AS state, r.reason, coalesce(n.total, 0) AS n_desktops, coalesce(n.waiting, 0) AS"       \
@@ -25,7 +26,7 @@
     " unchecked, sum(state = 'moved' AND health IS 'failed') AS unhealthy, sum(state ="            \
     " 'unavailable') AS unavailable, sum(state = 'failed') AS failed, sum(state = 'skipped') AS"   \
     " skipped, sum(state = 'returned') AS returned, sum(state = 'kept') AS kept FROM"              \
-    " rollout_desktop GROUP BY rollout_id) n ON n.rollout_id = r.id WHERE "
+    " rollout_desktop " of " GROUP BY rollout_id) n ON n.rollout_id = r.id WHERE "
 
 json_t *ops_rollout_list(OpsCall *call, GError **error)
 {
@@ -34,9 +35,10 @@ json_t *ops_rollout_list(OpsCall *call, GError **error)
     if (!args_check(call, "search limit after", error) || !view_page(call, &page, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
-    json_t *out = view_array(
-        db_query(db, ROLLOUT_COLUMNS "?1 IS NULL OR r.id < ?1 ORDER BY r.id DESC", "t", page.after),
-        page.search, page.limit, error);
+    json_t *out =
+        view_array(db_query(db, ROLLOUT_COLUMNS("") "?1 IS NULL OR r.id < ?1 ORDER BY r.id DESC",
+                            "t", page.after),
+                   page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
     return out;
 }
@@ -72,7 +74,7 @@ static void add_pace(Db *db, json_t *object, const char *id)
 json_t *rollout_view(World *world, const char *id, GError **error)
 {
     Db *db = catalog_read_begin(world->catalog);
-    Query *q = db_query(db, ROLLOUT_COLUMNS "r.id = ?1", "t", id);
+    Query *q = db_query(db, ROLLOUT_COLUMNS("WHERE rollout_id = ?1") "r.id = ?1", "t", id);
     json_t *out = query_next(q) ? view_object(q) : NULL;
 
     if (query_end(q, error) && !out)

@@ -118,6 +118,22 @@ is "$(ctlj trash list)$(ls "$store/trash")" '[]' '... and it goes for good'
 ok '... the check is clean' check_is_clean --data
 is "$(find "$state/digests" -type f | wc -l)" 1 "... digests go with their layers: the template's is left"
 
+# ---- Larger disks: what is behind the version's end is on no stand-in ----
+
+ctl template import short "$top/a.raw" --format raw >/dev/null
+end=$(field '.versions[0].virtual_size' template show short)
+for i in 1 2 3; do
+    ctl desktop create "long-$i" --template short --disk-size "$((end + (16 << 20)))" >/dev/null
+    qio "$(path_of "long-$i")" "write -q -P 0x5a 1M 256k" >/dev/null
+    qio "$(path_of "long-$i")" "write -q -P 0x5b $end 256k" >/dev/null
+done
+json_ok 'blocks there count as equal' "$(ctlj report advice --template short)" '.rows[0].same_offset_bytes == 3 * 2 * 262144'
+json_ok '... and those before the end make a stand-in' "$(ctlj template stand-in short)" '.n_done == 3 and .n_failed == 0'
+like "$(qio "$(path_of long-2)" "read -P 0x5b $end 256k" 2>&1)" '^read 262144/262144[^!]*$' '... under which nothing is lost'
+like "$(qio "$(path_of long-2)" "read -P 0x5a 1M 256k" 2>&1)" '^read 262144/262144[^!]*$' '... on either side'
+ok '... which the check confirms' ctl store check
+ctl desktop delete long-1 long-2 long-3 --yes >/dev/null
+
 # ---- compact, then a stand-in: what was promised, to the byte ----
 
 for i in $(seq $n); do

@@ -52,6 +52,13 @@ ctl snapshot create ann monday >/dev/null
 both ann 10 11
 ok 'a snapshot is archived with it' ctl archive create ann@monday --to nas
 ok '... and restored' eval 'ctl archive restore "$(point_of ann)" --as tom && has_both tom 4 5'
+
+# Nothing but its size is new: that is a state, too.
+size_of() { qemu-img info --output json "$(path_of "$1")" | jq '.["virtual-size"]'; }
+ctl desktop create big --template win --disk-size 192M >/dev/null
+ok 'a desktop that is larger, and empty, is archived' ctl archive create big --to nas
+ok '... restored' ctl archive restore "$(point_of big)" --as big2
+is "$(size_of big2)" "$((192 << 20))" '... with its size'
 ok 'the check is clean' check_is_clean
 
 # A byte of the target is changed: verify says whose it was.
