@@ -9,12 +9,14 @@
 #include "snapshot/reimage.h"
 #include "snapshot/rollout_chunk.h"
 
-/* The store must let something be made in it while the chunk is at work. */
-static gboolean claim_store(RolloutChunk *c, const char *store_id, GHashTable *known,
+/* The store must have the version, and let something be made in it while the chunk is at work. */
+static gboolean claim_store(RolloutChunk *c, Db *db, const char *store_id, GHashTable *known,
                             GError **error)
 {
     if (g_hash_table_contains(known, store_id))
         return TRUE;
+    if (!rollout_can_reach(c->world, db, c->rollout->version_id, store_id, error))
+        return FALSE;
     json_t *keys = json_array();
     claims_add(keys, 's', "making", store_id);
     if (!rollout_chunk_claim(c, keys, error))
@@ -84,7 +86,7 @@ static void sort_out(RolloutChunk *c, Db *db, const RolloutItem *item, GHashTabl
     g_autofree char *skipped = why_skipped(db, c->rollout, item, &desktop);
     if (skipped)
         rollout_chunk_note(c, item->position, "skipped", skipped);
-    else if (!claim_store(c, desktop.store_id, stores, &why))
+    else if (!claim_store(c, db, desktop.store_id, stores, &why))
         rollout_chunk_note_error(c, item->position, "unavailable", why);
     else
         rollout_chunk_add(c, item,
