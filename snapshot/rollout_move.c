@@ -25,16 +25,12 @@ static gboolean claim_store(RolloutChunk *c, Db *db, const char *store_id, GHash
     return TRUE;
 }
 
-static gboolean claim_desktop(RolloutChunk *c, const RolloutItem *item)
+static json_t *keys_of(const RolloutItem *item)
 {
-    g_autoptr(GError) why = NULL;
     json_t *keys = json_array();
 
     claims_add(keys, 'x', "desktop", item->desktop_id);
-    if (rollout_chunk_claim(c, keys, &why))
-        return TRUE;
-    rollout_chunk_note_error(c, item->position, "unavailable", why);
-    return FALSE;
+    return keys;
 }
 
 /* Was it moved already?  Committed to the journal just before a stop: its layer may have been
@@ -140,19 +136,15 @@ gboolean rollout_move(Job *job, World *world, const Rollout *rollout, guint n, C
 {
     static const BatchType type = { NULL, reimage_undo_prepare, batch_move_now };
     g_autoptr(GHashTable) stores = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    g_autoptr(GPtrArray) claimed = g_ptr_array_new();
     g_auto(RolloutChunk) c = { 0 };
     json_auto_t *plan = json_pack("{s:s}", "reason", "rollout");
     json_auto_t *moved = json_array(); /* positions */
 
     rollout_chunk_init(&c, world, rollout, "waiting", n);
-    for (guint i = 0; i < c.items->len; i++) {
-        if (claim_desktop(&c, c.items->pdata[i]))
-            g_ptr_array_add(claimed, c.items->pdata[i]);
-    }
+    rollout_chunk_claim_items(&c, keys_of, "unavailable");
     Db *db = catalog_read_begin(world->catalog); /* after the claims: nothing of it is old */
-    for (guint i = 0; i < claimed->len; i++)
-        sort_out(&c, db, claimed->pdata[i], stores, moved);
+    for (guint i = 0; i < c.items->len; i++)
+        sort_out(&c, db, c.items->pdata[i], stores, moved);
     catalog_read_end(world->catalog, db);
     g_autoptr(BatchChunk) chunk = batch_chunk_new(job, world, plan, c.list, changes);
     if (!reimage_prepare(chunk, error))
