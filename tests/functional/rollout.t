@@ -323,6 +323,20 @@ ok '... or none' ctl rollout resume "$(field .name rollout show)" --deadline non
 is "$(version_of lab-001) $(version_of lab-003)" '2 2' 'then it does'
 ok 'back' ctl rollout rollback --yes "$(field .name rollout show)"
 
+rm -f "$top/health/go"
+health_is all "while [ ! -e $top/health/go ]; do sleep 0.05; done"
+health_is lab-001 'exit 0'
+ctl rollout start --yes --template win --to 2 lab-001 lab-003 lab-004 --canary 1 --batch 1 --health boots --no-wait >"$top/said"
+rollout=$(field .name rollout show)
+at_second_gate() { [ "$(field '"\(.state) \(.n_moved) \(.n_unchecked)"' rollout show "$rollout")" = 'gate 2 1' ]; }
+ok 'one is through its gate, the next one is in it' wait_for 20 at_second_gate
+json_ok 'the time left is that of the gates, too' "$(ctlj rollout show "$rollout")" \
+    '(.n_waiting + .n_unchecked) / .desktops_per_s - .eta_s | . >= 0 and . < 1.01'
+touch "$top/health/go"
+ctl job wait "$(field .job rollout show "$rollout")" >"$top/said" 2>&1
+rm "$top/health/all" "$top/health/lab-001"
+ok 'back' ctl rollout rollback --yes "$rollout"
+
 # ---- put elsewhere by hand while it stood ----
 
 health_is lab-001 'exit 3'
