@@ -131,10 +131,9 @@ static json_t *stand_in_action(const AdviceSet *set, const char *version, const 
     gboolean pays = is_possible && set->blocks->len > 0;
     const char *reason = !is_possible ? "this store's layers have no subclusters: single blocks of"
                                         " 4 KiB can't be freed in them"
-                         : set->n_eligible < 2 ? "fewer than two desktops stand on the version"
-                                                 " itself, at rest and without snapshots"
-                         : !pays ? "no block is equal in enough of the desktops to pay"
-                                 : NULL;
+                         : set->n_eligible < 2 ? ADVICE_TOO_FEW
+                         : !pays               ? ADVICE_NOTHING_PAYS
+                                               : NULL;
 
     return json_pack("{s:s,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:s?,s:s?}", "action", "stand-in",
                      "frees_bytes", (json_int_t)(pays ? gain.gain_bytes : 0), "n_desktops",

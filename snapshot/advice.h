@@ -9,6 +9,11 @@ extern const JobType report_advice_job;
 
 #define ADVICE_SHARE 50 /* percent: of the diffs that must have a block for a stand-in */
 
+/* Why a stand-in would be of no use. */
+#define ADVICE_TOO_FEW                                                                             \
+    "fewer than two desktops stand on the version itself, at rest and without snapshots"
+#define ADVICE_NOTHING_PAYS "no block is equal in enough of the desktops to pay"
+
 /* Plan the report on all templates, on one, or on one version (NAME:VERSION); share in percent, 1
  * to 100.  NOT_FOUND. */
 gboolean advice_plan(World *world, const char *template, gint64 share, JobRequest *ret,

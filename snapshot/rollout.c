@@ -107,6 +107,27 @@ void rollout_facts(const Rollout *r, const RolloutCounts *counts, gint64 now_ms,
                            .n = *counts };
 }
 
+gboolean rollout_can_reach(World *world, Db *db, const char *version_id, const char *store_id,
+                           GError **error)
+{
+    g_autoptr(Store) store = store_set_get(world->stores, store_id, error);
+    g_auto(LayerRow) copy = { 0 }, first = { 0 };
+    g_auto(VersionRow) version = { 0 };
+    GError *local = NULL;
+
+    if (!store)
+        return FALSE;
+    if (lookup_version_layer(db, version_id, store_id, &copy, NULL))
+        return TRUE;
+    if (!lookup_version_by_id(db, version_id, &version, error) ||
+        !lookup_layer(db, version.layer_id, &first, error))
+        return FALSE;
+    g_autoptr(Store) from = store_set_get(world->stores, first.store_id, &local);
+    if (local)
+        g_propagate_prefixed_error(error, local, "the version is not in its store: ");
+    return from != NULL;
+}
+
 void rollout_put_state(Changes *changes, const Rollout *r, RolloutState state, const char *reason)
 {
     gint64 now = units_now_ms();

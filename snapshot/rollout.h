@@ -38,6 +38,11 @@ void rollout_facts(const Rollout *rollout, const RolloutCounts *counts, gint64 n
 void rollout_put_state(Changes *changes, const Rollout *rollout, RolloutState state,
                        const char *reason);
 
+/* Can desktops of this store be moved to this version now?  UNAVAILABLE if the store is offline, or
+ * the version lies in none that it could be copied from.  (Where it is to be copied still: yes.) */
+gboolean rollout_can_reach(World *world, Db *db, const char *version_id, const char *store_id,
+                           GError **error);
+
 /* ---- the job ---- */
 
 /* Do what is next until it ends, is paused or stops; for the run function of a job whose plan has

@@ -78,6 +78,21 @@ gboolean rollout_chunk_claim(RolloutChunk *chunk, json_t *keys, GError **error)
     return ok;
 }
 
+void rollout_chunk_claim_items(RolloutChunk *chunk, json_t *(*keys_of)(const RolloutItem *item),
+                               const char *state)
+{
+    for (guint i = 0; i < chunk->items->len;) {
+        const RolloutItem *item = chunk->items->pdata[i];
+        g_autoptr(GError) why = NULL;
+        if (rollout_chunk_claim(chunk, keys_of(item), &why)) {
+            i++;
+            continue;
+        }
+        rollout_chunk_note_error(chunk, item->position, state, why);
+        g_ptr_array_remove_index(chunk->items, i);
+    }
+}
+
 void rollout_chunk_add(RolloutChunk *chunk, const RolloutItem *item, json_t *batch_item)
 {
     json_array_append_new(chunk->list, batch_item);

@@ -30,6 +30,10 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(RolloutChunk, rollout_chunk_clear)
 /* Claim these keys (taken over) for the chunk.  BUSY. */
 gboolean rollout_chunk_claim(RolloutChunk *chunk, json_t *keys, GError **error);
 
+/* Claim each item's own keys; those that are busy leave items, noted in this state. */
+void rollout_chunk_claim_items(RolloutChunk *chunk, json_t *(*keys_of)(const RolloutItem *item),
+                               const char *state);
+
 /* This row (a batch item of it is taken over) is to be worked on. */
 void rollout_chunk_add(RolloutChunk *chunk, const RolloutItem *item, json_t *batch_item);
 

@@ -9,12 +9,14 @@
 #include "snapshot/reimage.h"
 #include "snapshot/rollout_chunk.h"
 
-/* The store must let something be made in it while the chunk is at work. */
-static gboolean claim_store(RolloutChunk *c, const char *store_id, GHashTable *known,
+/* The store must have the version, and let something be made in it while the chunk is at work. */
+static gboolean claim_store(RolloutChunk *c, Db *db, const char *store_id, GHashTable *known,
                             GError **error)
 {
     if (g_hash_table_contains(known, store_id))
         return TRUE;
+    if (!rollout_can_reach(c->world, db, c->rollout->version_id, store_id, error))
+        return FALSE;
     json_t *keys = json_array();
     claims_add(keys, 's', "making", store_id);
     if (!rollout_chunk_claim(c, keys, error))
@@ -23,16 +25,12 @@ static gboolean claim_store(RolloutChunk *c, const char *store_id, GHashTable *k
     return TRUE;
 }
 
-static gboolean claim_desktop(RolloutChunk *c, const RolloutItem *item)
+static json_t *keys_of(const RolloutItem *item)
 {
-    g_autoptr(GError) why = NULL;
     json_t *keys = json_array();
 
     claims_add(keys, 'x', "desktop", item->desktop_id);
-    if (rollout_chunk_claim(c, keys, &why))
-        return TRUE;
-    rollout_chunk_note_error(c, item->position, "unavailable", why);
-    return FALSE;
+    return keys;
 }
 
 /* Was it moved already?  Committed to the journal just before a stop: its layer may have been
@@ -84,7 +82,7 @@ static void sort_out(RolloutChunk *c, Db *db, const RolloutItem *item, GHashTabl
     g_autofree char *skipped = why_skipped(db, c->rollout, item, &desktop);
     if (skipped)
         rollout_chunk_note(c, item->position, "skipped", skipped);
-    else if (!claim_store(c, desktop.store_id, stores, &why))
+    else if (!claim_store(c, db, desktop.store_id, stores, &why))
         rollout_chunk_note_error(c, item->position, "unavailable", why);
     else
         rollout_chunk_add(c, item,
@@ -138,19 +136,15 @@ gboolean rollout_move(Job *job, World *world, const Rollout *rollout, guint n, C
 {
     static const BatchType type = { NULL, reimage_undo_prepare, batch_move_now };
     g_autoptr(GHashTable) stores = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    g_autoptr(GPtrArray) claimed = g_ptr_array_new();
     g_auto(RolloutChunk) c = { 0 };
     json_auto_t *plan = json_pack("{s:s}", "reason", "rollout");
     json_auto_t *moved = json_array(); /* positions */
 
     rollout_chunk_init(&c, world, rollout, "waiting", n);
-    for (guint i = 0; i < c.items->len; i++) {
-        if (claim_desktop(&c, c.items->pdata[i]))
-            g_ptr_array_add(claimed, c.items->pdata[i]);
-    }
+    rollout_chunk_claim_items(&c, keys_of, "unavailable");
     Db *db = catalog_read_begin(world->catalog); /* after the claims: nothing of it is old */
-    for (guint i = 0; i < claimed->len; i++)
-        sort_out(&c, db, claimed->pdata[i], stores, moved);
+    for (guint i = 0; i < c.items->len; i++)
+        sort_out(&c, db, c.items->pdata[i], stores, moved);
     catalog_read_end(world->catalog, db);
     g_autoptr(BatchChunk) chunk = batch_chunk_new(job, world, plan, c.list, changes);
     if (!reimage_prepare(chunk, error))

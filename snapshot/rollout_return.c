@@ -5,18 +5,14 @@
 #include "snapshot/reimage.h"
 #include "snapshot/rollout_chunk.h"
 
-static gboolean claim(RolloutChunk *c, const RolloutItem *item)
+static json_t *keys_of(const RolloutItem *item)
 {
-    g_autoptr(GError) why = NULL;
     json_t *keys = json_array();
 
     claims_add(keys, 'x', "desktop", item->desktop_id);
     claims_add(keys, 'x', "trash", item->trash_id);
     claims_add(keys, 's', "version", item->version_id);
-    if (rollout_chunk_claim(c, keys, &why))
-        return TRUE;
-    rollout_chunk_note_error(c, item->position, "kept", why);
-    return FALSE;
+    return keys;
 }
 
 /* What became of a desktop that is not to be brought back now: its state, and a word of why, or
@@ -75,17 +71,13 @@ gboolean rollout_return(Job *job, World *world, const Rollout *rollout, guint n,
 {
     /* Nothing to undo: a disk moved back to layers/ is found there as well as in trash/. */
     static const BatchType type = { NULL, NULL, batch_move_now };
-    g_autoptr(GPtrArray) claimed = g_ptr_array_new();
     g_auto(RolloutChunk) c = { 0 };
 
     rollout_chunk_init(&c, world, rollout, "moved", n);
-    for (guint i = 0; i < c.items->len; i++) {
-        if (claim(&c, c.items->pdata[i]))
-            g_ptr_array_add(claimed, c.items->pdata[i]);
-    }
+    rollout_chunk_claim_items(&c, keys_of, "kept");
     Db *db = catalog_read_begin(world->catalog); /* after the claims: nothing of it is old */
-    for (guint i = 0; i < claimed->len; i++)
-        sort_out(&c, db, claimed->pdata[i]);
+    for (guint i = 0; i < c.items->len; i++)
+        sort_out(&c, db, c.items->pdata[i]);
     catalog_read_end(world->catalog, db);
     g_autoptr(BatchChunk) chunk = batch_chunk_new(job, world, NULL, c.list, changes);
     swap(chunk);

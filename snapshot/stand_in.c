@@ -247,17 +247,31 @@ static gboolean is_known(World *world, const char *layer_id)
     return is;
 }
 
+static const char *why_nothing(Job *job)
+{
+    static const char *const lists[] = { "items", "skipped", "rejected" };
+    gsize n = 0;
+
+    for (guint i = 0; i < G_N_ELEMENTS(lists); i++)
+        n += json_array_size(json_object_get(job_plan(job), lists[i]));
+    if (n == 0)
+        return "no desktop stands on this version in this store";
+    if (json_array_size(json_object_get(job_plan(job), "items")) < 2)
+        return ADVICE_TOO_FEW;
+    return ADVICE_NOTHING_PAYS;
+}
+
 /* There is nothing that would pay: the job is done. */
 static gboolean end_without(Job *job, GError **error)
 {
+    const char *why = why_nothing(job);
     Changes *changes = changes_new();
 
     changes_event(changes, "template.stand-in", "info", plan_text(job, "name"), job_owner(job),
-                  "no block is equal in enough of the desktops: nothing was made");
+                  "%s: nothing was made", why);
     return job_commit_done(job, changes,
                            json_pack("{s:i,s:i,s:i,s:[],s:s}", "n_done", 0, "n_failed", 0,
-                                     "elapsed_ms", 0, "items", "reason",
-                                     "no block is equal in enough of the desktops to pay"),
+                                     "elapsed_ms", 0, "items", "reason", why),
                            error);
 }
 

@@ -37,6 +37,7 @@ static const Column desktop_columns[] = {
     { "DATA ON DISK", "data_disk_bytes", CELL_SIZE, COLUMN_SHOW },
     { "SNAPSHOTS", "n_snapshots", CELL_COUNT, 0 },
     { "CHAIN DEPTH", "chain_depth", CELL_COUNT, COLUMN_SHOW },
+    { "STAND-IN", "stand_in", CELL_TEXT, COLUMN_SHOW },
     { "LIVE", "live", CELL_TRUTH, COLUMN_SHOW },
     { "UNDO", "undo_available", CELL_TRUTH, 0 },
     { "SYSTEM", "inspection.product_name", CELL_TEXT, COLUMN_SHOW },

@@ -91,6 +91,26 @@ static const Column file_system_columns[] = {
     COLUMN_END,
 };
 
+static const Column stand_in_columns[] = {
+    { "STAND-IN", "id", CELL_TEXT, 0 },
+    { "STORE", "store", CELL_TEXT, 0 },
+    { "DESKTOPS", "n_desktops", CELL_COUNT, 0 },
+    { "ON DISK", "disk_bytes", CELL_SIZE, 0 },
+    { "CREATED", "created_at", CELL_TIME, 0 },
+    COLUMN_END,
+};
+
+/* The stand-in bases between a version and desktops of it, if there are any: for people. */
+static void print_stand_ins(Cli *cli, const json_t *version)
+{
+    const json_t *list = json_object_get(version, "stand_ins");
+
+    if (cli->format != FORMAT_TABLE || json_array_size(list) == 0)
+        return;
+    printf("\nstand-in bases under desktops of %s:\n", json_text(version, "name"));
+    list_print_array(cli, list, stand_in_columns);
+}
+
 /* One version, with what was found in it.  number is of "NAME:NUMBER". */
 static gboolean show_version(Cli *cli, const char *name, const char *number, GError **error)
 {
@@ -107,6 +127,7 @@ static gboolean show_version(Cli *cli, const char *name, const char *number, GEr
         if (!g_str_equal(is, number))
             continue;
         list_print_object(cli, version, template_version_columns);
+        print_stand_ins(cli, version);
         const json_t *found = json_object_get(version, "inspection");
         const json_t *users = json_object_get(found, "users");
         const json_t *systems = json_object_get(found, "file_systems");
@@ -139,11 +160,16 @@ static gboolean template_show(Cli *cli, GError **error)
 
     if (!template)
         return FALSE;
+    const json_t *versions = json_object_get(template, "versions"), *version;
+    gsize i;
+
     list_print_object(cli, template, template_columns);
-    if (cli->format == FORMAT_TABLE && json_array_size(json_object_get(template, "versions"))) {
+    if (cli->format == FORMAT_TABLE && json_array_size(versions)) {
         putchar('\n');
-        list_print_array(cli, json_object_get(template, "versions"), template_version_columns);
+        list_print_array(cli, versions, template_version_columns);
     }
+    json_array_foreach (versions, i, version)
+        print_stand_ins(cli, version);
     return TRUE;
 }
 

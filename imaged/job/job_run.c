@@ -40,8 +40,8 @@ void job_add_end(Changes *changes, const Job *job, const char *state, const GErr
                 " started_at = ?11 WHERE id = ?1",
                 "ttttttiiiti", job->id, state, code, message,
                 error ? imaged_error_get_hint(error) : NULL, text, units_now_ms(),
-                (gint64)(error ? job->done : job->total), (gint64)job->total, job->message ? job->message : "",
-                job->started_at);
+                (gint64)(error ? job->done : job->total), (gint64)job->total,
+                job->message ? job->message : "", job->started_at);
     free(text);
 }
 

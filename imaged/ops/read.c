@@ -10,6 +10,7 @@
 #include "imaged/catalog/lookup.h"
 #include "imaged/ops/args.h"
 #include "imaged/ops/inspect.h"
+#include "imaged/ops/stand_in_view.h"
 #include "imaged/ops/view.h"
 #include "snapshot/chain.h"
 #include "templates/inspection.h"
@@ -106,6 +107,9 @@ static void add_disk_bytes(World *world, Db *db, json_t *versions)
         const char *top = json_string_value(json_object_get(version, "layer"));
         json_object_set_new(version, "inspection", inspect_show(world, db, top));
         add_firmware(version);
+        json_object_set_new(
+            version, "stand_ins",
+            stand_in_list(world, db, json_string_value(json_object_get(version, "id"))));
         json_object_set_new(version, "data_bytes", json_integer((json_int_t)counts.data_bytes));
         json_object_set_new(version, "disk_bytes", json_integer((json_int_t)stat.disk_bytes));
     }
@@ -217,8 +221,12 @@ json_t *ops_desktop_show(OpsCall *call, GError **error)
         out = query_next(q) ? view_object(q) : json_object();
         query_end(q, NULL);
         g_auto(LookupRows) chain = { 0 };
-        if (chain_rows(db, row.layer_id, &chain, NULL))
+        const char *stand_in = NULL;
+        if (chain_rows(db, row.layer_id, &chain, NULL)) {
             json_object_set_new(out, "chain_depth", json_integer(chain.rows->len));
+            stand_in = stand_in_of_chain(&chain);
+        }
+        json_object_set_new(out, "stand_in", stand_in ? json_string(stand_in) : json_null());
         json_object_set_new(out, "inspection", inspect_show(call->world, db, row.layer_id));
         if (row.data_layer_id)
             lookup_layer(db, row.data_layer_id, &data, NULL);

@@ -23,9 +23,17 @@ static gboolean copy_version(Job *job, World *world, const Rollout *r, GError **
     catalog_read_end(world->catalog, db);
     for (guint i = 0; ok && i < stores->len; i++) {
         g_auto(LayerRow) layer = { 0 };
-        g_autoptr(Store) store = store_set_get(world->stores, stores->pdata[i], NULL);
-        /* desktops of a store that is offline are unavailable, one by one */
-        ok = !store || template_replicate(job, world, r->version_id, store->id, &layer, error);
+        GError *local = NULL;
+        if (template_replicate(job, world, r->version_id, stores->pdata[i], &layer, &local))
+            continue;
+        /* where a store is offline, desktops are unavailable, one by one */
+        db = catalog_read_begin(world->catalog);
+        ok = !rollout_can_reach(world, db, r->version_id, stores->pdata[i], NULL);
+        catalog_read_end(world->catalog, db);
+        if (ok)
+            g_error_free(local);
+        else
+            g_propagate_error(error, local);
     }
     return ok;
 }

@@ -55,6 +55,11 @@ all_same() { for name in "${names[@]}"; do qemu-img compare -q "$top/$name.was" 
 some_same() { same d-001 d-003 d-004 d-005 d-009; }
 keep_raws
 
+ctl template import lone "$top/a.raw" --format raw >/dev/null
+like "$(ctl template stand-in lone 2>&1)" 'no desktop stands on this version' 'a stand-in for nobody says so'
+ctl template delete lone --yes >/dev/null
+ctl trash empty --yes >/dev/null
+
 # ---- the figures ----
 
 said=$(advice)
@@ -105,7 +110,13 @@ said=$(ctlj template stand-in win --share 50% 2>/dev/null)
 json_ok '... nor does it stop a stand-in under the others' "$said" '.n_done == 49 and .n_failed == 1'
 kill $running; wait $running 2>/dev/null
 ok '... all read the same' all_same
-json_ok 'what is on a stand-in already is left alone' "$(ctlj template stand-in win)" '.n_done == 0 and (.reason | length) > 0'
+json_ok 'what is on a stand-in already is left alone' "$(ctlj template stand-in win)" '.n_done == 0 and (.reason | test("fewer than two"))'
+standing=$(field .stand_in desktop show d-001)
+json_ok 'template show lists the stand-in' "$(ctlj template show win)" '.versions[0].stand_ins | length == 1 and .[0].id == $s
+    and .[0].n_desktops == 49 and .[0].disk_bytes > 0 and .[0].store == "default"' --arg s "$standing"
+like "$(ctl template show win | tr "\n" " ")" "stand-in bases under desktops of win:1.*$standing +default +49 " '... for people too'
+like "$(ctl desktop show d-001)" "STAND-IN +$standing" 'desktop show says which one it stands on'
+is "$(field .stand_in desktop show d-050)" null '... and of one that does not, none'
 ctl desktop undo-reset d-001 --yes >/dev/null 2>&1 # a compacted disk is no reset
 ok 'flatten of one on a stand-in reads the same' ctl desktop flatten d-002
 ok '... all read the same' some_same

@@ -278,6 +278,20 @@ is_online() { [ "$(field .state store show side)" = online ]; }
 ok 'the store is there again' wait_for 20 is_online
 ok 'and they are moved' ctl rollout start --yes --template win --to 2 --prefix far-
 is "$(version_of far-1) $(version_of far-2)" '2 2' '... both'
+ctl template import away "$top/a.raw" --format raw >"$top/said"
+ctl desktop create away-1 --template away >"$top/said"
+ctl template import away "$top/b.raw" --format raw --store side >"$top/said"
+mv "$top/side" "$top/unplugged"
+ok 'a store goes away with a version that is nowhere else' wait_for 20 is_offline
+fails_with 1 '1 desktop could not be moved now, more than 0.*away-1.*the version is not in its store' 'its desktops wait' \
+    ctl rollout start --yes --template away --all --max-unavailable 0
+json_ok '... as unavailable' "$(ctlj rollout show away-2)" '.state == "stopped" and .n_unavailable == 1 and .n_failed == 0'
+fails_with 1 'could not be moved now' '... also when it is tried again' ctl rollout resume away-2
+mv "$top/unplugged" "$top/side"
+ok 'the store is there again' wait_for 20 is_online
+ok 'then they move' ctl rollout resume away-2
+is "$(version_of away-1) $(state_of away-2)" '2 done' '... to the version that was copied'
+ctl desktop delete away-1 --yes >"$top/said"
 ok 'they are not needed any more' ctl desktop delete --all-of-prefix far- --yes
 
 # ---- time limits ----
@@ -308,6 +322,20 @@ fails_with 1 'deadline is over' 'it goes on only with another one' ctl rollout r
 ok '... or none' ctl rollout resume "$(field .name rollout show)" --deadline none
 is "$(version_of lab-001) $(version_of lab-003)" '2 2' 'then it does'
 ok 'back' ctl rollout rollback --yes "$(field .name rollout show)"
+
+rm -f "$top/health/go"
+health_is all "while [ ! -e $top/health/go ]; do sleep 0.05; done"
+health_is lab-001 'exit 0'
+ctl rollout start --yes --template win --to 2 lab-001 lab-003 lab-004 --canary 1 --batch 1 --health boots --no-wait >"$top/said"
+rollout=$(field .name rollout show)
+at_second_gate() { [ "$(field '"\(.state) \(.n_moved) \(.n_unchecked)"' rollout show "$rollout")" = 'gate 2 1' ]; }
+ok 'one is through its gate, the next one is in it' wait_for 20 at_second_gate
+json_ok 'the time left is that of the gates, too' "$(ctlj rollout show "$rollout")" \
+    '(.n_waiting + .n_unchecked) / .desktops_per_s - .eta_s | . >= 0 and . < 1.01'
+touch "$top/health/go"
+ctl job wait "$(field .job rollout show "$rollout")" >"$top/said" 2>&1
+rm "$top/health/all" "$top/health/lab-001"
+ok 'back' ctl rollout rollback --yes "$rollout"
 
 # ---- put elsewhere by hand while it stood ----
 
