@@ -54,6 +54,18 @@ ok 'a snapshot is archived with it' ctl archive create ann@monday --to nas
 ok '... and restored' eval 'ctl archive restore "$(point_of ann)" --as tom && has_both tom 4 5'
 ok 'the check is clean' check_is_clean
 
+# The newest point of ann is what tom was restored from.
+point=archive:$(point_of ann)
+uri=$(field .uri export start "$point/data")
+ok 'export of an archived one' eval 'nbdcopy "$uri" "$top/out3.raw" && finds raw "$top/out3.raw" "read -P 5 8M 64k"'
+is "$(field '.name + " " + .kind' export show "$point/data")" "$point/data archive-data" '... by its name'
+stop_daemon KILL
+start_daemon || exit 1
+ok '... and after a kill' wait_for 20 eval 'nbdcopy "$(field .uri export show "$point/data")" "$top/out4.raw" && cmp "$top/out3.raw" "$top/out4.raw"'
+ctl export stop "$point/data" >/dev/null
+fails_with 2 'never changes' '... not for writing' ctl export start "$point/data" --read-write
+fails_with 3 "archive:.*has no data disk" 'of a point without' ctl export start "archive:$(point_of bob)/data"
+
 # A byte of the target is changed: verify says whose it was.
 point=$(point_of ann)
 object=$(field '.manifest.data.chain[0].object' archive show "$point")

@@ -117,6 +117,23 @@ ok '...' same_as "$top/ext.raw" d@monday /home/alice/big
 kill -9 "${kept_pids[-1]}"; wait "${kept_pids[-1]}" 2>/dev/null
 ok 'nothing is claimed afterwards' ctl desktop delete d --yes
 
+# ---- a data disk ----
+
+make_ext "$top/data.raw" 64M "$top/root/home"
+ctl desktop create e --template deb --data-disk 64M >/dev/null
+ok 'a data disk with files' qemu-img convert -n -f raw -O qcow2 "$top/data.raw" "$(ctl desktop path e --data)"
+ctl snapshot create e monday >/dev/null
+ctl archive create e@monday --to nas >/dev/null
+point_of() { ctlj archive list | jq -r --arg n "$1" 'map(select(.name == $n))[0].id'; }
+e=archive:$(point_of e@monday)
+for from in e e@monday "$e"; do
+    is "$(ctlj desktop files ls "$from/data" /alice | jq length)" "$(jq length <<<"$names")" "$from: a folder of its data disk"
+    ok '... a file of it' same_as "$top/data.raw" "$from/data" /alice/big
+done
+fails_with 3 'no such file' '... and its other disk is another one' ctl desktop files ls "$e" /alice
+fails_with 3 "archive:$point' has no data disk" 'a point without a data disk' ctl desktop files ls "archive:$point/data" /
+fails_with 3 "no archive point 'beef00'" 'no such point' ctl desktop files ls archive:beef00/data /
+
 # A client that goes away in the middle ends the helper.
 helpers() { pgrep -P "$daemon" | wc -l; }
 curl -sS --limit-rate 100k --max-time 1 --unix-socket "$state/imaged.sock" "http://x/v1/files/content?ref=deb&path=/home/alice/big" >/dev/null 2>&1
