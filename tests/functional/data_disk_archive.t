@@ -23,6 +23,8 @@ both ann 1 2
 json_ok 'archive' "$(ctlj archive create ann bob --to nas)" '.n_done == 2'
 point=$(point_of ann)
 json_ok 'the manifest has both chains' "$(ctlj archive show "$point")" '.manifest | .format == 2 and (.chain | length) == 2 and (.data.chain | length) == 1 and .data.virtual_size == 268435456 and .data.chain[0].owner == "data"'
+like "$(ctl archive show "$point")" 'DATA DISK +256\.0 MiB' '... the table says so'
+unlike "$(ctl archive show "$(point_of bob)")" 'DATA DISK' '... and not of one without'
 json_ok 'a point without one has the format that older versions read' "$(ctlj archive show "$(point_of bob)")" '.manifest | .format == 1 and has("data") == false'
 json_ok 'once more: nothing is stored again' "$(ctlj archive create ann --to nas)" '.new_bytes == 0'
 qio "$(data_of ann)" 'write -q -P 3 16M 64k' >/dev/null
