@@ -84,10 +84,9 @@ static gboolean print_apps(Cli *cli, const char *prefix, const char *what, GErro
     if (!answer)
         return FALSE;
     if (!g_str_equal(json_text(answer, "state"), "ok")) {
-        const char *why = json_text(json_object_get(answer, "error"), "message");
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "'%s': %s%s",
-                    json_text(answer, "name"),
-                    *why ? "it could not be inspected: " : "nobody has looked into it yet", why);
+        const char *why = json_text(answer, "reason");
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "'%s': %s",
+                    json_text(answer, "name"), *why ? why : "nobody has looked into it yet");
         imaged_error_hint(error, "look into it: imagectl %s inspect %s", what,
                           json_text(answer, "name"));
         return FALSE;
@@ -129,6 +128,17 @@ static void add_changes(json_t *rows, const json_t *list, const char *change, co
     }
 }
 
+static void print_not_known(const json_t *list, const char *size)
+{
+    json_t *side;
+    gsize i;
+
+    json_array_foreach (list, i, side)
+        printf("applications of %s are not known: %s\n", json_text(side, "name"),
+               json_text(side, "reason"));
+    printf("%s differ\n", size);
+}
+
 static void print_diff(Cli *cli, const json_t *result)
 {
     const json_t *apps = json_object_get(result, "applications");
@@ -148,8 +158,7 @@ static void print_diff(Cli *cli, const json_t *result)
                json_array_size(json_object_get(apps, "removed")),
                json_array_size(json_object_get(apps, "upgraded")), size);
     else
-        printf("applications: not known, look into both with 'template inspect'; %s differ\n",
-               size);
+        print_not_known(json_object_get(result, "not_known"), size);
 }
 
 /* "2" behind "win11:1" is "win11:2".  Caller frees. */

@@ -116,6 +116,11 @@ ctl template import blank "$top/blank.raw" --format raw >/dev/null
 ok 'a disk with nothing known on it' wait_for 20 inspected blank
 json_ok '... is that' "$(ctlj template show blank)" '.versions[0].inspection | .type == "unknown" and .n_applications == 0 and .partition_table == "none"'
 
+fails_with 3 'no system' '... apps says so' ctl template apps blank
+json_ok '... and a diff, not that all is new' "$(ctlj template diff blank:1 deb:1)" '.applications == null and .n_bytes > 0 and (.not_known | length == 1 and .[0].name == "blank:1" and (.[0].reason | test("no system")))'
+like "$(ctl template diff deb:1 blank:1)" '^applications of blank:1 are not known: no system.*
+.* differ$' '... in words'
+
 # ---- after a stop, and gone with its layer ----
 
 stop_daemon; start_daemon
