@@ -43,6 +43,21 @@ static const Column file_columns[] = {
     { "POINTS TO", "target", CELL_TEXT, 0 }, COLUMN_END,
 };
 
+/* For programs: the numbers too, as JSON has them. */
+static const Column file_csv_columns[] = {
+    { "", "type", CELL_TEXT, 0 },
+    { "", "mode", CELL_COUNT, 0 },
+    { "", "uid", CELL_COUNT, 0 },
+    { "", "owner", CELL_TEXT, 0 },
+    { "", "gid", CELL_COUNT, 0 },
+    { "", "group", CELL_TEXT, 0 },
+    { "", "size", CELL_SIZE, 0 },
+    { "", "mtime", CELL_TIME, 0 },
+    { "", "name", CELL_TEXT, 0 },
+    { "", "target", CELL_TEXT, 0 },
+    COLUMN_END,
+};
+
 /* ---- inspect ---- */
 
 gboolean inside_template_inspect(Cli *cli, GError **error)
@@ -237,6 +252,8 @@ static gboolean files_ls(Cli *cli, GError **error)
         return FALSE;
     if (cli->format == FORMAT_JSON) {
         output_json(json_object_get(answer, "entries"));
+    } else if (cli->format == FORMAT_CSV) {
+        list_print_array(cli, json_object_get(answer, "entries"), file_csv_columns);
     } else {
         json_array_foreach (json_object_get(answer, "entries"), i, entry) {
             g_autofree char *mode = mode_text(entry);

@@ -29,6 +29,8 @@ both ann 1 2
 ok 'the check is clean' check_is_clean
 json_ok '... and has a row of its own for them' "$(ctlj store check)" '[.stores[].rows[] | select(.kind == "data_disks")][0] | .n_files == 1 and .bytes > 0'
 json_ok 'the savings report has them beside the rest' "$(ctlj report savings)" '(.other | map(select(.name == "data_disks"))[0].n_files == 1) and .totals.n_desktops == 2'
+like "$(ctl report savings)" '^data disks ' '... by a name for people'
+unlike "$(ctl report savings -o html; ctl store check)" 'data_disks' '... everywhere'
 fails_with 2 'size' 'a size that is none' ctl desktop create x --template win --data-disk big
 post /v1/desktops '{"names": ["x"], "template": "win", "data_disk_size": 17}' >/dev/null
 is "$(http_code)" 400 'a size out of range'

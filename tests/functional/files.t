@@ -41,6 +41,12 @@ like "$table" '^-rwsr-x--- +alice +alice +5\.0 MiB .* big' 'a table for people'
 like "$table" '^lrwxrwxrwx .* shadow +/etc/shadow' '... with links'
 is "$(ctlj desktop files ls d /home/alice/big | jq -r '.[].name')" big 'a file is its own list'
 
+is "$(ctl desktop files ls d /home/alice/big -o csv | sed 's/Z,/,/; s/,20[0-9T:-]*,/,TIME,/')" $'type,mode,uid,owner,gid,group,size,mtime,name,target\nfile,2536,1000,alice,1000,alice,5242880,TIME,big,' 'CSV has the numbers, by the names that JSON has'
+is "$(ctlj desktop files ls d /home/alice/deep/to-etc | jq -r '.[].name')" to-etc 'a link is its own list'
+is "$(ctlj desktop files ls d /home/alice/deep/to-etc/ | jq -c 'map(.name)')" "$(ctlj desktop files ls d /etc | jq -c 'map(.name)')" '... with a slash behind it, the folder that it points to'
+fails_with 3 'no such folder' 'a file with a slash behind it' ctl desktop files ls d /home/alice/big/
+fails_with 3 'no such folder' '... nor can that be got' ctl desktop files get d /home/alice/shadow/
+
 # ---- bytes ----
 
 for f in big sparse empty grün; do ok "$f comes out as it is" same_as "$top/ext.raw" d "/home/alice/$f"; done

@@ -90,6 +90,9 @@ a, b = (open(n, "rb").read() for n in sys.argv[1:])
 print(sum(4096 for i in range(0, len(a), 4096) if a[i:i + 4096] != b[i:i + 4096]))' "$top/${paths% *}.raw" "$top/${paths#* }.raw")" 'diff: bytes, as two raw files have them'
 like "$(ctl template diff deb:1 deb:2)" 'upgraded +base +amd64 +1.0 +2.0' 'diff as a table'
 is "$(ctlj template diff deb:1 2 | jq -c .applications)" "$(jq -c .applications <<<"$diff")" '... a number alone is a version of the same template'
+is "$(ctl template versions deb; ctl template show deb)" "$(ctl template versions deb | cut -c1-120; ctl template show deb | cut -c1-120)" 'the tables fit a terminal'
+like "$(ctl template versions deb | head -1)" '^NAME +STATE +DESKTOPS .* SYSTEM ' '... with what matters'
+json_ok '... CSV has the rest' "$(ctl template versions deb -o csv | jq -Rs 'split("\n")[0] | split(",")')" 'contains(["data_bytes", "cpus", "memory_bytes", "os", "sealed_at", "inspection_n_applications", "stores"])'
 said=$(ctl template show deb:1)
 like "$said" 'NAME +deb:1' 'one version is shown'
 like "$said" 'SYSTEM TYPE +linux' '... whether it is Linux or Windows'
