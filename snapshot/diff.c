@@ -13,21 +13,39 @@
 #define PIECE (1 * MIB)
 #define EXTENTS_MAX 10000u /* in the answer; the sum counts them all */
 
+/* The data disk of one state, if it has one, goes into the plan beside its disk. */
+static gboolean add_data(Db *db, const char *layer_id, const char *key, json_t *plan,
+                         GError **error)
+{
+    g_auto(LayerRow) layer = { 0 };
+
+    if (!layer_id)
+        return TRUE;
+    if (!lookup_layer(db, layer_id, &layer, error))
+        return FALSE;
+    json_int_t size = json_integer_value(json_object_get(plan, "data_size"));
+    json_object_set_new(plan, key, json_string(layer_id));
+    json_object_set_new(plan, "data_size", json_integer(MAX(size, layer.virtual_size)));
+    return TRUE;
+}
+
 static gboolean add_side(Db *db, const DesktopRow *desktop, const char *snapshot, const char *key,
-                         json_t *plan, json_t *claims, GError **error)
+                         const char *data_key, json_t *plan, json_t *claims, GError **error)
 {
     g_auto(SnapshotRow) row = { 0 };
 
     if (!snapshot) {
         json_object_set_new(plan, key, json_string(desktop->layer_id));
         json_object_set_new(plan, "active", json_string(desktop->layer_id));
+        if (desktop->data_layer_id)
+            json_object_set_new(plan, "active_data", json_string(desktop->data_layer_id));
         claims_add(claims, 's', "desktop", desktop->id);
-        return TRUE;
+        return add_data(db, desktop->data_layer_id, data_key, plan, error);
     }
     if (!lookup_snapshot(db, desktop->id, snapshot, &row, error))
         return FALSE;
     json_object_set_new(plan, key, json_string(row.layer_id));
-    return TRUE;
+    return add_data(db, row.data_layer_id, data_key, plan, error);
 }
 
 gboolean snapshot_plan_diff(World *world, const char *desktop, const char *a, const char *b,
@@ -37,8 +55,8 @@ gboolean snapshot_plan_diff(World *world, const char *desktop, const char *a, co
     json_t *claims = json_array(), *plan = json_object();
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = lookup_desktop(db, desktop, &row, error) &&
-                  add_side(db, &row, a, "a", plan, claims, error) &&
-                  add_side(db, &row, b, "b", plan, claims, error);
+                  add_side(db, &row, a, "a", "data_a", plan, claims, error) &&
+                  add_side(db, &row, b, "b", "data_b", plan, claims, error);
 
     catalog_read_end(world->catalog, db);
     if (ok) {
@@ -115,6 +133,7 @@ typedef struct {
     json_t *extents;
     guint64 n_extents, n_bytes;
     guint64 start, end; /* the extent that grows; start == end: none */
+    guint64 before, after; /* bytes that the job has compared already, and will afterwards */
 } Diff;
 
 static void close_extent(Diff *d)
@@ -196,7 +215,7 @@ static gboolean compare(Diff *d, guint64 size, GError **error)
         if ((own_a || own_b) && !compare_piece(d, at, (gsize)(to - at), error))
             return FALSE;
         at = to;
-        job_progress(d->job, at, size);
+        job_progress(d->job, d->before + at, d->before + size + d->after);
     }
     close_extent(d);
     return TRUE;
@@ -216,15 +235,19 @@ static gboolean lock_active(World *world, const char *layer_id, ImageLock *lock,
     return store && store_lock_layer(store, row.slot, lock, error);
 }
 
-json_t *diff_layers(Job *job, World *world, const char *a, const char *b, GError **error)
+/* *size is what lies before in the job's count, and grows by the disk's. */
+static json_t *diff_disk(Job *job, World *world, const char *a, const char *b, guint64 *size,
+                         guint64 after, GError **error)
 {
-    Diff d = { .job = job, .extents = json_array() };
+    Diff d = { .job = job, .extents = json_array(), .before = *size, .after = after };
     gboolean ok = open_side(world, a, &d.a, error) && open_side(world, b, &d.b, error);
 
     if (ok) {
         guint shared = n_shared(&d.a, &d.b);
-        ok = map_own(&d.a, shared, error) && map_own(&d.b, shared, error) &&
-             compare(&d, MAX(chain_map_size(d.a.whole), chain_map_size(d.b.whole)), error);
+        guint64 own = MAX(chain_map_size(d.a.whole), chain_map_size(d.b.whole));
+        ok =
+            map_own(&d.a, shared, error) && map_own(&d.b, shared, error) && compare(&d, own, error);
+        *size += own;
     }
     side_clear(&d.a);
     side_clear(&d.b);
@@ -236,21 +259,64 @@ json_t *diff_layers(Job *job, World *world, const char *a, const char *b, GError
     return NULL;
 }
 
+json_t *diff_layers(Job *job, World *world, const char *a, const char *b, GError **error)
+{
+    guint64 size = 0;
+
+    return diff_disk(job, world, a, b, &size, 0, error);
+}
+
+static const char *plan_text(Job *job, const char *key)
+{
+    return json_string_value(json_object_get(job_plan(job), key));
+}
+
+/* {in: both | a | b, ...}; null if neither state has a data disk. */
+static json_t *diff_data(Job *job, World *world, guint64 *size, GError **error)
+{
+    const char *a = plan_text(job, "data_a"), *b = plan_text(job, "data_b");
+
+    if (!a && !b)
+        return json_null();
+    if (!a || !b)
+        return json_pack("{s:s}", "in", a ? "a" : "b");
+    json_t *found = diff_disk(job, world, a, b, size, 0, error);
+    if (found)
+        json_object_set_new(found, "in", json_string("both"));
+    return found;
+}
+
+/* The disk and the data disk.  Caller unrefs. */
+static json_t *diff_states(Job *job, World *world, GError **error)
+{
+    json_int_t after = json_integer_value(json_object_get(job_plan(job), "data_size"));
+    guint64 size = 0;
+    json_t *found = diff_disk(job, world, plan_text(job, "a"), plan_text(job, "b"), &size,
+                              (guint64)after, error);
+    json_t *data = found ? diff_data(job, world, &size, error) : NULL;
+
+    if (data) {
+        json_object_set_new(found, "data_disk", data);
+        return found;
+    }
+    json_decref(found);
+    return NULL;
+}
+
 static gboolean run_diff(Job *job, gpointer data, GError **error)
 {
     World *world = data;
-    json_t *plan = job_plan(job);
     g_auto(ImageLock) lock = IMAGE_LOCK_INIT;
-    const char *active = json_string_value(json_object_get(plan, "active"));
-    json_t *found = lock_active(world, active, &lock, error)
-                        ? diff_layers(job, world, json_string_value(json_object_get(plan, "a")),
-                                      json_string_value(json_object_get(plan, "b")), error)
+    g_auto(ImageLock) data_lock = IMAGE_LOCK_INIT;
+    json_t *found = lock_active(world, plan_text(job, "active"), &lock, error) &&
+                            lock_active(world, plan_text(job, "active_data"), &data_lock, error)
+                        ? diff_states(job, world, error)
                         : NULL;
 
     if (!found)
         return FALSE;
-    json_t *result = json_pack("{s:O,s:O}", "id", json_object_get(plan, "id"), "name",
-                               json_object_get(plan, "name"));
+    json_t *result =
+        json_pack("{s:s,s:s}", "id", plan_text(job, "id"), "name", plan_text(job, "name"));
     json_object_update(result, found);
     json_decref(found);
     return job_commit_done(job, changes_new(), result, error);

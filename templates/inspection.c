@@ -173,6 +173,25 @@ json_t *inspection_applications(Db *db, const char *layer_id, const char *glob)
     return out;
 }
 
+char *inspection_why_not_known(Db *db, const char *layer_id)
+{
+    json_t *found = inspection_of_layer(db, layer_id, NULL);
+    const char *type = json_string_value(json_object_get(found, "type"));
+    const char *failure =
+        json_string_value(json_object_get(json_object_get(found, "error"), "message"));
+    char *why = NULL;
+
+    if (!found)
+        why = g_strdup("nobody has looked into it yet");
+    else if (failure)
+        why = g_strdup_printf("it could not be inspected: %s", failure);
+    else if (g_strcmp0(type, "unknown") == 0 &&
+             json_integer_value(json_object_get(found, "n_applications")) == 0)
+        why = g_strdup("no system that imaged knows was found in it");
+    json_decref(found);
+    return why;
+}
+
 /* ---- Two of them ---- */
 
 static const char *text_at(const json_t *list, gsize i, const char *key)
@@ -216,8 +235,11 @@ static json_t *merge_lists(json_t *a, json_t *b)
 
 json_t *inspection_diff(Db *db, const char *from_layer, const char *to_layer)
 {
-    json_t *a = inspection_applications(db, from_layer, NULL);
-    json_t *b = inspection_applications(db, to_layer, NULL);
+    g_autofree char *why_from = inspection_why_not_known(db, from_layer);
+    g_autofree char *why_to = inspection_why_not_known(db, to_layer);
+    gboolean is_known = !why_from && !why_to;
+    json_t *a = is_known ? inspection_applications(db, from_layer, NULL) : NULL;
+    json_t *b = is_known ? inspection_applications(db, to_layer, NULL) : NULL;
     json_t *out = a && b ? merge_lists(a, b) : NULL;
 
     json_decref(a);

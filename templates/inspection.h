@@ -54,7 +54,13 @@ gboolean inspection_is_same_file(const StoreStat *a, const StoreStat *b);
  * glob (may be NULL).  NULL if there is no successful one. */
 json_t *inspection_applications(Db *db, const char *layer_id, const char *glob);
 
-/* {added, removed, upgraded: [...]} from one layer's applications to another's; NULL likewise. */
+/* Why the applications of this layer's disk are not known: nobody has looked, it failed, or there
+ * is no system that we know (its list is empty then, and says nothing).  Caller frees; NULL: they
+ * are. */
+char *inspection_why_not_known(Db *db, const char *layer_id);
+
+/* {added, removed, upgraded: [...]} from one layer's applications to another's; NULL if they are
+ * not known of both. */
 json_t *inspection_diff(Db *db, const char *from_layer, const char *to_layer);
 
 /* SQL: does the inspection of the layer with this id have an application whose name fits the glob

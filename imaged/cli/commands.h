@@ -44,7 +44,10 @@ typedef struct {
     }
 #define OPTION_SEARCH                                                                              \
     {                                                                                              \
-        "search", OPTION_TEXT, "TEXT", "only those in whose fields all these words appear", NULL   \
+        "search", OPTION_TEXT, "TEXT",                                                             \
+            "only those in whose fields all these words (or parts of "                             \
+            "words) appear",                                                                       \
+            NULL                                                                                   \
     }
 
 typedef gboolean (*CommandRun)(struct Cli *cli, GError **error);

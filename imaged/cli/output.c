@@ -262,14 +262,19 @@ char *output_count_text(gint64 n, const char *noun)
 
 json_t *output_account_rows(const json_t *rows, const char *key)
 {
+    /* A layer that a present disk stands on too counts as a desktop's. */
+    static const char *const words[][2] = { { "snapshots", "only for snapshots" },
+                                            { "data_disks", "data disks" } };
     json_t *out = json_array(), *row;
     gsize i;
 
     json_array_foreach (rows, i, row) {
         json_t *copy = json_copy(row);
-        /* A layer that a present disk stands on too counts as a desktop's. */
-        if (g_strcmp0(json_string_value(json_object_get(row, key)), "snapshots") == 0)
-            json_object_set_new(copy, key, json_string("only for snapshots"));
+        const char *kind = json_string_value(json_object_get(row, key));
+        for (guint k = 0; k < G_N_ELEMENTS(words); k++) {
+            if (g_strcmp0(kind, words[k][0]) == 0)
+                json_object_set_new(copy, key, json_string(words[k][1]));
+        }
         json_array_append_new(out, copy);
     }
     return out;

@@ -15,6 +15,7 @@
 #include "imaged/cli/job.h"
 #include "imaged/cli/list.h"
 
+/* The list's table fits a terminal; 'template show NAME:VERSION', JSON and CSV have all. */
 const Column template_version_columns[] = {
     { "NAME", "name", CELL_TEXT, 0 },
     { "ID", "id", CELL_TEXT, COLUMN_CSV },
@@ -23,23 +24,23 @@ const Column template_version_columns[] = {
     { "STATE", "state", CELL_STATE, 0 },
     { "DESKTOPS", "n_desktops", CELL_COUNT, 0 },
     { "SIZE", "virtual_size", CELL_SIZE, 0 },
-    { "DATA", "data_bytes", CELL_SIZE, 0 },
+    { "DATA", "data_bytes", CELL_SIZE, COLUMN_CSV },
     { "ON DISK", "disk_bytes", CELL_SIZE, 0 },
-    { "CPUS", "cpus", CELL_COUNT, 0 },
-    { "MEMORY", "memory_bytes", CELL_SIZE, 0 },
-    { "OS", "os", CELL_TEXT, 0 },
+    { "CPUS", "cpus", CELL_COUNT, COLUMN_CSV },
+    { "MEMORY", "memory_bytes", CELL_SIZE, COLUMN_CSV },
+    { "OS", "os", CELL_TEXT, COLUMN_CSV },
     { "FIRMWARE", "firmware", CELL_TEXT, COLUMN_CSV },
     { "VIDEO", "video", CELL_TEXT, COLUMN_CSV },
-    { "SEALED", "sealed_at", CELL_TIME, 0 },
+    { "SEALED", "sealed_at", CELL_TIME, COLUMN_CSV },
     { "SYSTEM TYPE", "inspection.type", CELL_TEXT, COLUMN_SHOW },
     { "SYSTEM", "inspection.product_name", CELL_TEXT, 0 },
     { "ARCHITECTURE", "inspection.architecture", CELL_TEXT, COLUMN_SHOW },
     { "BOOTS WITH", "inspection.boot", CELL_LIST, COLUMN_SHOW },
-    { "APPLICATIONS", "inspection.n_applications", CELL_COUNT, 0 },
+    { "APPLICATIONS", "inspection.n_applications", CELL_COUNT, COLUMN_CSV },
     { "AGENTS", "inspection.agents", CELL_LIST, COLUMN_CSV },
     { "NOT INSPECTED", "inspection.error.message", CELL_TEXT, COLUMN_SHOW },
     IDENTITY_COLUMNS,
-    { "STORES", "stores", CELL_LIST, 0 },
+    { "STORES", "stores", CELL_LIST, COLUMN_CSV },
     { "LAYER", "layer", CELL_TEXT, COLUMN_CSV },
     { "CHECKSUM", "checksum", CELL_TEXT, COLUMN_CSV },
     { "CREATED", "created_at", CELL_TIME, 0 },

@@ -27,6 +27,7 @@ static const Column point_columns[] = {
     { "DELETED", "deleted_at", CELL_TIME, COLUMN_CSV },
     { "DESCRIPTION", "description", CELL_TEXT, COLUMN_CSV },
     { "LAYERS", "n_layers", CELL_COUNT, COLUMN_SHOW },
+    { "DATA DISK", "data_disk_size", CELL_SIZE, COLUMN_SHOW },
     { "FILE", "file", CELL_TEXT, COLUMN_SHOW },
     COLUMN_END,
 };

@@ -312,13 +312,14 @@ static const Command commands[] = {
       "desktop apps alice --app '*office*'\n", inside_apps_options, inside_desktop_apps },
     { "files", "(ls DISK [PATH] | get DISK PATH [FILE])", 2, 4, "file",
       "Look at the files of a disk, or take one out of it",
-      "DISK is a desktop at rest, DESKTOP@SNAPSHOT, TEMPLATE[:VERSION] or archive:POINT.\n"
+      "DISK is a desktop at rest, DESKTOP@SNAPSHOT or archive:POINT, each of these with /data\n"
+      "behind it for the data disk (with paths of its own), or TEMPLATE[:VERSION].\n"
       "It is only read.  Without FILE the bytes go to standard output; a FILE that is there is\n"
       "replaced and keeps its mode, a folder gets the file by its own name, a device or a pipe is\n"
       "written to.  Bytes of names that are no text are shown as \\xHH.",
       "desktop files ls alice@monday /home/alice\n"
       "desktop files get alice@monday /home/alice/thesis.odt thesis.odt\n"
-      "desktop files get archive:0192f1 /etc/hosts\n",
+      "desktop files get archive:0192f1/data /alice/thesis.odt thesis.odt\n",
       NULL, inside_desktop_files },
     { "path", "NAME", 1, 1, "desktop", "Print the path of the desktop's active layer", NULL,
       "desktop path alice\ndesktop path alice --data\n", path_options, desktop_path },

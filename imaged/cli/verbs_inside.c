@@ -43,6 +43,21 @@ static const Column file_columns[] = {
     { "POINTS TO", "target", CELL_TEXT, 0 }, COLUMN_END,
 };
 
+/* For programs: the numbers too, as JSON has them. */
+static const Column file_csv_columns[] = {
+    { "", "type", CELL_TEXT, 0 },
+    { "", "mode", CELL_COUNT, 0 },
+    { "", "uid", CELL_COUNT, 0 },
+    { "", "owner", CELL_TEXT, 0 },
+    { "", "gid", CELL_COUNT, 0 },
+    { "", "group", CELL_TEXT, 0 },
+    { "", "size", CELL_SIZE, 0 },
+    { "", "mtime", CELL_TIME, 0 },
+    { "", "name", CELL_TEXT, 0 },
+    { "", "target", CELL_TEXT, 0 },
+    COLUMN_END,
+};
+
 /* ---- inspect ---- */
 
 gboolean inside_template_inspect(Cli *cli, GError **error)
@@ -84,10 +99,9 @@ static gboolean print_apps(Cli *cli, const char *prefix, const char *what, GErro
     if (!answer)
         return FALSE;
     if (!g_str_equal(json_text(answer, "state"), "ok")) {
-        const char *why = json_text(json_object_get(answer, "error"), "message");
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "'%s': %s%s",
-                    json_text(answer, "name"),
-                    *why ? "it could not be inspected: " : "nobody has looked into it yet", why);
+        const char *why = json_text(answer, "reason");
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "'%s': %s",
+                    json_text(answer, "name"), *why ? why : "nobody has looked into it yet");
         imaged_error_hint(error, "look into it: imagectl %s inspect %s", what,
                           json_text(answer, "name"));
         return FALSE;
@@ -129,6 +143,17 @@ static void add_changes(json_t *rows, const json_t *list, const char *change, co
     }
 }
 
+static void print_not_known(const json_t *list, const char *size)
+{
+    json_t *side;
+    gsize i;
+
+    json_array_foreach (list, i, side)
+        printf("applications of %s are not known: %s\n", json_text(side, "name"),
+               json_text(side, "reason"));
+    printf("%s differ\n", size);
+}
+
 static void print_diff(Cli *cli, const json_t *result)
 {
     const json_t *apps = json_object_get(result, "applications");
@@ -148,8 +173,7 @@ static void print_diff(Cli *cli, const json_t *result)
                json_array_size(json_object_get(apps, "removed")),
                json_array_size(json_object_get(apps, "upgraded")), size);
     else
-        printf("applications: not known, look into both with 'template inspect'; %s differ\n",
-               size);
+        print_not_known(json_object_get(result, "not_known"), size);
 }
 
 /* "2" behind "win11:1" is "win11:2".  Caller frees. */
@@ -228,6 +252,8 @@ static gboolean files_ls(Cli *cli, GError **error)
         return FALSE;
     if (cli->format == FORMAT_JSON) {
         output_json(json_object_get(answer, "entries"));
+    } else if (cli->format == FORMAT_CSV) {
+        list_print_array(cli, json_object_get(answer, "entries"), file_csv_columns);
     } else {
         json_array_foreach (json_object_get(answer, "entries"), i, entry) {
             g_autofree char *mode = mode_text(entry);

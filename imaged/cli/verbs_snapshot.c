@@ -19,6 +19,7 @@ static const Column snapshot_columns[] = {
     { "VERSION", "version", CELL_COUNT, 0 },
     { "GENERATION", "generation", CELL_COUNT, COLUMN_CSV },
     { "LAYER", "layer", CELL_TEXT, COLUMN_CSV },
+    { "DATA DISK", "data_disk_size", CELL_SIZE, COLUMN_CSV },
     { "ON DISK", "disk_bytes", CELL_SIZE, 0 },
     { "CURRENT", "is_current", CELL_TRUTH, 0 },
     { "CREATED", "created_at", CELL_TIME, 0 },
@@ -29,6 +30,7 @@ static const Column snapshot_columns[] = {
 static const Column extent_columns[] = {
     { "OFFSET", "offset", CELL_COUNT, 0 },
     { "LENGTH", "length", CELL_SIZE, 0 },
+    { "DISK", "disk", CELL_TEXT, 0 },
     COLUMN_END,
 };
 
@@ -149,6 +151,47 @@ static gboolean snapshot_delete(Cli *cli, GError **error)
     return !job || batch_print(cli, job, "deleted", "snapshot", error);
 }
 
+static void print_sum(const char *what, const json_t *found)
+{
+    g_autofree char *size = units_format_size((guint64)json_number(found, "n_bytes"));
+    g_autofree char *count = output_count_text(json_number(found, "n_extents"), "extent");
+
+    printf("%s%s differ, in %s\n", what, size, count);
+}
+
+/* One line for each disk. */
+static void print_sums(const Args *args, const json_t *result)
+{
+    const json_t *data = json_object_get(result, "data_disk");
+    const char *in = json_text(data, "in"), *b = args_word(args, 2);
+
+    print_sum(json_is_object(data) ? "disk: " : "", result);
+    if (g_str_equal(in, "both"))
+        print_sum("data disk: ", data);
+    else if (g_str_equal(in, "b") && !b)
+        printf("data disk: the snapshot has none, the desktop has one now\n");
+    else if (*in)
+        printf("data disk: only '%s' has one\n", g_str_equal(in, "a") ? args_word(args, 1) : b);
+}
+
+/* Those of both disks, each with the name of its disk. */
+static json_t *extents_of_both(const json_t *result)
+{
+    static const char *const names[] = { "system", "data" };
+    const json_t *disks[] = { result, json_object_get(result, "data_disk") };
+    json_t *out = json_array(), *extent;
+    gsize k;
+
+    for (guint i = 0; i < G_N_ELEMENTS(disks); i++) {
+        json_array_foreach (json_object_get(disks[i], "extents"), k, extent) {
+            json_t *row = json_copy(extent);
+            json_object_set_new(row, "disk", json_string(names[i]));
+            json_array_append_new(out, row);
+        }
+    }
+    return out;
+}
+
 static gboolean snapshot_diff(Cli *cli, GError **error)
 {
     g_autoptr(GString) path = path_of(cli, "diff", error);
@@ -164,13 +207,12 @@ static gboolean snapshot_diff(Cli *cli, GError **error)
         output_json(result);
         return TRUE;
     }
-    if (cli->format == FORMAT_TABLE) {
-        g_autofree char *size = units_format_size((guint64)json_number(result, "n_bytes"));
-        g_autofree char *count = output_count_text(json_number(result, "n_extents"), "extent");
-        printf("%s differ, in %s\n", size, count);
+    if (cli->format == FORMAT_TABLE)
+        print_sums(cli->args, result);
+    if (cli->format == FORMAT_CSV || args_has(cli->args, "extents")) {
+        json_auto_t *rows = extents_of_both(result);
+        list_print_array(cli, rows, extent_columns);
     }
-    if (cli->format == FORMAT_CSV || args_has(cli->args, "extents"))
-        list_print_array(cli, json_object_get(result, "extents"), extent_columns);
     return TRUE;
 }
 
@@ -231,7 +273,8 @@ static const Command commands[] = {
       "snapshot delete alice monday --dry-run\nsnapshot delete alice monday tuesday --yes\n",
       delete_options, snapshot_delete },
     { "diff", "DESKTOP A [B]", 2, 3, "desktop",
-      "Tell which bytes differ between two snapshots, or a snapshot and now", NULL,
+      "Tell which bytes differ between two snapshots, or a snapshot and now",
+      "Of the disk and, if there is one, of the data disk.",
       "snapshot diff alice monday\nsnapshot diff alice monday tuesday --extents\n", diff_options,
       snapshot_diff },
     { NULL },

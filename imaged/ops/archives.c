@@ -319,6 +319,9 @@ static void add_manifest(json_t *out, const ArchivePointRow *row, const ArchiveT
         json_object_set_new(out, "file", json_string(file));
     }
     json_object_set_new(out, "n_layers", json_integer((json_int_t)json_array_size(chain)));
+    const json_t *data_size = json_object_get(json_object_get(manifest, "data"), "virtual_size");
+    json_object_set_new(out, "data_disk_size",
+                        data_size ? json_integer(json_integer_value(data_size)) : json_null());
     json_object_set_new(out, "manifest", manifest ? manifest : json_null());
 }
 

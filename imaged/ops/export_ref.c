@@ -171,25 +171,46 @@ static gboolean check_mode(const ExportRef *ref, GError **error)
     return FALSE;
 }
 
+static void set_archive(ExportRef *ref, const char *id, gboolean is_data)
+{
+    ref->kind = g_strdup(is_data ? "archive-data" : "archive");
+    ref->object_id = g_strdup(id);
+    ref->name = g_strconcat(ARCHIVE_PREFIX, id, is_data ? DATA_SUFFIX : NULL, NULL);
+}
+
+/* The point that ref (an id, or its beginning) means, or its data disk. */
+static gboolean find_archive(World *world, const char *ref, gboolean is_data, ExportRef *ret,
+                             GError **error)
+{
+    g_auto(ArchivePointRow) row = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = archive_lookup_point(db, ref, &row, error);
+
+    catalog_read_end(world->catalog, db);
+    if (ok && is_data) {
+        g_autoptr(ArchivePoint) point =
+            archive_point_parse(row.manifest, strlen(row.manifest), row.id, error);
+        ok = point && point->data_layers->len > 0;
+        if (point && !ok)
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
+                        "'" ARCHIVE_PREFIX "%s' has no data disk", row.id);
+    }
+    if (ok)
+        set_archive(ret, row.id, is_data);
+    return ok;
+}
+
 gboolean export_ref_find(World *world, const char *text, gboolean is_read_write, ExportRef *ret,
                          GError **error)
 {
     g_autofree char *shown = text_for_message(text, 100);
-    gboolean ok;
+    gboolean is_data = g_str_has_suffix(text, DATA_SUFFIX), ok;
+    g_autofree char *name = g_strndup(text, strlen(text) - (is_data ? strlen(DATA_SUFFIX) : 0));
 
     ret->is_read_write = is_read_write;
     if (g_str_has_prefix(text, ARCHIVE_PREFIX)) {
-        g_auto(ArchivePointRow) row = { 0 };
-        Db *db = catalog_read_begin(world->catalog);
-        ok = archive_lookup_point(db, text + strlen(ARCHIVE_PREFIX), &row, error);
-        catalog_read_end(world->catalog, db);
-        ret->kind = g_strdup("archive");
-        ret->object_id = g_strdup(row.id);
-        ret->name = g_strconcat(ARCHIVE_PREFIX, row.id, NULL);
+        ok = find_archive(world, name + strlen(ARCHIVE_PREFIX), is_data, ret, error);
     } else {
-        gboolean is_data = g_str_has_suffix(text, DATA_SUFFIX);
-        g_autofree char *name =
-            g_strndup(text, strlen(text) - (is_data ? strlen(DATA_SUFFIX) : 0));
         Db *db = catalog_read_begin(world->catalog);
         ok = strchr(name, '@') ? find_snapshot(db, name, is_data, shown, ret, error)
                                : find_desktop_or_version(db, name, is_data, shown, ret, error);
@@ -231,9 +252,7 @@ gboolean export_ref_find_by_id(World *world, const char *kind, const char *id,
                                    "t", id),
                           ret, g_str_equal(kind, "snapshot-data"), id, error);
     } else {
-        ret->kind = g_strdup("archive");
-        ret->object_id = g_strdup(id);
-        ret->name = g_strconcat(ARCHIVE_PREFIX, id, NULL);
+        set_archive(ret, id, g_str_equal(kind, "archive-data"));
     }
     catalog_read_end(world->catalog, db);
     ret->is_read_write = is_read_write;
@@ -258,8 +277,9 @@ json_t *export_ref_claims(World *world, const ExportRef *ref)
     g_auto(LookupRows) rows = { 0 };
     json_t *keys = json_array();
 
-    const char *what = is_active(ref)                             ? "desktop"
+    const char *what = is_active(ref)                            ? "desktop"
                        : g_str_has_prefix(ref->kind, "snapshot") ? "snapshot"
+                       : g_str_has_prefix(ref->kind, "archive")  ? "archive"
                                                                  : ref->kind;
     claims_add(keys, ref->is_read_write ? 'x' : 's', what, ref->object_id);
     if (ref->version_id && !g_str_equal(ref->kind, "version"))
@@ -274,11 +294,11 @@ json_t *export_ref_claims(World *world, const ExportRef *ref)
 
 /* A point's packed layers, the base first, as open qcow2 files: each is checked against its digest
  * now.  The target need not keep them for us: an open file stays readable. */
-static gboolean open_archive_point(World *world, const char *point_id, GArray *fds, GError **error)
+static gboolean open_archive_point(World *world, const ExportRef *ref, GArray *fds, GError **error)
 {
     g_auto(ArchivePointRow) row = { 0 };
     Db *db = catalog_read_begin(world->catalog);
-    gboolean ok = archive_lookup_point(db, point_id, &row, error);
+    gboolean ok = archive_lookup_point(db, ref->object_id, &row, error);
 
     catalog_read_end(world->catalog, db);
     g_autoptr(ArchivePoint) point =
@@ -286,8 +306,10 @@ static gboolean open_archive_point(World *world, const char *point_id, GArray *f
     g_autoptr(ArchiveTarget) target = point ? archive_open(world, row.target_id, error) : NULL;
     if (!target || !target->ops->lock(target, FALSE, error))
         return FALSE;
-    g_autoptr(GPtrArray) layers = archive_open_layers(
-        world, target, point->layers, 0, point->layers->len, NULL, NULL, NULL, error);
+    const GArray *chain =
+        g_str_equal(ref->kind, "archive-data") ? point->data_layers : point->layers;
+    g_autoptr(GPtrArray) layers =
+        archive_open_layers(world, target, chain, 0, chain->len, NULL, NULL, NULL, error);
     target->ops->unlock(target);
     for (guint i = 0; layers && i < layers->len; i++) {
         int fd = fcntl(layer_fd(layers->pdata[i]), F_DUPFD_CLOEXEC, 0);
@@ -364,8 +386,8 @@ gboolean export_ref_open(World *world, const ExportRef *ref, GArray *fds, GError
 {
     gint64 until = g_get_monotonic_time() + SWITCH_WAIT_US;
 
-    if (g_str_equal(ref->kind, "archive"))
-        return open_archive_point(world, ref->object_id, fds, error);
+    if (g_str_has_prefix(ref->kind, "archive"))
+        return open_archive_point(world, ref, fds, error);
     g_autoptr(Store) store = store_set_get(world->stores, ref->store_id, error);
     if (!store)
         return FALSE;

@@ -5,6 +5,7 @@
  *   DESKTOP/data, DESKTOP@SNAPSHOT/data   the same of its data disk
  *   TEMPLATE[:VERSION]  a template version (the newest published one)
  *   archive:POINT       an archive point
+ *   archive:POINT/data  the data disk in it
  *
  * Any thread. */
 #pragma once
@@ -12,7 +13,7 @@
 #include "imaged/job/world.h"
 
 typedef struct {
-    char *kind; /* desktop, data, snapshot, snapshot-data, version, archive */
+    char *kind; /* desktop, data, snapshot, snapshot-data, version, archive, archive-data */
     char *object_id;
     char *name;       /* canonical: "golden:3", "lab-1@before" */
     char *version_id; /* of the template below; NULL for an archive */

@@ -97,17 +97,19 @@ static json_t *applications(World *world, Db *db, const char *layer_id, const ch
     g_autofree char *layer = NULL;
     gboolean is_current = FALSE, is_template = FALSE;
     json_t *found = find(world, db, layer_id, &layer, &is_current, &is_template);
-    json_t *list = found ? inspection_applications(db, layer, glob) : NULL;
-    json_t *out = json_pack(
-        "{s:s,s:O?,s:b,s:s?,s:O?,s:o}", "state",
-        list    ? "ok"
-        : found ? "failed"
-                : "none",
-        "as_of", json_object_get(found, "as_of"), "is_current", is_current, "of",
-        !found        ? NULL
-        : is_template ? "template"
-                      : "desktop",
-        "error", json_object_get(found, "error"), "applications", list ? list : json_array());
+    g_autofree char *why = found ? inspection_why_not_known(db, layer) : NULL;
+    json_t *list = found && !why ? inspection_applications(db, layer, glob) : NULL;
+    json_t *out =
+        json_pack("{s:s,s:O?,s:b,s:s?,s:O?,s:s?,s:o}", "state",
+                  list    ? "ok"
+                  : found ? "failed"
+                          : "none",
+                  "as_of", json_object_get(found, "as_of"), "is_current", is_current, "of",
+                  !found        ? NULL
+                  : is_template ? "template"
+                                : "desktop",
+                  "error", json_object_get(found, "error"), "reason", why, "applications",
+                  list ? list : json_array());
 
     json_decref(found);
     return out;

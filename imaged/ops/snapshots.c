@@ -13,7 +13,8 @@
 
 #define SNAPSHOT_COLUMNS                                                                           \
     "SELECT s.id, s.name, d.name AS desktop, t.name AS template, v.version, s.generation,"         \
-    " s.description, s.layer_id AS layer, s.data_layer_id AS data_layer, l.slot AS slot,"          \
+    " s.description, s.layer_id AS layer, s.data_layer_id AS data_layer,"                          \
+    " b.virtual_size AS data_disk_size, l.slot AS slot,"                                           \
     " l.store_id AS store, b.slot AS data_slot, b.store_id AS data_store,"                         \
     " EXISTS (SELECT 1 FROM layer a WHERE a.id = d.layer_id AND a.parent_id = s.layer_id)"         \
     " AS is_current__bool, s.created_at AS created_at__time FROM snapshot s JOIN desktop d ON"     \

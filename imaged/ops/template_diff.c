@@ -1,5 +1,5 @@
 /* template_diff.c: see template_diff.h.  The bytes are compared as those of two snapshots are; the
- * applications are what inspections found, null while one of the two was not looked into. */
+ * applications are what inspections found, null while those of one of the two are not known. */
 #include "imaged/ops/template_diff.h"
 
 #include "imaged/ops/args.h"
@@ -12,6 +12,15 @@ static const char *plan_text(Job *job, const char *key)
     return json_string_value(json_object_get(job_plan(job), key));
 }
 
+/* One side of which nothing is known. */
+static void add_not_known(Db *db, const char *layer_id, const char *name, json_t *list)
+{
+    g_autofree char *why = inspection_why_not_known(db, layer_id);
+
+    if (why)
+        json_array_append_new(list, json_pack("{s:s,s:s}", "name", name, "reason", why));
+}
+
 static gboolean run_diff(Job *job, gpointer data, GError **error)
 {
     World *world = data;
@@ -21,6 +30,9 @@ static gboolean run_diff(Job *job, gpointer data, GError **error)
         return FALSE;
     Db *db = catalog_read_begin(world->catalog);
     json_t *applications = inspection_diff(db, plan_text(job, "a"), plan_text(job, "b"));
+    json_t *not_known = json_array();
+    add_not_known(db, plan_text(job, "a"), plan_text(job, "from"), not_known);
+    add_not_known(db, plan_text(job, "b"), plan_text(job, "to"), not_known);
     catalog_read_end(world->catalog, db);
     json_object_del(found, "extents"); /* of versions nobody asks where */
     json_object_del(found, "is_complete");
@@ -29,6 +41,7 @@ static gboolean run_diff(Job *job, gpointer data, GError **error)
     json_object_set_new(found, "from", json_string(plan_text(job, "from")));
     json_object_set_new(found, "to", json_string(plan_text(job, "to")));
     json_object_set_new(found, "applications", applications ? applications : json_null());
+    json_object_set_new(found, "not_known", not_known);
     return job_commit_done(job, changes_new(), found, error);
 }
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/ops/args.h"
 
@@ -89,11 +90,25 @@ json_t *view_array(Query *query, const char *search, gint64 limit, GError **erro
     return NULL;
 }
 
+/* A condition would be taken for words that nothing has, and the empty list for an answer. */
+static void check_search(const char *search, GError **error)
+{
+    g_auto(GStrv) words = search ? g_strsplit(search, " ", 32) : NULL;
+
+    if (!words || !g_strv_contains((const char *const *)words, "="))
+        return;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                "a search is for words that appear in any field, not for conditions with '='");
+    imaged_error_hint(error, "desktops and templates with an application: --app 'NAME*'");
+}
+
 gboolean view_page(OpsCall *call, ViewPage *ret, GError **error)
 {
     GError *local = NULL;
 
     ret->search = args_text(call, "search", FALSE, &local);
+    if (!local)
+        check_search(ret->search, &local);
     if (!local)
         ret->after = args_text(call, "after", FALSE, &local);
     if (local) {

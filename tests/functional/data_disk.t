@@ -29,6 +29,8 @@ both ann 1 2
 ok 'the check is clean' check_is_clean
 json_ok '... and has a row of its own for them' "$(ctlj store check)" '[.stores[].rows[] | select(.kind == "data_disks")][0] | .n_files == 1 and .bytes > 0'
 json_ok 'the savings report has them beside the rest' "$(ctlj report savings)" '(.other | map(select(.name == "data_disks"))[0].n_files == 1) and .totals.n_desktops == 2'
+like "$(ctl report savings)" '^data disks ' '... by a name for people'
+unlike "$(ctl report savings -o html; ctl store check)" 'data_disks' '... everywhere'
 fails_with 2 'size' 'a size that is none' ctl desktop create x --template win --data-disk big
 post /v1/desktops '{"names": ["x"], "template": "win", "data_disk_size": 17}' >/dev/null
 is "$(http_code)" 400 'a size out of range'
@@ -78,6 +80,22 @@ both ann 3 4
 json_ok 'a snapshot has both' "$(ctlj snapshot create ann s1 >/dev/null; ctlj snapshot show ann s1)" '(.data_layer | length == 32) and .data_layer != .layer'
 is "$(stat -c %a "$was") $(stat -c %a "$(data_of ann)")" '440 660' 'the data layer is frozen under a fresh one'
 both ann 5 6
+like "$(ctl snapshot show ann s1)" 'DATA DISK +1\.0 GiB' 'the table says so'
+json_ok 'diff: both disks, each by itself' "$(ctlj snapshot diff ann s1)" '.n_bytes == 65536 and (.data_disk | .in == "both" and .n_bytes == 65536 and .extents == [{offset: 8388608, length: 65536}] and .is_complete)'
+ctl snapshot create ann s1b >/dev/null
+qio "$(data_of ann)" 'write -q -P 7 100M 1M' >/dev/null
+json_ok '... what changed in the data disk alone' "$(ctlj snapshot diff ann s1b)" '.n_bytes == 0 and .data_disk.n_bytes == 1048576'
+is "$(ctl snapshot diff ann s1b)" $'disk: 0 B differ, in 0 extents\ndata disk: 1.0 MiB differ, in 1 extent' '... in words'
+is "$(ctl snapshot diff ann s1 -o csv | tail -n +2 | sed 's/^[0-9]*,//' | sort | tr '\n' ' ')" '1048576,data 65536,data 65536,system ' '... all extents as CSV'
+json_ok '... between snapshots' "$(ctlj snapshot diff ann s1 s1b)" '.n_bytes == 65536 and .data_disk.n_bytes == 65536'
+qio "$(data_of ann)" 'discard 100M 1M' >/dev/null
+ctl snapshot delete ann s1b --yes >/dev/null
+ctl snapshot create bob s0 >/dev/null
+json_ok '... of a desktop without' "$(ctlj snapshot diff bob s0)" '.n_bytes == 0 and .data_disk == null'
+ctl desktop data-disk add bob --size 64M >/dev/null
+is "$(ctl snapshot diff bob s0)" $'disk: 0 B differ, in 0 extents\ndata disk: the snapshot has none, the desktop has one now' '... of one that got it since'
+ctl desktop data-disk detach bob --yes >/dev/null
+ctl snapshot delete bob s0 --yes >/dev/null
 g=$(field .generation desktop show ann)
 like "$(ctl snapshot revert ann s1 --dry-run)" 'disk and data disk go to the trash' 'the dry run of a revert says both'
 ok 'revert' ctl snapshot revert ann s1 --yes

@@ -23,6 +23,8 @@ both ann 1 2
 json_ok 'archive' "$(ctlj archive create ann bob --to nas)" '.n_done == 2'
 point=$(point_of ann)
 json_ok 'the manifest has both chains' "$(ctlj archive show "$point")" '.manifest | .format == 2 and (.chain | length) == 2 and (.data.chain | length) == 1 and .data.virtual_size == 268435456 and .data.chain[0].owner == "data"'
+like "$(ctl archive show "$point")" 'DATA DISK +256\.0 MiB' '... the table says so'
+unlike "$(ctl archive show "$(point_of bob)")" 'DATA DISK' '... and not of one without'
 json_ok 'a point without one has the format that older versions read' "$(ctlj archive show "$(point_of bob)")" '.manifest | .format == 1 and has("data") == false'
 json_ok 'once more: nothing is stored again' "$(ctlj archive create ann --to nas)" '.new_bytes == 0'
 qio "$(data_of ann)" 'write -q -P 3 16M 64k' >/dev/null
@@ -60,6 +62,18 @@ ok 'a desktop that is larger, and empty, is archived' ctl archive create big --t
 ok '... restored' ctl archive restore "$(point_of big)" --as big2
 is "$(size_of big2)" "$((192 << 20))" '... with its size'
 ok 'the check is clean' check_is_clean
+
+# The newest point of ann is what tom was restored from.
+point=archive:$(point_of ann)
+uri=$(field .uri export start "$point/data")
+ok 'export of an archived one' eval 'nbdcopy "$uri" "$top/out3.raw" && finds raw "$top/out3.raw" "read -P 5 8M 64k"'
+is "$(field '.name + " " + .kind' export show "$point/data")" "$point/data archive-data" '... by its name'
+stop_daemon KILL
+start_daemon || exit 1
+ok '... and after a kill' wait_for 20 eval 'nbdcopy "$(field .uri export show "$point/data")" "$top/out4.raw" && cmp "$top/out3.raw" "$top/out4.raw"'
+ctl export stop "$point/data" >/dev/null
+fails_with 2 'never changes' '... not for writing' ctl export start "$point/data" --read-write
+fails_with 3 "archive:.*has no data disk" 'of a point without' ctl export start "archive:$(point_of bob)/data"
 
 # A byte of the target is changed: verify says whose it was.
 point=$(point_of ann)

@@ -41,6 +41,12 @@ like "$table" '^-rwsr-x--- +alice +alice +5\.0 MiB .* big' 'a table for people'
 like "$table" '^lrwxrwxrwx .* shadow +/etc/shadow' '... with links'
 is "$(ctlj desktop files ls d /home/alice/big | jq -r '.[].name')" big 'a file is its own list'
 
+is "$(ctl desktop files ls d /home/alice/big -o csv | sed 's/Z,/,/; s/,20[0-9T:-]*,/,TIME,/')" $'type,mode,uid,owner,gid,group,size,mtime,name,target\nfile,2536,1000,alice,1000,alice,5242880,TIME,big,' 'CSV has the numbers, by the names that JSON has'
+is "$(ctlj desktop files ls d /home/alice/deep/to-etc | jq -r '.[].name')" to-etc 'a link is its own list'
+is "$(ctlj desktop files ls d /home/alice/deep/to-etc/ | jq -c 'map(.name)')" "$(ctlj desktop files ls d /etc | jq -c 'map(.name)')" '... with a slash behind it, the folder that it points to'
+fails_with 3 'no such folder' 'a file with a slash behind it' ctl desktop files ls d /home/alice/big/
+fails_with 3 'no such folder' '... nor can that be got' ctl desktop files get d /home/alice/shadow/
+
 # ---- bytes ----
 
 for f in big sparse empty grün; do ok "$f comes out as it is" same_as "$top/ext.raw" d "/home/alice/$f"; done
@@ -116,6 +122,23 @@ fails_with 4 'd@SNAPSHOT' 'a disk in use is busy, its snapshots are not' ctl des
 ok '...' same_as "$top/ext.raw" d@monday /home/alice/big
 kill -9 "${kept_pids[-1]}"; wait "${kept_pids[-1]}" 2>/dev/null
 ok 'nothing is claimed afterwards' ctl desktop delete d --yes
+
+# ---- a data disk ----
+
+make_ext "$top/data.raw" 64M "$top/root/home"
+ctl desktop create e --template deb --data-disk 64M >/dev/null
+ok 'a data disk with files' qemu-img convert -n -f raw -O qcow2 "$top/data.raw" "$(ctl desktop path e --data)"
+ctl snapshot create e monday >/dev/null
+ctl archive create e@monday --to nas >/dev/null
+point_of() { ctlj archive list | jq -r --arg n "$1" 'map(select(.name == $n))[0].id'; }
+e=archive:$(point_of e@monday)
+for from in e e@monday "$e"; do
+    is "$(ctlj desktop files ls "$from/data" /alice | jq length)" "$(jq length <<<"$names")" "$from: a folder of its data disk"
+    ok '... a file of it' same_as "$top/data.raw" "$from/data" /alice/big
+done
+fails_with 3 'no such file' '... and its other disk is another one' ctl desktop files ls "$e" /alice
+fails_with 3 "archive:$point' has no data disk" 'a point without a data disk' ctl desktop files ls "archive:$point/data" /
+fails_with 3 "no archive point 'beef00'" 'no such point' ctl desktop files ls archive:beef00/data /
 
 # A client that goes away in the middle ends the helper.
 helpers() { pgrep -P "$daemon" | wc -l; }

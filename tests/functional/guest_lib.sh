@@ -37,6 +37,12 @@ in_fs()
     debugfs -R "$2" "$1" 2>/dev/null
 }
 
+# lacks IMAGE PATH: debugfs can read the file system, and says that nothing is there.
+lacks()
+{
+    debugfs -R "stat \"$2\"" "$1" 2>&1 | grep -q 'File not found by ext2_lookup'
+}
+
 # fill DESKTOP FILE: its disk gets these bytes, written by qemu-storage-daemon.
 fill()
 {

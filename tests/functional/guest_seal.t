@@ -44,17 +44,17 @@ qemu-img convert -q -O raw "$top/golden.qcow2" "$top/sealed.raw"
 fs=$top/sealed.raw
 ok "the file system is sound" e2fsck -fn "$fs"
 like "$(in_fs "$fs" 'stat /etc/machine-id')" 'Type: regular.*' "machine-id is there"
-like "$(in_fs "$fs" 'stat /etc/machine-id')" 'Size: 0$' "and empty"
+like "$(in_fs "$fs" 'stat /etc/machine-id')" 'Project: .* Size: 0$' "and empty"
 for gone in /etc/ssh/ssh_host_rsa_key /etc/ssh/ssh_host_ed25519_key.pub /var/log/syslog.1 \
     /var/log/auth.log.2.gz /var/log/journal/0123 /var/lib/dhcp/dhclient.leases \
     /var/lib/systemd/random-seed /var/lib/imaged/stamp /home/alice/.bash_history /var/mail/alice \
     /var/crash/core /tmp/.hidden /var/tmp/x /var/lib/cloud/instances/i-1 \
     /etc/udev/rules.d/70-persistent-net.rules /var/cache/apt/archives/big.deb \
     /home/alice/.cache/way-out; do
-    unlike "$(in_fs "$fs" "stat $gone")" 'Inode:' "$gone is gone"
+    ok "$gone is gone" lacks "$fs" "$gone"
 done
 like "$(in_fs "$fs" 'stat /var/log/syslog')" 'Mode: +0640' "a log is emptied, its mode kept"
-is "$(in_fs "$fs" 'cat /var/log/syslog')" "" "it is empty"
+like "$(in_fs "$fs" 'stat /var/log/syslog')" 'Project: .* Size: 0$' "it is empty"
 is "$(in_fs "$fs" 'cat /home/alice/kept')" mine "a user's file stays"
 is "$(in_fs "$fs" 'cat /etc/ssh/sshd_config')" secret "so does configuration"
 is "$(in_fs "$fs" 'cat /etc/precious')" outside "what a link pointed to stays"

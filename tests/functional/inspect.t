@@ -90,6 +90,9 @@ a, b = (open(n, "rb").read() for n in sys.argv[1:])
 print(sum(4096 for i in range(0, len(a), 4096) if a[i:i + 4096] != b[i:i + 4096]))' "$top/${paths% *}.raw" "$top/${paths#* }.raw")" 'diff: bytes, as two raw files have them'
 like "$(ctl template diff deb:1 deb:2)" 'upgraded +base +amd64 +1.0 +2.0' 'diff as a table'
 is "$(ctlj template diff deb:1 2 | jq -c .applications)" "$(jq -c .applications <<<"$diff")" '... a number alone is a version of the same template'
+is "$(ctl template versions deb; ctl template show deb)" "$(ctl template versions deb | cut -c1-120; ctl template show deb | cut -c1-120)" 'the tables fit a terminal'
+like "$(ctl template versions deb | head -1)" '^NAME +STATE +DESKTOPS .* SYSTEM ' '... with what matters'
+json_ok '... CSV has the rest' "$(ctl template versions deb -o csv | jq -Rs 'split("\n")[0] | split(",")')" 'contains(["data_bytes", "cpus", "memory_bytes", "os", "sealed_at", "inspection_n_applications", "stores"])'
 said=$(ctl template show deb:1)
 like "$said" 'NAME +deb:1' 'one version is shown'
 like "$said" 'SYSTEM TYPE +linux' '... whether it is Linux or Windows'
@@ -115,6 +118,11 @@ make_raw "$top/blank.raw" 8M 1M 0x33 64k
 ctl template import blank "$top/blank.raw" --format raw >/dev/null
 ok 'a disk with nothing known on it' wait_for 20 inspected blank
 json_ok '... is that' "$(ctlj template show blank)" '.versions[0].inspection | .type == "unknown" and .n_applications == 0 and .partition_table == "none"'
+
+fails_with 3 'no system' '... apps says so' ctl template apps blank
+json_ok '... and a diff, not that all is new' "$(ctlj template diff blank:1 deb:1)" '.applications == null and .n_bytes > 0 and (.not_known | length == 1 and .[0].name == "blank:1" and (.[0].reason | test("no system")))'
+like "$(ctl template diff deb:1 blank:1)" '^applications of blank:1 are not known: no system.*
+.* differ$' '... in words'
 
 # ---- after a stop, and gone with its layer ----
 

@@ -185,13 +185,20 @@ static json_t *list_folder(Look *l, const TreeNode *folder, gboolean *ret_cut, G
     return NULL;
 }
 
-/* Find what the path names; in the user's words if it is not there. */
+/* Find what the path names; in the user's words if it is not there.  A slash at its end means a
+ * folder, as in a shell: a link to one is followed. */
 static gboolean find(Look *l, const char *path, TreeNode *ret, GError **error)
 {
-    if (tree_find(l->view->tree, l->path, FALSE, ret, error))
-        return TRUE;
-    g_prefix_error(error, "'%s': ", path);
-    return FALSE;
+    gboolean is_folder = g_str_has_suffix(l->path, "/");
+    gboolean ok = tree_find(l->view->tree, l->path, is_folder, ret, error);
+
+    if (ok && is_folder && !S_ISDIR(ret->stat.mode)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "no such folder");
+        ok = FALSE;
+    }
+    if (!ok)
+        g_prefix_error(error, "'%s': ", path);
+    return ok;
 }
 
 static const char *last_name(const char *path)
