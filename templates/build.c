@@ -288,7 +288,8 @@ static gboolean make_layer(Build *b, LayerSummary *ret, GError **error)
     b->writer = layer_writer_new(fd, &spec, error);
     b->pieces = disk_pieces_new(&sink);
     gboolean ok = b->writer && make_in_folder(b, error);
-    job_message(job, "putting the layer into its place");
+    if (ok)
+        job_message(job, "putting the layer into its place");
     ok = ok && layer_writer_finish(b->writer, ret, error) &&
                   b->store->ops->publish_tmp(b->store, identity.id, TRUE, error);
     g_clear_pointer(&b->writer, layer_writer_free);

@@ -5,17 +5,14 @@
 # debugfs on the disk, libvirt with BIOS and UEFI, the guest's agent, a SPICE client.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
+. "$repo/tests/guest/packages.sh"
 trap 'libvirt_stop 2>/dev/null; cleanup' EXIT
 
 limit=${BUILD_LIMIT:-1500} # seconds; 40 are enough where nothing else runs
 cd "$top" || exit 1
 chmod 711 "$top" # builds run as another user, who must get to the state folder
 
-# Packages of former runs: the daemon's cache, filled and kept.
-cache=$BUILD/package-cache
-mkdir -p "$cache" "$state/guest-cache/packages"
-find "$cache" -type f -exec cp -t "$state/guest-cache/packages" {} +
-chmod -R a+rX "$state/guest-cache" # it is the helper's user who reads them
+packages_take
 start_daemon || exit 1
 
 # What a failed build may leave: its log and the cache.
@@ -118,7 +115,7 @@ all_ended() { ! ctl job list -o json | jq -e '.[] | select(.state == "running" o
 ok "the look into the new version ends, too" wait_for "$limit" all_ended
 ls -A "$state/guest" >left 2>/dev/null
 is "$(cat left)" "" "no folder of it is left"
-find "$state/guest-cache/packages" -type f -exec cp -n -t "$cache" {} +
+packages_keep
 
 # ---- The disk ----
 json_ok "hardware, firmware and sealing are known" "$(ctlj template show good)" \

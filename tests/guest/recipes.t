@@ -7,14 +7,12 @@
 # cores, and fetches 450 MB where build/package-cache does not have them yet.
 . "$(dirname "${BASH_SOURCE[0]}")/../functional/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
+. "$repo/tests/guest/packages.sh"
 trap 'libvirt_stop 2>/dev/null; cleanup' EXIT
 
 cd "$top" || exit 1
 chmod 711 "$top" # builds run as another user, who must get to the state folder
-cache=$BUILD/package-cache
-mkdir -p "$cache" "$state/guest-cache/packages"
-find "$cache" -type f -exec cp -t "$state/guest-cache/packages" {} +
-chmod -R a+rX "$state/guest-cache"
+packages_take
 start_daemon || exit 1
 libvirt_start "$top/v" || exit 1
 
@@ -25,7 +23,7 @@ look_at()
     ok "$recipe is built" ctl template build "$recipe" --quiet || return
     layer=$(template_path "$recipe")
     echo "# $recipe: $((SECONDS - begin)) s, $(($(stat -c %b "$layer") / 2048)) MiB"
-    find "$state/guest-cache/packages" -type f -exec cp -n -t "$cache" {} +
+    packages_keep
 
     ok "... is looked into" ctl template inspect "$recipe"
     apps=$(ctlj template apps "$recipe" | jq -r '.applications[].name')
