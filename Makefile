@@ -43,7 +43,7 @@ UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SRC))
 TOOL_BIN := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(TOOL_SRC))
 BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
-.PHONY: all help deps build demo check bench lint asan crash soak fuzz install clean test-binaries format
+.PHONY: all help deps build demo check check-recipes bench lint asan crash soak fuzz install clean test-binaries format
 
 # What nbdkit loads for a read-only export: position-independent, and never sanitized, because
 # nbdkit itself is not.
@@ -66,6 +66,7 @@ help:
 	@echo 'make deps     install what is missing from Debian (list: docs/packages.txt)'
 	@echo 'make demo     show the main job on a real bootable image'
 	@echo 'make check    all tests         make lint    the quick static ones alone'
+	@echo 'make check-recipes  the recipes with a desktop, built and booted'
 	@echo 'make asan     the tests under ASan and UBSan'
 	@echo 'make crash    every verb stopped at every change, every power failure'
 	@echo 'make soak     half an hour of random verbs and kills'
@@ -145,6 +146,11 @@ lint:
 check: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) test-binaries
 	@bash tests/run.sh $(BUILD)
+
+# The recipes with a desktop, built and booted; PICTURES=DIR keeps what a SPICE client sees.
+check-recipes: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@BUILD=$(abspath $(BUILD)) prove -v tests/guest/recipes.t
 
 asan: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/asan SANITIZE=1 CFLAGS='-O1 -g' test-binaries

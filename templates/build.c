@@ -21,9 +21,12 @@
 #include "templates/seal_report.h"
 
 #define STEP_LIMIT_MS (4 * 3600 * 1000) /* a desktop under load, on a slow machine */
+#define SANDBOX_LIMIT_MS 60000
 #define CACHE_BYTES (8 * GIB)
 #define SPACE_CHECK_EVERY (256 * MIB)
-#define MAX_COUNTED 100000 /* more are bytes, which take_piece() tells */
+#define MAX_COUNTED 100000 /* more are bytes, or GUEST_SHARE */
+#define FETCHED 25         /* percent of the work; how much it is depends on the network */
+#define STORED 98
 
 typedef struct {
     BuildTalk talk; /* first: it is what the events get */
@@ -101,9 +104,14 @@ void build_talk_progress(gpointer data, guint64 done, guint64 total, const char 
 {
     BuildTalk *talk = data;
 
+    if (talk->to && total)
+        job_progress(talk->job,
+                     talk->from + (guint)((gdouble)(talk->to - talk->from) *
+                                          (gdouble)MIN(done, total) / (gdouble)total),
+                     100);
     if (!message)
         return;
-    /* Files fetched of all, commands run of all: a job's numbers are bytes, so these are words. */
+    /* Files fetched of all, commands run of all: the job's own numbers are others. */
     if (total > 1 && total <= MAX_COUNTED && done <= total)
         job_message(talk->job, "%s (%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT ")", message, done,
                     total);
@@ -174,7 +182,6 @@ static gboolean take_piece(guint64 offset, const void *data, guint64 len, gpoint
         if (!world_check_space(b->world, b->store, SPACE_CHECK_EVERY, error))
             return FALSE;
     }
-    job_progress(b->talk.job, offset + len, b->size);
     return job_check(b->talk.job, error) && layer_writer_data(b->writer, offset, data, len, error);
 }
 
@@ -197,6 +204,22 @@ static json_t *build_request(Build *b, const json_t *recipe, const json_t *packa
                      (json_int_t)template_build_reserve(b->world));
 }
 
+/* Can there be a build here at all?  Asked before anything is fetched: the helper goes into its
+ * namespaces, and comes back. */
+static gboolean check_sandbox(Build *b, const char *folder, GError **error)
+{
+    GuestRun run = { .role = GUEST_ROLE_BUILD,
+                     .task = "ping",
+                     .what = plan_text(b->talk.job, "name"),
+                     .folder = folder,
+                     .limit_ms = SANDBOX_LIMIT_MS,
+                     .cancel = job_cancel_flag(b->talk.job) };
+    json_t *result = guest_run(b->world->guest, &run, error);
+
+    json_decref(result);
+    return result != NULL;
+}
+
 static gboolean make_disk(Build *b, const char *folder, GError **error)
 {
     const json_t *recipe = json_object_get(job_plan(b->talk.job), "spec");
@@ -204,7 +227,9 @@ static gboolean make_disk(Build *b, const char *folder, GError **error)
 
     json_array_append_new(wanted, json_string("?essential"));
     json_array_append_new(wanted, json_string("apt"));
-    json_t *fetched = template_build_fetch(&b->talk, b->world, folder, recipe, wanted, NULL, error);
+    json_t *fetched = NULL;
+    if (check_sandbox(b, folder, error))
+        fetched = template_build_fetch(&b->talk, b->world, folder, recipe, wanted, NULL, error);
     json_t *request = fetched ? build_request(b, recipe, packages, fetched, error) : NULL;
     GuestRun run = { .role = GUEST_ROLE_BUILD,
                      .task = "build",
@@ -218,6 +243,8 @@ static gboolean make_disk(Build *b, const char *folder, GError **error)
                                  .warning = build_talk_log,
                                  .data = take_data,
                                  .user = b } };
+    b->talk.from = FETCHED;
+    b->talk.to = STORED;
     json_t *result = request ? guest_run(b->world->guest, &run, error) : NULL;
     gboolean ok = result && disk_pieces_are_complete(b->pieces, b->size, error);
     if (ok && json_is_object(json_object_get(result, "sealed")))
@@ -260,8 +287,10 @@ static gboolean make_layer(Build *b, LayerSummary *ret, GError **error)
         return FALSE;
     b->writer = layer_writer_new(fd, &spec, error);
     b->pieces = disk_pieces_new(&sink);
-    gboolean ok = b->writer && make_in_folder(b, error) &&
-                  layer_writer_finish(b->writer, ret, error) &&
+    gboolean ok = b->writer && make_in_folder(b, error);
+    if (ok)
+        job_message(job, "putting the layer into its place");
+    ok = ok && layer_writer_finish(b->writer, ret, error) &&
                   b->store->ops->publish_tmp(b->store, identity.id, TRUE, error);
     g_clear_pointer(&b->writer, layer_writer_free);
     g_clear_pointer(&b->pieces, disk_pieces_free);
@@ -291,7 +320,7 @@ static gboolean run_build(Job *job, gpointer data, GError **error)
     World *world = data;
     g_autoptr(JobLog) log = job_log_open(world->state_dir, job_id(job));
     const json_t *recipe = json_object_get(job_plan(job), "spec");
-    Build b = { .talk = { job, log }, .world = world, .size = disk_size(recipe) };
+    Build b = { .talk = { job, log, 0, FETCHED }, .world = world, .size = disk_size(recipe) };
     LayerSummary summary = { 0 };
     g_autoptr(GError) local = NULL;
     g_autoptr(Store) store = store_set_get(world->stores, plan_text(job, "store_id"), error);
@@ -301,6 +330,7 @@ static gboolean run_build(Job *job, gpointer data, GError **error)
     if (new_version_was_committed(job, world, &local))
         return TRUE;
     b.store = store;
+    job_progress(job, 0, 100);
     if (!local &&
         (find_made(&b, &summary, &local) || (!local && make_layer(&b, &summary, &local)))) {
         gboolean is_sealed = json_is_true(json_object_get(recipe, "seal"));
@@ -310,6 +340,7 @@ static gboolean run_build(Job *job, gpointer data, GError **error)
                             .more_notes = line,
                             .report = b.report,
                             .sealed_at = is_sealed ? units_now_ms() : 0 };
+        job_progress(job, 100, 100);
         gboolean ok = new_version_commit(job, &made, "template.build", "built from a recipe", NULL,
                                          &local);
         g_clear_pointer(&b.report, json_decref);
@@ -324,4 +355,4 @@ static gboolean run_build(Job *job, gpointer data, GError **error)
     return FALSE;
 }
 
-const JobType template_build_job = { "template.build", JOB_BULK, "bytes", run_build };
+const JobType template_build_job = { "template.build", JOB_BULK, "percent", run_build };

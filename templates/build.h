@@ -29,10 +29,12 @@ json_t *template_build_plan(const TemplateBuild *build, const char *store_id);
 /* How much must stay free where builds are made. */
 guint64 template_build_reserve(const World *world);
 
-/* What a helper's run reports, for a job's log and message: the user of these events. */
+/* What a helper's run reports, for a job's log and message: the user of these events.  The run is
+ * the job's work between two percentages; without them only words tell how far it is. */
 typedef struct {
     Job *job;
     JobLog *log;
+    guint from, to;
 } BuildTalk;
 void build_talk_progress(gpointer talk, guint64 done, guint64 total, const char *message);
 void build_talk_log(gpointer talk, const char *text);

@@ -64,8 +64,7 @@ static gboolean check_import(const TemplateImport *import, GError **error)
     }
     if (import->firmware && !g_str_equal(import->firmware, "bios") &&
         !g_str_equal(import->firmware, "uefi")) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
-                    "the firmware is bios or uefi, not what 'firmware' says");
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "'firmware' is bios or uefi");
         return FALSE;
     }
     return TRUE;

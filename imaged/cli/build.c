@@ -253,7 +253,8 @@ static json_t *build(Cli *cli, const char *path, const char *text, const json_t 
     if (g_str_equal(json_text(checked, "base_kind"), "image") &&
         !(serve = serve_image(cli, path, checked, body, error)))
         return NULL;
-    cli->shows_log = !args_has(cli->args, "quiet");
+    cli->is_quiet = args_has(cli->args, "quiet");
+    cli->shows_log = !cli->is_quiet;
     if (args_has(cli->args, "check")) {
         check_plan(cli, body, error);
         return NULL;

@@ -27,6 +27,7 @@ typedef struct Cli {
     Client *client;
     Format format;
     gboolean shows_log; /* of the job that is waited for */
+    gboolean is_quiet;  /* nor its progress */
     int exit_code; /* what a command that told of its failures itself wants to end with */
 } Cli;
 

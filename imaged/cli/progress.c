@@ -64,6 +64,10 @@ char *progress_text(gint64 done, gint64 total, const char *unit, gdouble rate)
     g_autofree char *done_text = amount_text(done, unit), *total_text = amount_text(total, unit);
     GString *out = g_string_new(NULL);
 
+    if (g_str_equal(unit, "percent")) {
+        g_string_append_printf(out, "%3d %%", (int)CLAMP(done, 0, 100));
+        return g_string_free(out, FALSE);
+    }
     if (total > 0)
         g_string_append_printf(out, "%3d %%  %s of %s",
                                (int)(100.0 * (gdouble)MIN(done, total) / (gdouble)total), done_text,
@@ -105,18 +109,29 @@ static void draw_bar(Progress *progress, const char *text, gint64 done, gint64 t
     progress->has_bar = TRUE;
 }
 
+/* What is said of a job that runs: its numbers, or its words, or both.  Caller frees. */
+static char *job_text(const Progress *progress, const json_t *job)
+{
+    gint64 done = json_number(job, "done"), total = json_number(job, "total");
+    const char *unit = json_text(job, "unit"), *message = json_text(job, "message");
+    g_autofree char *numbers = progress_text(done, total, unit, progress->rate);
+
+    if (g_str_equal(json_text(job, "state"), "queued"))
+        return g_strdup("waiting for other work to end");
+    if (!total && *message)
+        return g_strdup(message); /* nothing to count, but something to say */
+    /* a percentage alone does not say of what */
+    return g_str_equal(unit, "percent") ? g_strdup_printf("%s  %s", numbers, message)
+                                        : g_steal_pointer(&numbers);
+}
+
 void progress_update(Progress *progress, const json_t *job)
 {
     gint64 done = json_number(job, "done"), total = json_number(job, "total");
     gint64 now = units_boottime_ms();
-    gboolean is_queued = g_str_equal(json_text(job, "state"), "queued");
 
     measure(progress, done);
-    const char *message = json_text(job, "message");
-    g_autofree char *text =
-        is_queued              ? g_strdup("waiting for other work to end")
-        : !total && *message ? g_strdup(message) /* nothing to count, but something to say */
-                               : progress_text(done, total, json_text(job, "unit"), progress->rate);
+    g_autofree char *text = job_text(progress, job);
     if (progress->is_terminal) {
         draw_bar(progress, text, done, total);
     } else if (now - progress->last_log_ms >= LOG_EVERY_MS) {

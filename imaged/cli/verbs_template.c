@@ -294,7 +294,7 @@ static const Option build_options[] = {
     { "flat", OPTION_FLAG, NULL, "on a template: copy it, so that the version stands on nothing",
       NULL },
     { "store", OPTION_TEXT, "NAME", "where to put it (else the default store)", "store" },
-    { "quiet", OPTION_FLAG, NULL, "do not show the build's log", NULL },
+    { "quiet", OPTION_FLAG, NULL, "show neither the build's log nor its progress", NULL },
     OPTION_NO_WAIT,
     OPTION_END,
 };

@@ -21,4 +21,5 @@
 
 #define GUEST_PROTOCOL_VERSION 1
 #define GUEST_LINE_MAX (16u << 20) /* an inspection with many applications */
+#define GUEST_SHARE 1000000        /* as a progress's total: done is a share of the whole task */
 #define GUEST_DATA_MAX (1u << 20)  /* bytes after one "data" event */

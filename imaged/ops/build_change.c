@@ -161,6 +161,7 @@ gboolean build_change(Job *job, World *world, Store *store, Layer *const *below,
 
     if (!folder)
         return FALSE;
+    job_progress(job, 0, 0); /* what was to be copied is: from here on words tell more */
     if (again < 0) {
         imaged_error_set_errno(error, errno, "cannot read the new layer");
         guest_folder_remove(world->guest, folder, NULL);

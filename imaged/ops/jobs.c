@@ -143,7 +143,7 @@ static gboolean run_build(Job *job, gpointer world, GError **error)
     return ok;
 }
 
-const JobType jobs_build = { "template.build", JOB_BULK, "bytes", run_build };
+const JobType jobs_build = { "template.build", JOB_BULK, "percent", run_build };
 const JobType jobs_import = { "template.import", JOB_BULK, "bytes", run_import };
 
 const JobType *const ops_job_types[] = {

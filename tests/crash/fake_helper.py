@@ -15,7 +15,8 @@ ANSWERS = {"keep": {"n_files": 3, "bytes": 4096, "elapsed_ms": 20, "copy_ms": 10
            "seal": SEALED,
            "customize": {},
            "fetch": {"packages": 1, "bytes": 4096, "fetched_bytes": 4096, "sources": []},
-           "build": {"sealed": SEALED}}
+           "build": {"sealed": SEALED},
+           "ping": {}}
 ROLES = "guest", "fetch", "build"
 
 SECONDS = TOTAL = 0  # see __main__

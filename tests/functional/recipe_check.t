@@ -68,4 +68,15 @@ ctl template delete small --yes >/dev/null
 ctl trash empty --yes >/dev/null
 is "$(ctl job list -o json | jq '[.[] | select((.kind | startswith("template.build")) and .state != "failed")] | length')" 0 "no check has made a job"
 
+
+# ---- A machine where nothing can be built: known before anything is fetched ----
+chmod 711 "$top"
+mkdir "$top/n"
+chown nobody "$top/n"
+setpriv --reuid nobody --regid nogroup --clear-groups "$BUILD/imaged" --state "$top/n" >nobody.log 2>&1 &
+keep_pid $!
+ok "imaged runs as somebody without numbers for builds" wait_for 20 grep -q '^ready' nobody.log
+as_nobody() { "$BUILD/imagectl" --state "$top/n" "$@"; }
+fails_with '[1-5]' "no 65536 numbers" "a build fails" as_nobody template build minimal --quiet
+unlike "$(as_nobody job log "$(as_nobody job list -o json | jq -r '.[0].id')")" 'Get:|fetched' "... before anything is fetched"
 done_testing

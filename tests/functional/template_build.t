@@ -5,16 +5,14 @@
 # debugfs on the disk, libvirt with BIOS and UEFI, the guest's agent, a SPICE client.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
+. "$repo/tests/guest/packages.sh"
 trap 'libvirt_stop 2>/dev/null; cleanup' EXIT
 
 limit=${BUILD_LIMIT:-1500} # seconds; 40 are enough where nothing else runs
 cd "$top" || exit 1
 chmod 711 "$top" # builds run as another user, who must get to the state folder
 
-# Packages of former runs: the daemon's cache, filled and kept.
-cache=$BUILD/package-cache
-mkdir -p "$cache" "$state/guest-cache/packages"
-find "$cache" -type f -exec cp -t "$state/guest-cache/packages" {} +
+packages_take
 start_daemon || exit 1
 
 # What a failed build may leave: its log and the cache.
@@ -97,6 +95,9 @@ commands:
 E1
 id=$(ctl template build good.yaml --no-wait -o json | jq -r .id)
 ok "a build begins" wait_for "$limit" log_has "$id" 'installing essential'
+# halfway JOB: its packages are being installed
+halfway() { ctlj job show "$1" | jq -e '.unit == "percent" and .total == 100 and .done > 25 and .done < 98 and (.message | test("packages \\([0-9]+ of [0-9]+\\)"))'; }
+ok "its progress is told" wait_for "$limit" halfway "$id"
 kill -9 "$daemon"
 wait "$daemon" 2>/dev/null
 daemon=
@@ -105,6 +106,7 @@ ok "and the build ends" wait_for "$limit" has_ended "$id"
 is "$(job_state "$id")" 'done' "well"
 [ "$(job_state "$id")" = 'done' ] || ctl job log "$id" | tail -n 20 >&2
 ctl job log "$id" >said.log
+json_ok "all of it was done" "$(ctlj job show "$id")" '.done == 100 and .total == 100'
 ok "its commands ran" grep -q '^tried everything' said.log
 ok "... and saw processes: their own" grep -q '^sees its own' said.log
 json_ok "what sealing removed is told" "$(ctlj template show good)" '.versions[0].notes | map(select(test("^sealed: [0-9]+ things removed"))) | length == 1'
@@ -113,7 +115,7 @@ all_ended() { ! ctl job list -o json | jq -e '.[] | select(.state == "running" o
 ok "the look into the new version ends, too" wait_for "$limit" all_ended
 ls -A "$state/guest" >left 2>/dev/null
 is "$(cat left)" "" "no folder of it is left"
-find "$state/guest-cache/packages" -type f -exec cp -n -t "$cache" {} +
+packages_keep
 
 # ---- The disk ----
 json_ok "hardware, firmware and sealing are known" "$(ctlj template show good)" \
@@ -198,7 +200,8 @@ libvirt_destroy bios
 on() { printf 'version: 1\nname: %s\nbase: {%s}\nfiles:\n  - {path: /etc/on, content: %s}\ncommands:\n  - cat /etc/on >/etc/twice\n' "$1" "$2" "$1"; }
 text_of() { ctl desktop files get "$1" "$2"; }
 on over 'template: good' >over.yaml
-json_ok "a build on a version" "$(ctlj template build over.yaml --quiet)" '.name == "over:1" and .sealed_at != null and (.notes | map(select(test("stands on good"))) | length == 1) and (.sealed.operations | length) > 0'
+json_ok "a build on a version" "$(ctlj template build over.yaml --quiet 2>said)" '.name == "over:1" and .sealed_at != null and (.notes | map(select(test("stands on good"))) | length == 1) and (.sealed.operations | length) > 0'
+is "$(cat said)" "" "quiet is quiet"
 is "$(text_of over /etc/twice)" over "what the recipe says is in it"
 is "$(text_of over /etc/hostname)" "$(text_of good /etc/hostname)" "and what the base has"
 qemu-img convert -f qcow2 -O qcow2 "$(template_path good)" image.qcow2
@@ -222,6 +225,7 @@ fails_with 1 "'echo the reason.*ended with exit code 7" "a command that fails is
 id=$(ctl job list -o json | jq -r '[.[] | select(.kind == "template.build")][0].id')
 like "$(field .error.hint job show "$id")" 'the reason' "with what it said"
 unlike "$(ctl job log "$id")" '^never' "and ends the build"
+like "$(ctl job log "$id")" 'of which 0 B are fetched' "what was fetched once is not fetched again"
 is "$(leftovers)" "$before" "nothing is left of it"
 id=$(ctl template build bad.yaml --no-wait -o json | jq -r .id)
 wait_for "$limit" log_has "$id" extracting

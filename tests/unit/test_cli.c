@@ -278,6 +278,7 @@ static void test_progress(void)
         { 5, 10, "desktops", 0, " 50 %  5 of 10 desktops" },
         { 12, 10, "layers", 0, "100 %  12 of 10 layers" },
         { 3, 0, "layers", 1, "3 layers" },
+        { 45, 100, "percent", 3, " 45 %" },
         { -1, 0, "bytes", 0, "0 B" },
     };
 

@@ -35,13 +35,9 @@ typedef struct {
     guint64 reserve; /* bytes that stay free */
     gint is_full;    /* atomic */
     gint is_over;    /* atomic: no need to look any more */
+    guint n_packages, n_unpacked, n_set_up;
     json_t *sealed;  /* what sealing removed, or NULL */
 } Build;
-
-static void log_line(const char *text, gpointer task)
-{
-    task_log(task, text);
-}
 
 /* ---- Space ---- */
 
@@ -90,6 +86,37 @@ static char *join(const json_t *texts, const char *separator)
     return g_string_free(out, FALSE);
 }
 
+static guint count_packages(const Build *b)
+{
+    g_autoptr(GDir) dir = g_dir_open(b->packages, 0, NULL);
+    const char *name;
+    guint n = 0;
+
+    while (dir && (name = g_dir_read_name(dir)))
+        n += g_str_has_suffix(name, ".deb");
+    return n;
+}
+
+/* What apt and dpkg say.  Each package is unpacked, and then set up; the rest of what dpkg says of
+ * it before that is noise. */
+static void root_line(const char *text, gpointer data)
+{
+    Build *b = data;
+    static const char *const noise[] = { "Selecting previously ", "Preparing to unpack ",
+                                         "(Reading database ", "Unpacking " };
+    gboolean is_noise = FALSE;
+
+    for (guint i = 0; i < G_N_ELEMENTS(noise); i++)
+        is_noise |= g_str_has_prefix(text, noise[i]);
+    b->n_unpacked += g_str_has_prefix(text, "Unpacking ");
+    b->n_set_up += g_str_has_prefix(text, "Setting up ");
+    if (!is_noise)
+        task_log(b->task, text);
+    if (b->n_unpacked || b->n_set_up)
+        task_progress(b->task, MIN(b->n_unpacked + b->n_set_up, 2 * b->n_packages),
+                      2 * b->n_packages, "unpacking and setting up packages");
+}
+
 static gboolean make_root(Build *b, GError **error)
 {
     const json_t *request = task_request(b->task), *recipe = json_object_get(request, "recipe");
@@ -101,6 +128,7 @@ static gboolean make_root(Build *b, GError **error)
     const char *const environment[] = { tmp, NULL };
     const char *const argv[] = { "mmdebstrap",
                                  "--mode=root",
+                                 "--verbose", /* what dpkg says, too */
                                  "--variant=apt",
                                  "--format=directory",
                                  "--skip=check/qemu",
@@ -113,10 +141,12 @@ static gboolean make_root(Build *b, GError **error)
                                  source,
                                  NULL };
     const Program program = {
-        .argv = argv, .environment = environment, .line = log_line, .data = b->task
+        .argv = argv, .environment = environment, .line = root_line, .data = b
     };
 
-    task_progress(b->task, 1, 5, "installing packages");
+    b->n_packages = count_packages(b);
+    task_share(b->task, 0, 65);
+    task_progress(b->task, 0, 0, "installing packages");
     if (program_run(&program, error))
         return TRUE;
     g_prefix_error(error, "the packages cannot be installed: ");
@@ -153,7 +183,8 @@ static void end_leftovers(void)
 
 static gboolean apply_recipe(Build *b, GError **error)
 {
-    task_progress(b->task, 2, 5, "applying the recipe");
+    task_share(b->task, 65, 70);
+    task_progress(b->task, 0, 0, "applying the recipe");
     gboolean ok = mount_in(b, "proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, error) &&
                   mount_in(b, "/sys", "sys", NULL, MS_BIND | MS_REC, error) &&
                   mount_in(b, "/dev", "dev", NULL, MS_BIND | MS_REC, error) &&
@@ -184,6 +215,8 @@ static gboolean finish_root(Build *b, GError **error)
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "cannot make a UUID");
         return FALSE;
     }
+    task_share(b->task, 70, 75);
+    task_progress(b->task, 0, 0, "making it bootable");
     g_strlcpy(b->boot.root_uuid, uuid, sizeof b->boot.root_uuid);
     return in_root(b->root, boot_files_install, &b->boot, error) &&
            (!is_sealed || (b->sealed = customize_seal(b->task, b->root, error)));
@@ -196,9 +229,12 @@ static gboolean build(Build *b, GError **error)
     if (!make_root(b, error) || !in_root(b->root, put_sources, b->task, error) ||
         !apply_recipe(b, error) || !finish_root(b, error))
         return FALSE;
-    task_progress(b->task, 3, 5, "making the disk");
-    return disk_image_make(b->task, b->root, b->disk, size, b->boot.root_uuid, error) &&
-           disk_image_send(b->task, b->disk, error);
+    task_share(b->task, 75, 85);
+    task_progress(b->task, 0, 0, "making the disk");
+    if (!disk_image_make(b->task, b->root, b->disk, size, b->boot.root_uuid, error))
+        return FALSE;
+    task_share(b->task, 85, 100);
+    return disk_image_send(b->task, b->disk, error);
 }
 
 static gboolean remove_all(const char *folder, GError **error)
@@ -230,6 +266,7 @@ json_t *task_build(Task *task, GError **error)
     g_thread_join(watch);
     if (!ok)
         explain_space(&b, error);
+    task_progress(task, 1, 1, "removing what it was made of");
     remove_all(folder, NULL); /* only in here can all of it be */
     g_free(b.root);
     g_free(b.disk);

@@ -12,6 +12,8 @@
 #include "imaged/guest/helper/sandbox.h"
 #include "imaged/guest/protocol.h"
 
+#define MAX_COUNTED 100000 /* more are bytes, which are not told one by one */
+
 struct Task {
     int socket;
     const TaskType *type;
@@ -19,7 +21,8 @@ struct Task {
     GPtrArray *sockets; /* char * */
     char *folder, *appliance, *tmp;
     gboolean has_view;
-    GMutex lock; /* of the socket */
+    GMutex lock; /* of the socket, and: */
+    guint share_from, share_to; /* percent; 0: progress is told as it is */
 };
 
 /* ---- The request ---- */
@@ -216,13 +219,40 @@ static void say_event(Task *task, json_t *event)
     g_mutex_unlock(&task->lock);
 }
 
+void task_share(Task *task, guint from, guint to)
+{
+    g_mutex_lock(&task->lock);
+    task->share_from = from;
+    task->share_to = to;
+    g_mutex_unlock(&task->lock);
+}
+
+/* "installing packages" and 60 of 159 become "installing packages (60 of 159)" and a share. */
+static void make_share(Task *task, guint64 *done, guint64 *total, GString *text)
+{
+    g_mutex_lock(&task->lock);
+    guint from = task->share_from, to = task->share_to;
+    g_mutex_unlock(&task->lock);
+    if (!to)
+        return;
+    if (*total > 1 && *total <= MAX_COUNTED)
+        g_string_append_printf(text, " (%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT ")", *done,
+                               *total);
+    gdouble part = *total ? (gdouble)MIN(*done, *total) / (gdouble)*total : 0;
+    *done = (guint64)(GUEST_SHARE / 100.0 * (from + (to - from) * part));
+    *total = GUEST_SHARE;
+}
+
 void task_progress(Task *task, guint64 done, guint64 total, const char *format, ...)
 {
+    g_autoptr(GString) words = g_string_new(NULL);
     va_list args;
 
     va_start(args, format);
-    g_autofree char *text = g_strdup_vprintf(format, args);
+    g_string_vprintf(words, format, args);
     va_end(args);
+    make_share(task, &done, &total, words);
+    const char *text = words->str;
     g_autofree char *message = g_utf8_make_valid(text, -1);
     say_event(task, json_pack("{s:s, s:I, s:I, s:s}", "event", "progress", "done", (json_int_t)done,
                               "total", (json_int_t)total, "message", message));

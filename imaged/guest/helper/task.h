@@ -44,6 +44,9 @@ const char *task_tmp(const Task *task);         /* a private folder, removed aft
 
 void task_progress(Task *task, guint64 done, guint64 total, const char *format, ...)
     G_GNUC_PRINTF(4, 5);
+/* From now on progress is told as a share of the whole task: from the first percentage to the
+ * second one.  Its own numbers go into the message. */
+void task_share(Task *task, guint from, guint to);
 void task_log(Task *task, const char *line);
 void task_warning(Task *task, const char *format, ...) G_GNUC_PRINTF(2, 3);
 /* Bytes for imaged, any number, in order. */
