@@ -166,11 +166,13 @@ gboolean reimage_swap(BatchChunk *chunk, guint i, Db *db, const TrashRow *entry,
                           .reason = reason, .now = units_now_ms() };
     DesktopRow changed = s.desktop;
 
-    if (s.data.layer_id) { /* first, see replaced_put() */
+    /* What goes first: after a move it is in another store's journal, and whether this was done is
+     * told by that of the disk that comes back. */
+    replaced_put_item(chunk, i, &replaced);
+    if (s.data.layer_id) { /* before the disk, see replaced_put() */
         put_back(chunk, &s.data);
         changed.data_layer_id = s.data.layer.id;
     }
-    replaced_put_item(chunk, i, &replaced);
     if (s.disk.layer_id)
         put_back(chunk, &s.disk);
     if (s.disk.layer_id && !s.disk.is_there) {

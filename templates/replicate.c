@@ -93,36 +93,67 @@ static gboolean replicate_parent(Job *job, World *world, const LayerRow *from, c
     return ok && template_replicate(job, world, parent.owner_id, store_id, ret, error);
 }
 
+/* What is copied, from where to where. */
+typedef struct {
+    VersionRow version;
+    TemplateRow template;
+    LayerRow from, parent; /* parent: in the same store as the copy */
+    Store *to;
+} Replica;
+
+static void replica_clear(Replica *r)
+{
+    version_row_clear(&r->version);
+    template_row_clear(&r->template);
+    layer_row_clear(&r->from);
+    layer_row_clear(&r->parent);
+    g_clear_pointer(&r->to, store_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Replica, replica_clear)
+
+static gboolean copy_and_commit(Job *job, World *world, const Replica *r, LayerRow *ret,
+                                GError **error)
+{
+    if (!copy(job, world, &r->from, &r->parent, &r->version, r->template.name, r->to, ret, error))
+        return FALSE;
+    Changes *changes = changes_new();
+    changes_put(changes, ROW_LAYER, ret, r->to->id);
+    changes_put(changes, ROW_TEMPLATE, &r->template, r->to->id);
+    changes_put(changes, ROW_VERSION, &r->version, r->to->id);
+    changes_event(changes, "template.copy", "info", r->template.name, job_owner(job),
+                  "version %" G_GINT64_FORMAT " copied to another store", r->version.version);
+    if (catalog_commit(world->catalog, changes, error))
+        return TRUE;
+    const char *slot = ret->slot;
+    r->to->ops->discard(r->to, STORE_LAYERS, &slot, 1, NULL);
+    layer_row_clear(ret);
+    return FALSE;
+}
+
 gboolean template_replicate(Job *job, World *world, const char *version_id, const char *store_id,
                             LayerRow *ret_layer, GError **error)
 {
-    g_auto(VersionRow) version = { 0 };
-    g_auto(TemplateRow) template = { 0 };
-    g_auto(LayerRow) from = { 0 };
+    g_auto(Replica) r = { 0 };
     Db *db = catalog_read_begin(world->catalog);
     gboolean is_there = lookup_version_layer(db, version_id, store_id, ret_layer, NULL);
-    gboolean ok = is_there || (lookup_version_by_id(db, version_id, &version, error) &&
-                               lookup_template_by_id(db, version.template_id, &template, error) &&
-                               lookup_layer(db, version.layer_id, &from, error));
+    gboolean ok = is_there || (lookup_version_by_id(db, version_id, &r.version, error) &&
+                               lookup_template_by_id(db, r.version.template_id, &r.template,
+                                                     error) &&
+                               lookup_layer(db, r.version.layer_id, &r.from, error));
 
     catalog_read_end(world->catalog, db);
     if (is_there || !ok)
         return ok;
-    g_auto(LayerRow) parent = { 0 };
-    g_autoptr(Store) to = store_set_get(world->stores, store_id, error);
-    if (!to || !replicate_parent(job, world, &from, store_id, &parent, error) ||
-        !copy(job, world, &from, &parent, &version, template.name, to, ret_layer, error))
+    r.to = store_set_get(world->stores, store_id, error);
+    if (!r.to || !replicate_parent(job, world, &r.from, store_id, &r.parent, error))
         return FALSE;
-    Changes *changes = changes_new();
-    changes_put(changes, ROW_LAYER, ret_layer, store_id);
-    changes_put(changes, ROW_TEMPLATE, &template, store_id);
-    changes_put(changes, ROW_VERSION, &version, store_id);
-    changes_event(changes, "template.copy", "info", template.name, job_owner(job),
-                  "version %" G_GINT64_FORMAT " copied to another store", version.version);
-    if (catalog_commit(world->catalog, changes, error))
-        return TRUE;
-    const char *slot = ret_layer->slot;
-    to->ops->discard(to, STORE_LAYERS, &slot, 1, NULL);
-    layer_row_clear(ret_layer);
-    return FALSE;
+    json_t *keys = json_array(); /* else a check takes the copy for an orphan until it is known */
+    claims_add(keys, 's', "making", store_id);
+    ok = claims_take(world->claims, keys, job_type_kind(job), error);
+    if (ok) {
+        ok = copy_and_commit(job, world, &r, ret_layer, error);
+        claims_release(world->claims, keys);
+    }
+    json_decref(keys);
+    return ok;
 }

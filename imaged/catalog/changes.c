@@ -177,6 +177,21 @@ gboolean changes_touch_store(const Changes *changes, const char *store_id)
     return FALSE;
 }
 
+gboolean changes_touch_many(const Changes *changes)
+{
+    const char *first = NULL;
+
+    for (guint i = 0; i < changes->list->len; i++) {
+        const Change *c = &g_array_index(changes->list, Change, i);
+        if (c->what == LOCAL)
+            continue;
+        if (first && !g_str_equal(first, c->store_id))
+            return TRUE;
+        first = c->store_id;
+    }
+    return FALSE;
+}
+
 guint changes_count(const Changes *changes)
 {
     return changes->list->len;

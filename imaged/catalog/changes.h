@@ -38,5 +38,6 @@ void changes_to_json(const Changes *changes, const char *store_id, GString *put,
  * list of strings without doubles: the order in which their journals are written. */
 void changes_add_stores(const Changes *changes, GPtrArray *store_ids);
 gboolean changes_touch_store(const Changes *changes, const char *store_id);
+gboolean changes_touch_many(const Changes *changes); /* more than one store? */
 guint changes_count(const Changes *changes);
 gboolean changes_has_events(const Changes *changes);

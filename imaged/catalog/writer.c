@@ -278,6 +278,13 @@ static void check_flushes(Catalog *c)
         break_down(c, "a flush of the catalog failed");
 }
 
+/* A big set does, and one for several journals: its own order of them counts, since the last one's
+ * facts tell whether all was done; a group would write them in the order of its first sets. */
+static gboolean wants_to_be_alone(const Changes *changes)
+{
+    return changes_count(changes) > BIG_SET || changes_touch_many(changes);
+}
+
 gpointer catalog_writer_main(gpointer data)
 {
     Catalog *c = data;
@@ -290,7 +297,7 @@ gpointer catalog_writer_main(gpointer data)
         while (r && !special) {
             if (!r->changes) {
                 special = r;
-            } else if (changes_count(r->changes) <= BIG_SET) {
+            } else if (!wants_to_be_alone(r->changes)) {
                 g_ptr_array_add(group, r);
             } else if (group->len) {
                 next = r;

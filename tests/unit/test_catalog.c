@@ -3,6 +3,7 @@
 
 #include "imaged/catalog/record.h"
 #include "imaged/catalog/schema.h"
+#include "imaged/catalog/writer.h"
 
 static const char *const texts[] = {
     "plain",
@@ -284,6 +285,66 @@ static void check_failing_store(guint failing)
     catalog_fixture_empty();
 }
 
+/* Two templates in one set: the first in store 1's journal, the last in store 0's. */
+static gpointer commit_two(gpointer data)
+{
+    OneSet *s = data;
+    Id first = id_derive("two", "first", ""), last = id_derive("two", "last", "");
+    Changes *changes = changes_new();
+
+    put_row(changes, ROW_TEMPLATE, first.s, "to-be-first", NULL, fake_store[1], 1);
+    put_row(changes, ROW_TEMPLATE, last.s, "to-be-last", NULL, fake_store[0], 1);
+    s->ok = catalog_commit(s->catalog, changes, &s->error);
+    return NULL;
+}
+
+static void note_order(gpointer user, const char *text)
+{
+    GString *order = user;
+
+    g_string_append(order, strstr(text, "to-be-first") ? "first " : "");
+    g_string_append(order, strstr(text, "to-be-last") ? "last " : "");
+}
+
+static void wait_for_queued(Catalog *catalog, gint n)
+{
+    while (g_async_queue_length(catalog->queue) < n)
+        g_usleep(1000);
+}
+
+/* The journals are written in the order of the set, whatever waits before and behind it. */
+static void test_order_of_journals(void)
+{
+    g_autoptr(Catalog) catalog = catalog_open_named("two.db");
+    g_autoptr(GString) order = g_string_new(NULL);
+    FakeJournal j;
+    OneSet sets[] = { { catalog, "begin", 1 }, { catalog, "before", 0 }, { catalog, "", 0 },
+                      { catalog, "behind", 0 } };
+
+    fake_journal_init(&j);
+    j.seen = note_order;
+    j.user = order;
+    catalog_set_journal(catalog, &fake_ops, &j);
+    j.is_closed = TRUE;
+    for (guint i = 0; i < G_N_ELEMENTS(sets); i++) {
+        sets[i].thread = g_thread_new("set", *sets[i].name ? commit_one : commit_two, &sets[i]);
+        if (i == 0)
+            fake_wait_for_append(&j);
+        else
+            wait_for_queued(catalog, (gint)i);
+    }
+    fake_gate(&j, FALSE);
+    for (guint i = 0; i < G_N_ELEMENTS(sets); i++) {
+        g_thread_join(sets[i].thread);
+        g_assert_no_error(sets[i].error);
+        g_assert_true(sets[i].ok);
+    }
+    g_assert_cmpstr(order->str, ==, "first last ");
+    g_clear_pointer(&catalog, catalog_close);
+    fake_journal_clear(&j);
+    catalog_fixture_empty();
+}
+
 static void test_failing_store(gconstpointer data)
 {
     check_failing_store(GPOINTER_TO_UINT(data));
@@ -382,6 +443,7 @@ int main(int argc, char **argv)
     g_test_add_func("/catalog/group-commit", test_group_commit);
     g_test_add_data_func("/catalog/failing-store/0", GUINT_TO_POINTER(0), test_failing_store);
     g_test_add_data_func("/catalog/failing-store/1", GUINT_TO_POINTER(1), test_failing_store);
+    g_test_add_func("/catalog/order-of-journals", test_order_of_journals);
     g_test_add_func("/catalog/journal-comes-first", test_journal_comes_first);
     g_test_add_func("/catalog/namespace", test_namespace);
     int ret = g_test_run();
