@@ -270,6 +270,7 @@ fake liar "data of no possible length"
 fake drip "it was killed after 1 s" 1000 3>/dev/null
 export IMAGED_TEST_STREAM=1
 fake silent "it was killed after 1 s of silence" 1000
+fake events "it was killed after 1 s of silence" 1000
 start_fake drip
 is "$(run guest ping '{}' 1000 3>&1 >/dev/null)" abababababab "a stream may take longer than its limit, if it moves"
 kill $fake
