@@ -72,8 +72,8 @@ static gboolean check_limits(Conversation *c, GError **error)
     return FALSE;
 }
 
-/* FALSE: it has hung up.  Then what was to be read is read first, so that is no error here. */
-static gboolean send_request(Conversation *c)
+/* It may have hung up.  Then what was to be read is read first, so that is no error here. */
+static void send_request(Conversation *c)
 {
     ssize_t n = send(guest_child_socket(c->child), c->request + c->sent, c->length - c->sent,
                      MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -82,7 +82,6 @@ static gboolean send_request(Conversation *c)
         c->sent += (gsize)n;
     else if (n < 0 && errno != EAGAIN && errno != EINTR)
         c->sent = c->length;
-    return TRUE;
 }
 
 static gint64 limit_from_now(const GuestRun *run)
@@ -99,8 +98,10 @@ static gboolean listen_to(Conversation *c, gboolean *ret_is_over, GError **error
     *ret_is_over = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
     if (n <= 0)
         return TRUE;
+    guint64 before = guest_talk_n_data(c->talk);
     gboolean ok = guest_talk_take(c->talk, bytes, (gsize)n, error);
-    if (c->run->is_stream)
+    /* Words are cheap: only what was asked for shows that it is at work. */
+    if (c->run->is_stream && guest_talk_n_data(c->talk) > before)
         c->end_us = limit_from_now(c->run); /* only now: data() may have waited for a slow client */
     return ok;
 }

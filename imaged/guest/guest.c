@@ -12,6 +12,7 @@
 #include "imaged/guest/child.h"
 #include "imaged/guest/converse.h"
 #include "imaged/guest/folder.h"
+#include "imaged/guest/gate.h"
 #include "imaged/guest/serve.h"
 
 #define HELPER_USER "imaged-guest"
@@ -20,10 +21,12 @@
 #define REMOVE_TRIES 20
 #define REMOVE_WAIT_US 50000
 #define PROBE_LIMIT_MS 30000
+#define MAX_RUNS 32
 
 struct Guest {
     char *state_dir;
     const GuestSettings *settings;
+    GuestGate *gate;
     GMutex probe_lock;
 };
 
@@ -53,6 +56,7 @@ void guest_free(Guest *guest)
     if (!guest)
         return;
     g_mutex_clear(&guest->probe_lock);
+    guest_gate_free(guest->gate);
     g_free(guest->state_dir);
     g_free(guest);
 }
@@ -210,7 +214,7 @@ static const char *find_accelerator(Guest *guest, const GuestRun *asker, const c
     return known;
 }
 
-json_t *guest_run(Guest *guest, const GuestRun *run, GError **error)
+static json_t *run_inside(Guest *guest, const GuestRun *run, GError **error)
 {
     g_autofree char *appliance = NULL;
     const char *accelerator = NULL;
@@ -222,6 +226,15 @@ json_t *guest_run(Guest *guest, const GuestRun *run, GError **error)
             return NULL;
     }
     return run_with(guest, run, appliance, accelerator, error);
+}
+
+json_t *guest_run(Guest *guest, const GuestRun *run, GError **error)
+{
+    if (!guest_gate_enter(guest->gate, run, error))
+        return NULL;
+    json_t *result = run_inside(guest, run, error);
+    guest_gate_leave(guest->gate, run);
+    return result;
 }
 
 json_t *guest_status(Guest *guest)
@@ -291,6 +304,7 @@ Guest *guest_new(const char *state_dir, const GuestSettings *settings, GError **
 
     guest->state_dir = g_strdup(state_dir);
     guest->settings = settings;
+    guest->gate = guest_gate_new(MAX_RUNS, CLAMP(g_get_num_processors(), 2, 4));
     g_mutex_init(&guest->probe_lock);
     sweep(guest);
     return g_steal_pointer(&guest);

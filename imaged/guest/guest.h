@@ -5,8 +5,8 @@
  * result; whatever happens, helper, servers and sockets are gone when it returns.  A helper that
  * hangs, dies, or talks nonsense is an error like any other: what it says is not trusted.
  *
- * The process dies with the calling thread, which is the one that waits for it.  Any thread, any
- * number of runs at once.  It knows no catalog: who calls it finds and opens the layers. */
+ * The process dies with the calling thread, which is the one that waits for it.  Any thread; runs
+ * beyond what the machine bears wait for each other (gate.h).  It knows no catalog: who calls it finds and opens the layers. */
 #pragma once
 
 #include <glib.h>
@@ -82,7 +82,7 @@ typedef struct {
  *   UNAVAILABLE  killed after limit_ms, killed by a signal, spoke nonsense; no helper
  *   CANCELLED    *cancel was set
  *   look's own error
- *   BUSY         a disk is in use by QEMU */
+ *   BUSY         a disk is in use by QEMU; too many helpers are at work (gate.h) */
 json_t *guest_run(Guest *guest, const GuestRun *run, GError **error);
 
 /* Whom the helper becomes, which owns the sockets of its disks; FALSE if that is nobody but us. */

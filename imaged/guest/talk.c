@@ -17,6 +17,7 @@ struct GuestTalk {
     GuestEvents events;
     GString *line;
     gsize data_left; /* bytes of a "data" event still to come */
+    guint64 n_data;  /* of all of them that came */
     json_t *result;
     gboolean is_over;
 };
@@ -41,6 +42,11 @@ void guest_talk_free(GuestTalk *talk)
 json_t *guest_talk_steal_result(GuestTalk *talk)
 {
     return g_steal_pointer(&talk->result);
+}
+
+guint64 guest_talk_n_data(const GuestTalk *talk)
+{
+    return talk->n_data;
 }
 
 static gboolean refuse(const char *why, GError **error)
@@ -168,6 +174,7 @@ gboolean guest_talk_take(GuestTalk *talk, const char *bytes, gsize n, GError **e
             if (!talk->events.data(talk->events.user, bytes, part, error))
                 return FALSE;
             talk->data_left -= part;
+            talk->n_data += part;
             bytes += part;
             n -= part;
             continue;

@@ -16,5 +16,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(GuestTalk, guest_talk_free)
  * UNAVAILABLE because it is not what may be said. */
 gboolean guest_talk_take(GuestTalk *talk, const char *bytes, gsize n, GError **error);
 
+/* How many bytes data() has taken in all. */
+guint64 guest_talk_n_data(const GuestTalk *talk);
+
 /* The result once it was said, else NULL.  Caller unrefs. */
 json_t *guest_talk_steal_result(GuestTalk *talk);

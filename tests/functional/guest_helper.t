@@ -135,6 +135,14 @@ kill -9 $tool
 wait $tool 2>/dev/null
 ok "then it is gone too" wait_for 10 gone
 
+work=$top/fetched
+mkdir "$work"
+chown nobody: "$work"
+IMAGED_TEST_FOLDER=$work fails_with 1 "cannot read the lists of packages" "a mirror that is not there" \
+    run fetch fetch '{"suite":"bookworm","mirror":"http://127.0.0.1:9/debian","packages":["x"]}' 60000
+is "$(ls -A "$work")" packages "of what was fetched the next helper sees the packages, not apt's files"
+rm -rf "$work"
+
 # ---- A folder that one helper hands on to the next, which may be hostile ----
 
 IMAGED_TEST_FOLDER="make" "$guesttool" "$state" build ping '{"delay_ms":60000}' 120000 >/dev/null 2>&1 &
@@ -262,6 +270,7 @@ fake liar "data of no possible length"
 fake drip "it was killed after 1 s" 1000 3>/dev/null
 export IMAGED_TEST_STREAM=1
 fake silent "it was killed after 1 s of silence" 1000
+fake events "it was killed after 1 s of silence" 1000
 start_fake drip
 is "$(run guest ping '{}' 1000 3>&1 >/dev/null)" abababababab "a stream may take longer than its limit, if it moves"
 kill $fake

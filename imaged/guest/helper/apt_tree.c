@@ -45,20 +45,29 @@ static gboolean is_of_suite(const char *release, const char *suite)
            (release[len] == '\0' || release[len] == '-' || release[len] == '/');
 }
 
-static void add_source(AptTree *tree, GString *list, const char *uri, const char *release,
-                       const char *component, const char *trusted)
+char *apt_source_for_guest(const char *uri, const char *release, const char *component)
 {
-    g_autofree char *line = g_strdup_printf("deb %s %s %s", uri, release, component);
+    const char *begin = strstr(uri, "://");
 
-    for (guint i = 0; i < tree->sources->len; i++) {
-        if (g_str_equal(tree->sources->pdata[i], line))
-            return; /* architectures have lines of their own */
-    }
-    g_string_append(list, "deb");
-    if (g_str_equal(trusted, "yes"))
-        g_string_append(list, " [trusted=yes]");
-    g_string_append_printf(list, " %s %s %s\n", uri, release, component);
-    g_ptr_array_add(tree->sources, g_steal_pointer(&line));
+    if (!g_str_has_prefix(uri, "http://") && !g_str_has_prefix(uri, "https://"))
+        return NULL;
+    begin += strlen("://");
+    const char *at = g_strrstr_len(begin, (gssize)strcspn(begin, "/?#"), "@");
+    return g_strdup_printf("deb %.*s%s %s %s", (int)(begin - uri), uri, at ? at + 1 : begin,
+                           release, component);
+}
+
+/* A line once: architectures have lines of their own. */
+static void add_source(AptTree *tree, GString *list, const char *uri, const char *release,
+                       const char *component)
+{
+    g_autofree char *line = g_strdup_printf("deb %s %s %s\n", uri, release, component);
+    g_autofree char *shown = apt_source_for_guest(uri, release, component);
+
+    if (!strstr(list->str, line))
+        g_string_append(list, line);
+    if (shown && !g_ptr_array_find_with_equal_func(tree->sources, shown, g_str_equal, NULL))
+        g_ptr_array_add(tree->sources, g_steal_pointer(&shown));
 }
 
 /* apt itself reads the machine's sources, in whichever format they are. */
@@ -68,7 +77,7 @@ static gboolean machine_sources(AptTree *tree, GString *list, GError **error)
                                         "indextargets",
                                         "--no-release-info",
                                         "--format",
-                                        "$(REPO_URI)\t$(RELEASE)\t$(COMPONENT)\t$(TRUSTED)",
+                                        "$(REPO_URI)\t$(RELEASE)\t$(COMPONENT)",
                                         "Created-By: Packages",
                                         NULL };
     g_autofree char *output = NULL;
@@ -78,11 +87,11 @@ static gboolean machine_sources(AptTree *tree, GString *list, GError **error)
         return FALSE;
     g_auto(GStrv) lines = g_strsplit(output, "\n", -1);
     for (guint i = 0; lines[i]; i++) {
-        g_auto(GStrv) parts = g_strsplit(lines[i], "\t", 4);
-        if (g_strv_length(parts) == 4 && is_of_suite(parts[1], tree->suite))
-            add_source(tree, list, parts[0], parts[1], parts[2], parts[3]);
+        g_auto(GStrv) parts = g_strsplit(lines[i], "\t", 3);
+        if (g_strv_length(parts) == 3 && is_of_suite(parts[1], tree->suite))
+            add_source(tree, list, parts[0], parts[1], parts[2]);
     }
-    if (tree->sources->len)
+    if (list->len)
         return TRUE;
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
                 "this machine's package sources don't have the suite '%s'", tree->suite);
@@ -101,10 +110,10 @@ static gboolean make_sources(AptTree *tree, GError **error)
     if (!tree->mirror && !machine_sources(tree, list, error))
         return FALSE;
     if (tree->mirror && json_array_size(tree->components) == 0)
-        add_source(tree, list, tree->mirror, tree->suite, "main", "");
+        add_source(tree, list, tree->mirror, tree->suite, "main");
     if (tree->mirror) {
         json_array_foreach ((json_t *)tree->components, i, component)
-            add_source(tree, list, tree->mirror, tree->suite, json_string_value(component), "");
+            add_source(tree, list, tree->mirror, tree->suite, json_string_value(component));
     }
     return put_text(path, list->str, error);
 }
@@ -231,6 +240,13 @@ gboolean apt_tree_make(AptTree *tree, GError **error)
     add_keys(tree);
     return put_text(status, tree->status ? tree->status : "", error) && make_sources(tree, error) &&
            make_config(tree, error);
+}
+
+gboolean apt_tree_remove(const AptTree *tree, GError **error)
+{
+    g_autofree char *path = g_build_filename(tree->folder, "apt", NULL);
+
+    return program_run_args(NULL, error, "rm", "-rf", "--one-file-system", "--", path, NULL);
 }
 
 void apt_tree_clear(AptTree *tree)

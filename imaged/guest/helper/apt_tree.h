@@ -17,12 +17,21 @@ typedef struct {
     const char *status;       /* what is installed, as dpkg's status file; NULL: nothing */
     gboolean has_recommends;
     char *config;       /* made by apt_tree_make(): the path for APT_CONFIG */
-    GPtrArray *sources; /* likewise: char *, lines "deb URI SUITE COMPONENT..." without options */
+    GPtrArray *sources; /* likewise: apt_source_for_guest(), for the guest's own sources.list */
 } AptTree;
 
 /* NOT_FOUND if the machine's sources don't have that suite. */
 gboolean apt_tree_make(AptTree *tree, GError **error);
 void apt_tree_clear(AptTree *tree);
+
+/* FOLDER/apt: it has this machine's sources and proxies, with their passwords, and what works in the
+ * folder next is none of theirs. */
+gboolean apt_tree_remove(const AptTree *tree, GError **error);
+
+/* "deb URI RELEASE COMPONENT" as all of a template's desktops may read it: without the password of
+ * this machine.  NULL for what is no http(s) address: a folder of this machine is not in the guest.
+ * Caller frees. */
+char *apt_source_for_guest(const char *uri, const char *release, const char *component);
 
 /* apt-get update. */
 gboolean apt_tree_update(AptTree *tree, GError **error);

@@ -129,6 +129,8 @@ json_t *task_fetch(Task *task, GError **error)
         return NULL;
     }
     json_t *result = fetch(task, &tree, packages, error);
+    if (!apt_tree_remove(&tree, result ? error : NULL))
+        g_clear_pointer(&result, json_decref);
     apt_tree_clear(&tree);
     return result;
 }
