@@ -198,7 +198,8 @@ static const Option start_options[] = {
 static const Option list_options[] = { OPTION_SEARCH, OPTION_END };
 
 static const Command commands[] = {
-    { "start", "(DESKTOP[@SNAPSHOT][/data] | TEMPLATE[:VERSION] | archive:POINT[/data])", 1, 1, "desktop",
+    { "start", "(DESKTOP[@SNAPSHOT][/data] | TEMPLATE[:VERSION] | archive:POINT[/data])", 1, 1,
+      "desktop",
       "Serve an image over NBD and print its URI",
       "Read-only unless --read-write is given.  Meanwhile the image counts as in use: verbs that\n"
       "would change it say so.  'qemu-img', 'nbdcopy' and 'template import' take the URI.  Over\n"
