@@ -96,9 +96,8 @@ static json_t *watch(Cli *cli, const json_t *job, gint64 limit_ms, GError **erro
         if (cli->shows_log)
             job_log_show(cli, json_text(job, "id"), &log_offset, progress);
         /* A log says more than a message without numbers. */
-        if (cli->is_quiet)
-            ; /* the end will be told */
-        else if (!cli->shows_log || json_number(now, "total") || isatty(STDERR_FILENO))
+        gboolean is_told = !cli->shows_log || json_number(now, "total") || isatty(STDERR_FILENO);
+        if (is_told && !cli->is_quiet)
             progress_update(progress, now);
         json_t *next = ask_state(cli, path->str, &away_since_ms, &local);
         if (local) {

@@ -60,6 +60,6 @@ seen()
     guest_screenshot "$1" "$top/$1.ppm" && picture_has_content "$top/$1.ppm"
 }
 
-look_at debian-xfce 'xfce4-session lightdm firefox-esr' xfce4-panel user
+look_at debian-xfce 'xfce4-session lightdm firefox-esr' xfdesktop user
 look_at kiosk 'openbox lightdm firefox-esr' firefox kiosk
 done_testing
