@@ -168,10 +168,14 @@ static gboolean reset_load(BatchChunk *chunk, guint i, Db *db, Reset *r, const R
     return batch_hold(chunk, i, r->old_store, r->old.slot, &r->stat, &r->has_old);
 }
 
-/* Bytes of the new disk: as its template has them, but never fewer than the desktop's own. */
+guint64 reimage_disk_size(const LayerRow *base, const DesktopRow *desktop)
+{
+    return (guint64)MAX(base->virtual_size, desktop->disk_size);
+}
+
 static guint64 disk_size(const Reset *r)
 {
-    return (guint64)MAX(r->base.virtual_size, r->desktop.disk_size);
+    return reimage_disk_size(&r->base, &r->desktop);
 }
 
 static void put_reset(BatchChunk *chunk, guint i, Reset *r, gint64 now)

@@ -155,7 +155,9 @@ static gboolean revert_load(BatchChunk *chunk, guint i, Db *db, Revert *r, GErro
 /* A disk that was grown since is not smaller for that. */
 static guint64 size_of(const Revert *r, guint k)
 {
-    return (guint64)MAX(r->sides[k].base.virtual_size, k == DISK_SYSTEM ? r->desktop.disk_size : 0);
+    const LayerRow *base = &r->sides[k].base;
+
+    return k == DISK_SYSTEM ? reimage_disk_size(base, &r->desktop) : (guint64)base->virtual_size;
 }
 
 /* The generation is of what the guest boots: going back with the data disk alone leaves it. */
