@@ -326,9 +326,7 @@ static gboolean any_store_low(World *world)
     return FALSE;
 }
 
-#define NOT_HELD                                                                                   \
-    " AND NOT EXISTS (SELECT 1 FROM rollout_desktop o WHERE o.trash_id = trash.id AND"             \
-    " o.is_open = 1 AND o.state = 'moved')"
+#define NOT_HELD " AND NOT EXISTS (SELECT 1 FROM " TRASH_HOLDERS " AND o.trash_id = trash.id)"
 
 void trash_expire(World *world, gint64 now_ms)
 {
