@@ -163,12 +163,12 @@ static gboolean trash_disk(BatchChunk *chunk, guint i, Db *db, const char *layer
                            LayerRow *layer, gint64 *bytes, GError **error)
 {
     StoreStat stat = { 0 };
+    gboolean is_there;
 
     if (!lookup_layer(db, layer_id, layer, error))
         return FALSE;
     g_autoptr(Store) store = store_set_get(chunk->world->stores, layer->store_id, error);
-    if (!store || (store_stat_layer(store, layer->slot, &stat, NULL) &&
-                   !batch_lock(chunk, i, store, layer->slot)))
+    if (!store || !batch_hold(chunk, i, store, layer->slot, &stat, &is_there))
         return FALSE;
     g_free(layer->state);
     layer->state = g_strdup("trashed");

@@ -90,3 +90,19 @@ gboolean store_lock_layer(Store *store, const char *slot, ImageLock *ret_lock, G
                ? store->ops->lock(store, STORE_TRASH, slot, ret_lock, error)
                : ok;
 }
+
+gboolean store_hold_layer(Store *store, const char *slot, ImageLock *ret_lock, StoreStat *ret_stat,
+                          gboolean *ret_is_there, GError **error)
+{
+    GError *local = NULL;
+
+    *ret_is_there = store_stat_layer(store, slot, ret_stat, &local);
+    if (*ret_is_there)
+        return store_lock_layer(store, slot, ret_lock, error);
+    if (!g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND)) {
+        g_propagate_error(error, local);
+        return FALSE;
+    }
+    g_error_free(local);
+    return TRUE;
+}

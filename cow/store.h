@@ -168,6 +168,11 @@ Layer *store_open_layer(Store *store, const char *slot, gboolean *ret_is_live, G
 gboolean store_stat_layer(Store *store, const char *slot, StoreStat *ret_stat, GError **error);
 gboolean store_lock_layer(Store *store, const char *slot, ImageLock *ret_lock, GError **error);
 
+/* Both, for a layer that is to be replaced or deleted.  Its file may be missing: *ret_is_there is
+ * FALSE then.  Only NOT_FOUND says that: any other error is one, for QEMU may have the file. */
+gboolean store_hold_layer(Store *store, const char *slot, ImageLock *ret_lock, StoreStat *ret_stat,
+                          gboolean *ret_is_there, GError **error);
+
 /* Take apart "DESKTOP-GENERATION.iso"; ret_id has room for an id.  FALSE if it is another name. */
 gboolean store_config_name_parse(const char *name, char *ret_id, gint64 *ret_generation);
 

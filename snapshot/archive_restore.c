@@ -80,20 +80,12 @@ static gboolean load_rows(RestoreWork *r, Target *t, GError **error)
 /* Keep QEMU off a disk that is to be replaced, from the beginning. */
 static gboolean take_lock(RestoreWork *r, Old *o, GError **error)
 {
-    GError *local = NULL;
-
     if (!o->row.id)
         return TRUE;
     o->store = store_set_get(r->world->stores, o->row.store_id, error);
     if (!o->store)
         return FALSE;
-    o->is_there = store_stat_layer(o->store, o->row.slot, &o->stat, &local);
-    if (!o->is_there && !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND)) {
-        g_propagate_error(error, local);
-        return FALSE;
-    }
-    g_clear_error(&local);
-    return !o->is_there || store_lock_layer(o->store, o->row.slot, &o->lock, error);
+    return store_hold_layer(o->store, o->row.slot, &o->lock, &o->stat, &o->is_there, error);
 }
 
 static ReplacedDisk replaced_disk(Old *o)

@@ -187,6 +187,7 @@ static gboolean detach_one(BatchChunk *chunk, guint i, Db *db, GError **error)
     g_auto(DesktopRow) desktop = { 0 };
     g_auto(LayerRow) layer = { 0 };
     StoreStat stat = { 0 };
+    gboolean is_there;
     gint64 now = units_now_ms();
 
     if (!lookup_desktop_by_id(db, batch_text(chunk, i, "id"), &desktop, error))
@@ -200,8 +201,7 @@ static gboolean detach_one(BatchChunk *chunk, guint i, Db *db, GError **error)
     if (!lookup_layer(db, desktop.data_layer_id, &layer, error))
         return FALSE;
     g_autoptr(Store) store = store_set_get(chunk->world->stores, layer.store_id, error);
-    gboolean is_there = store && store_stat_layer(store, layer.slot, &stat, NULL);
-    if (!store || (is_there && !batch_lock(chunk, i, store, layer.slot)))
+    if (!store || !batch_hold(chunk, i, store, layer.slot, &stat, &is_there))
         return FALSE;
     Replaced replaced = { .desktop = &desktop,
                           .data = { &layer, is_there ? &stat : NULL },

@@ -22,7 +22,6 @@
 #include "snapshot/merge_work.h"
 
 #define CLAIM_WAIT_MS 600000 /* for the moment of the switch: jobs on a desktop are short */
-#define CLAIM_POLL_US 20000
 
 /* Forget the rows. */
 static void unload(MergeWork *w)
@@ -35,6 +34,7 @@ static void unload(MergeWork *w)
     g_clear_pointer(&w->store, store_unref);
     w->top = NULL;
     w->bottom = w->n_shared = 0;
+    w->lacks_desktop = FALSE;
 }
 
 static void work_clear(MergeWork *w)
@@ -110,27 +110,14 @@ static gboolean load(MergeWork *w, gboolean *ret_is_done, GError **error)
 static gboolean claim_desktop(MergeWork *w, gint64 wait_ms, GError **error)
 {
     json_t *keys = json_array();
-    gint64 until = g_get_monotonic_time() + wait_ms * 1000;
-    gboolean ok;
 
     claims_add(keys, 'x', "desktop", w->desktop.id);
-    for (;;) {
-        g_autoptr(GError) local = NULL;
-        ok = claims_take(w->world->claims, keys, job_type_kind(w->job), &local);
-        if (ok || g_get_monotonic_time() > until) {
-            if (!ok)
-                g_propagate_error(error, g_steal_pointer(&local));
-            break;
-        }
-        if (!job_check(w->job, error))
-            break;
-        g_usleep(CLAIM_POLL_US);
-    }
-    if (ok)
+    if (world_wait_claims(w->world, w->job, keys, wait_ms, error)) {
         w->claimed = keys;
-    else
-        json_decref(keys);
-    return ok;
+        return TRUE;
+    }
+    json_decref(keys);
+    return FALSE;
 }
 
 /* Load for a merge: what was read before the desktop was claimed may be old by then. */
@@ -138,9 +125,9 @@ static gboolean load_claimed(MergeWork *w, gboolean *ret_is_done, GError **error
 {
     if (!load(w, ret_is_done, error))
         return FALSE;
-    if (*ret_is_done || !w->is_active)
+    if (*ret_is_done ? !w->lacks_desktop : !w->is_active)
         return TRUE;
-    if (!claim_desktop(w, 0, error))
+    if (!claim_desktop(w, *ret_is_done ? CLAIM_WAIT_MS : 0, error))
         return FALSE;
     unload(w);
     if (!load(w, ret_is_done, error) || *ret_is_done)

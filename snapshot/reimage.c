@@ -147,8 +147,6 @@ static gboolean find_base(BatchChunk *chunk, guint i, Db *db, Reset *r, const Re
 static gboolean reset_load(BatchChunk *chunk, guint i, Db *db, Reset *r, const Reset *before,
                            GError **error)
 {
-    GError *local = NULL;
-
     if (!lookup_desktop_by_id(db, batch_text(chunk, i, "id"), &r->desktop, error) ||
         !lookup_layer(db, r->desktop.layer_id, &r->old, error))
         return FALSE;
@@ -167,19 +165,17 @@ static gboolean reset_load(BatchChunk *chunk, guint i, Db *db, Reset *r, const R
                        : store_set_get(chunk->world->stores, r->old.store_id, error);
     if (!r->old_store)
         return FALSE;
-    r->has_old = store_stat_layer(r->old_store, r->old.slot, &r->stat, &local);
-    if (!r->has_old && !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND)) {
-        g_propagate_error(error, local);
-        return FALSE;
-    }
-    g_clear_error(&local);
-    return !r->has_old || batch_lock(chunk, i, r->old_store, r->old.slot);
+    return batch_hold(chunk, i, r->old_store, r->old.slot, &r->stat, &r->has_old);
 }
 
-/* Bytes of the new disk: as its template has them, but never fewer than the desktop's own. */
+guint64 reimage_disk_size(const LayerRow *base, const DesktopRow *desktop)
+{
+    return (guint64)MAX(base->virtual_size, desktop->disk_size);
+}
+
 static guint64 disk_size(const Reset *r)
 {
-    return (guint64)MAX(r->base.virtual_size, r->desktop.disk_size);
+    return reimage_disk_size(&r->base, &r->desktop);
 }
 
 static void put_reset(BatchChunk *chunk, guint i, Reset *r, gint64 now)

@@ -35,6 +35,9 @@ gboolean reimage_plan_undo(World *world, const LookupRows *desktops, BatchPlan *
 gboolean reimage_prepare(BatchChunk *chunk, GError **error);
 void reimage_undo_prepare(BatchChunk *chunk);
 
+/* Bytes of a new disk on base: as that has them, but never fewer than the desktop's own. */
+guint64 reimage_disk_size(const LayerRow *base, const DesktopRow *desktop);
+
 /* For other files of this folder, which swap in any disk: lay what item i's entry (kind disk or
  * data) holds under its desktop, putting what is there into the trash as new_trash_id with this
  * reason.  Fills the chunk's changes, and its moves for batch_move_now(). */

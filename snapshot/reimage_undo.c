@@ -101,7 +101,6 @@ static gboolean load_side(World *world, Db *db, const DesktopRow *desktop, const
         return FALSE;
     if (old_id)
         s->old_store = store_set_get(world->stores, s->old.store_id, error);
-    s->has_old = s->old_store && store_stat_layer(s->old_store, s->old.slot, &s->stat, NULL);
     return !old_id || s->old_store;
 }
 
@@ -125,9 +124,10 @@ static gboolean load_swap(World *world, Db *db, const TrashRow *entry, Swap *s, 
            load_side(world, db, &s->desktop, s->desktop.data_layer_id, &s->data, error);
 }
 
-static gboolean lock_old(BatchChunk *chunk, guint i, const Side *s)
+static gboolean lock_old(BatchChunk *chunk, guint i, Side *s)
 {
-    return !s->has_old || batch_lock(chunk, i, s->old_store, s->old.slot);
+    return !s->old_store ||
+           batch_hold(chunk, i, s->old_store, s->old.slot, &s->stat, &s->has_old);
 }
 
 /* No flush: a layer is found in either folder, and the sweep at start puts it right. */

@@ -200,7 +200,7 @@ static gboolean write_blank(Keep *k, int fd, GError **error)
                           .generation = k->desktop.generation + 1,
                           .created_at = units_now_ms() };
     g_autofree char *text = identity_to_json(&identity);
-    BlankSpec spec = { .virtual_size = (guint64)k->base.virtual_size,
+    BlankSpec spec = { .virtual_size = reimage_disk_size(&k->base, &k->desktop),
                        .backing_name = backing,
                        .identity = text };
     LayerSummary summary;

@@ -111,20 +111,12 @@ static void revert_clear(Revert *r)
 static gboolean load_old(BatchChunk *chunk, guint i, Db *db, const char *layer_id, Side *s,
                          GError **error)
 {
-    GError *local = NULL;
-
     if (!layer_id)
         return TRUE;
     if (!lookup_layer(db, layer_id, &s->old, error) ||
         !(s->old_store = store_set_get(chunk->world->stores, s->old.store_id, error)))
         return FALSE;
-    s->has_old = store_stat_layer(s->old_store, s->old.slot, &s->stat, &local);
-    if (!s->has_old && !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND)) {
-        g_propagate_error(error, local);
-        return FALSE;
-    }
-    g_clear_error(&local);
-    return !s->has_old || batch_lock(chunk, i, s->old_store, s->old.slot);
+    return batch_hold(chunk, i, s->old_store, s->old.slot, &s->stat, &s->has_old);
 }
 
 static gboolean load_side(BatchChunk *chunk, guint i, Db *db, const char *base_id,
@@ -163,7 +155,9 @@ static gboolean revert_load(BatchChunk *chunk, guint i, Db *db, Revert *r, GErro
 /* A disk that was grown since is not smaller for that. */
 static guint64 size_of(const Revert *r, guint k)
 {
-    return (guint64)MAX(r->sides[k].base.virtual_size, k == DISK_SYSTEM ? r->desktop.disk_size : 0);
+    const LayerRow *base = &r->sides[k].base;
+
+    return k == DISK_SYSTEM ? reimage_disk_size(base, &r->desktop) : (guint64)base->virtual_size;
 }
 
 /* The generation is of what the guest boots: going back with the data disk alone leaves it. */

@@ -48,11 +48,16 @@ static gboolean is_moved(Db *db, const RolloutItem *item, const DesktopRow *desk
 static char *why_skipped(Db *db, const Rollout *rollout, const RolloutItem *item,
                          const DesktopRow *desktop)
 {
+    g_auto(LayerRow) layer = { 0 };
+
     if (desktop->is_trashed)
         return g_strdup("it was deleted meanwhile");
     /* Its own layer: committed to the journal just before a stop. */
     if (g_str_equal(desktop->layer_id, item->layer_id))
         return NULL;
+    /* An old catalog may say that it waits still: its layer is in the trash, and is not made anew. */
+    if (lookup_layer(db, item->layer_id, &layer, NULL))
+        return g_strdup("it was moved, and brought back since");
     if (desktop->draft_of)
         return g_strdup("a template's next version is made in it");
     if (g_str_equal(desktop->version_id, rollout->version_id))

@@ -96,6 +96,8 @@ void stand_in_drop_unused(World *world)
 
 /* ---- Copies ---- */
 
+#define COPY_WAIT_MS ((gint64)2 * 3600 * 1000) /* for the other move's copy, of as much as a disk */
+
 static gboolean write_copy(Job *job, const LayerRow *from, Store *there, const LayerRow *base,
                            Store *to, const Id *id, char checksum[33], GError **error)
 {
@@ -168,11 +170,28 @@ static gboolean find_copy(World *world, const Id *id, LayerRow *ret, gboolean *r
     return found && !*ret_is_taken;
 }
 
+/* Under the claim: what a stop left in its slot is nobody's. */
+static gboolean copy_new(Job *job, World *world, const LayerRow *from, const LayerRow *base,
+                         const Id *id, LayerRow *ret, GError **error)
+{
+    g_autoptr(Store) there = store_set_get(world->stores, from->store_id, error);
+    g_autoptr(Store) to = there ? store_set_get(world->stores, base->store_id, error) : NULL;
+    const char *slot = id->s;
+    char checksum[33] = "";
+    StoreStat stat;
+
+    if (!to || !store_stat_layer(there, from->slot, &stat, error) ||
+        !world_check_space(world, to, stat.disk_bytes, error))
+        return FALSE;
+    to->ops->discard(to, STORE_LAYERS, &slot, 1, NULL);
+    return write_copy(job, from, there, base, to, id, checksum, error) &&
+           commit_copy(world, from, base, to, id, checksum, ret, error);
+}
+
 gboolean stand_in_copy(Job *job, World *world, const LayerRow *from, const LayerRow *base,
                        LayerRow *ret, GError **error)
 {
     Id id = id_derive("stand-in", from->id, base->id);
-    char checksum[33] = "";
     gboolean is_taken;
 
     if (find_copy(world, &id, ret, &is_taken))
@@ -181,17 +200,18 @@ gboolean stand_in_copy(Job *job, World *world, const LayerRow *from, const Layer
         id = id_derive(id.s, job_id(job), "");
     if (is_taken && find_copy(world, &id, ret, &is_taken))
         return TRUE;
-    g_autoptr(Store) there = store_set_get(world->stores, from->store_id, error);
-    g_autoptr(Store) to = there ? store_set_get(world->stores, base->store_id, error) : NULL;
-    json_t *keys = json_array();
+    json_auto_t *keys = json_array();
     claims_add(keys, 'x', LAYER_STAND_IN, id.s); /* two moves may want it at once */
-    gboolean ok = to && claims_take(world->claims, keys, job_type_kind(job), error);
-    if (ok) {
-        if (!find_copy(world, &id, ret, &is_taken))
-            ok = write_copy(job, from, there, base, to, &id, checksum, error) &&
-                 commit_copy(world, from, base, to, &id, checksum, ret, error);
-        claims_release(world->claims, keys);
+    claims_add(keys, 's', "making", base->store_id);
+    if (!world_wait_claims(world, job, keys, COPY_WAIT_MS, error))
+        return FALSE;
+    gboolean ok = find_copy(world, &id, ret, &is_taken) ||
+                  (!is_taken && copy_new(job, world, from, base, &id, ret, error));
+    if (!ok && is_taken) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
+                    "the copy of its stand-in base has just gone to the trash");
+        imaged_error_hint(error, "ask for it again");
     }
-    json_decref(keys);
+    claims_release(world->claims, keys);
     return ok;
 }

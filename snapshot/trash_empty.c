@@ -163,12 +163,11 @@ static gboolean reclaim_file(Reclaimed *sum, Store *store, const char *slot, GEr
 }
 
 /* Copies of templates in stores that are being drained go when nothing stands on them any more. */
-static gboolean drop_drained_copies(Job *job, World *world, GError **error)
+static gboolean find_drained_copies(World *world, LookupRows *ret, GError **error)
 {
-    g_auto(LookupRows) layers = { 0 };
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok =
-        lookup_rows(db, ROW_LAYER, &layers, error,
+        lookup_rows(db, ROW_LAYER, ret, error,
                     "SELECT l.* FROM layer l JOIN store s ON s.id = l.store_id JOIN version"
                     " v ON v.id = l.owner_id WHERE s.state = 'draining' AND"
                     " l.state = 'frozen' AND v.layer_id <> l.id AND NOT EXISTS (SELECT 1"
@@ -176,12 +175,45 @@ static gboolean drop_drained_copies(Job *job, World *world, GError **error)
                     "");
 
     catalog_read_end(world->catalog, db);
-    if (!ok || layers.rows->len == 0)
-        return ok;
+    return ok;
+}
+
+/* A job that has a share in the version, as a roll-out between two steps, may need the copy yet. */
+static gboolean drop_drained_copies(Job *job, World *world, GError **error)
+{
+    g_auto(LookupRows) seen = { 0 };
+    g_auto(LookupRows) layers = { 0 };
+    g_autoptr(GHashTable) owners = g_hash_table_new(g_str_hash, g_str_equal);
+    json_auto_t *claimed = json_array();
+
+    if (!find_drained_copies(world, &seen, error))
+        return FALSE;
+    for (guint i = 0; i < seen.rows->len; i++) {
+        char *owner = ((const LayerRow *)seen.rows->pdata[i])->owner_id;
+        json_auto_t *keys = json_array();
+        claims_add(keys, 'x', "version", owner);
+        if (g_hash_table_contains(owners, owner) ||
+            !claims_take(world->claims, keys, "trash.empty", NULL))
+            continue;
+        json_array_extend(claimed, keys);
+        g_hash_table_add(owners, owner);
+    }
+    gboolean ok = g_hash_table_size(owners) == 0 || find_drained_copies(world, &layers, error);
     Changes *changes = changes_new();
-    for (guint i = 0; i < layers.rows->len; i++)
-        trash_reclaim_layer(changes, layers.rows->pdata[i]);
-    return job_commit(job, changes, job_step(job) + 1, error);
+    guint n = 0;
+    for (guint i = 0; ok && layers.rows && i < layers.rows->len; i++) {
+        const LayerRow *layer = layers.rows->pdata[i];
+        if (!g_hash_table_contains(owners, layer->owner_id))
+            continue;
+        trash_reclaim_layer(changes, layer);
+        n++;
+    }
+    if (n)
+        ok = job_commit(job, changes, job_step(job) + 1, error);
+    else
+        changes_free(changes);
+    claims_release(world->claims, claimed);
+    return ok;
 }
 
 /* Own layers of desktops that carry no snapshot, and that nothing stands on any more. */
@@ -326,9 +358,7 @@ static gboolean any_store_low(World *world)
     return FALSE;
 }
 
-#define NOT_HELD                                                                                   \
-    " AND NOT EXISTS (SELECT 1 FROM rollout_desktop o WHERE o.trash_id = trash.id AND"             \
-    " o.is_open = 1 AND o.state = 'moved')"
+#define NOT_HELD " AND NOT EXISTS (SELECT 1 FROM " TRASH_HOLDERS " AND o.trash_id = trash.id)"
 
 void trash_expire(World *world, gint64 now_ms)
 {

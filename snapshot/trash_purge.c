@@ -7,9 +7,8 @@
 gboolean trash_is_held(Db *db, const TrashRow *entry)
 {
     return lookup_int(db,
-                      "SELECT EXISTS (SELECT 1 FROM rollout_desktop WHERE trash_id = ?1 AND"
-                      " is_open = 1 AND state = 'moved')",
-                      "t", entry->id);
+                      "SELECT EXISTS (SELECT 1 FROM " TRASH_HOLDERS " AND o.trash_id = ?1)", "t",
+                      entry->id);
 }
 
 void trash_reclaim_layer(Changes *changes, const LayerRow *layer)

@@ -300,19 +300,14 @@ static gboolean make_layer(Build *b, LayerSummary *ret, GError **error)
     return ok;
 }
 
-/* After a stop the layer may be in its slot already, whole: then only its facts are missing. */
-static gboolean find_made(Build *b, LayerSummary *ret, GError **error)
+/* After a stop the layer may be in its slot already. */
+static gboolean find_or_make(Build *b, LayerSummary *ret, GError **error)
 {
-    g_autoptr(Layer) layer =
-        store_open_layer(b->store, plan_text(b->talk.job, "layer_id"), NULL, NULL);
-    Digest digest;
+    gboolean found;
 
-    if (!layer ||
-        !digest_file(layer_fd(layer), job_cancel_flag(b->talk.job), NULL, NULL, &digest, error))
-        return FALSE;
-    g_autofree char *text = digest_to_text(&digest);
-    g_strlcpy(ret->digest, text, sizeof ret->digest);
-    return TRUE;
+    return new_version_find_layer(b->talk.job, b->store, plan_text(b->talk.job, "layer_id"), &found,
+                                  &b->size, ret->digest, error) &&
+           (found || make_layer(b, ret, error));
 }
 
 static gboolean run_build(Job *job, gpointer data, GError **error)
@@ -331,8 +326,7 @@ static gboolean run_build(Job *job, gpointer data, GError **error)
         return TRUE;
     b.store = store;
     job_progress(job, 0, 100);
-    if (!local &&
-        (find_made(&b, &summary, &local) || (!local && make_layer(&b, &summary, &local)))) {
+    if (!local && find_or_make(&b, &summary, &local)) {
         gboolean is_sealed = json_is_true(json_object_get(recipe, "seal"));
         g_autofree char *line = b.report ? seal_report_line(b.report) : NULL;
         NewVersion made = { .virtual_size = (gint64)b.size,

@@ -181,21 +181,14 @@ static gboolean build(Import *import, gint64 now, LayerSummary *ret, GError **er
     return ok;
 }
 
-/* After a stop the layer may be in its slot already, whole: then only its facts are missing. */
-static gboolean find_built(Import *import, LayerSummary *ret, GError **error)
+/* After a stop the layer may be in its slot already. */
+static gboolean find_or_build(Import *import, gint64 now, LayerSummary *ret, GError **error)
 {
-    g_autoptr(Layer) layer = store_open_layer(import->store, plan_text(import->job, "layer_id"),
-                                              NULL, NULL);
-    Digest digest;
+    gboolean found;
 
-    if (!layer)
-        return FALSE;
-    import->size = layer_virtual_size(layer);
-    if (!digest_file(layer_fd(layer), job_cancel_flag(import->job), NULL, NULL, &digest, error))
-        return FALSE;
-    g_autofree char *text = digest_to_text(&digest);
-    g_strlcpy(ret->digest, text, sizeof ret->digest);
-    return TRUE;
+    return new_version_find_layer(import->job, import->store, plan_text(import->job, "layer_id"),
+                                  &found, &import->size, ret->digest, error) &&
+           (found || build(import, now, ret, error));
 }
 
 static gboolean run_import(Job *job, gpointer data, GError **error)
@@ -211,8 +204,7 @@ static gboolean run_import(Job *job, gpointer data, GError **error)
     if (error && *error)
         return FALSE;
     import.store = store;
-    if (!find_built(&import, &summary, error) &&
-        ((error && *error) || !build(&import, now, &summary, error)))
+    if (!find_or_build(&import, now, &summary, error))
         return FALSE;
     NewVersion made = { .virtual_size = (gint64)import.size, .checksum = summary.digest };
     g_autofree char *words = g_strdup_printf("imported from %s", plan_text(job, "source_name"));

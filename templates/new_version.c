@@ -88,6 +88,31 @@ gboolean new_version_was_committed(Job *job, World *world, GError **error)
     return is_known(job, world) && job_commit_done(job, changes_new(), result(job, name), error);
 }
 
+gboolean new_version_find_layer(Job *job, Store *store, const char *slot, gboolean *ret_found,
+                                guint64 *ret_size, char ret_checksum[33], GError **error)
+{
+    GError *local = NULL;
+    g_autoptr(Layer) layer = store_open_layer(store, slot, NULL, &local);
+    Digest digest;
+
+    *ret_found = layer != NULL;
+    if (!layer && g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND)) {
+        g_error_free(local);
+        return TRUE;
+    }
+    if (!layer) {
+        g_propagate_error(error, local);
+        return FALSE;
+    }
+    *ret_size = layer_virtual_size(layer);
+    if (!store->ops->discard(store, STORE_LAYERS, NULL, 0, error) || /* flushes the folder */
+        !digest_file(layer_fd(layer), job_cancel_flag(job), NULL, NULL, &digest, error))
+        return FALSE;
+    g_autofree char *text = digest_to_text(&digest);
+    g_strlcpy(ret_checksum, text, 33);
+    return TRUE;
+}
+
 void new_version_discard(Job *job, World *world)
 {
     const char *slot = plan_text(job, "layer_id");

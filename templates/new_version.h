@@ -31,5 +31,11 @@ gboolean new_version_commit(Job *job, const NewVersion *made, const char *event,
  * (or error is set). */
 gboolean new_version_was_committed(Job *job, World *world, GError **error);
 
+/* The layer that a job has put into its slot before a stop, of which only the facts are missing: it
+ * was whole there, and is made durable there now.  *ret_found: is there one?  Its bytes for the
+ * guest and its checksum.  FALSE: an error. */
+gboolean new_version_find_layer(Job *job, Store *store, const char *slot, gboolean *ret_found,
+                                guint64 *ret_size, char ret_checksum[33], GError **error);
+
 /* The job has failed: its layer goes, if it was built; but not one that the catalog knows. */
 void new_version_discard(Job *job, World *world);

@@ -8,6 +8,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "templates/new_version.h"
 
 static void show_progress(guint64 bytes, gpointer job)
 {
@@ -26,19 +27,6 @@ static void fill_row(LayerRow *ret, const Id *id, const Store *to, const Version
                        .created_at = units_now_ms() };
 }
 
-/* A copy that was whole before a stop, but not yet known. */
-static gboolean find_copy(Store *to, const char *slot, char ret_checksum[33])
-{
-    g_autoptr(Layer) layer = store_open_layer(to, slot, NULL, NULL);
-    Digest digest;
-
-    if (!layer || !digest_file(layer_fd(layer), NULL, NULL, NULL, &digest, NULL))
-        return FALSE;
-    g_autofree char *text = digest_to_text(&digest);
-    g_strlcpy(ret_checksum, text, 33);
-    return TRUE;
-}
-
 static gboolean copy(Job *job, World *world, const LayerRow *from, const LayerRow *parent,
                      const VersionRow *version, const char *name, Store *to, LayerRow *ret,
                      GError **error)
@@ -49,9 +37,14 @@ static gboolean copy(Job *job, World *world, const LayerRow *from, const LayerRo
     const char *slot = id.s;
     char checksum[33];
 
-    if (layer && find_copy(to, slot, checksum))
+    gboolean found;
+    guint64 size;
+
+    if (!layer || !new_version_find_layer(job, to, slot, &found, &size, checksum, error))
+        return FALSE;
+    if (found)
         return fill_row(ret, &id, to, version, from, parent, checksum), TRUE;
-    if (!layer || !world_check_space(world, to, layer_file_size(layer), error))
+    if (!world_check_space(world, to, layer_file_size(layer), error))
         return FALSE;
     g_autofree char *backing =
         parent->slot ? g_strdup_printf("../layers/%s", parent->slot) : NULL;

@@ -28,6 +28,18 @@ gboolean batch_lock(BatchChunk *chunk, guint i, Store *store, const char *slot)
     return TRUE;
 }
 
+gboolean batch_hold(BatchChunk *chunk, guint i, Store *store, const char *slot, StoreStat *ret_stat,
+                    gboolean *ret_is_there)
+{
+    ImageLock lock = IMAGE_LOCK_INIT;
+
+    if (!store_hold_layer(store, slot, &lock, ret_stat, ret_is_there, &chunk->errors[i]))
+        return FALSE;
+    if (*ret_is_there)
+        g_array_append_val(chunk->locks, lock);
+    return TRUE;
+}
+
 void batch_move_later(BatchChunk *chunk, guint i, const char *store_id, const char *slot)
 {
     json_t *item = batch_item(chunk, i), *list = json_object_get(item, "moves");

@@ -48,6 +48,10 @@ const char *batch_text(const BatchChunk *chunk, guint i, const char *key);
 /* Take QEMU's writer lock on a layer for the chunk; on failure the item's error is set. */
 gboolean batch_lock(BatchChunk *chunk, guint i, Store *store, const char *slot);
 
+/* The same for a layer that goes, whose file may be missing (store_hold_layer()). */
+gboolean batch_hold(BatchChunk *chunk, guint i, Store *store, const char *slot, StoreStat *ret_stat,
+                    gboolean *ret_is_there);
+
 /* Remember that a slot of a store goes to its trash folder once the chunk's facts are committed,
  * and do that (the complete function of most types).  What a stop leaves unmoved, the sweep at the
  * next start moves: either folder is right. */

@@ -207,11 +207,15 @@ static gboolean make_layer(Work *w, GError **error)
 {
     if (!open_source(w, error))
         return FALSE;
-    g_autoptr(Layer) made = store_open_layer(w->store, plan_text(w, "layer_id"), NULL, NULL);
-    if (!made)
+    guint64 size;
+    gboolean found;
+    if (!new_version_find_layer(w->job, w->store, plan_text(w, "layer_id"), &found, &size,
+                                w->summary.digest, error))
+        return FALSE;
+    if (!found)
         return build(w, error);
-    w->made.virtual_size = (gint64)layer_virtual_size(made);
-    return w->store->ops->discard(w->store, STORE_LAYERS, NULL, 0, error);
+    w->made.virtual_size = (gint64)size;
+    return TRUE;
 }
 
 static gboolean run_make_version(Job *job, gpointer world, GError **error)

@@ -262,6 +262,10 @@ ok '... with the mark' has far 0x71
 json_ok 'its versions too' "$(ctlj template versions there)" '.[0].stores | index("default") != null'
 json_ok 'it takes nothing new' "$(ctlj store show fast)" '.state == "draining"'
 fails_with '[124]' 'drain' 'create there is refused' ctl desktop create x --template win --store fast
+export=$(ctlj export start win:2 | jq -r .id)
+ctl trash empty --yes >/dev/null
+json_ok 'a copy of a version that somebody uses stays' "$(ctlj template versions win)" '.[-1].stores | index("fast") != null'
+ctl export stop "$export" >/dev/null
 ctl trash empty --yes >/dev/null
 removed() { ctl store remove fast --yes; }
 ok 'store remove' wait_for 20 removed

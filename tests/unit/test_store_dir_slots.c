@@ -196,6 +196,46 @@ static void test_reclaim(void)
     g_assert_cmpuint(freed, ==, 0);
 }
 
+static gboolean fail_stat(Store *store, StorePlace place, const char *slot, StoreStat *ret_stat,
+                          GError **error)
+{
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "the disk has gone mad");
+    return FALSE;
+}
+
+/* Only a file that is not there is gone; what can't be looked at may be open in QEMU. */
+static void test_hold(void)
+{
+    g_autoptr(GError) error = NULL;
+    StoreOverlay overlay[1];
+    Id id[1];
+    gboolean is_there = TRUE;
+    StoreStat stat;
+
+    remove_store();
+    g_autoptr(Store) store = open_store();
+    g_auto(ImageLock) one = IMAGE_LOCK_INIT, two = IMAGE_LOCK_INIT;
+    make_base();
+    make_overlays(overlay, id, 1);
+    g_assert_true(store->ops->create_overlays(store, overlay, 1, &error));
+    g_assert_true(store_hold_layer(store, "missing", &one, &stat, &is_there, &error));
+    g_assert_false(is_there);
+    g_assert_true(store_hold_layer(store, id[0].s, &one, &stat, &is_there, &error));
+    g_assert_true(is_there);
+    g_assert_cmpuint(stat.disk_bytes, >, 0);
+    g_assert_false(store_hold_layer(store, id[0].s, &two, &stat, &is_there, &error));
+    g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY);
+    g_clear_error(&error);
+
+    const StoreOps *ops = store->ops;
+    StoreOps sick = *ops;
+    sick.stat = fail_stat;
+    store->ops = &sick;
+    g_assert_false(store_hold_layer(store, id[0].s, &two, &stat, &is_there, &error));
+    g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE);
+    store->ops = ops;
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3 && g_str_equal(argv[1], "--batch"))
@@ -207,6 +247,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/store-dir-slots/batch/kill", "kill", test_batch_faults);
     g_test_add_data_func("/store-dir-slots/batch/eio", "eio", test_batch_faults);
     g_test_add_func("/store-dir-slots/places", test_places);
+    g_test_add_func("/store-dir-slots/hold", test_hold);
     g_test_add_func("/store-dir-slots/reclaim", test_reclaim);
     int ret = g_test_run();
     remove_store();
