@@ -293,8 +293,10 @@ static void sweep(Guest *guest)
     const char *name;
 
     while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *path = g_build_filename(above, name, GUEST_RUN_WORK, NULL);
-        guest_folder_remove(guest, path, NULL);
+        g_autofree char *work = g_build_filename(above, name, GUEST_RUN_WORK, NULL);
+        g_autofree char *tmp = g_build_filename(above, name, GUEST_RUN_TMP, NULL);
+        gboolean has_work = g_file_test(work, G_FILE_TEST_IS_DIR);
+        guest_folder_remove(guest, has_work ? work : tmp, NULL);
     }
 }
 
