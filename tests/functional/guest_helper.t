@@ -128,6 +128,7 @@ pid=$(inner $tool)
 seen=("/proc/$pid/root/"*)
 is "$(printf '%s\n' "${seen[@]##*/}" | grep -vxE 'bin|sbin|lib[0-9x]*|dev|etc|proc|run|tmp|usr|var')" "" \
     "of the file system it sees little too"
+unlike "$(grep 'Max data size' "/proc/$pid/limits")" 'unlimited' "its memory has a limit"
 is "$(ls -d "/proc/$pid/root/"{etc/shadow,etc/ssh,var/lib/imaged,root,home,srv} 2>/dev/null)" "" "nothing secret"
 for file in etc/apt etc/resolv.conf run/cache; do
     ok "but /$file" test -e "/proc/$pid/root/$file"
@@ -157,6 +158,7 @@ is "$(stat -c '%a %u' "$folder")" "710 0" "around its folder is one of root's, w
 is "$(stat -c '%a' "$folder/work")" 2770 "it writes to one in that"
 is "$(stat -c %i "/proc/$pid/root/run/folder")" "$(stat -c %i "$folder/work")" "and sees that one alone"
 is "$(ls "/proc/$pid/root/run")" "folder" "with nothing beside it"
+unlike "$(grep 'Max data size' "/proc/$pid/limits")" 'unlimited' "its memory has a limit"
 like "${folder##*/}" '^[0-9a-f]{24}$' "nobody guesses its name"
 kill -9 $tool
 wait $tool 2>/dev/null
