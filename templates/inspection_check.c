@@ -2,12 +2,14 @@
 #include <string.h>
 
 #include "imaged/base/error.h"
+#include "imaged/base/units.h"
 #include "templates/inspection.h"
 
 #define TEXT_MAX 256u
 #define APPLICATIONS_MAX 20000u
 #define LIST_MAX 1000u
 #define RANGES_MAX 20000u
+#define RANGES_BYTES_MAX (256 * MIB) /* of all: each desktop's comparison may have to read them */
 
 static gboolean refuse(GError **error, const char *what)
 {
@@ -122,6 +124,7 @@ static gboolean check_applications(const json_t *list)
 
 static gboolean check_ranges(const json_t *list)
 {
+    guint64 left = RANGES_BYTES_MAX;
     json_t *item;
     size_t i;
 
@@ -133,8 +136,10 @@ static gboolean check_ranges(const json_t *list)
         const char *kind = json_string_value(json_array_get(item, 0));
         const json_t *at = json_array_get(item, 1), *length = json_array_get(item, 2);
         if (!kind || strlen(kind) != 1 || !strchr("disg", *kind) || !is_bytes(at) ||
-            !is_bytes(length) || json_integer_value(length) > G_MAXINT64 - json_integer_value(at))
+            !is_bytes(length) || json_integer_value(length) > G_MAXINT64 - json_integer_value(at) ||
+            (guint64)json_integer_value(length) > left)
             return FALSE;
+        left -= (guint64)json_integer_value(length);
     }
     return TRUE;
 }
@@ -165,7 +170,7 @@ gboolean inspection_check(const json_t *from, json_t **result, json_t **applicat
     }
     if (!check_applications(list) || !check_ranges(r)) {
         json_decref(out);
-        return refuse(error, "its applications");
+        return refuse(error, "its applications or ranges");
     }
     json_object_set_new(out, "applications_cut",
                         json_boolean(json_is_true(json_object_get(from, "applications_cut"))));

@@ -165,13 +165,22 @@ static gboolean is_touched(ChainMap *own, const Range *r, gboolean *ret, GError 
     return !local;
 }
 
+static gboolean go_on(const gint *cancel, GError **error)
+{
+    if (!cancel || !g_atomic_int_get(cancel))
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CANCELLED, "cancelled");
+    return FALSE;
+}
+
 static gboolean compare_range(InspectionBase *base, ChainReader *whole, const Range *r,
-                              gboolean *ret_is_same, GError **error)
+                              const gint *cancel, gboolean *ret_is_same, GError **error)
 {
     *ret_is_same = TRUE;
     for (guint64 done = 0; done < r->length && *ret_is_same;) {
         gsize n = (gsize)MIN(PIECE, r->length - done);
-        if (!chain_reader_pread(base->reader, base->a, n, r->offset + done, error) ||
+        if (!go_on(cancel, error) ||
+            !chain_reader_pread(base->reader, base->a, n, r->offset + done, error) ||
             !chain_reader_pread(whole, base->b, n, r->offset + done, error))
             return FALSE;
         *ret_is_same = r->kind == 'd' ? same_at(base, 0, (guint)n) : same_record(base, r);
@@ -181,14 +190,14 @@ static gboolean compare_range(InspectionBase *base, ChainReader *whole, const Ra
 }
 
 static gboolean compare_touched(InspectionBase *base, ChainMap *own_map, ChainReader *whole,
-                                gboolean *ret_is_same, GError **error)
+                                const gint *cancel, gboolean *ret_is_same, GError **error)
 {
     *ret_is_same = TRUE;
     for (guint i = 0; *ret_is_same && i < base->ranges->len; i++) {
         const Range *r = &g_array_index(base->ranges, Range, i);
         gboolean touched;
-        if (!is_touched(own_map, r, &touched, error) ||
-            (touched && !compare_range(base, whole, r, ret_is_same, error)))
+        if (!go_on(cancel, error) || !is_touched(own_map, r, &touched, error) ||
+            (touched && !compare_range(base, whole, r, cancel, ret_is_same, error)))
             return FALSE;
     }
     return TRUE;
@@ -207,7 +216,7 @@ static gboolean is_empty(Layer *const *own, guint n_own, gboolean *ret, GError *
 }
 
 gboolean inspection_base_compare(InspectionBase *base, Layer *const *own, guint n_own,
-                                 gboolean *ret_is_same, GError **error)
+                                 const gint *cancel, gboolean *ret_is_same, GError **error)
 {
     g_autoptr(GPtrArray) all = g_ptr_array_new();
 
@@ -225,5 +234,5 @@ gboolean inspection_base_compare(InspectionBase *base, Layer *const *own, guint 
     if (!map)
         return FALSE;
     g_autoptr(ChainReader) whole = chain_reader_new(map, MAP_BUDGET);
-    return compare_touched(base, own_map, whole, ret_is_same, error);
+    return compare_touched(base, own_map, whole, cancel, ret_is_same, error);
 }

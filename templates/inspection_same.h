@@ -17,6 +17,7 @@ InspectionBase *inspection_base_new(Layer *const *layers, guint n_layers, const 
 void inspection_base_free(InspectionBase *base);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(InspectionBase, inspection_base_free)
 
-/* own: the layers that stand on it.  An error means that it could not be told. */
+/* own: the layers that stand on it; cancel: set, it stops (CANCELLED), may be NULL.  An error means
+ * that it could not be told. */
 gboolean inspection_base_compare(InspectionBase *base, Layer *const *own, guint n_own,
-                                 gboolean *ret_is_same, GError **error);
+                                 const gint *cancel, gboolean *ret_is_same, GError **error);

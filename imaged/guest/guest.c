@@ -21,6 +21,7 @@
 #define REMOVE_TRIES 20
 #define REMOVE_WAIT_US 50000
 #define PROBE_LIMIT_MS 30000
+#define PROBE_AGAIN_US (600 * G_USEC_PER_SEC) /* after one that came to no answer */
 #define MAX_RUNS 32
 
 struct Guest {
@@ -28,6 +29,7 @@ struct Guest {
     const GuestSettings *settings;
     GuestGate *gate;
     GMutex probe_lock;
+    gint64 probe_again_us; /* not before; guarded by probe_lock */
 };
 
 const char *guest_role_name(GuestRole role)
@@ -191,6 +193,8 @@ static const char *find_accelerator(Guest *guest, const GuestRun *asker, const c
 
     g_mutex_lock(&guest->probe_lock); /* one probe, the others wait for its answer */
     known = guest_accelerator_known(guest->state_dir, guest->settings);
+    if (!known && g_get_monotonic_time() < guest->probe_again_us)
+        known = "tcg";
     if (!known) {
         GuestRun probe = { .role = GUEST_ROLE_GUEST,
                            .task = "kvm-probe",
@@ -202,13 +206,15 @@ static const char *find_accelerator(Guest *guest, const GuestRun *asker, const c
         g_autoptr(GError) local = NULL;
         json_t *result = run_with(guest, &probe, appliance, "kvm", &local);
         known = json_is_true(json_object_get(result, "works")) ? "kvm" : "tcg";
-        json_decref(result);
         if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_CANCELLED)) {
             g_propagate_error(error, g_steal_pointer(&local));
             known = NULL;
-        } else {
+        } else if (result) {
             guest_accelerator_remember(guest->state_dir, strcmp(known, "kvm") == 0, NULL);
+        } else { /* no space, no process, no access: that passes, a file would stay */
+            guest->probe_again_us = g_get_monotonic_time() + PROBE_AGAIN_US;
         }
+        json_decref(result);
     }
     g_mutex_unlock(&guest->probe_lock);
     return known;
@@ -293,8 +299,10 @@ static void sweep(Guest *guest)
     const char *name;
 
     while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *path = g_build_filename(above, name, GUEST_RUN_WORK, NULL);
-        guest_folder_remove(guest, path, NULL);
+        g_autofree char *work = g_build_filename(above, name, GUEST_RUN_WORK, NULL);
+        g_autofree char *tmp = g_build_filename(above, name, GUEST_RUN_TMP, NULL);
+        gboolean has_work = g_file_test(work, G_FILE_TEST_IS_DIR);
+        guest_folder_remove(guest, has_work ? work : tmp, NULL);
     }
 }
 

@@ -168,7 +168,8 @@ gboolean inspect_bases_put_same(InspectBases *b, const char *desktop_id, Changes
     Entry *e = get_entry(b, rows.rows->pdata[rows.rows->len - n_own - 1]);
     g_autoptr(GPtrArray) own = e->base ? open_own(b->world, &rows, n_own, &stat, error) : NULL;
     if (!own ||
-        !inspection_base_compare(e->base, (Layer *const *)own->pdata, own->len, &is_same, NULL) ||
+        !inspection_base_compare(e->base, (Layer *const *)own->pdata, own->len, b->cancel, &is_same,
+                                 NULL) ||
         !is_same || !is_still(b->world, top, &stat))
         return FALSE;
     InspectionOf of = { top->id, stat, "template" };

@@ -197,6 +197,19 @@ is "$(ctlj template show linux | jq -r '.versions[1].identity.domain')" ad.examp
 stop_daemon
 
 # ---- The guest's program ----
+# Which disk it reads: what is called so and is no CD-ROM may be of whoever was root before a reset.
+mkdir "$top/dev"
+found_disk()
+{
+    IMAGED_DEV=$top/dev ${1:-sh} -c "$(sed -n '/^find_disk()/,/^}/p' "$program"); find_disk"
+}
+cp "$store/config/$id-2.iso" "$top/dev/vdb1"
+printf x >"$top/dev/sr0"
+is "$(found_disk)" "" "a disk with the label alone is not read"
+cp "$top/dev/vdb1" "$top/dev/sr1"
+is "$(found_disk)" "$top/dev/sr1" "a CD-ROM is"
+is "$(found_disk 'busybox sh')" "$top/dev/sr1" "with busybox, too"
+
 guest=$top/guest
 firstboot()
 {

@@ -50,6 +50,7 @@ is "$(printf '%s\n' "${seen[@]##*/}" | grep -vxE 'bin|sbin|lib[0-9x]*|dev|etc|pr
     "of the file system it sees little"
 is "$(ls -d "/proc/$pid/root/"{run,etc/shadow} 2>/dev/null)" "/proc/$pid/root/run" "no passwords"
 like "$(ls "/proc/$pid/root/run/disks")" '^disk0$' "of this folder only its own run"
+ok "in which it cannot write" grep -q ' /run/disks ro,' "/proc/$pid/mountinfo"
 for limit in 'core file size' 'cpu time' 'open files' 'processes' 'file size'; do
     unlike "$(grep "Max $limit" "/proc/$pid/limits")" 'unlimited' "a limit: $limit"
 done
@@ -127,6 +128,7 @@ pid=$(inner $tool)
 seen=("/proc/$pid/root/"*)
 is "$(printf '%s\n' "${seen[@]##*/}" | grep -vxE 'bin|sbin|lib[0-9x]*|dev|etc|proc|run|tmp|usr|var')" "" \
     "of the file system it sees little too"
+unlike "$(grep 'Max data size' "/proc/$pid/limits")" 'unlimited' "its memory has a limit"
 is "$(ls -d "/proc/$pid/root/"{etc/shadow,etc/ssh,var/lib/imaged,root,home,srv} 2>/dev/null)" "" "nothing secret"
 for file in etc/apt etc/resolv.conf run/cache; do
     ok "but /$file" test -e "/proc/$pid/root/$file"
@@ -156,6 +158,7 @@ is "$(stat -c '%a %u' "$folder")" "710 0" "around its folder is one of root's, w
 is "$(stat -c '%a' "$folder/work")" 2770 "it writes to one in that"
 is "$(stat -c %i "/proc/$pid/root/run/folder")" "$(stat -c %i "$folder/work")" "and sees that one alone"
 is "$(ls "/proc/$pid/root/run")" "folder" "with nothing beside it"
+unlike "$(grep 'Max data size' "/proc/$pid/limits")" 'unlimited' "its memory has a limit"
 like "${folder##*/}" '^[0-9a-f]{24}$' "nobody guesses its name"
 kill -9 $tool
 wait $tool 2>/dev/null
@@ -195,9 +198,11 @@ END
 }
 mkdir -p "$state/guest/old/work"
 deep "$state/guest/old/work"
+mkdir -p "$state/guest/other/tmp"
+deep "$state/guest/other/tmp"
 mkdir -m 0 "$state/guest/old/work/closed"
 ln -s "$top" "$state/guest/old/work/link"
-chown -hR nobody: "$state/guest/old/work" 2>/dev/null
+chown -hR nobody: "$state"/guest/{old/work,other/tmp} 2>/dev/null
 run fetch ping '{}' 60000 >/dev/null 2>&1
 is "$(ls "$state/guest")" "" "a tree too deep to be removed from outside is removed by a helper"
 ok "again without following links" test -e "$top/precious"

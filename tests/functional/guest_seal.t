@@ -30,7 +30,37 @@ echo mine >"$tree/home/alice/kept"
 echo outside >"$tree/etc/precious"
 ln -s /etc "$tree/home/alice/.cache/way-out"
 chmod 640 "$tree/var/log/syslog"
+# /tmp gets more names than an answer of the appliance's holds (4 MiB).  mke2fs would take minutes: so it
+# is a file first, whose blocks are a folder's, and e2fsck counts the links.
+rm -r "$tree/tmp"
+head -c 5M /dev/urandom >"$tree/tmp"
+echo linked >"$tree/home/alice/many"
 make_fs "$tree" "$top/golden.raw"
+rm "$tree/tmp"
+/usr/bin/python3 - "$top/golden.raw" <<'END'
+import re, struct, subprocess, sys
+def ask(what):
+    return subprocess.run(["debugfs", "-R", what, sys.argv[1]], capture_output=True, text=True).stdout
+def inode(path):
+    return int(re.search(r"Inode: (\d+)", ask("stat " + path)).group(1))
+def entry(number, name, kind, length):
+    return struct.pack("<IHBB", number, length, len(name), kind).ljust(8) + name.ljust(length - 8, b"\0")
+size = int(re.search(r"Block size:\s+(\d+)", ask("stats")).group(1))
+me, linked, n = inode("/tmp"), inode("/home/alice/many"), 0
+with open(sys.argv[1], "r+b") as image:
+    for i, block in enumerate(ask("blocks /tmp").split()):
+        data = entry(me, b".", 2, 12) + entry(2, b"..", 2, 12) + entry(linked, b".hidden", 1, 16) if i == 0 else b""
+        while size - len(data) >= 2 * 256:
+            data += entry(linked, b"%0240d" % n, 1, 248)
+            n += 1
+        image.seek(int(block) * size)
+        image.write(data + entry(linked, b"x%0239d" % n, 1, size - len(data)))
+END
+debugfs -w -R 'set_inode_field /tmp mode 041777' "$top/golden.raw" 2>/dev/null
+e2fsck -fy "$top/golden.raw" >"$top/e2fsck.log" 2>&1
+ok "the guest's file system is sound" e2fsck -fn "$top/golden.raw" || diag "$(tail "$top/e2fsck.log")"
+[ "$(in_fs "$top/golden.raw" 'ls -p /tmp' | grep -c .)" -gt 17000 ]
+is $? 0 "its /tmp is full"
 qemu-img convert -q -O qcow2 "$top/golden.raw" "$top/golden.qcow2"
 
 report=$(seal '{"root_password":"lock"}' "$top/golden.qcow2" 900000) || diag "$(cat "$top/err")"
@@ -53,6 +83,8 @@ for gone in /etc/ssh/ssh_host_rsa_key /etc/ssh/ssh_host_ed25519_key.pub /var/log
     /home/alice/.cache/way-out; do
     ok "$gone is gone" lacks "$fs" "$gone"
 done
+is "$(in_fs "$fs" 'ls -p /tmp' | grep -c .)" 2 "so many files in one folder are removed"
+like "$(in_fs "$fs" 'stat /tmp')" 'Mode: +01777' "its mode kept"
 like "$(in_fs "$fs" 'stat /var/log/syslog')" 'Mode: +0640' "a log is emptied, its mode kept"
 like "$(in_fs "$fs" 'stat /var/log/syslog')" 'Project: .* Size: 0$' "it is empty"
 is "$(in_fs "$fs" 'cat /home/alice/kept')" mine "a user's file stays"

@@ -67,7 +67,7 @@ static void try_disk(const uint8_t *data, size_t size)
         g_assert_true(p->start <= size && p->length <= size - p->start);
         g_autoptr(Block) part = block_part(disk, p->start, p->length);
         FsProbe probe;
-        fs_probe(part, &probe);
+        fs_probe(part, NULL, &probe);
     }
 }
 

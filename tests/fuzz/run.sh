@@ -16,7 +16,7 @@ flags+=($(pkg-config --cflags $packages))
 rm -f "$work/libfuzzed.a"
 for source in imaged/base/*.c cow/*.c snapshot/archive_{point,prune,schedule}.c \
     templates/{yaml_tree,recipe,recipe_read}.c imaged/guest/talk.c \
-    imaged/guest/helper/{block,fs_probe,partitions,texts}.c; do
+    imaged/guest/helper/{block,fs_probe,partitions,texts,trace}.c; do
     object=$work/obj/$(basename "$source" .c).o
     clang "${flags[@]}" -fsanitize=fuzzer-no-link,address,undefined -c -o "$object" "$source"
     ar rc "$work/libfuzzed.a" "$object" # an archive: only what the targets reach is linked

@@ -2,6 +2,7 @@
  * diff is as good as its template. */
 #include <string.h>
 
+#include "imaged/guest/helper/disk_view.h"
 #include "imaged/guest/helper/partitions.h"
 #include "templates/inspection.h"
 
@@ -55,6 +56,8 @@ static void test_check(void)
         { "ranges", "[['d',-1,1]]" },
         { "ranges", "[['d',9223372036854775807,1]]" },
         { "ranges", "[['d',0]]" },
+        { "ranges", "[['d',0,268435457]]" },
+        { "ranges", "[['d',0,200000000],['d',0,200000000]]" },
         { "file_systems", "[7]" },
     };
 
@@ -152,11 +155,54 @@ static void test_gpt(void)
     }
 }
 
+/* A partition that holds something else tomorrow is another answer. */
+static void test_probe_is_traced(void)
+{
+    g_autofree guint8 *disk = g_malloc0(DISK);
+    g_autoptr(Block) block = block_new(DISK, read_memory, disk, NULL);
+    g_autoptr(Trace) trace = trace_new();
+    gboolean has_magic = FALSE, has_label = FALSE;
+    size_t i;
+    json_t *range;
+
+    put_entry(disk, 0, 0x0b, 8, 100);
+    memcpy(disk + 8 * 512 + 82, "FAT32   ", 8);
+    g_autoptr(DiskView) view = disk_view_open(block, trace, NULL);
+    g_assert_cmpstr(((DiskFs *)view->file_systems->pdata[0])->type, ==, "vfat");
+    json_t *ranges = trace_to_json(trace);
+    json_array_foreach (ranges, i, range) {
+        json_int_t at = json_integer_value(json_array_get(range, 1));
+        json_int_t end = at + json_integer_value(json_array_get(range, 2));
+        has_magic = has_magic || (at <= 8 * 512 + 82 && end >= 8 * 512 + 90);
+        has_label = has_label || (at <= 8 * 512 + 71 && end >= 8 * 512 + 82);
+    }
+    json_decref(ranges);
+    g_assert_true(has_magic);
+    g_assert_true(has_label);
+}
+
+/* Too much to be compared for each desktop is no answer. */
+static void test_trace_is_bounded(void)
+{
+    g_autoptr(Trace) small = trace_new(), large = trace_new();
+
+    trace_add(small, 'd', 0, TRACE_BYTES_MAX);
+    trace_add(large, 'd', 0, TRACE_BYTES_MAX);
+    trace_add(large, 'd', 2 * TRACE_BYTES_MAX, 1);
+    json_t *known = trace_to_json(small), *unknown = trace_to_json(large);
+    g_assert_true(json_is_array(known));
+    g_assert_true(json_is_null(unknown));
+    json_decref(known);
+    json_decref(unknown);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/inspection/check", test_check);
     g_test_add_func("/inspection/mbr", test_mbr);
     g_test_add_func("/inspection/gpt", test_gpt);
+    g_test_add_func("/inspection/probe-is-traced", test_probe_is_traced);
+    g_test_add_func("/inspection/trace-is-bounded", test_trace_is_bounded);
     return g_test_run();
 }

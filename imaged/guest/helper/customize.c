@@ -206,6 +206,16 @@ static const char *hash_of(const char *password)
     return !password || g_str_equal(password, "locked") ? "*" : password;
 }
 
+/* Not as an argument: this machine's users see those of every process. */
+static gboolean set_password(Task *task, const char *name, const char *password, GError **error)
+{
+    g_autofree char *line = g_strdup_printf("%s:%s\n", name, hash_of(password));
+    Program like = logged(task);
+
+    like.input = line;
+    return program_run_args(&like, error, "chpasswd", "--encrypted", NULL);
+}
+
 static gboolean put_keys(const json_t *user, GError **error)
 {
     const char *name = text_of(user, "name");
@@ -257,8 +267,8 @@ static gboolean add_user(Task *task, const json_t *user, GError **error)
         g_string_append_printf(groups, "%s%s", groups->len ? "," : "", json_string_value(group));
     if (!program_run_args(&like, error, "useradd", "--create-home", "--shell",
                           text_of(user, "shell"), "--comment", text_of(user, "full_name"),
-                          "--password", hash_of(text_of(user, "password")), "--groups", groups->str,
-                          name, NULL)) {
+                          "--groups", groups->str, name, NULL) ||
+        !set_password(task, name, text_of(user, "password"), error)) {
         g_prefix_error(error, "user '%s': ", name);
         return FALSE;
     }
@@ -267,12 +277,10 @@ static gboolean add_user(Task *task, const json_t *user, GError **error)
 
 static gboolean set_users(Task *task, const json_t *recipe, GError **error)
 {
-    const Program like = logged(task);
     gsize i;
     json_t *user;
 
-    if (!program_run_args(&like, error, "usermod", "--password",
-                          hash_of(text_of(recipe, "root_password")), "root", NULL))
+    if (!set_password(task, "root", text_of(recipe, "root_password"), error))
         return FALSE;
     json_array_foreach (json_object_get(recipe, "users"), i, user) {
         if (!add_user(task, user, error))

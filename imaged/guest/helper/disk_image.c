@@ -206,15 +206,18 @@ static gboolean send_range(Sender *s, guint64 offset, guint64 end, GError **erro
 
 static gboolean send_all(Sender *s, GError **error)
 {
-    off_t at = 0;
+    off_t at = 0, hole = 0;
 
-    while ((at = lseek(s->fd, at, SEEK_DATA)) >= 0) {
-        off_t hole = lseek(s->fd, at, SEEK_HOLE);
-        if (hole < 0 || !send_range(s, (guint64)at, (guint64)hole, error))
+    while ((at = lseek(s->fd, hole, SEEK_DATA)) >= 0 &&
+           (hole = lseek(s->fd, at, SEEK_HOLE)) >= 0) {
+        if (!send_range(s, (guint64)at, (guint64)hole, error))
             return FALSE;
-        at = hole;
     }
-    return send_piece(s, s->size, NULL, 0, error);
+    /* ENXIO: there are no more data. */
+    if (at < 0 && errno == ENXIO)
+        return send_piece(s, s->size, NULL, 0, error);
+    imaged_error_set_errno(error, errno, "cannot read the disk that was made");
+    return FALSE;
 }
 
 gboolean disk_image_send(Task *task, const char *path, GError **error)

@@ -50,7 +50,7 @@ static void describe(DiskView *v, DiskFs *f)
             return;
         }
     }
-    fs_probe(f->block, &probe);
+    fs_probe(f->block, v->trace, &probe);
     f->type = f->ext != EXT_NOT ? "ext4" : probe.type;
     f->label = texts_clean(probe.label, strlen(probe.label));
     f->uuid = g_strdup(probe.uuid);
@@ -195,7 +195,7 @@ static const DiskFs *find_hidden(const DiskView *v)
     for (guint i = 0; i < v->file_systems->len; i++) {
         const DiskFs *f = v->file_systems->pdata[i];
         FsProbe probe;
-        fs_probe(f->block, &probe);
+        fs_probe(f->block, v->trace, &probe);
         if (f->ext == EXT_DIRTY || (f->ext == EXT_NOT && probe.can_hide_system))
             return f;
     }

@@ -40,11 +40,18 @@ static void take_label(char *ret, const guint8 *from, gsize len)
     g_strchomp(ret);
 }
 
-static void describe_fat(Block *part, FsProbe *ret, gboolean is_32)
+static gboolean look(Block *part, Trace *trace, guint8 *buffer, gsize len, guint64 offset)
+{
+    if (trace)
+        trace_add(trace, 'd', block_start(part) + offset, len);
+    return block_read(part, buffer, len, offset, NULL);
+}
+
+static void describe_fat(Block *part, Trace *trace, FsProbe *ret, gboolean is_32)
 {
     guint8 b[90];
 
-    if (!block_read(part, b, sizeof b, 0, NULL))
+    if (!look(part, trace, b, sizeof b, 0))
         return;
     const guint8 *serial = b + (is_32 ? 67 : 39);
     g_snprintf(ret->uuid, sizeof ret->uuid, "%02X%02X-%02X%02X", serial[3], serial[2], serial[1],
@@ -52,32 +59,32 @@ static void describe_fat(Block *part, FsProbe *ret, gboolean is_32)
     take_label(ret->label, serial + 4, 11);
 }
 
-static void describe(Block *part, FsProbe *ret, guint i)
+static void describe(Block *part, Trace *trace, FsProbe *ret, guint i)
 {
     guint8 b[64];
 
     if (g_str_equal(ret->type, "vfat")) {
-        describe_fat(part, ret, magics[i].offset == 82);
-    } else if (g_str_equal(ret->type, "xfs") && block_read(part, b, 48, 0, NULL)) {
+        describe_fat(part, trace, ret, magics[i].offset == 82);
+    } else if (g_str_equal(ret->type, "xfs") && look(part, trace, b, 48, 0)) {
         format_uuid(b + 32, ret->uuid);
-    } else if (g_str_equal(ret->type, "swap") && block_read(part, b, 32, 1036, NULL)) {
+    } else if (g_str_equal(ret->type, "swap") && look(part, trace, b, 32, 1036)) {
         format_uuid(b, ret->uuid);
         take_label(ret->label, b + 16, 16);
     }
 }
 
-void fs_probe(Block *part, FsProbe *ret)
+void fs_probe(Block *part, Trace *trace, FsProbe *ret)
 {
     *ret = (FsProbe){ .type = "unknown" };
     for (guint i = 0; i < G_N_ELEMENTS(magics); i++) {
         guint8 found[16];
         if (block_size(part) < magics[i].offset + magics[i].len ||
-            !block_read(part, found, magics[i].len, magics[i].offset, NULL) ||
+            !look(part, trace, found, magics[i].len, magics[i].offset) ||
             memcmp(found, magics[i].magic, magics[i].len) != 0)
             continue;
         ret->type = magics[i].type;
         ret->can_hide_system = magics[i].can_hide_system;
-        describe(part, ret, i);
+        describe(part, trace, ret, i);
         return;
     }
 }

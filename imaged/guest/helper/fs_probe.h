@@ -3,6 +3,7 @@
 #pragma once
 
 #include "imaged/guest/helper/block.h"
+#include "imaged/guest/helper/trace.h"
 
 typedef struct {
     const char *type; /* as blkid calls it: "ext4", "vfat", "xfs", "LVM2_member"...; "unknown" */
@@ -10,4 +11,5 @@ typedef struct {
     char uuid[37], label[33]; /* "" if there is none, or it was not looked for */
 } FsProbe;
 
-void fs_probe(Block *part, FsProbe *ret);
+/* trace (may be NULL) gets what was read. */
+void fs_probe(Block *part, Trace *trace, FsProbe *ret);

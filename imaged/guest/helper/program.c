@@ -18,6 +18,7 @@
 #define LAST_LINES 12
 #define MAX_LINE 2000
 #define MAX_OUTPUT (64u << 20)
+#define REST_US G_USEC_PER_SEC /* for what is still in the pipes once it has ended */
 
 static const char *const fixed_environment[] = {
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -148,10 +149,11 @@ static void take(Running *r, int *fd)
         g_string_append_len(r->output, text, n);
 }
 
-/* Until it has ended: a service that it left behind may hold its output open for ever. */
+/* Until it has ended: a service that it left behind may hold its output open for ever, and print. */
 static int listen_until_end(Running *r)
 {
     int status = 0;
+    gint64 end_us = G_MAXINT64;
     gboolean has_ended = FALSE;
 
     while (!has_ended || r->err >= 0 || r->out >= 0) {
@@ -161,10 +163,12 @@ static int listen_until_end(Running *r)
             take(r, &r->err);
         if (n > 0 && fds[1].revents)
             take(r, &r->out);
-        if (n == 0 && has_ended)
+        if (has_ended && (n == 0 || g_get_monotonic_time() > end_us))
             break;
-        if (!has_ended)
-            has_ended = waitpid(r->pid, &status, WNOHANG) == r->pid;
+        if (!has_ended && waitpid(r->pid, &status, WNOHANG) == r->pid) {
+            has_ended = TRUE;
+            end_us = g_get_monotonic_time() + REST_US;
+        }
     }
     if (r->partial->len)
         take_line(r);

@@ -21,6 +21,7 @@
 #include "imaged/base/units.h"
 
 #define MEMORY_LIMIT (6 * GIB) /* of addresses: QEMU, its code cache, the guest's memory */
+#define DATA_LIMIT (4 * GIB) /* of what each process of the other roles has written to */
 #define FILE_LIMIT (8 * GIB)
 #define MAX_FILES 4096
 #define MAX_PROCESSES 1024 /* of the user, not of the process alone */
@@ -127,7 +128,8 @@ static gboolean set_limits(const SandboxSpec *spec, GError **error)
            limit(RLIMIT_CPU, cpu_s, "processor time", error) &&
            limit(RLIMIT_NOFILE, MAX_FILES, "files", error) &&
 #ifndef __SANITIZE_ADDRESS__ /* it reserves terabytes of addresses */
-           (!is_guest || limit(RLIMIT_AS, MEMORY_LIMIT, "memory", error)) &&
+           (is_guest ? limit(RLIMIT_AS, MEMORY_LIMIT, "memory", error)
+                     : limit(RLIMIT_DATA, DATA_LIMIT, "memory", error)) &&
 #endif
            (!is_guest || limit(RLIMIT_FSIZE, FILE_LIMIT, "file size", error)) &&
            limit(RLIMIT_NPROC, MAX_PROCESSES, "processes", error);

@@ -4,13 +4,13 @@
  * are deleted.  Whatever fails is an error: a template that says it is sealed is. */
 #include "imaged/guest/helper/seal_ops.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "imaged/base/error.h"
 
-#define MAX_PATHS 50u  /* of an operation in the report */
-#define MAX_NAMES 1000 /* of one lstatnslist call */
+#define MAX_PATHS 50u /* of an operation in the report */
 
 typedef struct {
     Seal *seal;
@@ -39,50 +39,88 @@ static gboolean failed(Operation *op, const char *what, const char *path)
     return FALSE;
 }
 
-static gint64 size_of(guestfs_h *g, const char *path, gboolean *ret_is_dir, gboolean *ret_is_file)
-{
-    struct guestfs_statns *st = guestfs_lstatns(g, path);
-    gint64 bytes = st ? st->st_size : 0;
+typedef struct {
+    gint64 bytes; /* of a folder: of all in it */
+    gboolean is_dir, is_file;
+} Thing;
 
-    *ret_is_dir = st && (st->st_mode & 0170000) == 0040000;
-    *ret_is_file = st && (st->st_mode & 0170000) == 0100000;
-    if (*ret_is_dir)
-        bytes = guestfs_du(g, path) * 1024;
+/* Nothing there is nothing: neither of both. */
+static gboolean look_at(Operation *op, const char *path, Thing *ret)
+{
+    guestfs_h *g = op->seal->g;
+    struct guestfs_statns *st = guestfs_lstatns(g, path);
+
+    *ret = (Thing){ 0 };
+    if (!st)
+        return guestfs_last_errno(g) == ENOENT || failed(op, "looked at", path);
+    ret->bytes = st->st_size;
+    ret->is_dir = (st->st_mode & 0170000) == 0040000;
+    ret->is_file = (st->st_mode & 0170000) == 0100000;
     guestfs_free_statns(st);
-    return bytes;
+    if (ret->is_dir)
+        ret->bytes = guestfs_du(g, path) * 1024;
+    return TRUE;
 }
 
 static gboolean remove_path(Operation *op, const char *path)
 {
-    gboolean is_dir, is_file;
-    gint64 bytes = size_of(op->seal->g, path, &is_dir, &is_file);
+    Thing thing;
 
+    if (!look_at(op, path, &thing))
+        return FALSE;
     if (guestfs_rm_rf(op->seal->g, path) < 0)
         return failed(op, "removed", path);
-    note(op, path, bytes);
+    note(op, path, thing.bytes);
     return TRUE;
 }
 
 static gboolean empty_file(Operation *op, const char *path)
 {
-    gboolean is_dir, is_file;
-    gint64 bytes = size_of(op->seal->g, path, &is_dir, &is_file);
+    Thing thing;
 
-    if (!is_file || bytes == 0)
+    if (!look_at(op, path, &thing))
+        return FALSE;
+    if (!thing.is_file || thing.bytes == 0)
         return TRUE;
     if (guestfs_truncate(op->seal->g, path) < 0)
         return failed(op, "emptied", path);
-    note(op, path, bytes);
+    note(op, path, thing.bytes);
     return TRUE;
 }
 
+/* A folder with more in it than the appliance can name is made anew. */
+static gboolean empty_folder(Operation *op, const char *folder)
+{
+    guestfs_h *g = op->seal->g;
+    char *path = guestfs_realpath(g, folder);
+    g_autofree char *new_path = g_strconcat(path ? path : "", ".imaged-new", NULL);
+    gint64 bytes = path ? guestfs_du(g, path) * 1024 : 0;
+    gboolean ok =
+        path && guestfs_mkdir(g, new_path) == 0 &&
+        guestfs_copy_attributes(g, path, new_path, GUESTFS_COPY_ATTRIBUTES_ALL, 1, -1) == 0 &&
+        guestfs_rm_rf(g, path) == 0 && guestfs_mv(g, new_path, path) == 0;
+
+    free(path);
+    if (!ok)
+        return failed(op, "emptied", folder);
+    note(op, folder, bytes);
+    return TRUE;
+}
+
+/* No match is an empty list; none at all is an error, as that of an answer which is too long. */
 static gboolean remove_pattern(Operation *op, const char *pattern)
 {
     char **list = guestfs_glob_expand_opts(op->seal->g, pattern,
                                            GUESTFS_GLOB_EXPAND_OPTS_DIRECTORYSLASH, 0, -1);
     gboolean ok = TRUE;
 
-    for (guint i = 0; list && list[i] && ok; i++) {
+    if (!list) {
+        g_autofree char *folder = g_path_get_dirname(pattern);
+        gboolean is_all = g_str_has_suffix(pattern, "/*") || g_str_has_suffix(pattern, "/.*");
+        return is_all && !strpbrk(folder, "*?[") ? empty_folder(op, folder)
+                                                 : failed(op, "looked for", pattern);
+    }
+    for (guint i = 0; list[i] && ok; i++) {
         const char *base = strrchr(list[i], '/');
         if (base && strcmp(base, "/.") != 0 && strcmp(base, "/..") != 0)
             ok = remove_path(op, list[i]);
@@ -95,16 +133,15 @@ static gboolean remove_pattern(Operation *op, const char *pattern)
 
 static gboolean clear_machine_id(Operation *op)
 {
-    guestfs_h *g = op->seal->g;
+    Thing other;
 
     /* Empty and not absent: systemd then fills it in at the first boot without taking it for a
      * system that was never set up. */
     if (!empty_file(op, "/etc/machine-id"))
         return FALSE;
-    if (guestfs_is_symlink(g, "/var/lib/dbus/machine-id") == 0 &&
-        guestfs_is_file(g, "/var/lib/dbus/machine-id") == 1)
-        return remove_path(op, "/var/lib/dbus/machine-id");
-    return TRUE;
+    if (!look_at(op, "/var/lib/dbus/machine-id", &other)) /* mostly a link to the former */
+        return FALSE;
+    return !other.is_file || remove_path(op, "/var/lib/dbus/machine-id");
 }
 
 static gboolean is_rotated(const char *name)
@@ -149,8 +186,11 @@ static gboolean clear_logs(Operation *op)
     g_queue_push_tail(&folders, g_strdup("/var/log"));
     while (ok && !g_queue_is_empty(&folders)) {
         g_autofree char *folder = g_queue_pop_head(&folders);
-        char **names =
-            guestfs_is_dir(op->seal->g, folder) == 1 ? guestfs_ls(op->seal->g, folder) : NULL;
+        Thing thing;
+        ok = look_at(op, folder, &thing);
+        char **names = thing.is_dir ? guestfs_ls(op->seal->g, folder) : NULL;
+        if (thing.is_dir && !names)
+            ok = failed(op, "listed", folder);
         if (names && names[0])
             ok = clear_log_folder(op, folder, names, &folders);
         g_strfreev(names);
@@ -160,20 +200,24 @@ static gboolean clear_logs(Operation *op)
 }
 
 /* Homes: root's and those that the guest's passwd names below /home. */
-static GPtrArray *find_homes(guestfs_h *g)
+static gboolean find_homes(Operation *op, GPtrArray *homes)
 {
-    GPtrArray *homes = g_ptr_array_new_with_free_func(g_free);
+    guestfs_h *g = op->seal->g;
     char **lines = guestfs_read_lines(g, "/etc/passwd");
+    gboolean ok = lines || guestfs_last_errno(g) == ENOENT || failed(op, "read", "/etc/passwd");
 
     g_ptr_array_add(homes, g_strdup("/root"));
-    for (guint i = 0; lines && lines[i]; i++) {
+    for (guint i = 0; ok && lines && lines[i]; i++) {
         g_auto(GStrv) fields = g_strsplit(lines[i], ":", 8);
+        Thing thing = { 0 };
         if (g_strv_length(fields) >= 7 && g_str_has_prefix(fields[5], "/home/") &&
-            !strchr(fields[5] + 6, '*') && guestfs_is_dir(g, fields[5]) == 1)
+            !strchr(fields[5] + 6, '*'))
+            ok = look_at(op, fields[5], &thing);
+        if (thing.is_dir)
             g_ptr_array_add(homes, g_strdup(fields[5]));
     }
     g_strfreev(lines);
-    return homes;
+    return ok;
 }
 
 static gboolean clear_histories(Operation *op)
@@ -183,8 +227,8 @@ static gboolean clear_histories(Operation *op)
         ".wget-hsts",           ".xsession-errors*", ".cache/*", ".local/share/recently-used.xbel",
         ".local/share/Trash/*",
     };
-    g_autoptr(GPtrArray) homes = find_homes(op->seal->g);
-    gboolean ok = TRUE;
+    g_autoptr(GPtrArray) homes = g_ptr_array_new_with_free_func(g_free);
+    gboolean ok = find_homes(op, homes);
 
     for (guint i = 0; ok && i < homes->len; i++) {
         for (guint k = 0; ok && k < G_N_ELEMENTS(names); k++) {
@@ -313,21 +357,20 @@ gboolean seal_root_password(Seal *seal, const char *policy, GError **error)
     gboolean is_lock = strcmp(policy, "lock") == 0, is_empty, is_changed;
     Operation op = { .seal = seal, .name = "root-password", .paths = json_array() };
     size_t size = 0;
-    char *text = guestfs_is_file(seal->g, "/etc/shadow") == 1
-                     ? guestfs_read_file(seal->g, "/etc/shadow", &size)
-                     : NULL;
+    char *text = guestfs_read_file(seal->g, "/etc/shadow", &size);
     g_autofree char *copy = g_strndup(text ? text : "", text ? size : 0);
     g_autofree char *locked = lock_root(copy, &is_empty, &is_changed);
-    gboolean ok = TRUE;
+    gboolean ok =
+        text || guestfs_last_errno(seal->g) == ENOENT || failed(&op, "read", "/etc/shadow");
 
     free(text);
-    if (is_lock && is_changed) {
+    if (ok && is_lock && is_changed) {
         ok = guestfs_write(seal->g, "/etc/shadow", locked, strlen(locked)) == 0;
         if (ok)
             note(&op, "/etc/shadow", 0);
         else
             failed(&op, "written", "/etc/shadow");
-    } else if (is_empty) {
+    } else if (ok && is_empty) {
         g_set_error(&seal->error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                     "root's password is empty: anybody could log in to every clone as root");
         imaged_error_hint(&seal->error, "seal with --root-password lock, or set one first");
@@ -365,9 +408,9 @@ gboolean seal_swap(Seal *seal, GError **error)
 {
     Operation op = { .seal = seal, .name = "swap", .paths = json_array() };
     char **list = guestfs_list_filesystems(seal->g); /* device, type, ... */
-    gboolean ok = TRUE;
+    gboolean ok = list || failed(&op, "listed", "file systems");
 
-    for (guint i = 0; ok && list && list[i] && list[i + 1]; i += 2) {
+    for (guint i = 0; ok && list[i] && list[i + 1]; i += 2) {
         if (strcmp(list[i + 1], "swap") == 0)
             ok = renew_swap(&op, list[i]);
     }

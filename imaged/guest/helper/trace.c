@@ -76,11 +76,14 @@ void trace_add(Trace *t, char kind, guint64 offset, guint64 length)
 
 json_t *trace_to_json(Trace *t)
 {
-    json_t *out = json_array();
+    guint64 bytes = 0;
 
     tidy(t);
-    if (t->is_full || t->ranges->len > TRACE_MAX)
+    for (guint i = 0; i < t->ranges->len; i++)
+        bytes += g_array_index(t->ranges, Range, i).length;
+    if (t->is_full || t->ranges->len > TRACE_MAX || bytes > TRACE_BYTES_MAX)
         return json_null();
+    json_t *out = json_array();
     for (guint i = 0; i < t->ranges->len; i++) {
         const Range *r = &g_array_index(t->ranges, Range, i);
         json_array_append_new(

@@ -15,6 +15,7 @@
 #include <jansson.h>
 
 #define TRACE_MAX 20000u /* ranges; beyond them there is no answer */
+#define TRACE_BYTES_MAX (256ull << 20) /* of all ranges; likewise */
 
 typedef struct Trace Trace;
 
