@@ -50,14 +50,6 @@ void advice_reader_free(AdviceReader *r)
     g_free(r);
 }
 
-void advice_reader_close(AdviceReader *r, guint owner)
-{
-    for (guint i = 0; i < N_OPEN; i++) {
-        if (r->open[i].used && r->open[i].owner == owner)
-            open_clear(&r->open[i]);
-    }
-}
-
 static gboolean open_chain(AdviceReader *r, guint owner, Open *o, GError **error)
 {
     g_auto(LookupRows) rows = { 0 };

@@ -16,6 +16,3 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(AdviceReader, advice_reader_free)
  * chain: what is gone meanwhile is NOT_FOUND, what runs meanwhile is BUSY. */
 gboolean advice_reader_read(AdviceReader *reader, guint owner, guint64 block, guint n, void *buffer,
                             GError **error);
-
-/* Drop what is open of this owner. */
-void advice_reader_close(AdviceReader *reader, guint owner);

@@ -47,7 +47,7 @@ gboolean lookup_version_layer(Db *db, const char *version_id, const char *store_
  * data disk, or both. */
 gboolean lookup_undo(Db *db, const char *desktop_id, TrashRow *ret, GError **error);
 
-/* All rows that a statement with the table's columns yields.  Free with lookup_rows_free(). */
+/* All rows that a statement with the table's columns yields.  Cleared with lookup_rows_clear(). */
 typedef struct {
     RowKind kind;
     GPtrArray *rows;

@@ -6,6 +6,7 @@
 
 #include "imaged/base/error.h"
 #include "imaged/guest/helper/appliance.h"
+#include "imaged/guest/helper/mounted.h"
 
 void appliance_mount_clear(ApplianceMount *m)
 {
@@ -33,42 +34,13 @@ static gboolean mount_one(ApplianceMount *m, const char *where, const char *devi
     return TRUE;
 }
 
-typedef struct {
-    const char *where, *device;
-} Pair;
-
-static gint compare(gconstpointer a, gconstpointer b)
-{
-    return (gint)strlen(((const Pair *)a)->where) - (gint)strlen(((const Pair *)b)->where);
-}
-
-/* The shortest path first, so that each has its folder. */
 static gboolean mount_system(ApplianceMount *m, Task *task, GError **error)
 {
-    char **list = guestfs_inspect_get_mountpoints(m->g, m->root);
-    g_autoptr(GArray) pairs = g_array_new(FALSE, FALSE, sizeof(Pair));
-    gboolean ok = TRUE;
-
-    for (guint i = 0; list && list[i] && list[i + 1]; i += 2) {
-        Pair pair = { list[i], list[i + 1] };
-        g_array_append_val(pairs, pair);
-    }
-    g_array_sort(pairs, compare);
-    for (guint i = 0; ok && i < pairs->len; i++) {
-        const Pair *p = &g_array_index(pairs, Pair, i);
-        if (mount_one(m, p->where, p->device))
-            continue;
-        if (strcmp(p->where, "/") == 0) {
-            appliance_error(m->g, error, "the system's file system cannot be mounted");
-            if (error && *error)
-                (*error)->code = IMAGED_ERROR_CORRUPT;
-            ok = FALSE;
-        } else {
-            task_warning(task, "%s cannot be mounted", p->device);
-        }
-    }
-    free_list(list);
-    return ok;
+    if (mounted_points(task, m->g, m->root, TRUE, m->mounts, error))
+        return TRUE;
+    if (error && *error)
+        (*error)->code = IMAGED_ERROR_CORRUPT;
+    return FALSE;
 }
 
 /* Without a system: the first file system that lets itself be mounted. */

@@ -52,41 +52,54 @@ gboolean mounted_os_find(guestfs_h *g, MountedOs *ret, GError **error)
     return n == 1;
 }
 
+typedef struct {
+    const char *where, *device;
+} Point;
+
 static gint by_length(gconstpointer a, gconstpointer b)
 {
-    gsize x = strlen(*(char *const *)a), y = strlen(*(char *const *)b);
-
-    return x < y ? -1 : x > y;
+    return (gint)strlen(((const Point *)a)->where) - (gint)strlen(((const Point *)b)->where);
 }
 
-gboolean mounted_os_mount(Task *task, guestfs_h *g, MountedOs *os, GError **error)
+gboolean mounted_points(Task *task, guestfs_h *g, const char *root, gboolean is_read_only,
+                        GPtrArray *mounts, GError **error)
 {
-    char **list = guestfs_inspect_get_mountpoints(g, os->root); /* point, device, ... */
-    g_autoptr(GHashTable) devices = g_hash_table_new(g_str_hash, g_str_equal);
-    g_autoptr(GPtrArray) points = g_ptr_array_new();
+    char **list = guestfs_inspect_get_mountpoints(g, root); /* point, device, ... */
+    g_autoptr(GArray) points = g_array_new(FALSE, FALSE, sizeof(Point));
     gboolean ok = list != NULL;
 
     for (guint i = 0; list && list[i] && list[i + 1]; i += 2) {
-        g_hash_table_insert(devices, list[i], list[i + 1]);
-        g_ptr_array_add(points, list[i]);
+        Point point = { list[i], list[i + 1] };
+        g_array_append_val(points, point);
     }
-    g_ptr_array_sort(points, by_length);
+    g_array_sort(points, by_length); /* so that each has its folder */
     for (guint i = 0; ok && i < points->len; i++) {
-        const char *point = points->pdata[i];
-        const char *device = g_hash_table_lookup(devices, point);
-        if (guestfs_mount(g, device, point) == 0) {
-            g_ptr_array_add(os->points, g_strdup(point));
-        } else if (strcmp(point, "/") == 0) {
+        const Point *p = &g_array_index(points, Point, i);
+        if ((is_read_only ? guestfs_mount_ro : guestfs_mount)(g, p->device, p->where) == 0) {
+            g_ptr_array_add(mounts, g_strdup(p->where));
+            g_ptr_array_add(mounts, g_strdup(p->device));
+        } else if (strcmp(p->where, "/") == 0) {
             ok = FALSE;
         } else {
-            task_warning(task, "'%s' (%s) cannot be mounted: %s", point, device,
+            task_warning(task, "'%s' (%s) cannot be mounted: %s", p->where, p->device,
                          guestfs_last_error(g));
         }
     }
-    if (!ok || os->points->len == 0) {
-        appliance_error(g, error, "the root file system (%s) cannot be mounted", os->root);
+    if (!ok || mounts->len == 0) {
+        appliance_error(g, error, "the root file system (%s) cannot be mounted", root);
         ok = FALSE;
     }
     g_strfreev(list);
     return ok;
+}
+
+gboolean mounted_os_mount(Task *task, guestfs_h *g, MountedOs *os, GError **error)
+{
+    g_autoptr(GPtrArray) mounts = g_ptr_array_new_with_free_func(g_free);
+
+    if (!mounted_points(task, g, os->root, FALSE, mounts, error))
+        return FALSE;
+    for (guint i = 0; i < mounts->len; i += 2)
+        g_ptr_array_add(os->points, g_strdup(mounts->pdata[i]));
+    return TRUE;
 }

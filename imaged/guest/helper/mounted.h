@@ -21,3 +21,8 @@ gboolean mounted_os_find(guestfs_h *g, MountedOs *ret, GError **error);
 
 /* Mount all of it, for writing.  What cannot be mounted but for the root is a warning. */
 gboolean mounted_os_mount(Task *task, guestfs_h *g, MountedOs *os, GError **error);
+
+/* Mount what belongs to the system at root.  mounts gets two texts for each: where, and the
+ * device.  What cannot be mounted but for the root is a warning. */
+gboolean mounted_points(Task *task, guestfs_h *g, const char *root, gboolean is_read_only,
+                        GPtrArray *mounts, GError **error);
