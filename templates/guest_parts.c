@@ -167,6 +167,7 @@ char *guest_parts_folder(const char *name)
     char *places[] = {
         g_build_filename(dir, "..", "templates", name, NULL),       /* build/imaged */
         g_build_filename(dir, "..", "..", "templates", name, NULL), /* build/asan/imaged */
+        g_build_filename(dir, "..", "..", "..", "templates", name, NULL), /* ... and its tests */
         g_build_filename(dir, "..", "share", "imaged", name, NULL),
         g_build_filename("/usr/share/imaged", name, NULL),
     };
