@@ -46,7 +46,7 @@ static gboolean find_entry(Db *db, const char *id, const DesktopRow *desktop, Tr
 {
     if (!lookup_trash(db, id, ret, error))
         return FALSE;
-    if (!g_str_equal(ret->kind, "data")) {
+    if (!g_str_equal(ret->kind, "data") || !ret->desktop_id) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                     "this trash entry is not a data disk");
         return FALSE;

@@ -95,6 +95,10 @@ void rollout_chunk_claim_items(RolloutChunk *chunk, json_t *(*keys_of)(const Rol
 
 void rollout_chunk_add(RolloutChunk *chunk, const RolloutItem *item, json_t *batch_item)
 {
+    if (!batch_item) { /* somebody changed the row */
+        rollout_chunk_note(chunk, item->position, "failed", "its row in the roll-out is not whole");
+        return;
+    }
     json_array_append_new(chunk->list, batch_item);
     g_array_append_val(chunk->positions, item->position);
 }

@@ -60,7 +60,7 @@ char *text_for_message(const char *text, gsize max)
     GString *out = g_string_new(NULL);
     gsize n = 0;
 
-    for (const char *p = text; *p; p++) {
+    for (const char *p = text ? text : "(nothing)"; *p; p++) {
         if (n++ >= max) {
             g_string_append(out, "...");
             break;

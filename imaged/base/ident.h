@@ -32,7 +32,7 @@ char *id_to_mac(const char *id);
 gboolean name_check(const char *what, const char *name, GError **error);
 
 /* A copy of text for a message: control characters and what lies beyond max characters
- * are replaced.  Caller frees. */
+ * are replaced; NULL, as in a row that somebody changed, is "(nothing)".  Caller frees. */
 char *text_for_message(const char *text, gsize max);
 
 /* Check free text (owner, description, OS): valid UTF-8, no control characters, max bytes. */

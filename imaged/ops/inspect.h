@@ -16,8 +16,5 @@ void inspect_new_version(World *world, const char *version_id, const char *who);
 
 /* What is known about the disk on this layer, as "inspection" of the API: that of the topmost layer
  * which has one, {state: "none"} if there is none.  is_current tells whether the disk is still what
- * was read. */
-json_t *inspect_show(World *world, Db *db, const char *layer_id);
-
-/* The layer whose inspection that is (caller frees), or NULL. */
-char *inspect_find_layer(World *world, Db *db, const char *layer_id, gboolean *ret_is_current);
+ * was read.  Looks at the storage: not while a reader of the catalog is held. */
+json_t *inspect_show(World *world, const char *layer_id);

@@ -1,4 +1,7 @@
-/* inspect_view.c: what is known about what is inside of disks, shown. */
+/* inspect_view.c: what is known about what is inside of disks, shown.
+ *
+ * The rows are read first and the storage is looked at afterwards: no reader of the catalog, of
+ * which there are few, waits for a store. */
 #include "imaged/ops/args.h"
 #include "imaged/ops/inspect.h"
 #include "imaged/ops/view.h"
@@ -40,79 +43,89 @@ static gboolean is_as_read(World *world, const LayerRow *row, const StoreStat *r
             inspection_is_same_file(read, &now));
 }
 
+typedef struct {
+    LookupRows rows; /* the chain */
+    guint n_above;   /* at its end: layers on the one that was looked into */
+    char *layer;     /* whose inspection it is */
+    json_t *found;   /* or NULL */
+    StoreStat read;
+    gboolean is_template, is_current;
+} Found;
+
+static void found_clear(Found *f)
+{
+    lookup_rows_clear(&f->rows);
+    g_clear_pointer(&f->layer, g_free);
+    g_clear_pointer(&f->found, json_decref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Found, found_clear)
+
 /* From the top down to the template: the first layer that was looked into.  What a template version
- * stands on says nothing about it.  Caller unrefs what is returned. */
-static json_t *find(World *world, Db *db, const char *layer_id, char **ret_layer,
-                    gboolean *ret_is_current, gboolean *ret_is_template)
+ * stands on says nothing about it. */
+static void find_rows(Db *db, const char *layer_id, Found *f)
 {
-    g_auto(LookupRows) rows = { 0 };
-    json_t *found = NULL;
-    gboolean is_current = TRUE, is_template = FALSE;
-
-    if (!chain_rows(db, layer_id, &rows, NULL))
-        return NULL;
-    for (guint i = rows.rows->len; i > 0 && !found && !is_template; i--) {
-        const LayerRow *row = rows.rows->pdata[i - 1];
+    if (!chain_rows(db, layer_id, &f->rows, NULL))
+        return;
+    for (guint i = f->rows.rows->len; i > 0 && !f->is_template; i--) {
+        const LayerRow *row = f->rows.rows->pdata[i - 1];
         g_autofree char *layer = inspected_layer(db, row);
-        StoreStat read;
-        is_template = g_str_equal(row->owner_kind, "template");
-        found = inspection_of_layer(db, layer, &read);
-        if (!found) {
-            is_current = is_current && !holds_data(world, row);
-            continue;
+        f->is_template = g_str_equal(row->owner_kind, "template");
+        f->found = inspection_of_layer(db, layer, &f->read);
+        if (f->found) {
+            f->layer = g_steal_pointer(&layer);
+            return;
         }
-        *ret_is_current = is_current && is_as_read(world, row, &read);
-        *ret_is_template = is_template;
-        *ret_layer = g_steal_pointer(&layer);
+        f->n_above++;
     }
-    return found;
 }
 
-char *inspect_find_layer(World *world, Db *db, const char *layer_id, gboolean *ret_is_current)
+static void find(World *world, const char *layer_id, Found *f)
 {
-    char *layer = NULL;
-    gboolean is_template;
+    Db *db = catalog_read_begin(world->catalog);
 
-    json_decref(find(world, db, layer_id, &layer, ret_is_current, &is_template));
-    return layer;
+    find_rows(db, layer_id, f);
+    catalog_read_end(world->catalog, db);
+    if (!f->found)
+        return;
+    guint top = f->rows.rows->len;
+    f->is_current = is_as_read(world, f->rows.rows->pdata[top - 1 - f->n_above], &f->read);
+    for (guint i = 0; f->is_current && i < f->n_above; i++)
+        f->is_current = !holds_data(world, f->rows.rows->pdata[top - 1 - i]);
 }
 
-json_t *inspect_show(World *world, Db *db, const char *layer_id)
+json_t *inspect_show(World *world, const char *layer_id)
 {
-    g_autofree char *layer = NULL;
-    gboolean is_current, is_template;
-    json_t *found = find(world, db, layer_id, &layer, &is_current, &is_template);
+    g_auto(Found) f = { 0 };
 
-    if (!found)
+    find(world, layer_id, &f);
+    if (!f.found)
         return json_pack("{s:s}", "state", "none");
-    json_object_set_new(found, "is_current", json_boolean(is_current));
-    json_object_set_new(found, "of", json_string(is_template ? "template" : "desktop"));
-    return found;
+    json_object_set_new(f.found, "is_current", json_boolean(f.is_current));
+    json_object_set_new(f.found, "of", json_string(f.is_template ? "template" : "desktop"));
+    return g_steal_pointer(&f.found);
 }
 
 /* ---- Applications ---- */
 
-static json_t *applications(World *world, Db *db, const char *layer_id, const char *glob)
+static json_t *applications(World *world, const char *layer_id, const char *glob)
 {
-    g_autofree char *layer = NULL;
-    gboolean is_current = FALSE, is_template = FALSE;
-    json_t *found = find(world, db, layer_id, &layer, &is_current, &is_template);
-    g_autofree char *why = found ? inspection_why_not_known(db, layer) : NULL;
-    json_t *list = found && !why ? inspection_applications(db, layer, glob) : NULL;
-    json_t *out =
-        json_pack("{s:s,s:O?,s:b,s:s?,s:O?,s:s?,s:o}", "state",
-                  list    ? "ok"
-                  : found ? "failed"
-                          : "none",
-                  "as_of", json_object_get(found, "as_of"), "is_current", is_current, "of",
-                  !found        ? NULL
-                  : is_template ? "template"
-                                : "desktop",
-                  "error", json_object_get(found, "error"), "reason", why, "applications",
-                  list ? list : json_array());
+    g_auto(Found) f = { 0 };
 
-    json_decref(found);
-    return out;
+    find(world, layer_id, &f);
+    Db *db = catalog_read_begin(world->catalog);
+    g_autofree char *why = f.found ? inspection_why_not_known(db, f.layer) : NULL;
+    json_t *list = f.found && !why ? inspection_applications(db, f.layer, glob) : NULL;
+    catalog_read_end(world->catalog, db);
+    return json_pack("{s:s,s:O?,s:b,s:s?,s:O?,s:s?,s:o}", "state",
+                     list      ? "ok"
+                     : f.found ? "failed"
+                               : "none",
+                     "as_of", json_object_get(f.found, "as_of"), "is_current", f.is_current, "of",
+                     !f.found        ? NULL
+                     : f.is_template ? "template"
+                                     : "desktop",
+                     "error", json_object_get(f.found, "error"), "reason", why, "applications",
+                     list ? list : json_array());
 }
 
 static json_t *with_name(json_t *out, const char *id, const char *name)
@@ -128,33 +141,27 @@ json_t *ops_desktop_apps(OpsCall *call, GError **error)
 {
     g_auto(DesktopRow) row = { 0 };
     const char *name = args_text(call, "desktop", TRUE, error);
-    json_t *out = NULL;
 
     if (!name || !args_check(call, "desktop app", error) || !args_are_texts(call, "app", error))
         return NULL;
     const char *glob = args_text(call, "app", FALSE, NULL);
     Db *db = catalog_read_begin(call->world->catalog);
-    if (lookup_desktop(db, name, &row, error)) {
-        out = with_name(applications(call->world, db, row.layer_id, glob), row.id, row.name);
-    }
+    gboolean ok = lookup_desktop(db, name, &row, error);
     catalog_read_end(call->world->catalog, db);
-    return out;
+    return ok ? with_name(applications(call->world, row.layer_id, glob), row.id, row.name) : NULL;
 }
 
 json_t *ops_template_apps(OpsCall *call, GError **error)
 {
     g_auto(VersionRow) row = { 0 };
     const char *ref = args_text(call, "template", TRUE, error);
-    json_t *out = NULL;
 
     if (!ref || !args_check(call, "template app", error) || !args_are_texts(call, "app", error))
         return NULL;
     const char *glob = args_text(call, "app", FALSE, NULL);
     Db *db = catalog_read_begin(call->world->catalog);
-    if (lookup_version(db, ref, FALSE, &row, error)) {
-        g_autofree char *name = lookup_version_name(db, row.id);
-        out = with_name(applications(call->world, db, row.layer_id, glob), row.id, name);
-    }
+    gboolean ok = lookup_version(db, ref, FALSE, &row, error);
+    g_autofree char *name = ok ? lookup_version_name(db, row.id) : NULL;
     catalog_read_end(call->world->catalog, db);
-    return out;
+    return ok ? with_name(applications(call->world, row.layer_id, glob), row.id, name) : NULL;
 }

@@ -88,8 +88,8 @@ static void add_firmware(json_t *version)
         json_object_set(version, "firmware", json_array_get(boot, 0)); /* bios, if it can do both */
 }
 
-/* What the storage says of each version's layer. */
-static void add_disk_bytes(World *world, Db *db, json_t *versions)
+/* What the storage says of each version's layer; no reader of the catalog is held meanwhile. */
+static void add_disk_bytes(World *world, json_t *versions)
 {
     size_t i;
     json_t *version;
@@ -98,39 +98,45 @@ static void add_disk_bytes(World *world, Db *db, json_t *versions)
         g_auto(LayerRow) layer = { 0 };
         StoreStat stat = { 0 };
         LayerCounts counts = { 0 };
-        if (lookup_layer(db, json_string_value(json_object_get(version, "layer")), &layer, NULL)) {
+        const char *top = json_string_value(json_object_get(version, "layer"));
+        Db *db = catalog_read_begin(world->catalog);
+        gboolean found = lookup_layer(db, top, &layer, NULL);
+        catalog_read_end(world->catalog, db);
+        if (found) {
             g_autoptr(Store) store = store_set_peek(world->stores, layer.store_id);
             g_autoptr(Layer) file = store ? store_open_layer(store, layer.slot, NULL, NULL) : NULL;
             if (file && store_stat_layer(store, layer.slot, &stat, NULL))
                 layer_count(file, &counts, NULL);
         }
-        const char *top = json_string_value(json_object_get(version, "layer"));
-        json_object_set_new(version, "inspection", inspect_show(world, db, top));
+        json_object_set_new(version, "inspection", inspect_show(world, top));
         add_firmware(version);
         json_object_set_new(
             version, "stand_ins",
-            stand_in_list(world, db, json_string_value(json_object_get(version, "id"))));
+            stand_in_list(world, json_string_value(json_object_get(version, "id"))));
         json_object_set_new(version, "data_bytes", json_integer((json_int_t)counts.data_bytes));
         json_object_set_new(version, "disk_bytes", json_integer((json_int_t)stat.disk_bytes));
     }
 }
 
-static json_t *versions_of(World *world, Db *db, const char *template_id, GError **error)
+static json_t *read_versions(Db *db, const char *template_id, GError **error)
 {
-    json_t *out = view_array(db_query(db, VERSION_COLUMNS "v.template_id = ?1 ORDER BY v.version",
-                                      "t", template_id),
-                             NULL, G_MAXINT64, error);
+    return view_array(db_query(db, VERSION_COLUMNS "v.template_id = ?1 ORDER BY v.version", "t",
+                               template_id),
+                      NULL, G_MAXINT64, error);
+}
+
+/* What the rows of read_versions() (may be NULL) are shown with. */
+static void complete_versions(World *world, json_t *versions)
+{
     size_t i;
     json_t *version;
 
-    if (out)
-        add_disk_bytes(world, db, out);
-    json_array_foreach(out, i, version) {
+    add_disk_bytes(world, versions);
+    json_array_foreach(versions, i, version) {
         const char *identity = json_string_value(json_object_get(version, "identity"));
         if (identity)
             json_object_set_new(version, "identity", identity_settings_shown(identity));
     }
-    return out;
 }
 
 json_t *ops_template_versions(OpsCall *call, GError **error)
@@ -143,8 +149,9 @@ json_t *ops_template_versions(OpsCall *call, GError **error)
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
     if (lookup_template(db, name, &row, error))
-        out = versions_of(call->world, db, row.id, error);
+        out = read_versions(db, row.id, error);
     catalog_read_end(call->world->catalog, db);
+    complete_versions(call->world, out);
     return out;
 }
 
@@ -161,9 +168,10 @@ json_t *ops_template_show(OpsCall *call, GError **error)
         Query *q = db_query(db, TEMPLATE_COLUMNS "t.id = ?1 GROUP BY t.id", "t", row.id);
         out = query_next(q) ? view_object(q) : json_object();
         query_end(q, NULL);
-        json_object_set_new(out, "versions", versions_of(call->world, db, row.id, NULL));
+        json_object_set_new(out, "versions", read_versions(db, row.id, NULL));
     }
     catalog_read_end(call->world->catalog, db);
+    complete_versions(call->world, json_object_get(out, "versions"));
     return out;
 }
 
@@ -227,7 +235,7 @@ json_t *ops_desktop_show(OpsCall *call, GError **error)
             stand_in = stand_in_of_chain(&chain);
         }
         json_object_set_new(out, "stand_in", stand_in ? json_string(stand_in) : json_null());
-        json_object_set_new(out, "inspection", inspect_show(call->world, db, row.layer_id));
+        json_object_set_new(out, "inspection", json_null()); /* below: in its place */
         if (row.data_layer_id)
             lookup_layer(db, row.data_layer_id, &data, NULL);
         gint64 archived_at = lookup_int(db,
@@ -245,6 +253,7 @@ json_t *ops_desktop_show(OpsCall *call, GError **error)
     catalog_read_end(call->world->catalog, db);
     if (!out)
         return NULL;
+    json_object_set_new(out, "inspection", inspect_show(call->world, row.layer_id));
     gboolean is_live, is_data_live = FALSE;
     gint64 bytes = look_at_layer(call->world, &layer, &is_live);
     json_object_set_new(out, "disk_bytes", json_integer(bytes));

@@ -1,6 +1,7 @@
 /* rollout_plan.c: see rollout_plan.h.  Desktops go by name: the canary is the first ones. */
 #include "imaged/ops/rollout_plan.h"
 
+#include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/ops/args.h"
@@ -171,11 +172,30 @@ gboolean rollout_plan(OpsCall *call, RolloutPlan *ret, GError **error)
 
 /* ---- dry run ---- */
 
+/* Of the catalog about one desktop.  Read first for all of them: no reader waits for a store. */
+typedef struct {
+    char *former; /* the version's name */
+    LayerRow layer;
+} Seen;
+
+static Seen *read_seen(World *world, const GPtrArray *desktops)
+{
+    Seen *seen = g_new0(Seen, desktops->len + 1);
+    Db *db = catalog_read_begin(world->catalog);
+
+    for (guint i = 0; i < desktops->len; i++) {
+        const DesktopRow *desktop = desktops->pdata[i];
+        seen[i].former = lookup_version_name(db, desktop->version_id);
+        lookup_layer(db, desktop->layer_id, &seen[i].layer, NULL);
+    }
+    catalog_read_end(world->catalog, db);
+    return seen;
+}
+
 /* Why it could not be moved just now (caller frees), or NULL. */
-static char *why_busy(World *world, Db *db, const DesktopRow *desktop)
+static char *why_busy(World *world, const DesktopRow *desktop, const LayerRow *layer)
 {
     g_autofree char *thing = g_strconcat("desktop/", desktop->id, NULL);
-    g_auto(LayerRow) layer = { 0 };
     g_autoptr(GError) error = NULL;
     gboolean is_live = FALSE;
 
@@ -184,20 +204,18 @@ static char *why_busy(World *world, Db *db, const DesktopRow *desktop)
     g_autoptr(Store) store = store_set_get(world->stores, desktop->store_id, &error);
     if (!store)
         return imaged_error_message(error);
-    if (!lookup_layer(db, desktop->layer_id, &layer, NULL))
+    if (!layer->id)
         return NULL;
-    int fd = store->ops->open(store, STORE_LAYERS, layer.slot, &is_live, NULL);
-    if (fd >= 0)
-        close(fd);
+    int fd = store->ops->open(store, STORE_LAYERS, layer->slot, &is_live, NULL);
+    durable_close(&fd);
     return is_live ? g_strdup("its disk is in use by QEMU") : NULL;
 }
 
-static json_t *view_row(World *world, Db *db, const DesktopRow *desktop, const json_t *row,
-                        guint *n_before, guint canary, guint batch)
+static json_t *view_row(World *world, const DesktopRow *desktop, const Seen *seen,
+                        const json_t *row, guint *n_before, guint canary, guint batch)
 {
     const char *reason = json_string_value(json_array_get(row, 7));
-    g_autofree char *former = lookup_version_name(db, desktop->version_id);
-    g_autofree char *busy = reason ? NULL : why_busy(world, db, desktop);
+    g_autofree char *busy = reason ? NULL : why_busy(world, desktop, &seen->layer);
     g_autofree char *stage = NULL;
 
     if (!reason && !busy) {
@@ -206,7 +224,7 @@ static json_t *view_row(World *world, Db *db, const DesktopRow *desktop, const j
                            : g_strdup_printf("batch %u", (n - canary) / MAX(batch, 1) + 1);
     }
     return json_pack("{s:s,s:s,s:s,s:s,s:s?,s:s?}", "id", desktop->id, "name", desktop->name,
-                     "former", former, "action",
+                     "former", seen->former, "action",
                      reason ? "skip"
                      : busy ? "unavailable"
                             : "move",
@@ -215,15 +233,18 @@ static json_t *view_row(World *world, Db *db, const DesktopRow *desktop, const j
 
 json_t *rollout_plan_view(World *world, const RolloutPlan *plan, guint canary, guint batch)
 {
+    const GPtrArray *desktops = plan->desktops.rows;
+    g_autofree Seen *seen = read_seen(world, desktops);
     json_t *list = json_array();
-    guint n_move = 0, n = plan->desktops.rows->len;
-    Db *db = catalog_read_begin(world->catalog);
+    guint n_move = 0;
 
-    for (guint i = 0; i < n; i++)
+    for (guint i = 0; i < desktops->len; i++) {
         json_array_append_new(list,
-                              view_row(world, db, plan->desktops.rows->pdata[i],
+                              view_row(world, desktops->pdata[i], &seen[i],
                                        json_array_get(plan->rows, i), &n_move, canary, batch));
-    catalog_read_end(world->catalog, db);
+        g_free(seen[i].former);
+        layer_row_clear(&seen[i].layer);
+    }
     return json_pack("{s:b,s:s,s:I,s:i,s:i,s:i,s:i,s:i,s:o}", "dry_run", 1, "template",
                      plan->template.name, "version", (json_int_t)plan->version.version, "n_move",
                      (int)n_move, "n_unavailable", (int)(plan->n_waiting - n_move), "n_skipped",

@@ -23,23 +23,28 @@ static gint64 count_desktops(Db *db, const char *layer_id)
                       "t", layer_id);
 }
 
-static void add_figures(World *world, Db *db, json_t *object)
+/* What is read of the catalog about one; ret_row is for a look at the storage. */
+static void add_counts(Db *db, json_t *object, LayerRow *ret_row)
 {
     const char *id = json_string_value(json_object_get(object, "id"));
-    g_auto(LayerRow) row = { 0 };
+
+    lookup_layer(db, id, ret_row, NULL);
+    json_object_set_new(object, "n_desktops", json_integer(count_desktops(db, id)));
+}
+
+static void add_bytes(World *world, json_t *object, const LayerRow *row)
+{
+    g_autoptr(Store) store = row->id ? store_set_peek(world->stores, row->store_id) : NULL;
     StoreStat stat = { 0 };
 
-    if (lookup_layer(db, id, &row, NULL)) {
-        g_autoptr(Store) store = store_set_peek(world->stores, row.store_id);
-        if (store)
-            store_stat_layer(store, row.slot, &stat, NULL);
-    }
-    json_object_set_new(object, "n_desktops", json_integer(count_desktops(db, id)));
+    if (store)
+        store_stat_layer(store, row->slot, &stat, NULL);
     json_object_set_new(object, "disk_bytes", json_integer((json_int_t)stat.disk_bytes));
 }
 
-json_t *stand_in_list(World *world, Db *db, const char *version_id)
+json_t *stand_in_list(World *world, const char *version_id)
 {
+    Db *db = catalog_read_begin(world->catalog);
     json_t *out = view_array(db_query(db,
                                       "SELECT c.id, t.name || ':' || v.version || ' (stand-in)' AS"
                                       " name, s.name AS store, c.created_at AS created_at__time"
@@ -50,10 +55,16 @@ json_t *stand_in_list(World *world, Db *db, const char *version_id)
                                       " c.state = 'frozen' ORDER BY c.id",
                                       "t", version_id),
                              NULL, G_MAXINT64, NULL);
+    g_autofree LayerRow *rows = g_new0(LayerRow, json_array_size(out) + 1);
     size_t i;
     json_t *object;
 
     json_array_foreach (out, i, object)
-        add_figures(world, db, object);
+        add_counts(db, object, &rows[i]);
+    catalog_read_end(world->catalog, db);
+    json_array_foreach (out, i, object) {
+        add_bytes(world, object, &rows[i]);
+        layer_row_clear(&rows[i]);
+    }
     return out ? out : json_array();
 }

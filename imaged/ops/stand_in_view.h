@@ -8,4 +8,4 @@
 const char *stand_in_of_chain(const LookupRows *chain);
 
 /* All that are on this version's layers, in whichever store: an array. */
-json_t *stand_in_list(World *world, Db *db, const char *version_id);
+json_t *stand_in_list(World *world, const char *version_id);

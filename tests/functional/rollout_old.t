@@ -30,4 +30,19 @@ is "$(row_of pc-2 | head -1)" moved '... and the other one is known as moved'
 ok '... nobody has an id twice' ctl store check
 ok 'what was written in between is in the trash' ctl trash restore "$kept"
 ok '... as it was' qemu-io -r -f qcow2 -c 'read -P 0x77 0 64k' "$(ctl desktop path pc-1)"
+
+# ---- rows that somebody changed ----
+
+stop_daemon
+sql "UPDATE rollout SET state = 'stopped', is_backward = 1, finished_at = NULL"
+sql "UPDATE rollout_desktop SET state = 'moved', is_open = 1, back_id = NULL, generation = (SELECT d.generation FROM desktop d WHERE d.id = desktop_id)"
+start_daemon
+ctl desktop create pc-3 --template win --data-disk 16M >/dev/null
+ctl desktop data-disk detach pc-3 --yes >/dev/null
+data=$(ctlj trash list | jq -r '.[] | select(.kind == "data") | .id')
+sql "UPDATE trash SET desktop_id = NULL WHERE id = '$data'"
+fails_with 2 'not a data disk' 'a data disk that was nobody'"'"'s' ctl desktop data-disk add pc-3 --disk "$data"
+fails_with 1 'could not be brought back' 'a roll-out with a row that lacks an id comes to an end' ctl rollout resume win-2
+is "$(row_of pc-2)" $'failed\nits row in the roll-out is not whole' '... and says which it is'
+ok 'the daemon is there still' ctl status
 done_testing

@@ -178,6 +178,7 @@ static void test_for_message(void)
         { "", 10, "" },           { "abc", 3, "abc" },
         { "abcd", 3, "abc..." },  { "a\nb\x01\x7f", 10, "a?b??" },
         { "\xc3\xa4", 10, "??" }, { "abc", 0, "..." },
+        { NULL, 20, "(nothing)" },
     };
 
     for (guint i = 0; i < G_N_ELEMENTS(table); i++) {
