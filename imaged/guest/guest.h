@@ -37,8 +37,8 @@ typedef struct {
     GuestAccelerator accelerator;
 } GuestSettings;
 
-/* settings are borrowed for the Guest's life.  Ends and removes what a former daemon left. */
-Guest *guest_new(const char *state_dir, const GuestSettings *settings, GError **error);
+/* settings are borrowed for the Guest's life.  What a former daemon left is removed meanwhile. */
+Guest *guest_new(const char *state_dir, const GuestSettings *settings);
 void guest_free(Guest *guest);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Guest, guest_free)
 
