@@ -6,7 +6,8 @@
  * hangs, dies, or talks nonsense is an error like any other: what it says is not trusted.
  *
  * The process dies with the calling thread, which is the one that waits for it.  Any thread; runs
- * beyond what the machine bears wait for each other (gate.h).  It knows no catalog: who calls it finds and opens the layers. */
+ * beyond what the machine bears wait for each other (gate.h).  It knows no catalog: who calls it
+ * finds and opens the layers. */
 #pragma once
 
 #include <glib.h>
