@@ -283,9 +283,7 @@ static gboolean start_jobs(Daemon *d, GError **error)
                   d->world.rescue_reason ? d->world.rescue_reason : "");
     if (!catalog_commit(d->world.catalog, changes, error))
         return FALSE;
-    d->world.guest = guest_new(d->config->state_dir, &d->config->settings.guest, error);
-    if (!d->world.guest)
-        return FALSE;
+    d->world.guest = guest_new(d->config->state_dir, &d->config->settings.guest);
     d->world.jobs = job_queue_new(d->world.catalog, d->world.claims, ops_job_types, &d->world,
                                   d->config->interactive_workers, d->config->bulk_workers);
     /* Exports take their claims again before any job goes on.  In rescue mode there are none, but a

@@ -137,7 +137,7 @@ void health_disk_free(HealthDisk *disk)
         claims_release(disk->claims, disk->keys);
     json_decref(disk->keys);
     if (disk->folder)
-        guest_run_folder_remove(disk->folder, NULL);
+        guest_run_folder_remove(disk->folder, NULL, NULL);
     g_free(disk->folder);
     g_free(disk->uri);
     g_free(disk);

@@ -304,9 +304,15 @@ gboolean guest_parts_files(const json_t *recipe, json_t **ret_files, json_t **re
         gboolean is_kiosk = g_str_equal(name, "imaged-kiosk");
         if (is_kiosk && g_strcmp0(text_of(desktop, "environment"), "kiosk") != 0)
             continue;
-        if (g_file_get_contents(path, &content, &n, NULL) && n <= MAX_FILE &&
-            g_utf8_validate(content, (gssize)n, NULL))
-            place(name, content, files, links);
+        if (!g_file_get_contents(path, &content, &n, NULL) || n > MAX_FILE ||
+            !g_utf8_validate(content, (gssize)n, NULL)) {
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
+                        "cannot read the guest's part '%s'", path);
+            json_decref(files);
+            json_decref(links);
+            return FALSE;
+        }
+        place(name, content, files, links);
     }
     add_link(links, "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service",
              "/lib/systemd/system/systemd-networkd.service");

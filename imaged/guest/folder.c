@@ -93,7 +93,7 @@ char *guest_run_folder_make(const char *state_dir, const GuestOwner *owner, gboo
         (is_writable ? make_inner(fd, GUEST_RUN_WORK, owner, 02770, error)
                      : make_inner(fd, GUEST_RUN_TMP, owner, 0770, error)))
         return is_writable ? g_build_filename(path, GUEST_RUN_WORK, NULL) : g_steal_pointer(&path);
-    guest_run_folder_remove(path, NULL);
+    guest_run_folder_remove(path, NULL, NULL);
     return NULL;
 }
 
@@ -124,7 +124,8 @@ int guest_run_folder_listen(const char *folder, const char *name, const GuestOwn
 
 /* ---- Removing ---- */
 
-static gboolean remove_at(int dirfd, const char *name, guint depth, GError **error);
+static gboolean remove_at(int dirfd, const char *name, guint depth, const gint *cancel,
+                          GError **error);
 
 /* Let ourselves in; the name may have become a link in the meantime. */
 static gboolean unlock_dir(int dirfd, const char *name)
@@ -135,7 +136,7 @@ static gboolean unlock_dir(int dirfd, const char *name)
     return fd >= 0 && chmod(path, 0700) == 0;
 }
 
-static gboolean remove_entries(int dirfd, guint depth, GError **error)
+static gboolean remove_entries(int dirfd, guint depth, const gint *cancel, GError **error)
 {
     int copy = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = copy < 0 ? NULL : fdopendir(copy);
@@ -149,16 +150,21 @@ static gboolean remove_entries(int dirfd, guint depth, GError **error)
     }
     while (ok && (entry = readdir(dir))) {
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            ok = remove_at(dirfd, entry->d_name, depth, error);
+            ok = remove_at(dirfd, entry->d_name, depth, cancel, error);
     }
     closedir(dir);
     return ok;
 }
 
-static gboolean remove_at(int dirfd, const char *name, guint depth, GError **error)
+static gboolean remove_at(int dirfd, const char *name, guint depth, const gint *cancel,
+                          GError **error)
 {
     struct stat st;
 
+    if (cancel && g_atomic_int_get(cancel)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CANCELLED, "cancelled");
+        return FALSE;
+    }
     if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT;
     if (!S_ISDIR(st.st_mode))
@@ -175,10 +181,10 @@ static gboolean remove_at(int dirfd, const char *name, guint depth, GError **err
         imaged_error_set_errno(error, errno, "cannot open a helper's folder '%.40s'", name);
         return FALSE;
     }
-    return remove_entries(fd, depth + 1, error) && durable_rmdir(dirfd, name, error);
+    return remove_entries(fd, depth + 1, cancel, error) && durable_rmdir(dirfd, name, error);
 }
 
-gboolean guest_run_folder_remove(const char *path, GError **error)
+gboolean guest_run_folder_remove(const char *path, const gint *cancel, GError **error)
 {
     g_autofree char *above = g_path_get_dirname(path);
     g_autofree char *name = g_path_get_basename(path);
@@ -190,19 +196,17 @@ gboolean guest_run_folder_remove(const char *path, GError **error)
         imaged_error_set_errno(error, errno, "cannot open '%s'", above);
         return FALSE;
     }
-    return remove_at(fd, name, 0, error);
+    return remove_at(fd, name, 0, cancel, error);
 }
 
-gboolean guest_run_folders_sweep(const char *state_dir, GError **error)
+GPtrArray *guest_run_folders_list(const char *state_dir)
 {
-    g_autofree char *path = g_build_filename(state_dir, GUEST_DIR, NULL);
-    auto_fd fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    g_autofree char *above = g_build_filename(state_dir, GUEST_DIR, NULL);
+    g_autoptr(GDir) dir = g_dir_open(above, 0, NULL);
+    GPtrArray *paths = g_ptr_array_new_with_free_func(g_free);
+    const char *name;
 
-    if (fd < 0 && errno == ENOENT)
-        return TRUE;
-    if (fd < 0) {
-        imaged_error_set_errno(error, errno, "cannot open '%s'", path);
-        return FALSE;
-    }
-    return remove_entries(fd, 0, error);
+    while (dir && (name = g_dir_read_name(dir)))
+        g_ptr_array_add(paths, g_build_filename(above, name, NULL));
+    return paths;
 }

@@ -32,8 +32,8 @@ int guest_run_folder_listen(const char *folder, const char *name, const GuestOwn
                             char **ret_path, GError **error);
 
 /* Remove a folder with all that is in it; it may have been filled by somebody hostile: no link is
- * followed. */
-gboolean guest_run_folder_remove(const char *path, GError **error);
+ * followed.  cancel may be NULL; once it is set, CANCELLED. */
+gboolean guest_run_folder_remove(const char *path, const gint *cancel, GError **error);
 
-/* Remove all that a former daemon left. */
-gboolean guest_run_folders_sweep(const char *state_dir, GError **error);
+/* The paths of all that there are: at the start, what a former daemon left.  Caller unrefs. */
+GPtrArray *guest_run_folders_list(const char *state_dir);

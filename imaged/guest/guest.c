@@ -28,6 +28,9 @@ struct Guest {
     char *state_dir;
     const GuestSettings *settings;
     GuestGate *gate;
+    GPtrArray *left; /* folders of a former daemon, which the sweeper removes */
+    GThread *sweeper;
+    gint is_ending; /* atomic: the sweeper stops */
     GMutex probe_lock;
     gint64 probe_again_us; /* not before; guarded by probe_lock */
 };
@@ -57,6 +60,10 @@ void guest_free(Guest *guest)
 {
     if (!guest)
         return;
+    g_atomic_int_set(&guest->is_ending, 1);
+    if (guest->sweeper)
+        g_thread_join(guest->sweeper);
+    g_ptr_array_unref(guest->left);
     g_mutex_clear(&guest->probe_lock);
     guest_gate_free(guest->gate);
     g_free(guest->state_dir);
@@ -181,7 +188,7 @@ static json_t *run_with(Guest *guest, const GuestRun *run, const char *appliance
         return NULL;
     GuestPlace place = { folder, appliance, accelerator };
     json_t *result = run_at(guest, run, &place, &owner, user, error);
-    guest_run_folder_remove(folder, NULL); /* else the next start's sweep does */
+    guest_run_folder_remove(folder, NULL, NULL); /* else the next start's sweep does */
     return result;
 }
 
@@ -262,7 +269,8 @@ static gboolean clean_by_helper(Guest *guest, const char *path)
                      .task = "clean",
                      .what = "what a build left",
                      .folder = path,
-                     .limit_ms = CLEAN_LIMIT_MS };
+                     .limit_ms = CLEAN_LIMIT_MS,
+                     .cancel = &guest->is_ending };
     json_t *result = guest_run(guest, &run, NULL);
 
     json_decref(result);
@@ -278,42 +286,45 @@ gboolean guest_folder_remove(Guest *guest, const char *path, GError **error)
     g_autofree char *run = g_path_get_dirname(path); /* of STATE/guest/RUN/work */
 
     /* Processes of a helper that was killed may take a moment to be gone. */
-    for (guint i = 0; i < REMOVE_TRIES; i++) {
-        if (guest_run_folder_remove(run, NULL))
+    for (guint i = 0; i < REMOVE_TRIES && !g_atomic_int_get(&guest->is_ending); i++) {
+        if (guest_run_folder_remove(run, &guest->is_ending, NULL))
             return TRUE;
         /* Root gets everywhere; but not deeper than it has descriptors. */
         if ((geteuid() != 0 || i == REMOVE_TRIES / 2) && clean_by_helper(guest, path))
             break;
         g_usleep(REMOVE_WAIT_US);
     }
-    return guest_run_folder_remove(run, error);
+    return guest_run_folder_remove(run, &guest->is_ending, error);
 }
 
-/* What a former daemon left.  If it cannot be removed that costs space, and not the start. */
-static void sweep(Guest *guest)
+/* What a former daemon left may be 200,000 files of a build: nobody waits for that.  If it cannot
+ * be removed that costs space, and not the start. */
+static gpointer sweep(gpointer data)
 {
-    if (guest_run_folders_sweep(guest->state_dir, NULL))
-        return;
-    g_autofree char *above = g_build_filename(guest->state_dir, "guest", NULL);
-    g_autoptr(GDir) dir = g_dir_open(above, 0, NULL);
-    const char *name;
+    Guest *guest = data;
 
-    while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *work = g_build_filename(above, name, GUEST_RUN_WORK, NULL);
-        g_autofree char *tmp = g_build_filename(above, name, GUEST_RUN_TMP, NULL);
+    for (guint i = 0; i < guest->left->len; i++) {
+        const char *path = guest->left->pdata[i];
+        g_autofree char *work = g_build_filename(path, GUEST_RUN_WORK, NULL);
+        g_autofree char *tmp = g_build_filename(path, GUEST_RUN_TMP, NULL);
         gboolean has_work = g_file_test(work, G_FILE_TEST_IS_DIR);
-        guest_folder_remove(guest, has_work ? work : tmp, NULL);
+        if (!guest_run_folder_remove(path, &guest->is_ending, NULL))
+            guest_folder_remove(guest, has_work ? work : tmp, NULL);
     }
+    return NULL;
 }
 
-Guest *guest_new(const char *state_dir, const GuestSettings *settings, GError **error)
+Guest *guest_new(const char *state_dir, const GuestSettings *settings)
 {
-    g_autoptr(Guest) guest = g_new0(Guest, 1);
+    Guest *guest = g_new0(Guest, 1);
 
     guest->state_dir = g_strdup(state_dir);
     guest->settings = settings;
     guest->gate = guest_gate_new(MAX_RUNS, CLAMP(g_get_num_processors(), 2, 4));
     g_mutex_init(&guest->probe_lock);
-    sweep(guest);
-    return g_steal_pointer(&guest);
+    /* Before there is any of ours; new ones have other names. */
+    guest->left = guest_run_folders_list(state_dir);
+    if (guest->left->len)
+        guest->sweeper = g_thread_new("sweeper", sweep, guest);
+    return guest;
 }

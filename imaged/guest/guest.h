@@ -6,7 +6,8 @@
  * hangs, dies, or talks nonsense is an error like any other: what it says is not trusted.
  *
  * The process dies with the calling thread, which is the one that waits for it.  Any thread; runs
- * beyond what the machine bears wait for each other (gate.h).  It knows no catalog: who calls it finds and opens the layers. */
+ * beyond what the machine bears wait for each other (gate.h).  It knows no catalog: who calls it
+ * finds and opens the layers. */
 #pragma once
 
 #include <glib.h>
@@ -37,8 +38,8 @@ typedef struct {
     GuestAccelerator accelerator;
 } GuestSettings;
 
-/* settings are borrowed for the Guest's life.  Ends and removes what a former daemon left. */
-Guest *guest_new(const char *state_dir, const GuestSettings *settings, GError **error);
+/* settings are borrowed for the Guest's life.  What a former daemon left is removed meanwhile. */
+Guest *guest_new(const char *state_dir, const GuestSettings *settings);
 void guest_free(Guest *guest);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Guest, guest_free)
 

@@ -77,7 +77,7 @@ mkdir -p "$folder/tmp/deep/deeper"
 ln -s / "$folder/tmp/deep/root"
 ln -s "$top" "$folder/tmp/top"
 touch "$top/precious"
-run fetch ping '{}' 60000 >/dev/null 2>&1
+IMAGED_TEST_SWEEP=1 run fetch ping '{}' 60000 >/dev/null 2>&1
 is "$(ls "$state/guest")" "" "and removed at the next start"
 ok "without following links" test -e "$top/precious"
 
@@ -203,7 +203,7 @@ deep "$state/guest/other/tmp"
 mkdir -m 0 "$state/guest/old/work/closed"
 ln -s "$top" "$state/guest/old/work/link"
 chown -hR nobody: "$state"/guest/{old/work,other/tmp} 2>/dev/null
-run fetch ping '{}' 60000 >/dev/null 2>&1
+IMAGED_TEST_SWEEP=1 run fetch ping '{}' 60000 >/dev/null 2>&1
 is "$(ls "$state/guest")" "" "a tree too deep to be removed from outside is removed by a helper"
 ok "again without following links" test -e "$top/precious"
 

@@ -115,7 +115,9 @@ isnt $? 0 "a file system that crashes the appliance is an error" || diag "$(cat 
 like "$(tail -2 "$top/err")" '^(failed|unavailable|not_found): .{10}' "with a reason" || diag "$(cat "$top/err")"
 diag "$(tail -2 "$top/err")"
 is "$(leftovers)" "" "nothing is left of it"
+touch -d '3 days ago' "$appliance"/*/
 seal '{}' "$top/bomb.qcow2" 3000
 like "$(cat "$top/err")" 'it was killed after 3 s' "a time limit holds for an appliance too"
 is "$(leftovers)" "" "and its QEMU is gone"
+is "$(find "$appliance"/*/ -maxdepth 0 -mmin -60 | grep -c .)" 1 "an appliance that is used is no old one"
 done_testing

@@ -91,6 +91,8 @@ commands:
   - if mount -t tmpfs x /mnt && umount /mnt; then echo mounts are its own; fi
   - if unshare -Ur true 2>/dev/null; then echo nested; fi
   - cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' >/run/seen; grep -q 'bin/bash\|sh -c' /run/seen && echo sees its own; grep -q 'imaged --st[a]te\|http[.]serv[e]r' /run/seen && echo OUT-ps || true
+  - mkdir -p /var/lib/imaged /var/lib/NetworkManager /var/crash /var/log/old
+  - cd / && for f in var/lib/imaged/user.done var/lib/NetworkManager/secret_key var/crash/core var/mail/root root/.python_history home/alice/.lesshst etc/krb5.keytab var/log/old/a.gz var/tmp/.hidden; do echo x >\$f; done
   - echo tried everything
 E1
 id=$(ctl template build good.yaml --no-wait -o json | jq -r .id)
@@ -144,6 +146,10 @@ is "$(in_root 'cat /etc/hostname')" testhost "host name"
 like "$(in_root 'stat /etc/localtime')" 'Europe/Berlin' "time zone"
 like "$(in_root 'cat /etc/apt/sources.list')" '^deb http.* bookworm main' "sources for later"
 like "$(in_root 'stat /etc/machine-id')" 'Project: .* Size: 0$' "no machine-id"
+for path in var/lib/imaged/user.done var/lib/NetworkManager/secret_key var/crash/core var/mail/root \
+    root/.python_history home/alice/.lesshst etc/krb5.keytab var/log/old/a.gz var/tmp/.hidden; do
+    like "$(debugfs -R "stat $path" root.raw 2>&1)" 'File not found by ext2_lookup' "sealed: no $path"
+done
 like "$(debugfs -R 'stat /usr/sbin/policy-rc.d' root.raw 2>&1)" 'File not found by ext2_lookup' "nothing of the build is left"
 
 # ---- It boots: two clones side by side, each a machine of its own ----

@@ -4,8 +4,9 @@
  *
  * Files of one disk are its layers, the base first.  IMAGED_TEST_GUEST_SOCKET is a folder with the
  * sockets of units; IMAGED_TEST_APPLIANCE an appliance; IMAGED_TEST_FOLDER a folder to write to, or
- * "make" for one as builds have it; IMAGED_TEST_STREAM makes it a stream.  Prints the result, or
- * the error on standard error; progress, log lines and warnings go there too, data to descriptor 3.
+ * "make" for one as builds have it; IMAGED_TEST_STREAM makes it a stream; with IMAGED_TEST_SWEEP it
+ * stays until what a former run left is removed.  Prints the result, or the error on standard
+ * error; progress, log lines and warnings go there too, data to descriptor 3.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -41,6 +42,19 @@ static gboolean on_data(gpointer user, const void *bytes, gsize n, GError **erro
         return TRUE;
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "cannot write to descriptor 3");
     return FALSE;
+}
+
+/* Not longer than a minute. */
+static void wait_for_sweep(const char *state)
+{
+    g_autofree char *path = g_build_filename(state, "guest", NULL);
+
+    for (guint i = 0; i < 1200; i++) {
+        g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+        if (!dir || !g_dir_read_name(dir))
+            return;
+        g_usleep(50000);
+    }
 }
 
 static GArray *open_disk(const char *text, GuestDisk *ret)
@@ -91,12 +105,14 @@ int main(int argc, char **argv)
     for (int i = 6; i < argc; i++)
         open_disk(argv[i], &disks[run.n_disks++]);
     umask(0007);
-    g_autoptr(Guest) guest = guest_new(argv[1], &settings, &error);
+    g_autoptr(Guest) guest = guest_new(argv[1], &settings);
     const char *folder = getenv("IMAGED_TEST_FOLDER");
     gboolean is_made = guest && folder && strcmp(folder, "make") == 0;
     g_autofree char *made = is_made ? guest_folder_make(guest, &error) : NULL;
     run.folder = is_made ? made : folder;
     json_t *result = guest && !error ? guest_run(guest, &run, &error) : NULL;
+    if (getenv("IMAGED_TEST_SWEEP"))
+        wait_for_sweep(argv[1]);
     if (made && !guest_folder_remove(guest, made, NULL))
         fputs("the folder is left\n", stderr);
     if (result) {

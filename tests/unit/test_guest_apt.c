@@ -6,7 +6,7 @@ static void test_source_for_guest(void)
     static const struct {
         const char *uri, *expected; /* before " bookworm main" */
     } cases[] = {
-        { "http://deb.debian.org/debian/", "deb http://deb.debian.org/debian/" },
+        { "http://mirror.example/debian/", "deb http://mirror.example/debian/" },
         { "https://user:se@cret@host.example:8080/debian/",
           "deb https://host.example:8080/debian/" },
         { "https://user@host.example", "deb https://host.example" },

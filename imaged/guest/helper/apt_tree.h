@@ -24,8 +24,8 @@ typedef struct {
 gboolean apt_tree_make(AptTree *tree, GError **error);
 void apt_tree_clear(AptTree *tree);
 
-/* FOLDER/apt: it has this machine's sources and proxies, with their passwords, and what works in the
- * folder next is none of theirs. */
+/* FOLDER/apt: it has this machine's sources and proxies, with their passwords, and who works in the
+ * folder next runs what packages bring. */
 gboolean apt_tree_remove(const AptTree *tree, GError **error);
 
 /* "deb URI RELEASE COMPONENT" as all of a template's desktops may read it: without the password of

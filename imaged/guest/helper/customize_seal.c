@@ -1,5 +1,5 @@
 /* customize_seal.c: a fresh build has not run yet, so little of it belongs to one machine: what the
- * packages' scripts left.  The list is that of the task "seal", as far as it can be here.
+ * packages' scripts and the recipe's commands left.  The table is that of the task "seal".
  *
  * As there, whatever fails is an error: a template that says it is sealed is. */
 #include <dirent.h>
@@ -15,8 +15,8 @@
 #include "imaged/base/error.h"
 #include "imaged/guest/helper/customize.h"
 #include "imaged/guest/helper/in_root.h"
+#include "imaged/guest/helper/seal_table.h"
 
-#define ROOT_HOME "/root"
 #define MAX_PATHS 50u /* of an operation in the report */
 #define MAX_DEPTH 64  /* of folders below /var/log */
 #define MAX_REPORT (1 << 20)
@@ -85,10 +85,9 @@ static gboolean remove_at(Operation *op, int dirfd, const char *name, const char
     return TRUE;
 }
 
-/* ---- Patterns and folders ---- */
+/* ---- Patterns and logs ---- */
 
-/* Files only: a folder that is called so is somebody's. */
-static gboolean remove_files(Operation *op, const char *pattern, GError **error)
+static gboolean remove_pattern(Operation *op, const char *pattern, GError **error)
 {
     glob_t found;
     int code = glob(pattern, GLOB_NOSORT, NULL, &found);
@@ -98,32 +97,11 @@ static gboolean remove_files(Operation *op, const char *pattern, GError **error)
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED,
                     "sealing (%s): '%s' cannot be looked for", op->name, pattern);
     for (size_t i = 0; code == 0 && ok && i < found.gl_pathc; i++) {
-        const char *path = found.gl_pathv[i];
-        struct stat st;
-        if (lstat(path, &st) < 0)
-            ok = failed(op, path, "looked at", error);
-        else if (!S_ISDIR(st.st_mode))
+        const char *path = found.gl_pathv[i], *base = strrchr(path, '/') + 1;
+        if (strcmp(base, ".") != 0 && strcmp(base, "..") != 0)
             ok = remove_at(op, AT_FDCWD, path, path, error);
     }
     globfree(&found);
-    return ok;
-}
-
-/* Everything in it goes, the folder stays. */
-static gboolean empty_folder(Operation *op, const char *folder, GError **error)
-{
-    DIR *dir = opendir(folder);
-    const struct dirent *entry;
-    gboolean ok = TRUE;
-
-    if (!dir)
-        return failed(op, folder, "opened", error);
-    while (ok && (entry = readdir(dir))) {
-        g_autofree char *path = g_build_filename(folder, entry->d_name, NULL);
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            ok = remove_at(op, AT_FDCWD, path, path, error);
-    }
-    closedir(dir);
     return ok;
 }
 
@@ -147,6 +125,8 @@ static gboolean empty_logs(Operation *op, const char *folder, guint depth, GErro
             errno = ELOOP;
             ok = depth < MAX_DEPTH ? empty_logs(op, path, depth + 1, error)
                                    : failed(op, path, "reached", error);
+        } else if (S_ISREG(st.st_mode) && seal_is_rotated(entry->d_name)) {
+            ok = remove_at(op, AT_FDCWD, path, path, error);
         } else if (S_ISREG(st.st_mode) && st.st_size > 0) {
             if (truncate(path, 0) == 0)
                 note(op, path, &st);
@@ -158,70 +138,55 @@ static gboolean empty_logs(Operation *op, const char *folder, guint depth, GErro
     return ok;
 }
 
-/* ---- The table ---- */
+/* ---- More than patterns ---- */
 
-static gboolean clear_logs(Operation *op, GError **error)
+static gboolean clear_homes(Operation *op, GError **error)
 {
-    return empty_logs(op, "/var/log", 0, error);
-}
+    static const char *const homes[] = { "/root", "/home/*" };
 
-static gboolean clear_temporary(Operation *op, GError **error)
-{
-    return empty_folder(op, "/tmp", error) && empty_folder(op, "/var/tmp", error);
-}
-
-static gboolean clear_lists(Operation *op, GError **error)
-{
-    return empty_folder(op, "/var/lib/apt/lists", error);
+    for (guint i = 0; i < G_N_ELEMENTS(homes); i++) {
+        for (guint k = 0; seal_home_names[k]; k++) {
+            g_autofree char *pattern = g_build_filename(homes[i], seal_home_names[k], NULL);
+            if (!remove_pattern(op, pattern, error))
+                return FALSE;
+        }
+    }
+    return TRUE;
 }
 
 /* Empty, not missing: systemd then makes one at the boot, and does not take it for a first boot of
  * an unconfigured system. */
 static gboolean clear_machine_id(Operation *op, GError **error)
 {
+    static const char other[] = "/var/lib/dbus/machine-id"; /* mostly a link to the former */
     struct stat st;
 
     if (lstat("/etc/machine-id", &st) == 0 && st.st_size > 0)
         note(op, "/etc/machine-id", &st);
+    if (lstat(other, &st) == 0 && S_ISREG(st.st_mode) &&
+        !remove_at(op, AT_FDCWD, other, other, error))
+        return FALSE;
     return customize_put_text("/etc/machine-id", "", 0444, error);
 }
 
-static const struct {
-    const char *name;
-    gboolean (*run)(Operation *op, GError **error); /* or NULL */
-    const char *const *files;                       /* patterns of what goes, or NULL */
-} operations[] = {
-    { "machine-id", clear_machine_id, (const char *const[]){ "/var/lib/dbus/machine-id", NULL } },
-    { "ssh-host-keys", NULL,
-      (const char *const[]){ "/etc/ssh/ssh_host_*_key", "/etc/ssh/ssh_host_*_key.pub", NULL } },
-    { "logs", clear_logs, NULL },
-    { "network-leases", NULL,
-      (const char *const[]){ "/var/lib/dhcp/*.leases*", "/var/lib/NetworkManager/*.lease", NULL } },
-    { "udev-rules", NULL,
-      (const char *const[]){ "/etc/udev/rules.d/70-persistent-net.rules", NULL } },
-    { "package-caches", clear_lists,
-      (const char *const[]){ "/var/cache/apt/*.bin", "/var/cache/apt/archives/*.deb", NULL } },
-    { "caches", NULL,
-      (const char *const[]){ "/var/cache/debconf/*-old", "/var/lib/dpkg/*-old",
-                             "/etc/resolv.conf.dpkg-*", "/etc/*-", NULL } },
-    { "temporary-files", clear_temporary, NULL },
-    { "histories", NULL,
-      (const char *const[]){ ROOT_HOME "/.bash_history", "/home/*/.bash_history",
-                             ROOT_HOME "/.wget-hsts", NULL } },
-    { "random-seed", NULL,
-      (const char *const[]){ "/var/lib/systemd/random-seed", "/var/lib/systemd/credential.secret",
-                             NULL } },
-};
-
 /* ---- In the root, and out of it ---- */
+
+static gboolean run(Operation *op, const SealEntry *entry, GError **error)
+{
+    gboolean ok = entry->kind == SEAL_MACHINE_ID ? clear_machine_id(op, error)
+                  : entry->kind == SEAL_HOMES    ? clear_homes(op, error)
+                                                 : TRUE;
+
+    for (guint i = 0; ok && entry->patterns[i]; i++)
+        ok = remove_pattern(op, entry->patterns[i], error);
+    return ok && (entry->kind != SEAL_LOGS || empty_logs(op, "/var/log", 0, error));
+}
 
 static gboolean seal_all(json_t *list, json_int_t *n, json_int_t *bytes, GError **error)
 {
-    for (guint i = 0; i < G_N_ELEMENTS(operations); i++) {
-        Operation op = { .name = operations[i].name, .paths = json_array() };
-        gboolean ok = !operations[i].run || operations[i].run(&op, error);
-        for (guint k = 0; ok && operations[i].files && operations[i].files[k]; k++)
-            ok = remove_files(&op, operations[i].files[k], error);
+    for (const SealEntry *entry = seal_table; entry->name; entry++) {
+        Operation op = { .name = entry->name, .paths = json_array() };
+        gboolean ok = run(&op, entry, error);
         *n += op.n_removed;
         *bytes += op.bytes;
         json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:o}", "name", op.name, "n_removed",

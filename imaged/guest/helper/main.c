@@ -110,8 +110,7 @@ static gboolean lock_in(Task *task, SandboxSpec *spec, GError **error)
 static int print_appliance(const char *dir, gboolean may_make)
 {
     g_autoptr(GError) error = NULL;
-    gboolean is_new;
-    g_autofree char *path = make_appliance(dir, may_make, &is_new, &error);
+    g_autofree char *path = make_appliance(dir, may_make, &error);
 
     if (!path) {
         fprintf(stderr, "%s\n", error->message); /* with its hint, behind a newline */

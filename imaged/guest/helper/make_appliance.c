@@ -179,11 +179,10 @@ static int open_locked(const char *dir, int *ret_lock, GError **error)
     return fd;
 }
 
-char *make_appliance(const char *dir, gboolean may_make, gboolean *ret_is_new, GError **error)
+char *make_appliance(const char *dir, gboolean may_make, GError **error)
 {
     auto_fd lock = -1;
 
-    *ret_is_new = FALSE;
     if (is_appliance(dir))
         return g_strdup(dir);
     g_autofree char *supermin_dir = find_supermin_dir(error);
@@ -191,8 +190,10 @@ char *make_appliance(const char *dir, gboolean may_make, gboolean *ret_is_new, G
     if (!stamp)
         return NULL;
     g_autofree char *path = g_build_filename(dir, stamp, NULL);
-    if (is_appliance(path))
+    if (is_appliance(path)) {
+        utimensat(AT_FDCWD, path, NULL, 0); /* in use: for remove_old(), where we may */
         return g_steal_pointer(&path);
+    }
     if (!may_make) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
                     "there is no appliance of libguestfs in '%s' for this machine's kernel", dir);
@@ -213,6 +214,5 @@ char *make_appliance(const char *dir, gboolean may_make, gboolean *ret_is_new, G
         return NULL;
     }
     remove_old(dirfd, dir, stamp);
-    *ret_is_new = TRUE;
     return g_steal_pointer(&path);
 }

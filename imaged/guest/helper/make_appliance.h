@@ -6,7 +6,6 @@
 #include <glib.h>
 
 /* The appliance in DIR that fits this machine's libguestfs and kernels: DIR/STAMP, or DIR itself if
- * somebody put one there.  Made if there is none and may_make is set, by one process at a time;
- * *ret_is_new then.  Caller frees the path.  UNAVAILABLE if it cannot be made, NOT_FOUND if it may
- * not. */
-char *make_appliance(const char *dir, gboolean may_make, gboolean *ret_is_new, GError **error);
+ * somebody put one there.  Made if there is none and may_make is set, by one process at a time.
+ * Caller frees the path.  UNAVAILABLE if it cannot be made, NOT_FOUND if it may not. */
+char *make_appliance(const char *dir, gboolean may_make, GError **error);

@@ -149,7 +149,7 @@ static void take(Running *r, int *fd)
         g_string_append_len(r->output, text, n);
 }
 
-/* Until it has ended: a service that it left behind may hold its output open for ever, and print. */
+/* Until it has ended: a service that it left behind may hold its output for ever, and print. */
 static int listen_until_end(Running *r)
 {
     int status = 0;

@@ -194,7 +194,7 @@ gboolean sandbox_view(const SandboxSpec *spec, GError **error)
         { "/dev/random", "/dev/random", 0, FALSE, -1 },
         { "/dev/urandom", "/dev/urandom", 0, FALSE, -1 },
         { "/dev/kvm", "/dev/kvm", 0, TRUE, -1 },
-        { spec->disks, SANDBOX_DISKS, LOCKED, FALSE, -1 }, /* sockets can be connected to all the same */
+        { spec->disks, SANDBOX_DISKS, LOCKED, FALSE, -1 }, /* connecting to sockets is no writing */
         { spec->appliance, SANDBOX_APPLIANCE, LOCKED, FALSE, -1 },
         { spec->folder, SANDBOX_FOLDER, MS_NOSUID, FALSE, -1 },
         { spec->cache, SANDBOX_CACHE, MS_NOSUID, FALSE, -1 },

@@ -1,4 +1,4 @@
-/* seal_ops.c: most of it is a table of patterns; the rest are the functions above it.
+/* seal_ops.c: the table (seal_table.c), in the appliance.
  *
  * A log is emptied and not deleted, because its owner and mode were somebody's choice; rotated ones
  * are deleted.  Whatever fails is an error: a template that says it is sealed is. */
@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "imaged/base/error.h"
+#include "imaged/guest/helper/seal_table.h"
 
 #define MAX_PATHS 50u /* of an operation in the report */
 
@@ -144,18 +145,6 @@ static gboolean clear_machine_id(Operation *op)
     return !other.is_file || remove_path(op, "/var/lib/dbus/machine-id");
 }
 
-static gboolean is_rotated(const char *name)
-{
-    static const char *const ends[] = { ".gz", ".xz", ".bz2", ".zst", ".old", ".0" };
-    const char *dot = strrchr(name, '.');
-
-    for (guint i = 0; i < G_N_ELEMENTS(ends); i++) {
-        if (g_str_has_suffix(name, ends[i]))
-            return TRUE;
-    }
-    return dot && g_ascii_isdigit(dot[1]) && strspn(dot + 1, "0123456789") == strlen(dot + 1);
-}
-
 /* One folder's entries, by their kinds; names is what guestfs_ls() gave. */
 static gboolean clear_log_folder(Operation *op, const char *folder, char **names, GQueue *folders)
 {
@@ -169,7 +158,7 @@ static gboolean clear_log_folder(Operation *op, const char *folder, char **names
         gint64 mode = stats->val[i].st_mode & 0170000;
         if (mode == 0040000)
             g_queue_push_tail(folders, g_steal_pointer(&path));
-        else if (mode == 0100000 && is_rotated(names[i]))
+        else if (mode == 0100000 && seal_is_rotated(names[i]))
             ok = remove_path(op, path);
         else if (mode == 0100000 && stats->val[i].st_size > 0)
             ok = empty_file(op, path);
@@ -181,7 +170,7 @@ static gboolean clear_log_folder(Operation *op, const char *folder, char **names
 static gboolean clear_logs(Operation *op)
 {
     GQueue folders = G_QUEUE_INIT;
-    gboolean ok = remove_pattern(op, "/var/log/journal/*");
+    gboolean ok = TRUE;
 
     g_queue_push_tail(&folders, g_strdup("/var/log"));
     while (ok && !g_queue_is_empty(&folders)) {
@@ -222,85 +211,19 @@ static gboolean find_homes(Operation *op, GPtrArray *homes)
 
 static gboolean clear_histories(Operation *op)
 {
-    static const char *const names[] = {
-        ".*_history",           ".history",          ".lesshst", ".viminfo",
-        ".wget-hsts",           ".xsession-errors*", ".cache/*", ".local/share/recently-used.xbel",
-        ".local/share/Trash/*",
-    };
     g_autoptr(GPtrArray) homes = g_ptr_array_new_with_free_func(g_free);
     gboolean ok = find_homes(op, homes);
 
     for (guint i = 0; ok && i < homes->len; i++) {
-        for (guint k = 0; ok && k < G_N_ELEMENTS(names); k++) {
-            g_autofree char *pattern = g_build_filename(homes->pdata[i], names[k], NULL);
+        for (guint k = 0; ok && seal_home_names[k]; k++) {
+            g_autofree char *pattern = g_build_filename(homes->pdata[i], seal_home_names[k], NULL);
             ok = remove_pattern(op, pattern);
         }
     }
     return ok;
 }
 
-/* ---- The table ---- */
-
-static const struct {
-    const char *name;
-    const char *const *patterns; /* or */
-    gboolean (*run)(Operation *op);
-} operations[] = {
-    { "machine-id", NULL, clear_machine_id },
-    { "ssh-host-keys",
-      (const char *const[]){ "/etc/ssh/*_host_*", "/etc/dropbear/*_host_key", NULL }, NULL },
-    { "logs", NULL, clear_logs },
-    { "network-leases",
-      (const char *const[]){ "/var/lib/dhcp/*", "/var/lib/dhclient/*", "/var/lib/dhcpcd/*",
-                             "/var/lib/NetworkManager/*", "/var/lib/systemd/network/*",
-                             "/var/lib/wicked/*", "/var/lib/connman/*", NULL },
-      NULL },
-    { "udev-rules",
-      (const char *const[]){ "/etc/udev/rules.d/70-persistent-*.rules",
-                             "/etc/udev/rules.d/75-persistent-*.rules",
-                             "/etc/udev/rules.d/75-cd*.rules", NULL },
-      NULL },
-    { "package-caches",
-      (const char *const[]){ "/var/cache/apt/archives/*.deb", "/var/cache/apt/archives/partial/*",
-                             "/var/cache/apt/*.bin", "/var/lib/apt/lists/*_*",
-                             "/var/lib/apt/lists/partial/*", "/var/cache/dnf/*", "/var/cache/yum/*",
-                             "/var/cache/zypp/*", "/var/cache/PackageKit/*",
-                             "/var/cache/pacman/pkg/*", NULL },
-      NULL },
-    { "caches",
-      (const char *const[]){ "/var/cache/man/*", "/var/cache/debconf/*-old", "/var/lib/dpkg/*-old",
-                             NULL },
-      NULL },
-    { "temporary-files",
-      (const char *const[]){ "/tmp/*", "/tmp/.*", "/var/tmp/*", "/var/tmp/.*", NULL }, NULL },
-    { "histories", NULL, clear_histories },
-    { "crash-data",
-      (const char *const[]){ "/var/crash/*", "/var/lib/systemd/coredump/*", "/var/spool/abrt/*",
-                             "/var/lib/systemd/pstore/*", NULL },
-      NULL },
-    { "random-seed",
-      (const char *const[]){ "/var/lib/systemd/random-seed", "/var/lib/urandom/random-seed",
-                             "/var/lib/random-seed", "/boot/efi/loader/random-seed",
-                             "/boot/loader/random-seed", "/var/lib/systemd/credential.secret",
-                             NULL },
-      NULL },
-    { "cloud-init",
-      (const char *const[]){ "/var/lib/cloud/instance", "/var/lib/cloud/instances/*",
-                             "/var/lib/cloud/data/*", "/var/lib/cloud/sem/*", NULL },
-      NULL },
-    /* The stamp of imaged's own first boot (templates/guest), and an account in a domain. */
-    { "first-boot",
-      (const char *const[]){ "/var/lib/imaged/*", "/etc/krb5.keytab", "/var/lib/sss/db/*",
-                             "/var/lib/samba/private/secrets.tdb", NULL },
-      NULL },
-    { "mail", (const char *const[]){ "/var/mail/*", "/var/spool/mail/*", NULL }, NULL },
-    { "spools",
-      (const char *const[]){ "/var/spool/cron/atjobs/[a-z0-9]*", "/var/spool/cups/[cd]*",
-                             "/var/spool/exim4/input/*", "/var/spool/exim4/msglog/*", NULL },
-      NULL },
-    { "network-hardware",
-      (const char *const[]){ "/var/lib/bluetooth/*", "/var/lib/systemd/rfkill/*", NULL }, NULL },
-};
+/* ---- All of them ---- */
 
 static void finish(Operation *op)
 {
@@ -312,14 +235,27 @@ static void finish(Operation *op)
                                     "paths", op->paths));
 }
 
+static gboolean run(Operation *op, const SealEntry *entry)
+{
+    gboolean ok = entry->kind == SEAL_MACHINE_ID ? clear_machine_id(op)
+                  : entry->kind == SEAL_HOMES    ? clear_histories(op)
+                                                 : TRUE;
+
+    for (guint i = 0; ok && entry->patterns[i]; i++)
+        ok = remove_pattern(op, entry->patterns[i]);
+    return ok && (entry->kind != SEAL_LOGS || clear_logs(op));
+}
+
 gboolean seal_linux(Seal *seal, GError **error)
 {
-    for (guint i = 0; i < G_N_ELEMENTS(operations); i++) {
-        Operation op = { .seal = seal, .name = operations[i].name, .paths = json_array() };
-        gboolean ok = !operations[i].run || operations[i].run(&op);
-        task_progress(seal->task, i, G_N_ELEMENTS(operations), "removing %s", op.name);
-        for (guint k = 0; ok && operations[i].patterns && operations[i].patterns[k]; k++)
-            ok = remove_pattern(&op, operations[i].patterns[k]);
+    guint n = 0;
+
+    while (seal_table[n].name)
+        n++;
+    for (guint i = 0; i < n; i++) {
+        Operation op = { .seal = seal, .name = seal_table[i].name, .paths = json_array() };
+        task_progress(seal->task, i, n, "removing %s", op.name);
+        gboolean ok = run(&op, &seal_table[i]);
         finish(&op);
         if (!ok) {
             g_propagate_error(error, g_steal_pointer(&seal->error));
