@@ -130,11 +130,11 @@ json_t *ops_rollout_desktops(OpsCall *call, GError **error)
                  "SELECT r.desktop_id AS id, coalesce(d.name, r.name) AS name, t.name || ':' ||"
                  " v.version AS former, r.state, r.health, r.reason, CASE WHEN r.state IN"
                  " ('moved', 'held') THEN r.trash_id END AS trash, r.generation, r.changed_at AS"
-                 " changed_at__time FROM rollout_desktop r LEFT JOIN desktop d ON d.id = r.desktop_id"
-                 " LEFT JOIN version v ON v.id = r.version_id LEFT JOIN template t ON"
-                 " t.id = v.template_id WHERE r.rollout_id = ?1 AND (?2 IS NULL OR r.state = ?2) AND r.position >"
-                 " coalesce((SELECT position FROM rollout_desktop WHERE rollout_id = ?1 AND"
-                 " desktop_id = ?3), -1) ORDER BY r.position",
+                 " changed_at__time FROM rollout_desktop r LEFT JOIN desktop d ON"
+                 " d.id = r.desktop_id LEFT JOIN version v ON v.id = r.version_id LEFT JOIN"
+                 " template t ON t.id = v.template_id WHERE r.rollout_id = ?1 AND (?2 IS NULL OR"
+                 " r.state = ?2) AND r.position > coalesce((SELECT position FROM rollout_desktop"
+                 " WHERE rollout_id = ?1 AND desktop_id = ?3), -1) ORDER BY r.position",
                  "ttt", id, state, page.after),
         page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
