@@ -70,6 +70,7 @@ void rollout_count(Db *db, const char *rollout_id, RolloutCounts *ret)
         { "failed", &ret->failed },
         { "skipped", &ret->skipped },
         { "returned", &ret->returned },
+        { "held", &ret->held },
         { "kept", &ret->kept },
     };
     Query *q = db_query(db,
@@ -139,6 +140,7 @@ void rollout_put_state(Changes *changes, const Rollout *r, RolloutState state, c
                 rollout_is_open(state) ? (gint64)0 : now);
     if (!rollout_is_open(state))
         changes_sql(changes,
-                    "UPDATE rollout_desktop SET is_open = 0 WHERE rollout_id = ?1 AND is_open = 1",
+                    "UPDATE rollout_desktop SET is_open = 0, state = CASE state WHEN 'held' THEN"
+                    " 'kept' ELSE state END WHERE rollout_id = ?1 AND is_open = 1",
                     "t", r->id);
 }

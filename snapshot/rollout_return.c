@@ -1,7 +1,9 @@
 /* rollout_return.c: bringing desktops of a roll-out back to the disks that it replaced.
  *
  * By the very entries of the trash that the roll-out made.  A desktop whose disk was replaced since
- * by somebody else, or whose former disk is gone, keeps what it has, with a word. */
+ * by somebody else, or whose former disk is gone, keeps what it has, with a word.  What an error is
+ * in the way of (it is in use, a store is away) may be gone tomorrow: it is held, with its former
+ * disk, until somebody says that it is to be tried again. */
 #include "snapshot/reimage.h"
 #include "snapshot/rollout_chunk.h"
 
@@ -74,7 +76,7 @@ gboolean rollout_return(Job *job, World *world, const Rollout *rollout, guint n,
     g_auto(RolloutChunk) c = { 0 };
 
     rollout_chunk_init(&c, world, rollout, "moved", n);
-    rollout_chunk_claim_items(&c, keys_of, "kept");
+    rollout_chunk_claim_items(&c, keys_of, "held");
     Db *db = catalog_read_begin(world->catalog); /* after the claims: nothing of it is old */
     for (guint i = 0; i < c.items->len; i++)
         sort_out(&c, db, c.items->pdata[i]);
@@ -84,7 +86,7 @@ gboolean rollout_return(Job *job, World *world, const Rollout *rollout, guint n,
     for (guint i = 0; i < chunk->n; i++) {
         gint64 position = g_array_index(c.positions, gint64, i);
         if (chunk->errors[i])
-            rollout_chunk_note_error(&c, position, "kept", chunk->errors[i]);
+            rollout_chunk_note_error(&c, position, "held", chunk->errors[i]);
         else
             rollout_chunk_note(&c, position, "returned", NULL);
     }

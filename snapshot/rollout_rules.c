@@ -108,10 +108,10 @@ RolloutVerdict rollout_decide(const RolloutFacts *f)
 {
     if (f->wants_pause)
         return stop(ROLLOUT_WHY_PAUSE);
-    if (f->is_backward)
-        return f->n.moved
-                   ? go(ROLLOUT_ROLLING_BACK, ROLLOUT_ACT_RETURN, MIN(f->n.moved, ROLLOUT_CHUNK))
-                   : go(ROLLOUT_ROLLED_BACK, ROLLOUT_ACT_END, 0);
+    if (f->is_backward && f->n.moved)
+        return go(ROLLOUT_ROLLING_BACK, ROLLOUT_ACT_RETURN, MIN(f->n.moved, ROLLOUT_CHUNK));
+    if (f->is_backward) /* one that is over lets go of former disks */
+        return f->n.held ? stop(ROLLOUT_WHY_HELD) : go(ROLLOUT_ROLLED_BACK, ROLLOUT_ACT_END, 0);
     if (f->n.failed)
         return stop(ROLLOUT_WHY_FAILED);
     if (f->n.unhealthy)

@@ -47,7 +47,8 @@ typedef struct {
     guint failed;      /* could not be moved for another reason */
     guint skipped;     /* left out with a word: they need no move, or a person said so */
     guint returned;    /* on their former disks again */
-    guint kept;        /* could not be brought back */
+    guint held;        /* could not be brought back just now: the trash keeps their former disks */
+    guint kept;        /* can not be brought back, or a person gave that up */
 } RolloutCounts;
 
 typedef struct {
@@ -75,6 +76,7 @@ typedef enum {
     ROLLOUT_WHY_UNHEALTHY,
     ROLLOUT_WHY_UNAVAILABLE,
     ROLLOUT_WHY_DEADLINE,
+    ROLLOUT_WHY_HELD,
 } RolloutWhy;
 
 typedef struct {

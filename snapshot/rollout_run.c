@@ -39,7 +39,7 @@ static void tell_progress(Run *run)
     const char *state = rollout_state_name(run->rollout.state);
 
     if (run->rollout.is_backward) {
-        done = n->returned + n->kept;
+        done = n->returned + n->held + n->kept;
         total = done + n->moved;
     }
     job_progress(run->job, done, total);
@@ -53,11 +53,11 @@ static json_t *result_of(const Run *run)
 {
     const RolloutCounts *n = &run->n;
 
-    return json_pack("{s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "id", run->rollout.id, "rollout",
-                     run->rollout.name, "state", rollout_state_name(run->rollout.state), "n_moved",
-                     (int)n->moved, "n_unavailable", (int)n->unavailable, "n_failed",
+    return json_pack("{s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "id", run->rollout.id,
+                     "rollout", run->rollout.name, "state", rollout_state_name(run->rollout.state),
+                     "n_moved", (int)n->moved, "n_unavailable", (int)n->unavailable, "n_failed",
                      (int)n->failed, "n_skipped", (int)n->skipped, "n_returned", (int)n->returned,
-                     "n_kept", (int)n->kept, "n_waiting", (int)n->waiting);
+                     "n_held", (int)n->held, "n_kept", (int)n->kept, "n_waiting", (int)n->waiting);
 }
 
 /* "1 desktop".  Caller frees. */
@@ -109,6 +109,12 @@ static char *reason_of(Run *run, RolloutWhy why)
     case ROLLOUT_WHY_DEADLINE:
         count = count_of(run->n.waiting);
         return g_strdup_printf("its deadline is over, with %s still to be moved", count);
+    case ROLLOUT_WHY_HELD:
+        first = first_reason(run, "held", NULL);
+        count = count_of(run->n.held);
+        return g_strdup_printf("%s could not be brought back now: desktop %s; once they are shut"
+                               " down, or their store is back: imagectl rollout rollback %s",
+                               count, first, run->rollout.name);
     case ROLLOUT_WHY_NOTHING:
         break;
     }
@@ -128,6 +134,13 @@ static void set_end_error(const Run *run, GError **error)
     }
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "roll-out '%s' stopped: %s", name,
                 reason ? reason : "?");
+    if (run->rollout.is_backward) {
+        imaged_error_hint(error,
+                          "see it with: imagectl rollout show %s; 'imagectl rollout cancel %s'"
+                          " leaves what is not back where it is",
+                          name, name);
+        return;
+    }
     imaged_error_hint(error,
                       "see it with: imagectl rollout show %s; then 'imagectl rollout resume %s' or"
                       " 'imagectl rollout rollback %s'",

@@ -8,7 +8,8 @@
 
 /* Rows o of what roll-outs hold.  One that waits may have been moved: an old catalog does not know. */
 #define TRASH_HOLDERS                                                                              \
-    "rollout_desktop o WHERE o.is_open = 1 AND o.state IN ('moved', 'waiting', 'unavailable')"
+    "rollout_desktop o WHERE o.is_open = 1 AND"                                                    \
+    " o.state IN ('moved', 'held', 'waiting', 'unavailable')"
 
 /* A roll-out that is not over may bring this disk back: it stays until then. */
 gboolean trash_is_held(Db *db, const TrashRow *entry);

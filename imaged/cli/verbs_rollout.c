@@ -26,6 +26,7 @@ static const Column rollout_columns[] = {
     { "FAILED", "n_failed", CELL_COUNT, 0 },
     { "SKIPPED", "n_skipped", CELL_COUNT, 0 },
     { "RETURNED", "n_returned", CELL_COUNT, 0 },
+    { "HELD", "n_held", CELL_COUNT, COLUMN_CSV },
     { "KEPT", "n_kept", CELL_COUNT, COLUMN_CSV },
     { "CANARY", "canary", CELL_COUNT, COLUMN_CSV },
     { "BATCH", "batch", CELL_COUNT, COLUMN_CSV },
@@ -67,7 +68,7 @@ GString *rollout_verb_path(const char *name, const char *suffix, GError **error)
 /* For people: the desktops that need a look. */
 static void print_trouble(Cli *cli, const char *name)
 {
-    static const char *const states[] = { "unavailable", "failed", "kept" };
+    static const char *const states[] = { "unavailable", "failed", "held", "kept" };
     json_auto_t *all = json_array();
 
     for (guint i = 0; i < G_N_ELEMENTS(states); i++) {
@@ -224,7 +225,7 @@ static gboolean rollout_delete(Cli *cli, GError **error)
 
 static const Option show_options[] = {
     { "desktops", OPTION_FLAG, NULL, "its desktops, one by one", NULL },
-    { "in-state", OPTION_CHOICE, "waiting|moved|unavailable|failed|skipped|returned|kept",
+    { "in-state", OPTION_CHOICE, "waiting|moved|unavailable|failed|skipped|returned|held|kept",
       "its desktops, only those", NULL },
     OPTION_END,
 };
@@ -253,12 +254,14 @@ static const Command commands[] = {
     { "pause", "ROLLOUT", 1, 1, "rollout", "Pause a roll-out behind what it is doing now", NULL,
       "rollout pause win11-4\n", NULL, rollout_pause },
     { "resume", "ROLLOUT", 1, 1, "rollout", "Go on with one that was paused or has stopped",
-      "What had failed is tried again.", "rollout resume win11-4 --skip-failed\n", resume_options,
-      rollout_resume },
+      "What had failed is tried again; on the way back, what could not be brought back.",
+      "rollout resume win11-4 --skip-failed\n", resume_options, rollout_resume },
     { "rollback", "ROLLOUT", 1, 1, "rollout", "Bring its desktops back to their former disks",
       "Each by the very disk that this roll-out replaced.  A desktop whose disk was replaced "
       "since\n"
-      "by something else keeps what it has, and is listed.",
+      "by something else keeps what it has, and is listed.  One that is in use, or whose store is\n"
+      "away, is held: the roll-out stops, the trash keeps its former disk, and the next rollback\n"
+      "tries it again.",
       "rollout rollback win11-4\n", rollback_options, rollout_rollback },
     { "cancel", "ROLLOUT", 1, 1, "rollout", "End a roll-out as it is",
       "What was moved stays so; 'rollout rollback' still brings it back.",

@@ -15,8 +15,9 @@
     " n_waiting, coalesce(n.moved, 0) AS n_moved, coalesce(n.unchecked, 0) AS n_unchecked,"        \
     " coalesce(n.unhealthy, 0) AS n_unhealthy, coalesce(n.unavailable, 0) AS n_unavailable,"       \
     " coalesce(n.failed, 0) AS n_failed, coalesce(n.skipped, 0) AS n_skipped,"                     \
-    " coalesce(n.returned, 0) AS n_returned, coalesce(n.kept, 0) AS n_kept, r.canary, r.batch,"    \
-    " r.max_unavailable, r.health, r.health_limit_ms / 1000 AS health_timeout_s,"                  \
+    " coalesce(n.returned, 0) AS n_returned, coalesce(n.held, 0) AS n_held, coalesce(n.kept, 0)"   \
+    " AS n_kept, r.canary, r.batch, r.max_unavailable, r.health, r.health_limit_ms / 1000 AS"      \
+    " health_timeout_s,"                                                                           \
     " nullif(r.deadline, 0) AS deadline__time, r.owner, r.job_id AS job, r.created_at AS"          \
     " created_at__time, r.started_at AS started_at__time, r.finished_at AS finished_at__time"      \
     " FROM rollout r LEFT JOIN template t ON t.id = r.template_id LEFT JOIN version v ON"          \
@@ -25,8 +26,9 @@
     " waiting, sum(state = 'moved') AS moved, sum(state = 'moved' AND health IS 'unchecked') AS"   \
     " unchecked, sum(state = 'moved' AND health IS 'failed') AS unhealthy, sum(state ="            \
     " 'unavailable') AS unavailable, sum(state = 'failed') AS failed, sum(state = 'skipped') AS"   \
-    " skipped, sum(state = 'returned') AS returned, sum(state = 'kept') AS kept FROM"              \
-    " rollout_desktop " of " GROUP BY rollout_id) n ON n.rollout_id = r.id WHERE "
+    " skipped, sum(state = 'returned') AS returned, sum(state = 'held') AS held, sum(state ="      \
+    " 'kept') AS kept FROM rollout_desktop " of                                                    \
+    " GROUP BY rollout_id) n ON n.rollout_id = r.id WHERE "
 
 json_t *ops_rollout_list(OpsCall *call, GError **error)
 {
@@ -126,13 +128,13 @@ json_t *ops_rollout_desktops(OpsCall *call, GError **error)
     json_t *out = view_array(
         db_query(db,
                  "SELECT r.desktop_id AS id, coalesce(d.name, r.name) AS name, t.name || ':' ||"
-                 " v.version AS former, r.state, r.health, r.reason, CASE WHEN r.state = 'moved'"
-                 " THEN r.trash_id END AS trash, r.generation, r.changed_at AS changed_at__time"
-                 " FROM rollout_desktop r LEFT JOIN desktop d ON d.id = r.desktop_id LEFT JOIN"
-                 " version v ON v.id = r.version_id LEFT JOIN template t ON t.id = v.template_id"
-                 " WHERE r.rollout_id = ?1 AND (?2 IS NULL OR r.state = ?2) AND r.position >"
-                 " coalesce((SELECT position FROM rollout_desktop WHERE rollout_id = ?1 AND"
-                 " desktop_id = ?3), -1) ORDER BY r.position",
+                 " v.version AS former, r.state, r.health, r.reason, CASE WHEN r.state IN"
+                 " ('moved', 'held') THEN r.trash_id END AS trash, r.generation, r.changed_at AS"
+                 " changed_at__time FROM rollout_desktop r LEFT JOIN desktop d ON"
+                 " d.id = r.desktop_id LEFT JOIN version v ON v.id = r.version_id LEFT JOIN"
+                 " template t ON t.id = v.template_id WHERE r.rollout_id = ?1 AND (?2 IS NULL OR"
+                 " r.state = ?2) AND r.position > coalesce((SELECT position FROM rollout_desktop"
+                 " WHERE rollout_id = ?1 AND desktop_id = ?3), -1) ORDER BY r.position",
                  "ttt", id, state, page.after),
         page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);

@@ -156,6 +156,13 @@ json_t *ops_rollout_pause(OpsCall *call, GError **error)
 /* What did not go well is tried again, or given up with a word. */
 static void put_second_try(Changes *changes, const Rollout *r, gboolean skip)
 {
+    if (r->is_backward) {
+        changes_sql(changes,
+                    "UPDATE rollout_desktop SET state = ?2, reason = CASE WHEN ?3 THEN 'given up:"
+                    " ' || coalesce(reason, '') END WHERE rollout_id = ?1 AND state = 'held'",
+                    "tti", r->id, skip ? "kept" : "moved", (gint64)skip);
+        return;
+    }
     if (skip) {
         changes_sql(changes,
                     "UPDATE rollout_desktop SET state = 'skipped', is_open = 0, reason = 'given up:"
@@ -233,8 +240,8 @@ json_t *ops_rollout_resume(OpsCall *call, GError **error)
         return NULL;
     }
     Changes *changes = changes_new();
-    if (!r.is_backward)
-        put_second_try(changes, &r, skip);
+    RolloutCounts n = counts_of(call->world, &r);
+    put_second_try(changes, &r, skip);
     rollout_put_state(changes, &r, resume_state(call->world, &r, skip), NULL);
     changes_sql(changes,
                 "UPDATE rollout SET wants_pause = 0, deadline = CASE WHEN ?2 THEN ?3 ELSE deadline"
@@ -242,7 +249,7 @@ json_t *ops_rollout_resume(OpsCall *call, GError **error)
                 "tii", r.id, (gint64)(json_object_get(call->args, "deadline") != NULL), deadline);
     changes_event(changes, "rollout.resume", "info", r.name, call->who, "%s",
                   skip ? "without what had failed" : "goes on");
-    rollouts_submit(call, &r, claims, changes, counts_of(call->world, &r).waiting, error);
+    rollouts_submit(call, &r, claims, changes, r.is_backward ? n.moved + n.held : n.waiting, error);
     return NULL;
 }
 
@@ -256,7 +263,7 @@ static void put_rollback(Changes *changes, OpsCall *call, const Rollout *r)
     changes_sql(changes,
                 "UPDATE rollout_desktop SET is_open = 1, state = 'moved', reason = NULL,"
                 " back_id = coalesce(back_id, lower(hex(randomblob(16)))) WHERE rollout_id = ?1 AND"
-                " state IN ('moved', 'kept')",
+                " state IN ('moved', 'held', 'kept')",
                 "t", r->id);
     changes_event(changes, "rollout.rollback", "info", r->name, call->who, "begun");
 }
@@ -281,7 +288,8 @@ json_t *ops_rollout_rollback(OpsCall *call, GError **error)
     if (!claims)
         return NULL;
     RolloutCounts n = counts_of(call->world, &r);
-    if (n.moved + n.kept == 0) {
+    guint total = n.moved + n.held + n.kept;
+    if (total == 0) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                     "roll-out '%s' has no desktop that could be brought back", r.name);
         imaged_error_hint(error, "'imagectl rollout cancel %s' ends one that is not over", r.name);
@@ -290,7 +298,7 @@ json_t *ops_rollout_rollback(OpsCall *call, GError **error)
     }
     Changes *changes = changes_new();
     put_rollback(changes, call, &r);
-    rollouts_submit(call, &r, claims, changes, n.moved + n.kept, &local);
+    rollouts_submit(call, &r, claims, changes, total, &local);
     if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_EXISTS)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
                     "a desktop of roll-out '%s' is part of another one that is not over", r.name);

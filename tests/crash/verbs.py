@@ -46,7 +46,7 @@ def disagreeing(service):
     for rollout in service.list("/v1/rollouts"):
         for row in service.list("/v1/rollouts/%s/desktops" % rollout["id"]):
             is_moved = versions.get(row["id"]) == rollout["version"]
-            if row["state"] != "skipped" and is_moved != (row["state"] in ("moved", "kept")):
+            if row["state"] != "skipped" and is_moved != (row["state"] in ("moved", "held", "kept")):
                 found.append("%s is %s on version %s" % (row["name"], row["state"],
                                                          versions.get(row["id"])))
     return found

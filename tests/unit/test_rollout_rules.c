@@ -126,6 +126,13 @@ static const Case cases[] = {
       FACTS(.state = ROLLOUT_ROLLING_BACK, .is_backward = TRUE,
             .n = { .waiting = 20, .returned = 9, .kept = 1 }),
       ROLLOUT_ROLLED_BACK, ROLLOUT_ACT_END, 0 },
+    { "one that is in use does not keep the others",
+      FACTS(.state = ROLLOUT_ROLLING_BACK, .is_backward = TRUE, .n = { .moved = 3, .held = 2 }),
+      ROLLOUT_ROLLING_BACK, ROLLOUT_ACT_RETURN, 3 },
+    { "but it is not over without it",
+      FACTS(.state = ROLLOUT_ROLLING_BACK, .is_backward = TRUE,
+            .n = { .returned = 9, .kept = 1, .held = 1 }),
+      ROLLOUT_STOPPED, ROLLOUT_ACT_END, 0, ROLLOUT_WHY_HELD },
     { "pause on the way back",
       FACTS(.state = ROLLOUT_ROLLING_BACK, .is_backward = TRUE, .wants_pause = TRUE,
             .n = { .moved = 9 }),
@@ -161,6 +168,8 @@ static void test_resume(void)
                .n = { .waiting = 28, .moved = 2, .unchecked = 1 }),
           ROLLOUT_ROLLING },
         { FACTS(.state = ROLLOUT_STOPPED, .is_backward = TRUE, .n = { .moved = 2 }),
+          ROLLOUT_ROLLING_BACK },
+        { FACTS(.state = ROLLOUT_STOPPED, .is_backward = TRUE, .n = { .returned = 2, .held = 1 }),
           ROLLOUT_ROLLING_BACK },
     };
 
@@ -256,6 +265,35 @@ static void test_courses(void)
     }
 }
 
+/* On the way back each is tried once in a run, and it is over only when none is held. */
+static void test_courses_back(void)
+{
+    for (guint seed = 0; seed < 500; seed++) {
+        g_autoptr(GRand) dice = g_rand_new_with_seed(seed);
+        RolloutFacts f = { .state = ROLLOUT_ROLLING_BACK, .is_backward = TRUE, .now_ms = NOW };
+        guint total = (guint)g_rand_int_range(dice, 0, 3 * ROLLOUT_CHUNK), rounds = 0;
+        f.n.moved = total;
+        while (f.state != ROLLOUT_ROLLED_BACK) {
+            RolloutVerdict v = rollout_decide(&f);
+            g_assert_true(rollout_may_move(f.state, v.state));
+            g_assert_cmpuint(rounds++, <, 500);
+            f.state = v.state;
+            if (v.state == ROLLOUT_STOPPED) { /* a person goes on with it */
+                g_assert_cmpuint(f.n.moved, ==, 0);
+                f.n.moved = f.n.held;
+                f.n.held = 0;
+                f.state = rollout_resume_state(&f);
+            }
+            for (guint i = 0; v.act == ROLLOUT_ACT_RETURN && i < v.n; i++) {
+                gint what = g_rand_int_range(dice, 0, 10);
+                f.n.moved--;
+                *(what < 3 ? &f.n.held : what < 4 ? &f.n.kept : &f.n.returned) += 1;
+            }
+        }
+        g_assert_cmpuint(f.n.returned + f.n.kept, ==, total);
+    }
+}
+
 static void test_defaults(void)
 {
     g_assert_cmpuint(rollout_default_canary(0), ==, 0);
@@ -273,6 +311,7 @@ int main(int argc, char **argv)
     g_test_add_func("/rollout-rules/resume", test_resume);
     g_test_add_func("/rollout-rules/transitions", test_transitions);
     g_test_add_func("/rollout-rules/courses", test_courses);
+    g_test_add_func("/rollout-rules/courses-back", test_courses_back);
     g_test_add_func("/rollout-rules/defaults", test_defaults);
     return g_test_run();
 }
