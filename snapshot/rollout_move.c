@@ -55,7 +55,7 @@ static char *why_skipped(Db *db, const Rollout *rollout, const RolloutItem *item
     /* Its own layer: committed to the journal just before a stop. */
     if (g_str_equal(desktop->layer_id, item->layer_id))
         return NULL;
-    /* An old catalog may say that it waits still: its layer is in the trash, and is not made anew. */
+    /* By an old catalog it waits still: its layer is in the trash, and is not to be made anew. */
     if (lookup_layer(db, item->layer_id, &layer, NULL))
         return g_strdup("it was moved, and brought back since");
     if (desktop->draft_of)

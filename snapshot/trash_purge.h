@@ -6,7 +6,7 @@
 #include "imaged/catalog/lookup.h"
 #include "imaged/job/world.h"
 
-/* Rows o of what roll-outs hold.  One that waits may have been moved: an old catalog does not know. */
+/* Rows o of what roll-outs hold.  One that waits may have been moved, where the catalog is old. */
 #define TRASH_HOLDERS                                                                              \
     "rollout_desktop o WHERE o.is_open = 1 AND"                                                    \
     " o.state IN ('moved', 'held', 'waiting', 'unavailable')"

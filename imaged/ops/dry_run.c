@@ -68,14 +68,18 @@ static json_t *end_if(DryRun *d, gboolean ok)
     return ok ? out : NULL;
 }
 
-/* Bytes of a layer on disk, and whether QEMU has it open. */
-static gint64 layer_disk_bytes(World *world, Db *db, const char *layer_id, gboolean *ret_is_live)
+/* Bytes of a layer on disk, and whether QEMU has it open.  The caller holds no reader of the
+ * catalog: a store may hang. */
+static gint64 layer_disk_bytes(World *world, const char *layer_id, gboolean *ret_is_live)
 {
     g_auto(LayerRow) layer = { 0 };
     StoreStat stat = { 0 };
 
     *ret_is_live = FALSE;
-    if (!lookup_layer(db, layer_id, &layer, NULL))
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean found = lookup_layer(db, layer_id, &layer, NULL);
+    catalog_read_end(world->catalog, db);
+    if (!found)
         return 0;
     g_autoptr(Store) store = store_set_peek(world->stores, layer.store_id);
     if (!store || !store_stat_layer(store, layer.slot, &stat, NULL))
@@ -86,15 +90,13 @@ static gint64 layer_disk_bytes(World *world, Db *db, const char *layer_id, gbool
 }
 
 /* Bytes on disk of these of a desktop's disks, and whether QEMU has one of them open. */
-static gint64 disks_bytes(World *world, Db *db, const DesktopRow *row, Disks disks,
-                          gboolean *ret_is_live)
+static gint64 disks_bytes(World *world, const DesktopRow *row, Disks disks, gboolean *ret_is_live)
 {
     gboolean is_live = FALSE, is_data_live = FALSE;
-    gint64 bytes =
-        disks == DISKS_DATA ? 0 : layer_disk_bytes(world, db, row->layer_id, &is_live);
+    gint64 bytes = disks == DISKS_DATA ? 0 : layer_disk_bytes(world, row->layer_id, &is_live);
 
     if (disks != DISKS_SYSTEM && row->data_layer_id)
-        bytes += layer_disk_bytes(world, db, row->data_layer_id, &is_data_live);
+        bytes += layer_disk_bytes(world, row->data_layer_id, &is_data_live);
     *ret_is_live = is_live || is_data_live;
     return bytes;
 }
@@ -103,12 +105,11 @@ json_t *dry_run_disks(World *world, const LookupRows *desktops, const json_t *mi
                       const char *why)
 {
     DryRun d = begin();
-    Db *db = catalog_read_begin(world->catalog);
 
     for (guint i = 0; i < desktops->rows->len; i++) {
         const DesktopRow *row = desktops->rows->pdata[i];
         gboolean is_live;
-        gint64 bytes = disks_bytes(world, db, row, disks, &is_live);
+        gint64 bytes = disks_bytes(world, row, disks, &is_live);
         const char *said = !why                                         ? NULL
                            : disks == DISKS_ALL && !row->data_layer_id ? "its present disk goes to "
                                                                          "the trash"
@@ -116,7 +117,6 @@ json_t *dry_run_disks(World *world, const LookupRows *desktops, const json_t *mi
         add(&d, row->id, row->name, !is_live, 0, bytes,
             is_live ? "refused: its disk is in use by QEMU" : said);
     }
-    catalog_read_end(world->catalog, db);
     add_missing(&d, missing);
     return end(&d);
 }
@@ -131,16 +131,17 @@ json_t *dry_run_desktops(World *world, const LookupRows *desktops, const json_t 
 json_t *dry_run_undo(World *world, const LookupRows *desktops, const json_t *missing)
 {
     DryRun d = begin();
-    Db *db = catalog_read_begin(world->catalog);
 
     for (guint i = 0; i < desktops->rows->len; i++) {
         const DesktopRow *row = desktops->rows->pdata[i];
         g_auto(TrashRow) entry = { 0 };
+        Db *db = catalog_read_begin(world->catalog);
         gboolean is_live, has_undo = lookup_undo(db, row->id, &entry, NULL);
+        catalog_read_end(world->catalog, db);
         Disks disks = has_undo && g_str_equal(entry.kind, "data") ? DISKS_DATA
                       : entry.data_layer_id && row->data_layer_id ? DISKS_ALL
                                                                   : DISKS_SYSTEM;
-        gint64 bytes = disks_bytes(world, db, row, disks, &is_live);
+        gint64 bytes = disks_bytes(world, row, disks, &is_live);
         add(&d, row->id, row->name, has_undo && !is_live, 0, bytes,
             !has_undo             ? "refused: there is no reset of it to undo"
             : is_live             ? "refused: its disk is in use by QEMU"
@@ -148,7 +149,6 @@ json_t *dry_run_undo(World *world, const LookupRows *desktops, const json_t *mis
             : disks == DISKS_ALL  ? "its present disk and data disk go to the trash"
                                   : "its present disk goes to the trash");
     }
-    catalog_read_end(world->catalog, db);
     add_missing(&d, missing);
     return end(&d);
 }
@@ -170,16 +170,18 @@ json_t *dry_run_template(World *world, const char *ref, GError **error)
                                                      " AND is_trashed = 0 ORDER BY version",
                                                      "t", template.id);
 
+    catalog_read_end(world->catalog, db);
     for (guint i = 0; ok && i < versions.rows->len; i++) {
         const VersionRow *row = versions.rows->pdata[i];
-        g_autofree char *name = lookup_version_name(db, row->id);
         gboolean is_live;
-        gint64 bytes = layer_disk_bytes(world, db, row->layer_id, &is_live);
+        db = catalog_read_begin(world->catalog);
+        g_autofree char *name = lookup_version_name(db, row->id);
         g_autofree char *standing = template_version_standing(db, row->id, !strchr(ref, ':'));
+        catalog_read_end(world->catalog, db);
+        gint64 bytes = layer_disk_bytes(world, row->layer_id, &is_live);
         g_autofree char *why = standing ? g_strdup_printf("refused: %s", standing) : NULL;
         add(&d, row->id, name, !standing, 0, bytes, why);
     }
-    catalog_read_end(world->catalog, db);
     return end_if(&d, ok);
 }
 
@@ -204,6 +206,7 @@ json_t *dry_run_trash(World *world, const json_t *ids, GError **error)
     gboolean ok = lookup_rows(db, ROW_TRASH, &entries, error,
                               "SELECT * FROM trash ORDER BY trashed_at", "");
 
+    catalog_read_end(world->catalog, db);
     for (guint i = 0; ok && i < entries.rows->len; i++) {
         const TrashRow *row = entries.rows->pdata[i];
         if (g_str_equal(row->kind, "desktop") && is_listed(ids, row->id))
@@ -217,9 +220,9 @@ json_t *dry_run_trash(World *world, const json_t *ids, GError **error)
             !((g_str_equal(row->kind, "disk") || g_str_equal(row->kind, "data")) &&
               row->desktop_id && g_hash_table_contains(going, row->desktop_id)))
             continue;
-        gint64 bytes = layer_disk_bytes(world, db, row->layer_id, &is_live);
+        gint64 bytes = layer_disk_bytes(world, row->layer_id, &is_live);
         if (row->data_layer_id)
-            bytes += layer_disk_bytes(world, db, row->data_layer_id, &is_live);
+            bytes += layer_disk_bytes(world, row->data_layer_id, &is_live);
         add(&d, row->id, row->name, TRUE, bytes, 0,
             g_str_equal(row->kind, "disk")       ? "this former disk can't be brought back"
             : g_str_equal(row->kind, "data")     ? "this data disk can't be brought back"
@@ -229,7 +232,6 @@ json_t *dry_run_trash(World *world, const json_t *ids, GError **error)
             : g_str_equal(row->kind, "stand_in") ? NULL /* nothing stands on it */
                                                  : "this version can't be brought back");
     }
-    catalog_read_end(world->catalog, db);
     return end_if(&d, ok);
 }
 
