@@ -43,3 +43,9 @@ guint64 reimage_disk_size(const LayerRow *base, const DesktopRow *desktop);
  * reason.  Fills the chunk's changes, and its moves for batch_move_now(). */
 gboolean reimage_swap(BatchChunk *chunk, guint i, Db *db, const TrashRow *entry,
                       const char *new_trash_id, const char *reason, GError **error);
+
+/* For a job that goes on after a stop and does not find its entry any more: where a data disk was
+ * brought back in another store than the desktop's, that journal may have been written alone.  Then
+ * the desktop's row is put.  data_layer_id: that of an entry of kind data, else NULL. */
+void reimage_swap_rest(BatchChunk *chunk, Db *db, const char *desktop_id,
+                       const char *data_layer_id);

@@ -36,8 +36,9 @@ gboolean reimage_plan_undo(World *world, const LookupRows *desktops, BatchPlan *
         claims_add(keys, 'x', "trash", entry.id);
         claims_add(keys, 's', "version", entry.version_id);
         batch_plan_add(plan,
-                       json_pack("{s:s,s:s,s:s,s:s}", "id", row->id, "name", row->name, "entry",
-                                 entry.id, "trash", trash.s),
+                       json_pack("{s:s,s:s,s:s,s:s,s:s?}", "id", row->id, "name", row->name,
+                                 "entry", entry.id, "trash", trash.s, "data",
+                                 g_str_equal(entry.kind, "data") ? entry.layer_id : NULL),
                        keys);
     }
     catalog_read_end(world->catalog, db);
@@ -188,6 +189,22 @@ gboolean reimage_swap(BatchChunk *chunk, guint i, Db *db, const TrashRow *entry,
     return TRUE;
 }
 
+void reimage_swap_rest(BatchChunk *chunk, Db *db, const char *desktop_id, const char *data_layer_id)
+{
+    g_auto(DesktopRow) desktop = { 0 };
+    g_auto(LayerRow) layer = { 0 };
+
+    if (!data_layer_id || !lookup_desktop_by_id(db, desktop_id, &desktop, NULL) ||
+        !lookup_layer(db, data_layer_id, &layer, NULL) || desktop.is_trashed ||
+        g_strcmp0(desktop.data_layer_id, data_layer_id) == 0 ||
+        !g_str_equal(layer.state, "active") || !g_str_equal(layer.owner_id, desktop.id))
+        return;
+    DesktopRow changed = desktop;
+    changed.data_layer_id = layer.id;
+    changed.changed_at = units_now_ms();
+    changes_put(chunk->changes, ROW_DESKTOP, &changed, changed.store_id);
+}
+
 static gboolean prepare_undo(BatchChunk *chunk, GError **error)
 {
     Db *db = catalog_read_begin(chunk->world->catalog);
@@ -195,8 +212,11 @@ static gboolean prepare_undo(BatchChunk *chunk, GError **error)
     for (guint i = 0; i < chunk->n; i++) {
         g_auto(TrashRow) entry = { 0 };
         if (!lookup_trash(db, batch_text(chunk, i, "entry"), &entry, &chunk->errors[i])) {
-            if (job_is_resumed(chunk->job)) /* committed to the journal just before a stop */
+            if (job_is_resumed(chunk->job)) { /* committed to the journal just before a stop */
                 g_clear_error(&chunk->errors[i]);
+                reimage_swap_rest(chunk, db, batch_text(chunk, i, "id"),
+                                  batch_text(chunk, i, "data"));
+            }
             continue;
         }
         reimage_swap(chunk, i, db, &entry, batch_text(chunk, i, "trash"), "undo",

@@ -48,7 +48,9 @@ static gboolean plan_one(Db *db, BatchPlan *plan, const TrashRow *entry, const c
         claims_add(keys, 's', "making", entry->store_id);
     }
     batch_plan_add(plan,
-                   json_pack("{s:s,s:s,s:s}", "id", entry->id, "name", name, "trash", trash.s),
+                   json_pack("{s:s,s:s,s:s,s:s?,s:s?}", "id", entry->id, "name", name, "trash",
+                             trash.s, "desktop", entry->desktop_id, "data",
+                             g_str_equal(entry->kind, "data") ? entry->layer_id : NULL),
                    keys);
     return TRUE;
 }
@@ -196,8 +198,11 @@ static gboolean prepare_restore(BatchChunk *chunk, GError **error)
         GError **why = &chunk->errors[i];
         gboolean ok = lookup_trash(db, batch_text(chunk, i, "id"), &entry, why);
         if (!ok) {
-            if (job_is_resumed(chunk->job)) /* committed to the journal just before a stop */
+            if (job_is_resumed(chunk->job)) { /* committed to the journal just before a stop */
                 g_clear_error(why);
+                reimage_swap_rest(chunk, db, batch_text(chunk, i, "desktop"),
+                                  batch_text(chunk, i, "data"));
+            }
             continue;
         }
         if (g_str_equal(entry.kind, "disk") || g_str_equal(entry.kind, "data"))

@@ -144,6 +144,7 @@ static gboolean is_broken(const Sweep *s, const char *layer_id)
 static gboolean is_disk_broken(const Sweep *s, const char *layer_id)
 {
     g_auto(LayerRow) layer = { 0 };
+    g_autoptr(GError) why = NULL;
     StoreStat stat;
     Db *db = catalog_read_begin(s->world->catalog);
     gboolean found = layer_id && lookup_layer(db, layer_id, &layer, NULL);
@@ -152,7 +153,8 @@ static gboolean is_disk_broken(const Sweep *s, const char *layer_id)
     if (!found || g_str_equal(layer.store_id, s->store->id))
         return is_broken(s, layer_id);
     g_autoptr(Store) other = store_set_peek(s->world->stores, layer.store_id);
-    return other && !store_stat_layer(other, layer.slot, &stat, NULL);
+    return other && !store_stat_layer(other, layer.slot, &stat, &why) &&
+           g_error_matches(why, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND);
 }
 
 /* Thousands of desktops have one disk, here. */

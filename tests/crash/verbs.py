@@ -265,6 +265,13 @@ def make_apart(service):
                                         e["store"] == "side"))
 
 
+def make_apart_reverted(service):
+    """f's data disk went back to a snapshot's, beside which it lies."""
+    snapshot(service, "f", "before")
+    service.write_data("f", "0xf8", "128k", "64k")
+    service.do("snapshot", "revert", "f", "before", "--disk", "data", "--yes")
+
+
 def make_common(service):
     """Desktops f, g, h hold the same at one place, over win's data and beside it, and some of their own;
     e shows what win has there."""
@@ -299,7 +306,8 @@ SITUATIONS = {"one": (None, make_one), "two": ("one", make_two), "three": ("one"
               "seven": ("three", make_seven), "eight": ("five", make_eight),
               "nine": (None, make_nine), "ten": ("one", make_ten),
               "eleven": ("one", make_eleven), "data": ("one", make_data),
-              "apart": ("data", make_apart), "common": ("two", make_common),
+              "apart": ("data", make_apart),
+              "apart-reverted": ("apart", make_apart_reverted), "common": ("two", make_common),
               "stand-in": ("common", make_stand_in), "unused": ("stand-in", make_unused),
               "helped": ("one", make_helped)}
 HELPED = {"helped"}  # imaged is told of a helper
@@ -476,6 +484,9 @@ VERBS = [
     Verb("apart", "snapshot revert, disks apart", "snapshot revert f mon --yes", full=True),
     Verb("apart", "desktop delete, disks apart", "desktop delete f --yes", full=True),
     Verb("apart", "desktop compact, disks apart", "desktop compact f", batch=True),
+    Verb("apart", "desktop undo-reset, disks apart", "desktop undo-reset f --yes"),
+    Verb("apart-reverted", "desktop undo-reset, a data disk apart", "desktop undo-reset f --yes"),
+    Verb("apart-reverted", "trash restore, a data disk apart", "trash restore @data:f"),
     Verb("apart", "data-disk detach, disks apart", "desktop data-disk detach f --yes"),
     Verb("apart", "desktop move, disks apart", "desktop move f --to side", batch=True, full=True),
     Verb("common", "report advice", "report advice"),
