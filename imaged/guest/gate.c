@@ -7,19 +7,20 @@
 #define SHORT_WAIT_MS 30000
 
 struct GuestGate {
-    guint max_runs, max_appliances;
+    guint max_runs, max_appliances[2]; /* of others, of jobs */
 
     GMutex lock; /* guards what follows */
     GCond changed;
-    guint n_runs, n_appliances;
+    guint n_runs, n_appliances[2];
 };
 
-GuestGate *guest_gate_new(guint max_runs, guint max_appliances)
+GuestGate *guest_gate_new(guint max_runs, guint max_of_jobs, guint max_of_others)
 {
     GuestGate *gate = g_new0(GuestGate, 1);
 
     gate->max_runs = max_runs;
-    gate->max_appliances = max_appliances;
+    gate->max_appliances[FALSE] = max_of_others;
+    gate->max_appliances[TRUE] = max_of_jobs;
     g_mutex_init(&gate->lock);
     g_cond_init(&gate->changed);
     return gate;
@@ -34,11 +35,17 @@ void guest_gate_free(GuestGate *gate)
     g_free(gate);
 }
 
+static gboolean is_job(const GuestRun *run)
+{
+    return run->cancel && !run->is_stream;
+}
+
 /* The lock is held. */
 static gboolean has_room(const GuestGate *gate, const GuestRun *run)
 {
     return gate->n_runs < gate->max_runs &&
-           (!run->needs_appliance || gate->n_appliances < gate->max_appliances);
+           (!run->needs_appliance ||
+            gate->n_appliances[is_job(run)] < gate->max_appliances[is_job(run)]);
 }
 
 static gboolean may_wait(const GuestRun *run, gint64 end_us, GError **error)
@@ -58,8 +65,8 @@ static gboolean may_wait(const GuestRun *run, gint64 end_us, GError **error)
 
 gboolean guest_gate_enter(GuestGate *gate, const GuestRun *run, GError **error)
 {
-    gboolean is_patient = run->cancel && !run->is_stream, ok = TRUE, was_told = FALSE;
-    gint64 wait_ms = is_patient ? run->limit_ms : MIN(run->limit_ms, SHORT_WAIT_MS);
+    gboolean ok = TRUE, was_told = FALSE;
+    gint64 wait_ms = is_job(run) ? run->limit_ms : MIN(run->limit_ms, SHORT_WAIT_MS);
     gint64 end_us = g_get_monotonic_time() + wait_ms * 1000;
 
     g_mutex_lock(&gate->lock);
@@ -76,7 +83,7 @@ gboolean guest_gate_enter(GuestGate *gate, const GuestRun *run, GError **error)
     }
     if (ok) {
         gate->n_runs++;
-        gate->n_appliances += run->needs_appliance;
+        gate->n_appliances[is_job(run)] += run->needs_appliance;
     }
     g_mutex_unlock(&gate->lock);
     return ok;
@@ -86,7 +93,7 @@ void guest_gate_leave(GuestGate *gate, const GuestRun *run)
 {
     g_mutex_lock(&gate->lock);
     gate->n_runs--;
-    gate->n_appliances -= run->needs_appliance;
+    gate->n_appliances[is_job(run)] -= run->needs_appliance;
     g_cond_broadcast(&gate->changed);
     g_mutex_unlock(&gate->lock);
 }

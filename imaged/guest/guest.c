@@ -23,6 +23,8 @@
 #define PROBE_LIMIT_MS 30000
 #define PROBE_AGAIN_US (600 * G_USEC_PER_SEC) /* after one that came to no answer */
 #define MAX_RUNS 32
+#define MAX_OF_JOBS 6
+#define MAX_OF_OTHERS 4
 
 struct Guest {
     char *state_dir;
@@ -320,7 +322,8 @@ Guest *guest_new(const char *state_dir, const GuestSettings *settings)
 
     guest->state_dir = g_strdup(state_dir);
     guest->settings = settings;
-    guest->gate = guest_gate_new(MAX_RUNS, CLAMP(g_get_num_processors(), 2, 4));
+    guest->gate = guest_gate_new(MAX_RUNS, CLAMP(g_get_num_processors(), 3, MAX_OF_JOBS),
+                                 CLAMP(g_get_num_processors(), 2, MAX_OF_OTHERS));
     g_mutex_init(&guest->probe_lock);
     /* Before there is any of ours; new ones have other names. */
     guest->left = guest_run_folders_list(state_dir);

@@ -287,6 +287,13 @@ is "$(ls "$state/guest")" "" "no folder is left of any"
 
 mkdir "$top/appliance"
 touch "$top/appliance"/{README.fixed,initrd,kernel,root}
+start_fake unable
+IMAGED_TEST_AUTO=1 IMAGED_TEST_APPLIANCE=$top/appliance run guest ping >/dev/null 2>"$top/err"
+like "$(cat "$top/err")" 'only the appliance can tell' "one whose probe of KVM fails runs without it"
+is "$(grep -c asked "$top/fake.out")" $((1 + $(find /dev -maxdepth 1 -name kvm | grep -c .))) "... after it was asked"
+not_ok "... and that it failed is not kept" test -e "$state/accelerator"
+kill $fake
+wait $fake 2>/dev/null
 configure "guest_socket_dir = $sockets" "appliance = $top/appliance" "accelerator = tcg"
 start_daemon || diag "$(cat "$log")"
 ctl template import a "$top/a.qcow2" --format qcow2 >/dev/null

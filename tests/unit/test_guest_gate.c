@@ -13,10 +13,11 @@ static gboolean refuse(gpointer data, GError **error)
 
 static void test_limits(void)
 {
-    g_autoptr(GuestGate) gate = guest_gate_new(3, 1);
-    gint yes = 1;
+    g_autoptr(GuestGate) gate = guest_gate_new(4, 1, 1);
+    gint yes = 1, no = 0;
     const GuestRun quick = { .limit_ms = SOON_MS };
     const GuestRun slow = { .limit_ms = SOON_MS, .needs_appliance = TRUE };
+    const GuestRun job = { .limit_ms = SOON_MS, .needs_appliance = TRUE, .cancel = &no };
     const GuestRun cancelled = { .limit_ms = LONG_MS, .needs_appliance = TRUE, .cancel = &yes };
     const GuestRun looked_at = { .limit_ms = LONG_MS, .needs_appliance = TRUE, .look = refuse };
     g_autoptr(GError) busy = NULL, stopped = NULL, looked = NULL, full = NULL;
@@ -24,6 +25,8 @@ static void test_limits(void)
     g_assert_true(guest_gate_enter(gate, &slow, NULL));
     g_assert_false(guest_gate_enter(gate, &slow, &busy));
     g_assert_error(busy, IMAGED_ERROR, IMAGED_ERROR_BUSY);
+    g_assert_true(guest_gate_enter(gate, &job, NULL)); /* has a number of its own */
+    g_assert_false(guest_gate_enter(gate, &job, NULL));
     g_assert_false(guest_gate_enter(gate, &cancelled, &stopped));
     g_assert_error(stopped, IMAGED_ERROR, IMAGED_ERROR_CANCELLED);
     g_assert_false(guest_gate_enter(gate, &looked_at, &looked));
@@ -46,7 +49,7 @@ static gpointer enter(gpointer gate)
 
 static void test_wakes(void)
 {
-    g_autoptr(GuestGate) gate = guest_gate_new(8, 1);
+    g_autoptr(GuestGate) gate = guest_gate_new(8, 1, 1);
     const GuestRun slow = { .limit_ms = LONG_MS, .needs_appliance = TRUE };
 
     g_assert_true(guest_gate_enter(gate, &slow, NULL));
