@@ -10,7 +10,7 @@ import subprocess
 
 VIEWS = [
     ("template", "/v1/templates", "name state latest n_versions description id"),
-    ("version", "/v1/templates/*/versions", "name state cpus n_desktops stores layer id"),
+    ("version", "/v1/templates/*/versions", "name state cpus n_desktops stores layer checksum id"),
     ("desktop", "/v1/desktops",
      "name template version state generation store owner undo_available layer data_layer"
      " data_disk_size virtual_size id"),
@@ -66,6 +66,8 @@ def signature(service, known):
             return service.disk(files[value]) if value in files else "MISSING"
         if field == "id":
             return value if value in known else "new"
+        if field == "checksum":  # a copy has another one
+            return "there" if value else "none"
         return ",".join(sorted(value)) if isinstance(value, list) else value
 
     for view, _, fields in VIEWS:
