@@ -230,7 +230,8 @@ static const Option show_options[] = {
     OPTION_END,
 };
 static const Option resume_options[] = {
-    { "skip-failed", OPTION_FLAG, NULL, "without those that failed or were unavailable", NULL },
+    { "skip-failed", OPTION_FLAG, NULL,
+      "without those that failed or were unavailable, or, on the way back, are held", NULL },
     OPTION_DEADLINE,
     OPTION_NO_WAIT,
     OPTION_END,
