@@ -87,6 +87,7 @@ def everything(service):
             if row.get("checksum"):
                 row.pop("disk_bytes", None)
             row.pop("inspection", None)  # derived, and made again
+            row.pop("firmware", None)  # what is known of it by an inspection goes with that
         rows.sort(key=lambda row: row["id"])
     del found["store"]  # those beside the default one are added again by hand
     del found["export"]  # a stop ends them
