@@ -6,7 +6,8 @@
 #
 # Unit tests are programs in BUILD/tests, one for each tests/unit/test_*.c; the others are shell
 # scripts *.t.  All speak TAP.  A script with a line "# serial: WHY" runs with nothing beside it, one
-# with "# heavy: WHY" (guests and appliances under TCG) with one other such script, after the rest.
+# with "# heavy: WHY" (guests and appliances under TCG; "# heavy, long: WHY" begins first) with one
+# other such script, after the rest.
 # They find the build in $BUILD, an absolute path, and run in the top folder of the tree.
 #
 # run.sh --one FILE: how prove starts one of them.
@@ -66,6 +67,8 @@ scripts=(tests/functional/*.t)
 for script in "${scripts[@]}"; do
     if grep -q '^# serial:' "$script"; then
         serial+=("$script")
+    elif grep -q '^# heavy, long:' "$script"; then
+        heavy=("$script" ${heavy[@]+"${heavy[@]}"}) # first, so that nothing waits for it at the end
     elif grep -q '^# heavy:' "$script"; then
         heavy+=("$script")
     else

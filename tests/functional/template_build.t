@@ -1,4 +1,4 @@
-# heavy: builds Debians and boots one; minutes on a busy machine.
+# heavy, long: builds Debians and boots one; minutes on a busy machine.
 #
 # Recipes: what is wrong is told, what is right becomes a disk that boots, nothing that runs meanwhile
 # gets out, and whatever ends a build leaves nothing behind.  Second opinions: sfdisk, e2fsck and
