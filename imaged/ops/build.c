@@ -119,7 +119,6 @@ static gboolean plan(OpsCall *call, json_t *recipe, TemplateBuild *build, JobReq
 {
     const char *name = args_text(call, "name", FALSE, NULL);
     BuildBase base = { .source = args_text(call, "source", FALSE, NULL) };
-
     gboolean is_unsealed;
 
     build->name = name ? name : json_string_value(json_object_get(recipe, "name"));
