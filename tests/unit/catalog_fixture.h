@@ -41,6 +41,13 @@ static inline void catalog_fixture_end(void)
     g_clear_pointer(&catalog_folder, g_free);
 }
 
+/* A test between set_up and tear_down, all of them of type GTestFixtureFunc. */
+static inline void catalog_fixture_add(const char *name, GTestFixtureFunc set_up,
+                                       GTestFixtureFunc func, GTestFixtureFunc tear_down)
+{
+    g_test_add_vtable(name, 0, NULL, set_up, func, tear_down);
+}
+
 static inline char *catalog_uri(const char *name)
 {
     return g_strdup_printf("file:%s/%s", catalog_folder, name);

@@ -476,17 +476,14 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     catalog_fixture_start();
-#define ADD(name, func)                                                                            \
-    g_test_add(name, int, NULL, (void (*)(int *, gconstpointer))set_up,                            \
-               (void (*)(int *, gconstpointer))func, (void (*)(int *, gconstpointer))tear_down)
-    ADD("/jobs/done", test_done);
-    ADD("/jobs/failed", test_failed);
-    ADD("/jobs/cancelled", test_cancelled);
-    ADD("/jobs/tiers", test_tiers);
-    ADD("/jobs/idempotency", test_idempotency);
-    ADD("/jobs/resume", test_resume);
-    ADD("/jobs/batch", test_batch);
-    ADD("/jobs/batch-resume", test_batch_resume);
+    catalog_fixture_add("/jobs/done", set_up, test_done, tear_down);
+    catalog_fixture_add("/jobs/failed", set_up, test_failed, tear_down);
+    catalog_fixture_add("/jobs/cancelled", set_up, test_cancelled, tear_down);
+    catalog_fixture_add("/jobs/tiers", set_up, test_tiers, tear_down);
+    catalog_fixture_add("/jobs/idempotency", set_up, test_idempotency, tear_down);
+    catalog_fixture_add("/jobs/resume", set_up, test_resume, tear_down);
+    catalog_fixture_add("/jobs/batch", set_up, test_batch, tear_down);
+    catalog_fixture_add("/jobs/batch-resume", set_up, test_batch_resume, tear_down);
     int ret = g_test_run();
     catalog_fixture_end();
     return ret;

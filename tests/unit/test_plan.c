@@ -108,13 +108,10 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     catalog_fixture_start();
-#define ADD(name, func)                                                                            \
-    g_test_add(name, int, NULL, (void (*)(int *, gconstpointer))set_up,                            \
-               (void (*)(int *, gconstpointer))func, (void (*)(int *, gconstpointer))tear_down)
-    ADD("/plan/made-again", test_made_again);
-    ADD("/plan/no-end", test_no_end);
-    ADD("/plan/refused", test_refused);
-    ADD("/plan/claimed", test_claimed);
+    catalog_fixture_add("/plan/made-again", set_up, test_made_again, tear_down);
+    catalog_fixture_add("/plan/no-end", set_up, test_no_end, tear_down);
+    catalog_fixture_add("/plan/refused", set_up, test_refused, tear_down);
+    catalog_fixture_add("/plan/claimed", set_up, test_claimed, tear_down);
     int ret = g_test_run();
     catalog_fixture_end();
     return ret;
