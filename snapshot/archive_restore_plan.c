@@ -211,9 +211,6 @@ static gboolean choose_store(Plan *p, const char *version_id, const char *deskto
     }
     if (!id && !(id = store_set_find(p->world->stores, p->ask->store, error)))
         return FALSE;
-    g_autoptr(Store) store = store_set_get(p->world->stores, id, error);
-    if (!store || !world_check_space(p->world, store, 0, error))
-        return FALSE;
     if (store_set_describe(p->world->stores, id, &entry) && entry.is_draining && !desktops) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the store '%s' is being drained",
                     entry.name);

@@ -86,7 +86,14 @@ static gboolean find_base(World *world, Db *db, const char *ref, const char *sto
         if (!lookup_version_layer(db, version->id, store_id, base, error))
             return FALSE;
     }
+    return TRUE;
+}
+
+/* Can a stand-in be made there?  No reader of the catalog waits for that. */
+static gboolean check_store(World *world, const LayerRow *base, GError **error)
+{
     g_autoptr(Store) there = store_set_get(world->stores, base->store_id, error);
+
     if (there && !advice_frees_blocks(there)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
                     "the layers of this store have no subclusters: single blocks of 4 KiB can't be"
@@ -130,6 +137,7 @@ gboolean stand_in_plan(World *world, const char *ref, const char *store, gint64 
         plan_desktop(db, plan, skipped, desktops.rows->pdata[i]);
     g_autofree char *name = ok ? lookup_version_name(db, version.id) : NULL;
     catalog_read_end(world->catalog, db);
+    ok = ok && check_store(world, &base, error);
     if (ok) {
         json_t *more = json_pack("{s:s,s:s,s:s,s:I,s:s,s:s,s:s,s:I}", "name", name, "version",
                                  version.id, "template", template.name, "number",

@@ -80,9 +80,8 @@ static json_t *make_plan(World *world, Db *db, json_t *claims, gpointer data, GE
 {
     const TemplateBuild *build = data;
     g_autofree char *store_id = store_set_find(world->stores, build->store, error);
-    g_autoptr(Store) store = store_id ? store_set_get(world->stores, store_id, error) : NULL;
 
-    if (!store || !world_check_space(world, store, 0, error))
+    if (!store_id)
         return NULL;
     json_t *plan = template_build_plan(build, store_id);
     if (!new_version_plan(db, build->name, plan, claims, error))

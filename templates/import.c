@@ -75,10 +75,9 @@ static json_t *make_plan(World *world, Db *db, json_t *claims, gpointer data, GE
     const TemplateImport *import = data;
     g_autofree char *notes = join_notes(import->notes, error);
     g_autofree char *store_id = notes ? store_set_find(world->stores, import->store, error) : NULL;
-    g_autoptr(Store) store = store_id ? store_set_get(world->stores, store_id, error) : NULL;
     Id version_id = id_new(), layer_id = id_new();
 
-    if (!store || !world_check_space(world, store, 0, error))
+    if (!store_id)
         return NULL;
     json_t *plan = json_pack(
         "{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:s,s:s,s:s,s:s}", "name", import->name, "source",

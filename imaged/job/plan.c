@@ -21,15 +21,31 @@ static gboolean take_claims(World *world, guint64 planned_at, const json_t *clai
     return FALSE;
 }
 
+/* What the maker gives is looked over where a store may hang and no reader of the catalog, of which
+ * there are few, waits for it. */
+static json_t *make_checked(World *world, PlanMaker make, gpointer data, json_t *claims,
+                            GError **error)
+{
+    Db *db = catalog_read_begin(world->catalog);
+    json_t *plan = make(world, db, claims, data, error);
+
+    catalog_read_end(world->catalog, db);
+    const char *store_id = json_string_value(json_object_get(plan, "store_id"));
+    if (!store_id)
+        return plan;
+    g_autoptr(Store) store = store_set_get(world->stores, store_id, error);
+    if (!store || !world_check_space(world, store, 0, error))
+        g_clear_pointer(&plan, json_decref);
+    return plan;
+}
+
 static gboolean make_once(World *world, const JobType *type, PlanMaker make, gpointer data,
                           JobRequest *ret, gboolean *ret_is_old, GError **error)
 {
     json_t *claims = json_array();
     guint64 planned_at = catalog_n_commits(world->catalog);
-    Db *db = catalog_read_begin(world->catalog);
-    json_t *plan = make(world, db, claims, data, error);
+    json_t *plan = make_checked(world, make, data, claims, error);
 
-    catalog_read_end(world->catalog, db);
     *ret_is_old = FALSE;
     if (!plan || !take_claims(world, planned_at, claims, type->kind, ret_is_old, error)) {
         json_decref(plan);
@@ -57,10 +73,8 @@ gboolean plan_look(World *world, const JobType *type, PlanMaker make, gpointer d
                    JobRequest *ret, GError **error)
 {
     json_t *claims = json_array();
-    Db *db = catalog_read_begin(world->catalog);
 
-    *ret = (JobRequest){ .type = type, .plan = make(world, db, claims, data, error) };
-    catalog_read_end(world->catalog, db);
+    *ret = (JobRequest){ .type = type, .plan = make_checked(world, make, data, claims, error) };
     json_decref(claims);
     return ret->plan != NULL;
 }
