@@ -96,10 +96,10 @@ refused 'a FIFO' 'regular' "$top/fifo" raw
 exec 9> >(exec qemu-io -f raw "$top/good.raw" >"$top/qemu-said" 2>&1)
 qemu=$!
 echo 'read 0 512' >&9
-ok 'QEMU has the image' wait_for 60 grep -q 'read 512' "$top/qemu-said"
-refused 'an image that QEMU writes' 'in use' "$top/good.raw" raw '[14]'
+ok 'QEMU has the image' wait_for 10 grep -q 'read 512' "$top/qemu-said"
+refused 'an image that QEMU writes' 'in use' "$top/good.raw" raw 4
 exec 9>&-
-wait_for 60 eval '! kill -0 $qemu'
+wait_for 10 eval '! kill -0 $qemu'
 fails_with 3 bad 'none of them became a template' ctl template show bad
 nothing_happened images
 

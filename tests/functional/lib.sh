@@ -176,7 +176,7 @@ serve()
     /usr/bin/python3 "$here/nbd_server.py" "$top/$1.sock" "${@:2}" &
     server=$!
     keep_pid $server
-    wait_for 60 test -S "$top/$1.sock"
+    wait_for 10 test -S "$top/$1.sock"
 }
 
 uri()

@@ -293,7 +293,7 @@ ctl template import cancelled "$(uri slow)" >"$top/out" 2>&1 &
 importer=$!
 keep_pid $importer
 running_import() { job=$(ctlj job list --in-state running | jq -er 'map(select(.kind == "template.import"))[0].id // empty'); }
-ok 'an import is under way' wait_for 60 running_import
+ok 'an import is under way' wait_for 20 running_import
 ok 'cancel it' ctl job cancel "$job"
 wait $importer
 isnt $? 0 'a cancelled import fails'
@@ -394,7 +394,7 @@ curl -sN --max-time 120 --unix-socket "$state/imaged.sock" http://localhost/v1/e
 listener=$!
 keep_pid $listener
 streams() { post /v1/desktops/p-1/rename '{"new_name":"p-x"}' >/dev/null; post /v1/desktops/p-x/rename '{"new_name":"p-1"}' >/dev/null; grep -q '^data: {.*desktop.rename' "$top/stream"; }
-ok 'the event stream brings events as they happen' wait_for 60 streams
+ok 'the event stream brings events as they happen' wait_for 3 streams
 kill $listener
 
 # ---- the API against its description ----
