@@ -10,7 +10,7 @@ DESTDIR ?=
 VERSION := 0.1.0
 JOBS ?= $(shell nproc)
 
-PKGS := glib-2.0 gio-unix-2.0 sqlite3 libmicrohttpd jansson libcurl libzstd zlib libxxhash libsodium libcrypt libnbd yaml-0.1
+PKGS := glib-2.0 gio-unix-2.0 sqlite3 libmicrohttpd jansson libcurl libzstd zlib libxxhash libsodium libcrypt libnbd yaml-0.1 libvirt
 # Looked up when a recipe runs, so that `make deps` works before pkg-config is there.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
@@ -29,7 +29,7 @@ ALL_CFLAGS += -D_FORTIFY_SOURCE=2
 endif
 
 LIB_SRC := $(wildcard imaged/base/*.c cow/*.c imaged/catalog/*.c imaged/job/*.c imaged/guest/*.c templates/*.c \
-  snapshot/*.c broker/*.c imaged/ops/*.c imaged/http/*.c)
+  snapshot/*.c broker/*.c broker/*/*.c imaged/ops/*.c imaged/http/*.c)
 DAEMON_SRC := imaged/main.c imaged/daemon.c imaged/config.c
 CLI_SRC := $(wildcard imaged/cli/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)

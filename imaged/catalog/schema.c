@@ -206,6 +206,15 @@ static const char *const migrations[] = {
     "CREATE INDEX desktop_data_layer ON desktop(data_layer_id) WHERE data_layer_id IS NOT NULL;"
     "CREATE INDEX snapshot_data_layer ON snapshot(data_layer_id) WHERE data_layer_id IS NOT NULL;"
     "CREATE INDEX trash_data_layer ON trash(data_layer_id) WHERE data_layer_id IS NOT NULL;",
+
+    /* 7: hosts, and what runs there: local, because hosts can be asked */
+    "CREATE TABLE host (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, uri TEXT NOT NULL UNIQUE,"
+    " display_address TEXT, proxy TEXT, accelerator TEXT NOT NULL, store_paths TEXT NOT NULL,"
+    " is_maintenance INTEGER NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE run (desktop_id TEXT PRIMARY KEY, host_id TEXT NOT NULL REFERENCES host(id),"
+    " incarnation TEXT NOT NULL, generation INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT,"
+    " started_at INTEGER NOT NULL, changed_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX run_host ON run(host_id);",
 };
 
 int schema_version(void)

@@ -1,0 +1,74 @@
+/* driver.h: what the broker asks of a host, as one struct of functions.
+ *
+ * The real one speaks to libvirt (driver_libvirt.h).  All functions but open() get what open()
+ * gave. They block, and are called by the host's own worker alone, so one after the other.  Errors:
+ * UNAVAILABLE if the connection is gone (then is_alive() says so), else what the host said. */
+#pragma once
+
+#include <glib.h>
+
+#define DRIVER_UUID_SIZE 37
+
+/* What a host is and can do. */
+typedef struct {
+    char *hostname, *cpu_model;
+    guint n_cpus;
+    guint64 memory_bytes;
+    gboolean has_kvm; /* there is /dev/kvm; whether it works is another question */
+    gboolean has_spice;
+} HostFacts;
+void host_facts_clear(HostFacts *facts);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(HostFacts, host_facts_clear)
+
+typedef enum {
+    DOMAIN_RUNNING,
+    DOMAIN_PAUSED,
+    DOMAIN_STUCK, /* paused by an error of its disk */
+    DOMAIN_ENDING,
+    DOMAIN_OFF, /* defined by somebody, or crashed and kept */
+} DomainState;
+const char *domain_state_name(DomainState state);
+
+/* A domain as its host tells of it.  What stands in our metadata is NULL or 0 where it is not ours.
+ */
+typedef struct {
+    char uuid[DRIVER_UUID_SIZE];
+    char *name;
+    char *desktop_id, *incarnation;
+    gint64 generation;
+    DomainState state;
+    guint64 cpu_ns;       /* processor time so far */
+    guint64 memory_bytes; /* now */
+    guint n_cpus;
+} HostDomain;
+void host_domain_free(gpointer domain);
+
+/* What is told without being asked, on a thread of the driver: only noted, nothing is called back.
+ */
+typedef struct {
+    void (*changed)(gpointer user); /* some domain did something, or the connection is gone */
+    gpointer user;
+} HostListener;
+
+typedef struct {
+    /* The connection, or NULL.  listener stays where it is until close(). */
+    gpointer (*open)(const char *uri, const HostListener *listener, GError **error);
+    void (*close)(gpointer link);
+    gboolean (*is_alive)(gpointer link);
+    gboolean (*facts)(gpointer link, HostFacts *ret, GError **error);
+    /* All domains, in one call: of HostDomain, caller unrefs. */
+    GPtrArray *(*domains)(gpointer link, GError **error);
+    /* One domain, or NULL with NOT_FOUND: the host says that there is none.  Caller frees. */
+    HostDomain *(*find)(gpointer link, const char *uuid, GError **error);
+    /* A transient one, running. */
+    gboolean (*create)(gpointer link, const char *xml, GError **error);
+    /* Power off, at once.  None there is no error. */
+    gboolean (*destroy)(gpointer link, const char *uuid, GError **error);
+    gboolean (*shut_down)(gpointer link, const char *uuid, GError **error); /* asks the guest */
+    gboolean (*reboot)(gpointer link, const char *uuid, GError **error);
+    gboolean (*pause)(gpointer link, const char *uuid, GError **error);
+    gboolean (*resume)(gpointer link, const char *uuid, GError **error);
+    /* The picture of its first display, with its type ("image/x-portable-pixmap").  Caller frees.
+     */
+    GByteArray *(*screenshot)(gpointer link, const char *uuid, char **ret_type, GError **error);
+} HostDriver;

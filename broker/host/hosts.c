@@ -1,0 +1,280 @@
+/* hosts.c: see hosts.h. */
+#include "broker/host/hosts.h"
+
+#include <string.h>
+
+#include "imaged/base/error.h"
+#include "imaged/base/ident.h"
+#include "imaged/base/units.h"
+#include "imaged/catalog/lookup.h"
+
+struct Hosts {
+    World *world;
+    const HostDriver *driver;
+    HostWatcher watcher;
+    GMutex lock;         /* guards the table */
+    GHashTable *workers; /* id -> HostWorker, one reference each */
+};
+
+/* ---- Rows ---- */
+
+void host_row_clear(HostRow *row)
+{
+    char **texts[] = { &row->id,    &row->name,        &row->uri,        &row->display_address,
+                       &row->proxy, &row->accelerator, &row->store_paths };
+
+    for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
+        g_clear_pointer(texts[i], g_free);
+}
+
+gboolean host_lookup(Db *db, const char *name, HostRow *ret, GError **error)
+{
+    Query *q = db_query(db, "SELECT * FROM host WHERE id = ?1 OR name = ?1", "t", name);
+    gboolean found = query_next(q);
+
+    if (found)
+        *ret = (HostRow){ .id = g_strdup(query_text(q, "id")),
+                          .name = g_strdup(query_text(q, "name")),
+                          .uri = g_strdup(query_text(q, "uri")),
+                          .display_address = g_strdup(query_text(q, "display_address")),
+                          .proxy = g_strdup(query_text(q, "proxy")),
+                          .accelerator = g_strdup(query_text(q, "accelerator")),
+                          .store_paths = g_strdup(query_text(q, "store_paths")),
+                          .is_maintenance = query_int(q, "is_maintenance") != 0,
+                          .created_at = query_int(q, "created_at") };
+    if (!query_end(q, error)) {
+        host_row_clear(ret);
+        return FALSE;
+    }
+    if (!found) {
+        g_autofree char *shown = text_for_message(name, 80);
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "there is no host '%s'", shown);
+        imaged_error_hint(error, "see them with: imagectl host list");
+    }
+    return found;
+}
+
+gboolean host_check_uri(const char *uri, GError **error)
+{
+    static const char *const known[] = { "qemu:///",    "qemu+unix://", "qemu+ssh://",
+                                         "qemu+tls://", "qemu+tcp://",  "test://",
+                                         "test+" };
+    gboolean ok = strlen(uri) <= 1024 && g_utf8_validate(uri, -1, NULL);
+
+    for (const char *c = uri; ok && *c; c++)
+        ok = !g_ascii_isspace(*c) && !g_ascii_iscntrl(*c);
+    /* what libvirt would start on this machine for a client that asks for it */
+    ok = ok && !strstr(uri, "command=") && !strstr(uri, "netcat=");
+    for (guint i = 0; ok && i < G_N_ELEMENTS(known); i++) {
+        if (g_str_has_prefix(uri, known[i]))
+            return TRUE;
+    }
+    g_autofree char *shown = text_for_message(uri, 80);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "'%s' is no address of a host", shown);
+    imaged_error_hint(error, "as libvirt writes it: qemu:///system, qemu+ssh://HOST/system,"
+                             " qemu+tls://HOST/system");
+    return FALSE;
+}
+
+char *host_store_path(const HostRow *host, const Store *store)
+{
+    json_auto_t *paths = json_loads(host->store_paths, 0, NULL);
+    const char *path = json_string_value(json_object_get(paths, store->id));
+
+    if (path)
+        return g_strdup(path);
+    /* the same machine, or a share that is mounted alike everywhere */
+    return json_is_true(json_object_get(paths, "same")) ? g_strdup(store->location) : NULL;
+}
+
+/* ---- Workers ---- */
+
+static void end_worker(gpointer worker)
+{
+    host_worker_end(worker);
+    host_worker_unref(worker);
+}
+
+static void add_worker(Hosts *hosts, const char *id, const char *uri)
+{
+    g_mutex_lock(&hosts->lock);
+    g_hash_table_insert(hosts->workers, g_strdup(id),
+                        host_worker_new(id, uri, hosts->driver, &hosts->watcher));
+    g_mutex_unlock(&hosts->lock);
+}
+
+/* Its worker, with a reference, or NULL. */
+static HostWorker *get_worker(Hosts *hosts, const char *id)
+{
+    g_mutex_lock(&hosts->lock);
+    HostWorker *worker = g_hash_table_lookup(hosts->workers, id);
+    if (worker)
+        host_worker_ref(worker);
+    g_mutex_unlock(&hosts->lock);
+    return worker;
+}
+
+Hosts *hosts_new(World *world, const HostDriver *driver, const HostWatcher *watcher, GError **error)
+{
+    Hosts *hosts = g_new0(Hosts, 1);
+
+    hosts->world = world;
+    hosts->driver = driver;
+    hosts->watcher = *watcher;
+    g_mutex_init(&hosts->lock);
+    hosts->workers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, end_worker);
+    Db *db = catalog_read_begin(world->catalog);
+    Query *q = db_query(db, "SELECT id, uri FROM host", "");
+    while (query_next(q))
+        add_worker(hosts, query_text(q, "id"), query_text(q, "uri"));
+    gboolean ok = query_end(q, error);
+    catalog_read_end(world->catalog, db);
+    if (!ok)
+        g_clear_pointer(&hosts, hosts_free);
+    return hosts;
+}
+
+void hosts_free(Hosts *hosts)
+{
+    if (!hosts)
+        return;
+    g_hash_table_unref(hosts->workers);
+    g_mutex_clear(&hosts->lock);
+    g_free(hosts);
+}
+
+gboolean hosts_call(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
+                    GDestroyNotify clear, gint64 limit_ms, GError **error)
+{
+    g_autoptr(HostWorker) worker = get_worker(hosts, host_id);
+
+    if (!worker) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "the host was removed");
+        return FALSE;
+    }
+    return host_worker_call(worker, call, data, clear, limit_ms, error);
+}
+
+gboolean hosts_view(Hosts *hosts, const char *host_id, HostView *ret)
+{
+    g_autoptr(HostWorker) worker = get_worker(hosts, host_id);
+
+    if (worker)
+        host_worker_view(worker, ret);
+    return worker != NULL;
+}
+
+/* ---- Changes ---- */
+
+static gboolean check_new(World *world, const HostRow *row, GError **error)
+{
+    if (!name_check("host", row->name, error) || !host_check_uri(row->uri, error))
+        return FALSE;
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean has_name = lookup_int(db, "SELECT count(*) FROM host WHERE name = ?1", "t", row->name);
+    gboolean has_uri = lookup_int(db, "SELECT count(*) FROM host WHERE uri = ?1", "t", row->uri);
+    catalog_read_end(world->catalog, db);
+    if (has_name)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_EXISTS, "there is a host '%s' already",
+                    row->name);
+    else if (has_uri)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_EXISTS, "there is a host at '%s' already",
+                    row->uri);
+    return !has_name && !has_uri;
+}
+
+gboolean hosts_add(Hosts *hosts, HostRow *row, const char *who, GError **error)
+{
+    Id id = id_new();
+    Changes *changes;
+
+    if (!check_new(hosts->world, row, error))
+        return FALSE;
+    changes = changes_new();
+    changes_sql(changes,
+                "INSERT INTO host (id, name, uri, display_address, proxy, accelerator, store_paths,"
+                " is_maintenance, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8)",
+                "ttttttti", id.s, row->name, row->uri, row->display_address, row->proxy,
+                row->accelerator, row->store_paths, units_now_ms());
+    changes_event(changes, "host.add", "info", row->name, who, "%s", row->uri);
+    if (!catalog_commit(hosts->world->catalog, changes, error))
+        return FALSE;
+    row->id = g_strdup(id.s);
+    add_worker(hosts, row->id, row->uri);
+    return TRUE;
+}
+
+/* The row, with the host claimed: nothing is started there, or removed, meanwhile. */
+static gboolean claim(Hosts *hosts, const char *name, HostRow *ret, json_t *keys, const char *what,
+                      GError **error)
+{
+    Db *db = catalog_read_begin(hosts->world->catalog);
+    gboolean ok = host_lookup(db, name, ret, error);
+
+    catalog_read_end(hosts->world->catalog, db);
+    if (!ok)
+        return FALSE;
+    claims_add(keys, 'x', "host", ret->id);
+    return claims_take(hosts->world->claims, keys, what, error);
+}
+
+static gboolean check_empty(Hosts *hosts, const HostRow *row, GError **error)
+{
+    Db *db = catalog_read_begin(hosts->world->catalog);
+    gint64 n = lookup_int(db, "SELECT count(*) FROM run WHERE host_id = ?1", "t", row->id);
+
+    catalog_read_end(hosts->world->catalog, db);
+    if (n) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
+                    "%" G_GINT64_FORMAT " desktop%s on the host '%s'", n,
+                    n == 1 ? " runs" : "s run", row->name);
+        imaged_error_hint(error, "stop them, or move them away: imagectl host maintenance %s",
+                          row->name);
+    }
+    return n == 0;
+}
+
+gboolean hosts_remove(Hosts *hosts, const char *name, const char *who, GError **error)
+{
+    g_auto(HostRow) row = { 0 };
+    json_auto_t *keys = json_array();
+
+    if (!claim(hosts, name, &row, keys, "host.remove", error))
+        return FALSE;
+    gboolean ok = check_empty(hosts, &row, error);
+    if (ok) {
+        Changes *changes = changes_new();
+        changes_sql(changes, "DELETE FROM host WHERE id = ?1", "t", row.id);
+        changes_event(changes, "host.remove", "info", row.name, who, "%s", row.uri);
+        ok = catalog_commit(hosts->world->catalog, changes, error);
+    }
+    if (ok) {
+        g_mutex_lock(&hosts->lock);
+        gpointer id = NULL, worker = NULL;
+        g_hash_table_steal_extended(hosts->workers, row.id, &id, &worker);
+        g_mutex_unlock(&hosts->lock);
+        g_free(id);
+        if (worker)
+            end_worker(worker);
+    }
+    claims_release(hosts->world->claims, keys);
+    return ok;
+}
+
+gboolean hosts_set_maintenance(Hosts *hosts, const char *name, gboolean is_maintenance,
+                               const char *who, GError **error)
+{
+    g_auto(HostRow) row = { 0 };
+    json_auto_t *keys = json_array();
+
+    if (!claim(hosts, name, &row, keys, "host.maintenance", error))
+        return FALSE;
+    Changes *changes = changes_new();
+    changes_sql(changes, "UPDATE host SET is_maintenance = ?2 WHERE id = ?1", "ti", row.id,
+                (gint64)is_maintenance);
+    changes_event(changes, is_maintenance ? "host.maintenance" : "host.activate", "info", row.name,
+                  who, "%s", "");
+    gboolean ok = catalog_commit(hosts->world->catalog, changes, error);
+    claims_release(hosts->world->claims, keys);
+    return ok;
+}
