@@ -11,6 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "broker/host/driver_libvirt.h"
+#include "broker/host/hosts.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
@@ -296,7 +298,8 @@ static gboolean start_jobs(Daemon *d, GError **error)
     if (!job_queue_resume(d->world.jobs, error))
         return FALSE;
     exports_restore(d->world.exports);
-    return TRUE;
+    d->world.hosts = hosts_new(&d->world, &driver_libvirt, error);
+    return d->world.hosts != NULL;
 }
 
 /* Tell systemd; without it there is nobody to tell. */
@@ -348,6 +351,7 @@ static void shut_down(Daemon *d)
         job_queue_stop(d->world.jobs);
     if (d->server)
         server_stop(d->server);
+    hosts_free(d->world.hosts);
     exports_free(d->world.exports);
     if (d->world.jobs)
         job_queue_free(d->world.jobs);

@@ -114,13 +114,36 @@ static HostWorker *get_worker(Hosts *hosts, const char *id)
     return worker;
 }
 
-Hosts *hosts_new(World *world, const HostDriver *driver, const HostWatcher *watcher, GError **error)
+/* An event; the row may be gone already. */
+static void note_state(gpointer user, const char *host_id, HostState state, const char *why)
+{
+    World *world = ((Hosts *)user)->world;
+    g_auto(HostRow) row = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean found = host_lookup(db, host_id, &row, NULL);
+
+    catalog_read_end(world->catalog, db);
+    if (!found)
+        return;
+    Changes *changes = changes_new();
+    g_autofree char *shown = text_for_message(why ? why : row.uri, 300);
+    changes_event(changes, state == HOST_UP ? "host.up" : "host.down",
+                  state == HOST_UP ? "info" : "alarm", row.name, NULL, "%s", shown);
+    catalog_commit(world->catalog, changes, NULL);
+}
+
+static void note_domains(gpointer user, const char *host_id, const GPtrArray *domains,
+                         const HostDriver *driver, gpointer link)
+{
+}
+
+Hosts *hosts_new(World *world, const HostDriver *driver, GError **error)
 {
     Hosts *hosts = g_new0(Hosts, 1);
 
     hosts->world = world;
     hosts->driver = driver;
-    hosts->watcher = *watcher;
+    hosts->watcher = (HostWatcher){ note_domains, note_state, hosts };
     g_mutex_init(&hosts->lock);
     hosts->workers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, end_worker);
     Db *db = catalog_read_begin(world->catalog);

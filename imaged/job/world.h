@@ -33,6 +33,7 @@ typedef struct {
     Claims *claims;
     JobQueue *jobs;
     struct Exports *exports; /* imaged/ops/exports.h */
+    struct Hosts *hosts;     /* broker/host/hosts.h */
     Guest *guest;            /* the helper imaged-guest */
     Settings settings;
     char *manager_id;

@@ -116,6 +116,14 @@ json_t *ops_archive_schedule_list(OpsCall *call, GError **error);
 json_t *ops_archive_schedule_add(OpsCall *call, GError **error);
 json_t *ops_archive_schedule_remove(OpsCall *call, GError **error);
 
+/* Hosts */
+json_t *ops_host_list(OpsCall *call, GError **error);
+json_t *ops_host_show(OpsCall *call, GError **error);
+json_t *ops_host_add(OpsCall *call, GError **error);
+json_t *ops_host_remove(OpsCall *call, GError **error);
+json_t *ops_host_maintenance(OpsCall *call, GError **error);
+json_t *ops_host_activate(OpsCall *call, GError **error);
+
 /* The object of one version, by NAME:VERSION. */
 json_t *ops_version_object(OpsCall *call, const char *name, GError **error);
 /* Roll-outs */
