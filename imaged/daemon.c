@@ -13,6 +13,7 @@
 
 #include "broker/host/driver_libvirt.h"
 #include "broker/host/hosts.h"
+#include "broker/run/runs.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
@@ -295,10 +296,11 @@ static gboolean start_jobs(Daemon *d, GError **error)
         return FALSE;
     if (d->world.rescue_reason)
         return TRUE;
-    if (!job_queue_resume(d->world.jobs, error))
+    if (!(d->world.runs = runs_new(&d->world, error)) || !job_queue_resume(d->world.jobs, error))
         return FALSE;
     exports_restore(d->world.exports);
-    d->world.hosts = hosts_new(&d->world, &driver_libvirt, error);
+    const HostWatcher watcher = { .seen = runs_seen, .user = &d->world };
+    d->world.hosts = hosts_new(&d->world, &driver_libvirt, &watcher, error);
     return d->world.hosts != NULL;
 }
 
@@ -352,6 +354,7 @@ static void shut_down(Daemon *d)
     if (d->server)
         server_stop(d->server);
     hosts_free(d->world.hosts);
+    runs_free(d->world.runs);
     exports_free(d->world.exports);
     if (d->world.jobs)
         job_queue_free(d->world.jobs);

@@ -11,7 +11,8 @@
 struct Hosts {
     World *world;
     const HostDriver *driver;
-    HostWatcher watcher;
+    HostWatcher watcher; /* of the workers */
+    HostWatcher told;    /* who wants to know */
     GMutex lock;         /* guards the table */
     GHashTable *workers; /* id -> HostWorker, one reference each */
 };
@@ -135,14 +136,18 @@ static void note_state(gpointer user, const char *host_id, HostState state, cons
 static void note_domains(gpointer user, const char *host_id, const GPtrArray *domains,
                          const HostDriver *driver, gpointer link)
 {
+    const HostWatcher *watcher = &((Hosts *)user)->told;
+
+    watcher->seen(watcher->user, host_id, domains, driver, link);
 }
 
-Hosts *hosts_new(World *world, const HostDriver *driver, GError **error)
+Hosts *hosts_new(World *world, const HostDriver *driver, const HostWatcher *watcher, GError **error)
 {
     Hosts *hosts = g_new0(Hosts, 1);
 
     hosts->world = world;
     hosts->driver = driver;
+    hosts->told = *watcher;
     hosts->watcher = (HostWatcher){ note_domains, note_state, hosts };
     g_mutex_init(&hosts->lock);
     hosts->workers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, end_worker);

@@ -32,8 +32,10 @@ gboolean host_check_uri(const char *uri, GError **error);
 /* The path at which the host sees what lies in this store, or NULL: it does not.  Caller frees. */
 char *host_store_path(const HostRow *host, const Store *store);
 
-/* Begin to connect to all hosts of the catalog.  That one comes or goes is an event. */
-Hosts *hosts_new(World *world, const HostDriver *driver, GError **error);
+/* Begin to connect to all hosts of the catalog.  That one comes or goes is an event;
+ * of watcher seen() is called as worker.h says (changed() may be NULL). */
+Hosts *hosts_new(World *world, const HostDriver *driver, const HostWatcher *watcher,
+                 GError **error);
 void hosts_free(Hosts *hosts);
 
 /* A new one; row has no id yet, and gets it.  EXISTS, INVALID. */

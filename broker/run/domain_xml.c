@@ -33,12 +33,12 @@ static void add_head(GString *out, const DomainSpec *s)
     add(out, "<domain type='%s'>\n<name>%s</name>\n<uuid>%s</uuid>\n", s->is_kvm ? "kvm" : "qemu",
         s->name, s->uuid);
     add(out,
-        "<metadata><" DRIVER_METADATA_PREFIX ":run xmlns:" DRIVER_METADATA_PREFIX "='"
-        DRIVER_METADATA_URI "' desktop='%s' generation='%" G_GINT64_FORMAT
+        "<metadata><" DRIVER_METADATA_PREFIX ":run xmlns:" DRIVER_METADATA_PREFIX
+        "='" DRIVER_METADATA_URI "' desktop='%s' generation='%" G_GINT64_FORMAT
         "' incarnation='%s'/></metadata>\n",
         s->desktop_id, s->generation, s->incarnation);
-    add(out, "<memory unit='b'>%" G_GUINT64_FORMAT "</memory>\n<vcpu>%u</vcpu>\n",
-        s->memory_bytes, s->n_cpus);
+    add(out, "<memory unit='b'>%" G_GUINT64_FORMAT "</memory>\n<vcpu>%u</vcpu>\n", s->memory_bytes,
+        s->n_cpus);
 }
 
 static void add_machine(GString *out, const DomainSpec *s)
@@ -73,9 +73,8 @@ static void add_chain(GString *out, const DomainChain *chain, const char *target
 
     if (!chain->paths || !chain->paths[0])
         return;
-    add(out,
-        "<disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'"
-        " discard='unmap' error_policy='stop' rerror_policy='stop'/>");
+    add(out, "<disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'"
+             " discard='unmap' error_policy='stop' rerror_policy='stop'/>");
     add_source(out, chain->paths[0]);
     for (n = 1; chain->paths[n]; n++) {
         add(out, "<backingStore type='file'><format type='qcow2'/>");
@@ -113,9 +112,8 @@ static void add_network(GString *out, const DomainSpec *s)
             "<filterref filter='clean-traffic'/></interface>\n",
             s->mac, s->network, model);
     else
-        add(out,
-            "<interface type='user'><mac address='%s'/><model type='%s'/></interface>\n", s->mac,
-            model);
+        add(out, "<interface type='user'><mac address='%s'/><model type='%s'/></interface>\n",
+            s->mac, model);
 }
 
 static guint64 video_bytes(guint n_heads)

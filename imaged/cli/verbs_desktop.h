@@ -18,3 +18,11 @@ gboolean desktop_move(Cli *cli, GError **error);
 extern const Option desktop_merge_options[];
 gboolean desktop_compact(Cli *cli, GError **error);
 gboolean desktop_flatten(Cli *cli, GError **error);
+
+/* verbs_desktop_run.c */
+extern const Option desktop_run_options[], desktop_stop_options[];
+gboolean desktop_start(Cli *cli, GError **error);
+gboolean desktop_stop(Cli *cli, GError **error);
+gboolean desktop_restart(Cli *cli, GError **error);
+gboolean desktop_pause(Cli *cli, GError **error);
+gboolean desktop_resume(Cli *cli, GError **error);

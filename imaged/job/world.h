@@ -34,6 +34,7 @@ typedef struct {
     JobQueue *jobs;
     struct Exports *exports; /* imaged/ops/exports.h */
     struct Hosts *hosts;     /* broker/host/hosts.h */
+    struct Runs *runs;       /* broker/run/runs.h */
     Guest *guest;            /* the helper imaged-guest */
     Settings settings;
     char *manager_id;

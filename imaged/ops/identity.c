@@ -5,6 +5,8 @@
 #include "broker/identity_merge.h"
 #include "broker/identity_secrets.h"
 #include "broker/identity_settings.h"
+#include "imaged/ops/identity.h"
+
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/ops/args.h"
@@ -161,8 +163,7 @@ json_t *ops_desktop_set(OpsCall *call, GError **error)
     return out;
 }
 
-/* What was found in the desktop's disk, or else in its template's; NULL if nobody looked. */
-static char *os_type_of(Db *db, const DesktopRow *desktop)
+char *identity_os_type(Db *db, const DesktopRow *desktop)
 {
     g_auto(VersionRow) version = { 0 };
     json_t *found = inspection_of_layer(db, desktop->layer_id, NULL);
@@ -186,7 +187,7 @@ json_t *ops_desktop_config_disk(OpsCall *call, GError **error)
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
     gboolean ok = lookup_desktop(db, name, &row, error);
-    g_autofree char *os_type = ok ? os_type_of(db, &row) : NULL;
+    g_autofree char *os_type = ok ? identity_os_type(db, &row) : NULL;
     catalog_read_end(call->world->catalog, db);
     g_autofree char *path = ok ? config_disk_make(call->world, name, os_type, error) : NULL;
     return path ? json_pack("{s:s,s:s,s:s}", "id", row.id, "name", row.name, "path", path) : NULL;

@@ -162,5 +162,7 @@ const JobType *const ops_job_types[] = {
     &report_advice_job,  &stand_in_job,
     &data_disk_add_job,  &data_disk_attach_job, &data_disk_detach_job, &data_disk_resize_job,
     &disk_resize_job,
+    &desktop_start_job,  &desktop_stop_job,     &desktop_restart_job, &desktop_pause_job,
+    &desktop_resume_job,
     NULL,
 };

@@ -116,6 +116,13 @@ json_t *ops_archive_schedule_list(OpsCall *call, GError **error);
 json_t *ops_archive_schedule_add(OpsCall *call, GError **error);
 json_t *ops_archive_schedule_remove(OpsCall *call, GError **error);
 
+/* Desktops that run */
+json_t *ops_desktop_start(OpsCall *call, GError **error);
+json_t *ops_desktop_stop(OpsCall *call, GError **error);
+json_t *ops_desktop_restart(OpsCall *call, GError **error);
+json_t *ops_desktop_pause(OpsCall *call, GError **error);
+json_t *ops_desktop_resume(OpsCall *call, GError **error);
+
 /* Hosts */
 json_t *ops_host_list(OpsCall *call, GError **error);
 json_t *ops_host_show(OpsCall *call, GError **error);

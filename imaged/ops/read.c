@@ -53,10 +53,12 @@
     " (SELECT count(*) FROM snapshot n WHERE n.desktop_id = d.id AND n.is_trashed = 0) AS"         \
     "  n_snapshots,"                                                                               \
     " EXISTS (SELECT 1 FROM trash x WHERE " LOOKUP_UNDO_OF_D ") AS undo_available__bool,"          \
+    " coalesce(r.state, 'off') AS run, r.reason AS run_reason, h.name AS host,"                    \
     " d.created_at AS created_at__time, d.changed_at AS changed_at__time FROM desktop d"           \
     " JOIN version v ON v.id = d.version_id JOIN template t ON t.id = v.template_id"               \
     " LEFT JOIN layer l ON l.id = d.layer_id LEFT JOIN store s ON s.id = d.store_id"               \
     " LEFT JOIN layer b ON b.id = d.data_layer_id"                                                 \
+    " LEFT JOIN run r ON r.desktop_id = d.id LEFT JOIN host h ON h.id = r.host_id"                 \
     " WHERE d.is_trashed = 0 AND "
 
 json_t *ops_template_list(OpsCall *call, GError **error)

@@ -1,0 +1,379 @@
+/* run_start.c: desktops are started: placed, leased, and only then given to a host.
+ *
+ * What the plan names (host, incarnation) is put into the catalog before any host hears of it.  A run
+ * that is taken up again asks the host first, by the incarnation. */
+#include <string.h>
+
+#include "broker/config_disk.h"
+#include "broker/host/placement.h"
+#include "broker/run/domain_xml.h"
+#include "broker/run/runs.h"
+#include "imaged/base/error.h"
+#include "imaged/base/ident.h"
+#include "imaged/base/units.h"
+#include "imaged/ops/identity.h"
+#include "imaged/ops/jobs.h"
+#include "imaged/ops/submit.h"
+#include "snapshot/chain.h"
+
+#define CREATE_LIMIT_MS 60000
+#define MAX_AT_ONCE 64 /* hosts that are waited for at the same time */
+
+/* ---- Planning ---- */
+
+typedef struct {
+    GArray *places; /* PlaceHost; ids and names are the rows' */
+    GPtrArray *rows; /* HostRow */
+} Hosting;
+
+static void free_row(gpointer row)
+{
+    host_row_clear(row);
+    g_free(row);
+}
+
+static void hosting_clear(Hosting *h)
+{
+    g_clear_pointer(&h->places, g_array_unref);
+    g_clear_pointer(&h->rows, g_ptr_array_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Hosting, hosting_clear)
+
+/* All hosts, with what they are known to have, and what was promised there. */
+static gboolean load_hosts(World *world, Db *db, Hosting *ret, GError **error)
+{
+    Query *q = db_query(db,
+                        "SELECT h.id, coalesce(sum(v.memory_bytes), 0) AS memory,"
+                        " coalesce(sum(v.cpus), 0) AS cpus FROM host h LEFT JOIN run r ON"
+                        " r.host_id = h.id LEFT JOIN desktop d ON d.id = r.desktop_id LEFT JOIN"
+                        " version v ON v.id = d.version_id GROUP BY h.id",
+                        "");
+
+    ret->places = g_array_new(FALSE, TRUE, sizeof(PlaceHost));
+    ret->rows = g_ptr_array_new_with_free_func(free_row);
+    while (query_next(q)) {
+        g_autofree HostRow *row = g_new0(HostRow, 1);
+        g_auto(HostView) view = { 0 };
+        if (!host_lookup(db, query_text(q, "id"), row, NULL))
+            continue;
+        hosts_view(world->hosts, row->id, &view);
+        PlaceHost place = { .id = row->id,
+                            .name = row->name,
+                            .is_up = view.state == HOST_UP,
+                            .is_maintenance = row->is_maintenance,
+                            .memory_bytes = view.facts.memory_bytes,
+                            .given_memory = (guint64)query_int(q, "memory"),
+                            .n_cpus = MAX(view.facts.n_cpus, 1),
+                            .given_cpus = (guint)query_int(q, "cpus"),
+                            .cpu_usage = view.cpu_usage };
+        g_array_append_val(ret->places, place);
+        g_ptr_array_add(ret->rows, g_steal_pointer(&row));
+    }
+    return query_end(q, error);
+}
+
+/* Choose its host, and reckon with it from now on.  NULL with the reason in error. */
+static const PlaceHost *place(World *world, Hosting *h, const DesktopRow *desktop,
+                              const VersionRow *version, GError **error)
+{
+    g_autoptr(Store) store = store_set_get(world->stores, desktop->store_id, error);
+    PlaceNeed need = { (guint64)version->memory_bytes, (guint)version->cpus };
+    PlaceHost *places = (PlaceHost *)(void *)h->places->data;
+    g_autofree char *why = NULL;
+
+    if (!store)
+        return NULL;
+    for (guint i = 0; i < h->rows->len; i++) {
+        g_autofree char *path = host_store_path(h->rows->pdata[i], store);
+        places[i].has_store = path != NULL;
+    }
+    gint at = placement_choose(places, h->places->len, &need, PLACE_SPREAD, &why);
+    if (at < 0) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "no host can take it: %s", why);
+        imaged_error_hint(error, "see them with: imagectl host list");
+        return NULL;
+    }
+    places[at].given_memory += need.memory_bytes;
+    places[at].given_cpus += need.n_cpus;
+    return &places[at];
+}
+
+static gboolean plan_one(World *world, Db *db, Hosting *hosts, const DesktopRow *desktop,
+                         BatchPlan *plan, GError **error)
+{
+    g_auto(VersionRow) version = { 0 };
+    g_auto(RunRow) run = { 0 };
+    const PlaceHost *host;
+    Id incarnation = id_new();
+
+    if (run_lookup(db, desktop->id, &run, NULL)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_EXISTS, "it is on already (%s)", run.state);
+        return FALSE;
+    }
+    if (!lookup_version_by_id(db, desktop->version_id, &version, error) ||
+        !(host = place(world, hosts, desktop, &version, error)))
+        return FALSE;
+    json_t *keys = json_array();
+    claims_add(keys, 'x', "run", desktop->id);
+    claims_add(keys, 's', "desktop", desktop->id);
+    claims_add(keys, 's', "host", host->id);
+    batch_plan_add(plan,
+                   json_pack("{s:s,s:s,s:s,s:s,s:s}", "id", desktop->id, "name", desktop->name,
+                             "host", host->id, "host_name", host->name, "incarnation",
+                             incarnation.s),
+                   keys);
+    return TRUE;
+}
+
+static gboolean plan_start(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
+                           GError **error)
+{
+    g_auto(Hosting) hosts = { 0 };
+    Db *db = catalog_read_begin(call->world->catalog);
+
+    batch_plan_init(plan, call->world, &desktop_start_job);
+    gboolean ok = load_hosts(call->world, db, &hosts, error);
+    for (guint i = 0; ok && i < desktops->rows->len; i++) {
+        const DesktopRow *row = desktops->rows->pdata[i];
+        g_autoptr(GError) why = NULL;
+        if (!plan_one(call->world, db, &hosts, row, plan, &why))
+            batch_plan_reject(plan, row->name, why);
+    }
+    catalog_read_end(call->world->catalog, db);
+    return ok;
+}
+
+json_t *ops_desktop_start(OpsCall *call, GError **error)
+{
+    return submit_on_desktops(call, "names prefix template", NULL, plan_start, error);
+}
+
+/* ---- What the domain is ---- */
+
+/* The paths of a chain as the host sees them, the active layer first. */
+static GPtrArray *chain_paths(World *world, Db *db, const HostRow *host, const char *layer_id,
+                              GError **error)
+{
+    g_auto(LookupRows) chain = { 0 };
+    g_autoptr(GPtrArray) out = g_ptr_array_new_with_free_func(g_free);
+
+    if (!chain_rows(db, layer_id, &chain, error))
+        return NULL;
+    for (guint i = chain.rows->len; i-- > 0;) {
+        const LayerRow *layer = chain.rows->pdata[i];
+        g_autoptr(Store) store = store_set_get(world->stores, layer->store_id, error);
+        g_autofree char *path = store ? host_store_path(host, store) : NULL;
+        if (!path) {
+            if (store)
+                g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
+                            "the host '%s' does not see the store", host->name);
+            return NULL;
+        }
+        g_ptr_array_add(out, g_build_filename(path, layer->place, layer->slot, NULL));
+    }
+    g_ptr_array_add(out, NULL);
+    return g_steal_pointer(&out);
+}
+
+/* A path of ours as the host sees it; caller frees. */
+static char *path_there(World *world, const HostRow *host, const char *store_id, const char *path)
+{
+    g_autoptr(Store) store = store_set_peek(world->stores, store_id);
+    g_autofree char *there = store ? host_store_path(host, store) : NULL;
+
+    if (!there || !g_str_has_prefix(path, store->location))
+        return NULL;
+    return g_strconcat(there, path + strlen(store->location), NULL);
+}
+
+/* Caller frees. */
+static char *make_xml(World *world, const json_t *item, GError **error)
+{
+    const char *id = json_string_value(json_object_get(item, "id"));
+    g_auto(DesktopRow) desktop = { 0 };
+    g_auto(VersionRow) version = { 0 };
+    g_auto(HostRow) host = { 0 };
+    g_auto(HostView) view = { 0 };
+    g_autoptr(GPtrArray) disk = NULL, data = NULL;
+    g_autofree char *os_type = NULL;
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok =
+        lookup_desktop_by_id(db, id, &desktop, error) &&
+        lookup_version_by_id(db, desktop.version_id, &version, error) &&
+        host_lookup(db, json_string_value(json_object_get(item, "host")), &host, error) &&
+        (disk = chain_paths(world, db, &host, desktop.layer_id, error)) &&
+        (!desktop.data_layer_id ||
+         (data = chain_paths(world, db, &host, desktop.data_layer_id, error)));
+
+    if (ok)
+        os_type = identity_os_type(db, &desktop);
+    catalog_read_end(world->catalog, db);
+    g_autofree char *config = ok ? config_disk_make(world, desktop.name, os_type, error) : NULL;
+    if (!config || !hosts_view(world->hosts, host.id, &view))
+        return NULL;
+    g_autofree char *config_there = path_there(world, &host, desktop.store_id, config);
+    DomainSpec spec = { .name = desktop.name,
+                        .uuid = desktop.uuid,
+                        .desktop_id = desktop.id,
+                        .incarnation = json_string_value(json_object_get(item, "incarnation")),
+                        .generation = desktop.generation,
+                        .is_kvm = g_str_equal(host.accelerator, "kvm"),
+                        .n_cpus = (guint)version.cpus,
+                        .memory_bytes = (guint64)version.memory_bytes,
+                        .os_type = os_type,
+                        .firmware = version.firmware,
+                        .disk = { (const char *const *)disk->pdata },
+                        .data = { data ? (const char *const *)data->pdata : NULL },
+                        .config_path = config_there,
+                        .mac = desktop.mac,
+                        .has_spice = view.facts.has_spice,
+                        .listen = "127.0.0.1",
+                        .n_heads = 1 };
+    return domain_xml(&spec);
+}
+
+/* ---- Starting ---- */
+
+typedef struct {
+    char *xml, *uuid, *incarnation;
+} Create;
+
+static void create_clear(gpointer data)
+{
+    Create *c = data;
+
+    g_free(c->xml);
+    g_free(c->uuid);
+    g_free(c->incarnation);
+}
+
+/* On the host's thread.  A domain that is there already is asked whose it is. */
+static gboolean create(const HostDriver *driver, gpointer link, gpointer data, GError **error)
+{
+    const Create *c = data;
+    g_autoptr(GError) local = NULL;
+    HostDomain *there = driver->find(link, c->uuid, &local);
+    gboolean is_ours = there && g_strcmp0(there->incarnation, c->incarnation) == 0;
+
+    host_domain_free(there);
+    if (is_ours)
+        return TRUE;
+    if (there) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
+                    "the host has a domain with its UUID that nobody started from here");
+        return FALSE;
+    }
+    if (!g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND)) {
+        g_propagate_error(error, g_steal_pointer(&local));
+        return FALSE;
+    }
+    return driver->create(link, c->xml, error);
+}
+
+typedef struct {
+    World *world;
+    BatchChunk *chunk;
+} Starting;
+
+/* In a thread of the pool: item n - 1. */
+static void start_one(gpointer n, gpointer data)
+{
+    Starting *s = data;
+    guint i = GPOINTER_TO_UINT(n) - 1;
+    const json_t *item = batch_item(s->chunk, i);
+    GError **error = &s->chunk->errors[i];
+    g_auto(DesktopRow) desktop = { 0 };
+    Db *db = catalog_read_begin(s->world->catalog);
+    gboolean ok = lookup_desktop_by_id(db, batch_text(s->chunk, i, "id"), &desktop, error);
+
+    catalog_read_end(s->world->catalog, db);
+    if (!ok)
+        return;
+    Create *c = g_atomic_rc_box_new0(Create);
+    c->xml = make_xml(s->world, item, error);
+    c->uuid = g_strdup(desktop.uuid);
+    c->incarnation = g_strdup(batch_text(s->chunk, i, "incarnation"));
+    if (c->xml)
+        hosts_call(s->world->hosts, batch_text(s->chunk, i, "host"), create, c, create_clear,
+                   CREATE_LIMIT_MS, error);
+    g_atomic_rc_box_release_full(c, create_clear);
+}
+
+/* The rows, with the leases, before any host hears of it. */
+static gboolean put_rows(BatchChunk *chunk, GError **error)
+{
+    World *world = chunk->world;
+    Changes *changes = changes_new();
+
+    for (guint i = 0; i < chunk->n; i++) {
+        g_auto(DesktopRow) desktop = { 0 };
+        g_auto(RunRow) there = { 0 };
+        const char *id = batch_text(chunk, i, "id");
+        Db *db = catalog_read_begin(world->catalog);
+        gboolean ok = lookup_desktop_by_id(db, id, &desktop, &chunk->errors[i]);
+        gboolean has = ok && run_lookup(db, id, &there, NULL);
+        catalog_read_end(world->catalog, db);
+        if (!ok || !runs_hold(world->runs, id, &chunk->errors[i]) || has)
+            continue;
+        RunRow row = { .desktop_id = (char *)id,
+                       .host_id = (char *)batch_text(chunk, i, "host"),
+                       .incarnation = (char *)batch_text(chunk, i, "incarnation"),
+                       .generation = desktop.generation,
+                       .state = "starting" };
+        run_put(changes, &row);
+    }
+    return job_commit(chunk->job, changes, job_step(chunk->job), error);
+}
+
+/* What came of it.  Whether a host that does not answer has started it is not known: the row stays,
+ * and the host tells when it is back. */
+static void note(BatchChunk *chunk, guint i)
+{
+    const GError *error = chunk->errors[i];
+    RunRow row = { .desktop_id = (char *)batch_text(chunk, i, "id"),
+                   .incarnation = (char *)batch_text(chunk, i, "incarnation") };
+
+    if (!error) {
+        run_set_state(chunk->changes, &row, "running", NULL);
+    } else if (g_error_matches(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE)) {
+        run_set_state(chunk->changes, &row, "unknown", error->message);
+    } else {
+        run_delete(chunk->changes, &row);
+    }
+}
+
+static gboolean prepare_start(BatchChunk *chunk, GError **error)
+{
+    Starting s = { chunk->world, chunk };
+
+    if (!put_rows(chunk, error))
+        return FALSE;
+    GThreadPool *pool = g_thread_pool_new(start_one, &s, MAX_AT_ONCE, FALSE, NULL);
+    for (guint i = 0; i < chunk->n; i++) {
+        if (!chunk->errors[i])
+            g_thread_pool_push(pool, GUINT_TO_POINTER(i + 1), NULL);
+    }
+    g_thread_pool_free(pool, FALSE, TRUE);
+    for (guint i = 0; i < chunk->n; i++)
+        note(chunk, i);
+    batch_event(chunk, "desktop.start", "started", "desktops");
+    return TRUE;
+}
+
+static void complete_start(BatchChunk *chunk)
+{
+    for (guint i = 0; i < chunk->n; i++) {
+        if (chunk->errors[i] &&
+            !g_error_matches(chunk->errors[i], IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE))
+            runs_let_go(chunk->world->runs, batch_text(chunk, i, "id"));
+    }
+}
+
+static gboolean run_start(Job *job, gpointer world, GError **error)
+{
+    static const BatchType type = { prepare_start, NULL, complete_start };
+
+    return batch_run(job, world, &type, error);
+}
+
+const JobType desktop_start_job = { "desktop.start", JOB_INTERACTIVE, "desktops", run_start };
