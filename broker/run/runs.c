@@ -163,9 +163,9 @@ static gboolean is_news(Runs *runs, const char *host_id, const HostDomain *d)
     return is;
 }
 
-static void report(World *world, const char *object, const char *kind, const char *format, ...)
+static void say(World *world, const char *kind, const char *object, const char *format, ...)
     G_GNUC_PRINTF(4, 5);
-static void report(World *world, const char *object, const char *kind, const char *format, ...)
+static void say(World *world, const char *kind, const char *object, const char *format, ...)
 {
     Changes *changes = changes_new();
     va_list args;
@@ -198,10 +198,10 @@ static void follow(World *world, const RunRow *row, const HostDomain *d)
 
     if (g_strcmp0(row->incarnation, d->incarnation) != 0) {
         if (is_news(world->runs, row->host_id, d))
-            report(world, row->name, "desktop.stranger",
-                   "its host runs it as incarnation %.40s, which is not the one that was started:"
-                   " it is left alone",
-                   d->incarnation ? d->incarnation : "(none)");
+            say(world, "desktop.stranger", row->name,
+                "its host runs it as incarnation %.40s, which is not the one that was started:"
+                " it is left alone",
+                d->incarnation ? d->incarnation : "(none)");
         return;
     }
     if (g_str_equal(row->state, state))
@@ -307,9 +307,9 @@ void runs_seen(gpointer user, const char *host_id, const GPtrArray *domains,
     while (g_hash_table_iter_next(&iter, NULL, &d)) {
         const HostDomain *domain = d;
         if (domain->desktop_id && is_news(world->runs, host_id, domain))
-            report(world, domain->name, "host.stranger",
-                   "a domain says it is desktop %.40s, which nobody started there: it is left"
-                   " alone",
-                   domain->desktop_id);
+            say(world, "host.stranger", domain->name,
+                "a domain says it is desktop %.40s, which nobody started there: it is left"
+                " alone",
+                domain->desktop_id);
     }
 }

@@ -77,8 +77,8 @@ json_t *ops_host_show(OpsCall *call, GError **error)
     return host_object(call->world, name, error);
 }
 
-/* Where the host sees our stores: {"id of a store": "/path"}; "same" where nothing is said and it is
- * the same machine. */
+/* Where the host sees our stores: {"id of a store": "/path"}; "same" where nothing is said and it
+ * is the same machine. */
 static char *store_paths(OpsCall *call, const char *uri, GError **error)
 {
     const json_t *asked = json_object_get(call->args, "store_paths");
@@ -118,7 +118,8 @@ json_t *ops_host_add(OpsCall *call, GError **error)
     const char *name = args_text(call, "name", TRUE, error);
     const char *uri = name ? args_text(call, "uri", TRUE, error) : NULL;
 
-    if (!uri || !args_check(call, "name uri display_address proxy accelerator store_paths", error) ||
+    if (!uri ||
+        !args_check(call, "name uri display_address proxy accelerator store_paths", error) ||
         !args_are_texts(call, "display_address proxy accelerator", error) ||
         !host_check_uri(uri, error))
         return NULL;

@@ -3,6 +3,6 @@
 
 #include "imaged/catalog/lookup.h"
 
-/* What was found in the desktop's disk ("linux", "windows"), or else in its template's; NULL if nobody
- * looked.  Caller frees. */
+/* What was found in the desktop's disk ("linux", "windows"), or else in its template's; NULL if
+ * nobody looked.  Caller frees. */
 char *identity_os_type(Db *db, const DesktopRow *desktop);

@@ -9,8 +9,8 @@
 #include "imaged/ops/submit.h"
 
 #define CALL_LIMIT_MS 30000
-#define LOOK_MS 500        /* between two questions whether a guest is off by now */
-#define MAX_AT_ONCE 256    /* guests that are waited for at the same time */
+#define LOOK_MS 500     /* between two questions whether a guest is off by now */
+#define MAX_AT_ONCE 256 /* guests that are waited for at the same time */
 #define STOP_TIMEOUT_S 90
 #define STOP_TIMEOUT_MAX_S 3600
 
@@ -119,7 +119,8 @@ static void ask_clear(gpointer data)
     g_free(ask->incarnation);
 }
 
-/* On the host's thread: only the domain with this incarnation is ours to touch.  NOT_FOUND: none. */
+/* On the host's thread: only the domain with this incarnation is ours to touch.  NOT_FOUND: none.
+ */
 static gboolean act(const HostDriver *driver, gpointer link, gpointer data, GError **error)
 {
     const Ask *ask = data;
@@ -219,10 +220,11 @@ static void stop_one(gpointer n, gpointer data)
     }
     if (wait_for_end(chunk, i, timeout * 1000, error) || *error)
         return;
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
-                "it did not shut down within %d s", (int)timeout);
-    imaged_error_hint(error, "switch it off, with the loss of what is not saved: imagectl desktop"
-                             " stop %s --force",
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "it did not shut down within %d s",
+                (int)timeout);
+    imaged_error_hint(error,
+                      "switch it off, with the loss of what is not saved: imagectl desktop"
+                      " stop %s --force",
                       batch_text(chunk, i, "name"));
 }
 
@@ -291,8 +293,7 @@ static void resume_one(gpointer n, gpointer chunk)
 }
 
 /* state: of those that did, or NULL if it does not change. */
-static gboolean prepare_act(BatchChunk *chunk, GFunc function, const char *state, const char *kind,
-                            const char *verb)
+static void do_all(BatchChunk *chunk, GFunc function, const char *state)
 {
     in_parallel(chunk, function);
     for (guint i = 0; state && i < chunk->n; i++) {
@@ -301,23 +302,27 @@ static gboolean prepare_act(BatchChunk *chunk, GFunc function, const char *state
         if (!chunk->errors[i])
             run_set_state(chunk->changes, &row, state, NULL);
     }
-    batch_event(chunk, kind, verb, "desktops");
-    return TRUE;
 }
 
 static gboolean prepare_restart(BatchChunk *chunk, GError **error)
 {
-    return prepare_act(chunk, restart_one, NULL, "desktop.restart", "restarted");
+    do_all(chunk, restart_one, NULL);
+    batch_event(chunk, "desktop.restart", "restarted", "desktops");
+    return TRUE;
 }
 
 static gboolean prepare_pause(BatchChunk *chunk, GError **error)
 {
-    return prepare_act(chunk, pause_one, "paused", "desktop.pause", "paused");
+    do_all(chunk, pause_one, "paused");
+    batch_event(chunk, "desktop.pause", "paused", "desktops");
+    return TRUE;
 }
 
 static gboolean prepare_resume(BatchChunk *chunk, GError **error)
 {
-    return prepare_act(chunk, resume_one, "running", "desktop.resume", "resumed");
+    do_all(chunk, resume_one, "running");
+    batch_event(chunk, "desktop.resume", "resumed", "desktops");
+    return TRUE;
 }
 
 static gboolean run_restart(Job *job, gpointer world, GError **error)

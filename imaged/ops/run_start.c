@@ -1,7 +1,7 @@
 /* run_start.c: desktops are started: placed, leased, and only then given to a host.
  *
- * What the plan names (host, incarnation) is put into the catalog before any host hears of it.  A run
- * that is taken up again asks the host first, by the incarnation. */
+ * What the plan names (host, incarnation) is put into the catalog before any host hears of it.  A
+ * run that is taken up again asks the host first, by the incarnation. */
 #include <string.h>
 
 #include "broker/config_disk.h"
