@@ -13,6 +13,7 @@
 
 #include "broker/host/driver_libvirt.h"
 #include "broker/host/hosts.h"
+#include "broker/run/figures.h"
 #include "broker/run/runs.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
@@ -296,6 +297,7 @@ static gboolean start_jobs(Daemon *d, GError **error)
         return FALSE;
     if (d->world.rescue_reason)
         return TRUE;
+    d->world.figures = figures_new();
     if (!(d->world.runs = runs_new(&d->world, error)) || !job_queue_resume(d->world.jobs, error))
         return FALSE;
     exports_restore(d->world.exports);
@@ -355,6 +357,7 @@ static void shut_down(Daemon *d)
         server_stop(d->server);
     hosts_free(d->world.hosts);
     runs_free(d->world.runs);
+    figures_free(d->world.figures);
     exports_free(d->world.exports);
     if (d->world.jobs)
         job_queue_free(d->world.jobs);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "broker/run/figures.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 
@@ -288,6 +289,7 @@ void runs_seen(gpointer user, const char *host_id, const GPtrArray *domains,
     g_autoptr(GHashTable) by_uuid = g_hash_table_new(g_str_hash, g_str_equal);
     GPtrArray *rows = rows_of(world, host_id);
 
+    figures_seen(world->figures, host_id, domains);
     for (guint i = 0; i < domains->len; i++)
         g_hash_table_insert(by_uuid, ((HostDomain *)domains->pdata[i])->uuid, domains->pdata[i]);
     for (guint i = 0; rows && i < rows->len; i++) {

@@ -215,6 +215,87 @@ static const char *const migrations[] = {
     " incarnation TEXT NOT NULL, generation INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT,"
     " started_at INTEGER NOT NULL, changed_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE INDEX run_host ON run(host_id);",
+
+    /* 8: host groups, networks, a desktop's own hardware */
+    "CREATE TABLE host_group (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, cpu_model TEXT,"
+    " machine TEXT, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "ALTER TABLE host ADD COLUMN group_id TEXT;"
+    "CREATE TABLE network (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,"
+    " bridge TEXT, vlan INTEGER, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+
+    /* 9: who may do what.  external_id is the directory's objectGUID or entryUUID. */
+    "CREATE TABLE directory (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,"
+    " settings TEXT NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE user (id TEXT PRIMARY KEY, name TEXT NOT NULL, name_key TEXT NOT NULL UNIQUE,"
+    " full_name TEXT NOT NULL, email TEXT NOT NULL, directory_id TEXT, external_id TEXT,"
+    " password_hash TEXT, is_disabled INTEGER NOT NULL, created_at INTEGER NOT NULL,"
+    " changed_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX user_external ON user(directory_id, external_id)"
+    " WHERE external_id IS NOT NULL;"
+    "CREATE TABLE user_group (id TEXT PRIMARY KEY, name TEXT NOT NULL, name_key TEXT NOT NULL"
+    " UNIQUE, directory_id TEXT, external_id TEXT, created_at INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE TABLE group_member (group_id TEXT NOT NULL, user_id TEXT NOT NULL,"
+    " PRIMARY KEY (group_id, user_id)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX group_member_user ON group_member(user_id);"
+    "CREATE TABLE role (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, permissions TEXT NOT NULL,"
+    " is_built_in INTEGER NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    /* subject: user or group; scope: all, template, pool or desktop */
+    "CREATE TABLE role_grant (id TEXT PRIMARY KEY, role_id TEXT NOT NULL REFERENCES role(id),"
+    " subject_kind TEXT NOT NULL, subject_id TEXT NOT NULL, scope_kind TEXT NOT NULL,"
+    " scope_id TEXT, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX role_grant_subject ON role_grant(subject_id);"
+    "CREATE TABLE token (id TEXT PRIMARY KEY, name TEXT NOT NULL, user_id TEXT NOT NULL,"
+    " hash TEXT NOT NULL UNIQUE, permissions TEXT, expires_at INTEGER, used_at INTEGER,"
+    " created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE quota (subject_id TEXT PRIMARY KEY, subject_kind TEXT NOT NULL,"
+    " n_desktops INTEGER, n_running INTEGER, disk_bytes INTEGER, n_snapshots INTEGER)"
+    " STRICT, WITHOUT ROWID;",
+
+    /* 10: pools and who has which desktop.  attachment: which users a desktop's generation has
+     * seen; a pooled one is given to nobody else. */
+    "CREATE TABLE assignment (desktop_id TEXT NOT NULL, user_id TEXT NOT NULL,"
+    " is_owner INTEGER NOT NULL, may_take_over INTEGER NOT NULL, lease TEXT,"
+    " lease_until INTEGER, created_at INTEGER NOT NULL, PRIMARY KEY (desktop_id, user_id))"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE INDEX assignment_user ON assignment(user_id);"
+    "CREATE TABLE pool (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, type TEXT NOT NULL,"
+    " template_id TEXT NOT NULL, version_id TEXT, size INTEGER NOT NULL, spares INTEGER NOT NULL,"
+    " max_per_user INTEGER NOT NULL, disconnect_limit_s INTEGER, settings TEXT NOT NULL,"
+    " created_at INTEGER NOT NULL, changed_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE pool_grant (pool_id TEXT NOT NULL, subject_kind TEXT NOT NULL,"
+    " subject_id TEXT NOT NULL, created_at INTEGER NOT NULL, PRIMARY KEY (pool_id, subject_id))"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE INDEX pool_grant_subject ON pool_grant(subject_id);"
+    /* state: making, free, given, returning, broken */
+    "CREATE TABLE pool_desktop (desktop_id TEXT PRIMARY KEY, pool_id TEXT NOT NULL,"
+    " state TEXT NOT NULL, user_id TEXT, given_at INTEGER, lease_until INTEGER, warned_at INTEGER,"
+    " n_extensions INTEGER NOT NULL, reason TEXT, changed_at INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE INDEX pool_desktop_pool ON pool_desktop(pool_id, state);"
+    "CREATE INDEX pool_desktop_user ON pool_desktop(user_id) WHERE user_id IS NOT NULL;"
+    "CREATE TABLE attachment (desktop_id TEXT NOT NULL, generation INTEGER NOT NULL,"
+    " user_id TEXT NOT NULL, created_at INTEGER NOT NULL,"
+    " PRIMARY KEY (desktop_id, generation, user_id)) STRICT, WITHOUT ROWID;",
+
+    /* 11: sessions.  state: opening, connected, disconnected, ending, ended */
+    "CREATE TABLE session (id TEXT PRIMARY KEY, user_id TEXT NOT NULL, desktop_id TEXT NOT NULL,"
+    " pool_id TEXT, host_id TEXT, generation INTEGER NOT NULL, incarnation TEXT,"
+    " protocol TEXT NOT NULL, client_address TEXT, state TEXT NOT NULL, reason TEXT,"
+    " created_at INTEGER NOT NULL, connected_at INTEGER, disconnected_at INTEGER,"
+    " ended_at INTEGER) STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX session_desktop ON session(desktop_id) WHERE ended_at IS NULL;"
+    "CREATE INDEX session_user ON session(user_id, created_at);",
+
+    /* 12: saved searches, and what makes searching fast */
+    "CREATE TABLE saved_search (id TEXT PRIMARY KEY, name TEXT NOT NULL, user_id TEXT,"
+    " text TEXT NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX saved_search_name ON saved_search(name);",
+
+    /* 13: who is told of events */
+    "CREATE TABLE alert (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,"
+    " settings TEXT NOT NULL, last_event INTEGER NOT NULL, created_at INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;",
 };
 
 int schema_version(void)
