@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "broker/access/roles.h"
 #include "broker/host/driver_libvirt.h"
 #include "broker/host/hosts.h"
 #include "broker/run/figures.h"
@@ -285,7 +286,8 @@ static gboolean start_jobs(Daemon *d, GError **error)
     changes_event(changes, "imaged.start", d->world.rescue_reason ? "alarm" : "info", NULL, NULL,
                   "version " IMAGED_VERSION "%s%s", d->world.rescue_reason ? "; rescue mode: " : "",
                   d->world.rescue_reason ? d->world.rescue_reason : "");
-    if (!catalog_commit(d->world.catalog, changes, error))
+    if (!catalog_commit(d->world.catalog, changes, error) ||
+        !roles_prepare(d->world.catalog, error))
         return FALSE;
     d->world.guest = guest_new(d->config->state_dir, &d->config->settings.guest);
     d->world.jobs = job_queue_new(d->world.catalog, d->world.claims, ops_job_types, &d->world,

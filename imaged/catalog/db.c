@@ -140,6 +140,23 @@ Query *db_query(Db *db, const char *sql, const char *types, ...)
     return q;
 }
 
+Query *db_query_once(Db *db, const char *sql, const char *types, ...)
+{
+    Query *q = g_new0(Query, 1);
+    va_list args;
+
+    q->db = db;
+    q->is_own = TRUE;
+    q->result = sqlite3_prepare_v2(db->handle, sql, -1, &q->stmt, NULL);
+    if (q->result != SQLITE_OK)
+        return q;
+    q->n_columns = sqlite3_column_count(q->stmt);
+    va_start(args, types);
+    bind(q, types, args);
+    va_end(args);
+    return q;
+}
+
 gboolean query_next(Query *q)
 {
     if (!q->stmt || (q->result != SQLITE_OK && q->result != SQLITE_ROW))

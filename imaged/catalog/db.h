@@ -19,6 +19,8 @@ sqlite3 *db_handle(Db *db);
 /* Start a statement; types has one letter per value: t text (NULL allowed), i gint64, n NULL.
  * Never NULL: an error shows up in query_end(). */
 Query *db_query(Db *db, const char *sql, const char *types, ...);
+/* The same with a text that is no literal, and is not kept. */
+Query *db_query_once(Db *db, const char *sql, const char *types, ...);
 Query *db_query_va(Db *db, const char *sql, const char *types, va_list args);
 
 gboolean query_next(Query *query); /* FALSE at the end or on an error */

@@ -239,15 +239,19 @@ static const char *const migrations[] = {
     " PRIMARY KEY (group_id, user_id)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX group_member_user ON group_member(user_id);"
     "CREATE TABLE role (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, permissions TEXT NOT NULL,"
-    " is_built_in INTEGER NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    " is_own INTEGER NOT NULL, is_built_in INTEGER NOT NULL, created_at INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
     /* subject: user or group; scope: all, template, pool or desktop */
     "CREATE TABLE role_grant (id TEXT PRIMARY KEY, role_id TEXT NOT NULL REFERENCES role(id),"
     " subject_kind TEXT NOT NULL, subject_id TEXT NOT NULL, scope_kind TEXT NOT NULL,"
     " scope_id TEXT, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE INDEX role_grant_subject ON role_grant(subject_id);"
     "CREATE TABLE token (id TEXT PRIMARY KEY, name TEXT NOT NULL, user_id TEXT NOT NULL,"
-    " hash TEXT NOT NULL UNIQUE, permissions TEXT, expires_at INTEGER, used_at INTEGER,"
-    " created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    " hash TEXT NOT NULL UNIQUE, permissions TEXT, scope_kind TEXT NOT NULL, scope_id TEXT,"
+    " is_login INTEGER NOT NULL, expires_at INTEGER, used_at INTEGER, created_at INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE INDEX token_user ON token(user_id);"
+    "ALTER TABLE event ADD COLUMN address TEXT;" /* who asked from there; NULL: this machine */
     "CREATE TABLE quota (subject_id TEXT PRIMARY KEY, subject_kind TEXT NOT NULL,"
     " n_desktops INTEGER, n_running INTEGER, disk_bytes INTEGER, n_snapshots INTEGER)"
     " STRICT, WITHOUT ROWID;",

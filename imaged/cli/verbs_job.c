@@ -17,7 +17,8 @@ static const Column event_columns[] = {
     { "TIME", "time", CELL_TIME, 0 },          { "ID", "id", CELL_TEXT, COLUMN_CSV },
     { "SEVERITY", "severity", CELL_STATE, 0 }, { "EVENT", "name", CELL_TEXT, 0 },
     { "OBJECT", "object", CELL_TEXT, 0 },      { "WHO", "who", CELL_TEXT, 0 },
-    { "MESSAGE", "message", CELL_TEXT, 0 },    COLUMN_END,
+    { "FROM", "address", CELL_TEXT, COLUMN_CSV }, { "MESSAGE", "message", CELL_TEXT, 0 },
+    COLUMN_END,
 };
 
 static gboolean job_list(Cli *cli, GError **error)

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <grp.h>
 #include <microhttpd.h>
-#include <pwd.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -16,6 +15,7 @@
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
+#include "imaged/http/auth.h"
 #include "imaged/http/routes.h"
 #include "imaged/http/stream.h"
 #include "imaged/http/stream_file.h"
@@ -128,22 +128,6 @@ static gboolean merge_args(struct MHD_Connection *c, const Request *request, jso
     return TRUE;
 }
 
-/* "root", or "uid 1000 (alice)".  Caller frees. */
-static char *name_of_peer(struct MHD_Connection *c)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct ucred peer = { .uid = (uid_t)-1 };
-    socklen_t len = sizeof peer;
-    struct passwd entry, *found = NULL;
-    char buffer[4096];
-
-    if (!info || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-        return g_strdup("unknown");
-    getpwuid_r(peer.uid, &entry, buffer, sizeof buffer, &found);
-    return found ? g_strdup(found->pw_name) : g_strdup_printf("uid %u", peer.uid);
-}
-
 /* How long the client wants the answer held back for the job's end, in ms. */
 static gint64 take_wait(json_t *args)
 {
@@ -211,17 +195,30 @@ static gboolean find_answer(Server *s, const char *key, const char *hash, json_t
     return kept != NULL;
 }
 
-static enum MHD_Result run(Server *s, struct MHD_Connection *c, const Route *route, json_t *args,
-                           const char *hash)
+/* Keys are each user's own: nobody gets the answer to another's request. */
+static char *idempotency_key(struct MHD_Connection *c, const Caller *caller)
 {
-    g_autofree char *who = name_of_peer(c);
+    const char *key = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Idempotency-Key");
+
+    return key && caller && caller->user_id ? g_strconcat(caller->user_id, " ", key, NULL)
+                                            : g_strdup(key);
+}
+
+static enum MHD_Result run(Server *s, struct MHD_Connection *c, const Route *route,
+                           const Caller *caller, json_t *args, const char *hash)
+{
     g_autoptr(GError) error = NULL;
     gint64 wait = take_wait(args);
-    const char *key = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Idempotency-Key");
-    OpsCall call = { .world = s->world, .who = who, .idem_key = key, .idem_hash = hash,
+    g_autofree char *key = idempotency_key(c, caller);
+    OpsCall call = { .world = s->world,
+                     .caller = caller,
+                     .permission = route->permission,
+                     .who = caller ? caller->who : NULL,
+                     .idem_key = key,
+                     .idem_hash = hash,
                      .args = args };
 
-    if (key && (strlen(key) > 200 || !*key))
+    if (key && (strlen(key) > 250 || !*key))
         return refuse(c, 400, IMAGED_ERROR_INVALID, "the idempotency key is too long or empty");
     json_t *before;
     if (key && find_answer(s, key, hash, &before))
@@ -241,6 +238,18 @@ static enum MHD_Result run(Server *s, struct MHD_Connection *c, const Route *rou
     return id ? answer_job(s, c, id, wait) : answer_json(c, 200, out ? out : json_null());
 }
 
+/* May the caller do what the route is for, with what the arguments name? */
+static gboolean may(Server *s, const Route *route, const Caller *caller, const json_t *args,
+                    GError **error)
+{
+    if (caller && caller->is_admin)
+        return TRUE;
+    Db *db = catalog_read_begin(s->world->catalog);
+    gboolean ok = access_check(db, caller, route->permission, route->on, args, error);
+    catalog_read_end(s->world->catalog, db);
+    return ok;
+}
+
 static enum MHD_Result send_file(Server *s, struct MHD_Connection *c, json_t *args)
 {
     g_autoptr(GError) error = NULL;
@@ -253,6 +262,7 @@ static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char 
                                 const char *method, const Request *request)
 {
     g_autoptr(GError) error = NULL;
+    g_autoptr(Caller) caller = NULL;
     json_t *args = json_object();
     gboolean path_exists;
     enum MHD_Result result;
@@ -261,7 +271,9 @@ static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char 
                                         XXH3_64bits(path, strlen(path)));
     g_autofree char *hash_text = g_strdup_printf("%s %" G_GINT64_MODIFIER "x", method, hash);
 
-    if (request->is_too_long)
+    if (!(caller = auth_caller(s->world, c, &error)))
+        result = answer_error(c, error);
+    else if (request->is_too_long)
         result = refuse(c, 413, IMAGED_ERROR_INVALID, "the request is too large");
     else if (!route)
         result = path_exists ? refuse(c, 405, IMAGED_ERROR_INVALID, "not with this method")
@@ -270,16 +282,16 @@ static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char 
         result = refuse(c, 503, IMAGED_ERROR_RESCUE,
                         "imaged is in rescue mode: the catalog is lost, but the store has layers\n"
                         "make it anew from the store: imagectl catalog rebuild");
-    else if (!merge_args(c, request, args, &error))
+    else if (!merge_args(c, request, args, &error) || !may(s, route, caller, args, &error))
         result = answer_error(c, error);
     else if (g_str_equal(route->path, "/metrics"))
         result = answer(c, 200, "text/plain; version=0.0.4", ops_metrics(s->world));
     else if (g_str_equal(route->path, "/v1/files/content"))
         result = send_file(s, c, args);
     else if (!route->function)
-        result = stream_start(s->world, &s->is_stopping, c, args);
+        result = stream_start(s->world, &s->is_stopping, c, caller, args);
     else
-        result = run(s, c, route, args, hash_text);
+        result = run(s, c, route, caller, args, hash_text);
     json_decref(args);
     return result;
 }

@@ -15,6 +15,7 @@ typedef struct {
     World *world;
     const gint *stopping;
     char *job;        /* NULL: events */
+    char *visible;    /* the condition on them, or NULL: all */
     guint64 stamp;    /* of the job queue */
     gint64 last_event;
     GString *out;     /* not sent yet */
@@ -49,10 +50,11 @@ static void next_events(Stream *s)
     if (last <= s->last_event)
         return;
     Db *db = catalog_read_begin(s->world->catalog);
-    Query *q = db_query(db,
-                        "SELECT CAST(id AS TEXT) AS id, kind AS name, time AS time__time, severity,"
-                        " object, who, message FROM event WHERE id > ?1 AND id <= ?2 ORDER BY id",
-                        "ii", s->last_event, last);
+    g_autofree char *sql = g_strdup_printf(
+        "SELECT CAST(e.id AS TEXT) AS id, e.kind AS name, e.time AS time__time, e.severity,"
+        " e.object, e.who, e.address, e.message FROM event e WHERE e.id > ?1 AND e.id <= ?2"
+        " AND %s ORDER BY e.id", s->visible ? s->visible : "1");
+    Query *q = db_query_once(db, sql, "ii", s->last_event, last);
     while (query_next(q))
         put(s, view_object(q));
     query_end(q, NULL);
@@ -89,17 +91,19 @@ static void free_stream(void *user)
 
     g_string_free(s->out, TRUE);
     g_free(s->job);
+    g_free(s->visible);
     g_free(s);
 }
 
 enum MHD_Result stream_start(World *world, const gint *stopping, struct MHD_Connection *c,
-                             json_t *args)
+                             const Caller *caller, json_t *args)
 {
     Stream *s = g_new0(Stream, 1);
 
     s->world = world;
     s->stopping = stopping;
     s->job = g_strdup(json_string_value(json_object_get(args, "job")));
+    s->visible = access_visible_sql(caller, "event", "e");
     s->out = g_string_new(NULL);
     s->last_event = catalog_wait_event(world->catalog, G_MAXINT64, 0);
     s->last_sent = units_boottime_ms();

@@ -59,7 +59,7 @@ json_t *ops_version_object(OpsCall *call, const char *name, GError **error)
     const char *colon = strrchr(name, ':');
     g_autofree char *template = g_strndup(name, (gsize)(colon - name));
     json_t *args = json_pack("{s:s}", "template", template), *found = NULL, *version;
-    OpsCall list = { .world = call->world, .args = args };
+    OpsCall list = { .world = call->world, .caller = call->caller, .args = args };
     json_t *versions = ops_template_versions(&list, error);
     size_t i;
 
@@ -92,7 +92,7 @@ static json_t *show_renamed(OpsCall *call, const char *key, const char *new_name
                             GError **error)
 {
     json_t *args = json_pack("{s:s}", key, new_name);
-    OpsCall again = { .world = call->world, .args = args };
+    OpsCall again = { .world = call->world, .caller = call->caller, .args = args };
     json_t *out = show(&again, error);
 
     json_decref(args);

@@ -9,11 +9,14 @@
 #include <glib.h>
 #include <jansson.h>
 
+#include "broker/access/caller.h"
 #include "imaged/job/world.h"
 
 typedef struct {
     World *world;
-    const char *who;      /* who asks, for events */
+    const Caller *caller; /* who asks; NULL may nothing */
+    Permission permission; /* that the route needs; caller has it for what the arguments name */
+    const char *who;      /* the caller's name and address, for events and jobs */
     const char *idem_key; /* idempotency key, or NULL */
     const char *idem_hash;
     json_t *args;         /* borrowed */

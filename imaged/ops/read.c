@@ -69,13 +69,15 @@ json_t *ops_template_list(OpsCall *call, GError **error)
         !view_page(call, &page, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
+    g_autofree char *visible = access_visible_ids(db, call->caller, "template");
     json_t *out = view_array(
         db_query(db,
                  TEMPLATE_COLUMNS
                  "t.name > coalesce(?1, '') AND (?2 IS NULL OR EXISTS (SELECT 1 FROM version w"
                  " WHERE w.template_id = t.id AND w.is_trashed = 0 AND "
-                 INSPECTION_HAS_APP("w.layer_id", "?2") ")) GROUP BY t.id ORDER BY t.name",
-                 "tt", page.after, args_text(call, "app", FALSE, NULL)),
+                 INSPECTION_HAS_APP("w.layer_id", "?2") ")) AND (?3 IS NULL OR t.id IN (SELECT"
+                 " value FROM json_each(?3))) GROUP BY t.id ORDER BY t.name",
+                 "ttt", page.after, args_text(call, "app", FALSE, NULL), visible),
                              page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
     return out;
@@ -187,14 +189,17 @@ json_t *ops_desktop_list(OpsCall *call, GError **error)
     const char *template = args_text(call, "template", FALSE, NULL);
     const char *prefix = args_text(call, "prefix", FALSE, NULL);
     Db *db = catalog_read_begin(call->world->catalog);
+    g_autofree char *visible = access_visible_ids(db, call->caller, "desktop");
     json_t *out = view_array(db_query(db,
                                       DESKTOP_COLUMNS
                                       "d.name > coalesce(?1, '') AND (?2 IS NULL OR t.name = ?2 OR"
                                       " t.name || ':' || v.version = ?2) AND (?3 IS NULL OR"
                                       " substr(d.name, 1, length(?3)) = ?3) AND (?4 IS NULL OR "
-                                      INSPECTION_DESKTOP_HAS_APP("d", "?4") ") ORDER BY d.name",
-                                      "tttt", page.after, template, prefix,
-                                      args_text(call, "app", FALSE, NULL)),
+                                      INSPECTION_DESKTOP_HAS_APP("d", "?4") ") AND (?5 IS NULL OR"
+                                      " d.id IN (SELECT value FROM json_each(?5)))"
+                                      " ORDER BY d.name",
+                                      "ttttt", page.after, template, prefix,
+                                      args_text(call, "app", FALSE, NULL), visible),
                              page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
     return out;
@@ -300,6 +305,7 @@ json_t *ops_trash_list(OpsCall *call, GError **error)
     if (!args_check(call, PAGE_ARGS, error) || !view_page(call, &page, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
+    g_autofree char *visible = access_visible_ids(db, call->caller, "trash");
     json_t *out = view_array(
         db_query(
             db,
@@ -308,9 +314,10 @@ json_t *ops_trash_list(OpsCall *call, GError **error)
             " x.trashed_at AS trashed_at__time,"
             " x.expires_at AS expires_at__time FROM trash x LEFT JOIN store s ON s.id = x.store_id"
             " LEFT JOIN desktop d ON d.id = x.desktop_id WHERE"
-            " ?1 IS NULL OR (x.trashed_at, x.id) < (SELECT trashed_at, id FROM trash WHERE"
-            " id = ?1) ORDER BY x.trashed_at DESC, x.id DESC",
-            "t", page.after),
+            " (?1 IS NULL OR (x.trashed_at, x.id) < (SELECT trashed_at, id FROM trash WHERE"
+            " id = ?1)) AND (?2 IS NULL OR x.id IN (SELECT value FROM json_each(?2)))"
+            " ORDER BY x.trashed_at DESC, x.id DESC",
+            "tt", page.after, visible),
         page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
     return out;
@@ -323,14 +330,13 @@ json_t *ops_event_list(OpsCall *call, GError **error)
     if (!args_check(call, PAGE_ARGS, error) || !view_page(call, &page, error))
         return NULL;
     gint64 after = page.after ? g_ascii_strtoll(page.after, NULL, 10) : 0;
+    g_autofree char *visible = access_visible_sql(call->caller, "event", "e");
+    g_autofree char *sql = g_strdup_printf(
+        "SELECT CAST(e.id AS TEXT) AS id, e.kind AS name, e.time AS time__time, e.severity,"
+        " e.object, e.who, e.address, e.message FROM event e WHERE (?1 = 0 OR e.id < ?1) AND %s"
+        " ORDER BY e.id DESC", visible ? visible : "1");
     Db *db = catalog_read_begin(call->world->catalog);
-    json_t *out = view_array(
-        db_query(
-            db,
-            "SELECT CAST(id AS TEXT) AS id, kind AS name, time AS time__time, severity, object,"
-            " who, message FROM event e WHERE ?1 = 0 OR e.id < ?1 ORDER BY e.id DESC",
-            "i", after),
-        page.search, page.limit, error);
+    json_t *out = view_array(db_query_once(db, sql, "i", after), page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
     return out;
 }
@@ -344,11 +350,11 @@ json_t *ops_job_list(OpsCall *call, GError **error)
     const char *state = args_text(call, "state", FALSE, NULL);
     g_autoptr(GPtrArray) ids = g_ptr_array_new_with_free_func(g_free);
     Db *db = catalog_read_begin(call->world->catalog);
-    Query *q =
-        db_query(db,
-                 "SELECT id FROM job WHERE ?1 IS NULL OR rowid < (SELECT rowid FROM job WHERE"
-                 " id = ?1) ORDER BY rowid DESC LIMIT 10000",
-                 "t", page.after);
+    g_autofree char *visible = access_visible_sql(call->caller, "job", "j");
+    g_autofree char *sql = g_strdup_printf(
+        "SELECT j.id FROM job j WHERE (?1 IS NULL OR j.rowid < (SELECT rowid FROM job WHERE"
+        " id = ?1)) AND %s ORDER BY j.rowid DESC LIMIT 10000", visible ? visible : "1");
+    Query *q = db_query_once(db, sql, "t", page.after);
     while (query_next(q))
         g_ptr_array_add(ids, g_strdup(query_text(q, "id")));
     query_end(q, NULL);

@@ -59,12 +59,15 @@ json_t *ops_snapshot_list(OpsCall *call, GError **error)
         return NULL;
     const char *name = args_text(call, "desktop", FALSE, NULL);
     Db *db = catalog_read_begin(call->world->catalog);
+    g_autofree char *visible = access_visible_ids(db, call->caller, "snapshot");
     gboolean ok = !name || lookup_desktop(db, name, &desktop, error);
     json_t *out =
         ok ? view_array(db_query(db,
                                  SNAPSHOT_COLUMNS "(?1 IS NULL OR s.desktop_id = ?1) AND s.id >"
-                                                  " coalesce(?2, '') ORDER BY s.id",
-                                 "tt", desktop.id, page.after),
+                                                  " coalesce(?2, '') AND (?3 IS NULL OR s.id IN"
+                                                  " (SELECT value FROM json_each(?3)))"
+                                                  " ORDER BY s.id",
+                                 "ttt", desktop.id, page.after, visible),
                         page.search, page.limit, error)
            : NULL;
     catalog_read_end(call->world->catalog, db);
@@ -168,7 +171,7 @@ json_t *ops_snapshot_rename(OpsCall *call, GError **error)
         return NULL;
     json_t *args =
         json_pack("{s:s,s:s}", "desktop", desktop, "snapshot", new_name ? new_name : name);
-    OpsCall again = { .world = call->world, .args = args };
+    OpsCall again = { .world = call->world, .caller = call->caller, .args = args };
     json_t *out = ops_snapshot_show(&again, error);
     json_decref(args);
     return out;
