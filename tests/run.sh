@@ -10,6 +10,8 @@
 # other such script, after the rest.
 # They find the build in $BUILD, an absolute path, and run in the top folder of the tree.
 #
+# What each of them printed is in BUILD/test-logs; of those that failed the end repeats it.
+#
 # run.sh --one FILE: how prove starts one of them.
 set -u
 export LC_ALL=C
@@ -32,13 +34,20 @@ run_differential() {
     fi
 }
 
-if [ "${1-}" = --one ]; then
-    case $2 in
+run_one() {
+    case $1 in
     */differential.sh) run_differential ;;
-    *.t) exec bash "$2" ;;
-    *) exec "$2" --tap ;;
+    *.t) bash "$1" ;;
+    *) "$1" --tap ;;
     esac
-    exit 0
+}
+
+if [ "${1-}" = --one ]; then
+    log=${TEST_LOGS:-}${TEST_LOGS:+/$(basename "$2").log}
+    run_one "$2" 2> >(tee ${log:+"$log.stderr"} >&2) | tee ${log:+"$log"}
+    status=${PIPESTATUS[0]}
+    [ -z "$log" ] || [ "$status" -eq 0 ] || touch "$log.failed"
+    exit "$status"
 fi
 
 if [ $# -ne 1 ] || [ ! -d "$1" ]; then
@@ -86,6 +95,23 @@ if [ ${#parallel[@]} -eq 0 ]; then
     exit 1
 fi
 failed=()
+export TEST_LOGS=$BUILD/test-logs
+rm -rf "$TEST_LOGS"
+mkdir -p "$TEST_LOGS" || exit 1
+
+# What those that failed have printed, shortened: who reads a build server's output may see its end only.
+repeat_failures() {
+    local mark log
+
+    for mark in "$TEST_LOGS"/*.failed; do
+        log=${mark%.failed}
+        echo "---- $(basename "$log" .log) ----"
+        grep -A 12 '^not ok' "$log" | head -n 60
+        echo "its end:"
+        tail -n 12 "$log"
+        tail -n 12 "$log.stderr"
+    done
+}
 
 if [ -z "${SANITIZED:-}" ]; then
     echo "lint"
@@ -113,6 +139,7 @@ fi
 
 n=$((${#parallel[@]} + ${#heavy[@]} + ${#serial[@]}))
 if [ ${#failed[@]} -gt 0 ]; then
+    repeat_failures
     printf 'FAILED: %s\n' "${failed[@]}"
     echo "failed after $SECONDS s"
     exit 1

@@ -93,12 +93,13 @@ mkdir "$top/folder"
 mkfifo "$top/fifo"
 refused 'a folder' 'folder' "$top/folder" raw
 refused 'a FIFO' 'regular' "$top/fifo" raw
-exec 9> >(exec qemu-io -f raw "$top/good.raw" >/dev/null 2>&1)
+exec 9> >(exec qemu-io -f raw "$top/good.raw" >"$top/qemu-said" 2>&1)
 qemu=$!
-in_use() { [ "$(ctl template import bad "$top/good.raw" --format raw 2>&1 | grep -c 'in use')" = 1 ]; }
-ok 'an image that QEMU writes is refused' wait_for 10 in_use
+echo 'read 0 512' >&9
+ok 'QEMU has the image' wait_for 60 grep -q 'read 512' "$top/qemu-said"
+refused 'an image that QEMU writes' 'in use' "$top/good.raw" raw '[14]'
 exec 9>&-
-wait_for 10 eval '! kill -0 $qemu'
+wait_for 60 eval '! kill -0 $qemu'
 fails_with 3 bad 'none of them became a template' ctl template show bad
 nothing_happened images
 
@@ -184,14 +185,6 @@ nothing_happened names
 
 # ---- sources that vanish ----
 
-serve() # NAME [OPTIONS]: sets server
-{
-    /usr/bin/python3 "$here/nbd_server.py" "$top/$1.sock" "${@:2}" &
-    server=$!
-    keep_pid $server
-    wait_for 10 test -S "$top/$1.sock"
-}
-uri() { echo "nbd+unix:///?socket=$top/$1.sock"; }
 tmp_is_empty() { [ -z "$(find "$store/tmp" -type f)" ]; }
 
 serve good --size 2097152 --byte 90

@@ -108,7 +108,7 @@ begin=$SECONDS
 ok "stop ends it all the same" ctl export stop lab-1
 ok "in bounded time" test $((SECONDS - begin)) -le 5
 kill $holder
-ok "its process is gone" wait_for 5 test ! -e "/proc/$pid"
+ok "its process is gone" wait_for 30 test ! -e "/proc/$pid"
 is "$(find "$state/exports" -mindepth 1 | wc -l)" 0 "and its folder"
 json_ok "an event tells" "$(ctlj event list)" 'any(.[]; .name == "export.end" and .object == "lab-1")'
 ok "the desktop is free again" ctl desktop reset lab-1 --yes

@@ -65,7 +65,7 @@ awk -v boot="$(cat /proc/sys/kernel/random/boot_id)" '{ printf "%s %s %s", $1, $
     "/proc/$survivor/stat" >"$mark"
 start_daemon
 ended() { ! kill -0 $survivor 2>/dev/null; }
-ok "a survivor is ended by its mark" wait_for 5 ended
+ok "a survivor is ended by its mark" wait_for 30 ended
 
 # Its port is taken meanwhile.
 stop_daemon KILL

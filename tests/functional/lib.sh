@@ -78,12 +78,6 @@ fail()
     return 1
 }
 
-skip()
-{
-    n_tests=$((n_tests + 1))
-    echo "ok $n_tests # SKIP $1"
-}
-
 # ok NAME COMMAND...: the command succeeds (its output is shown only if it does not).
 ok()
 {
@@ -172,6 +166,22 @@ wait_for()
         [ "$(date +%s%N)" -gt $end ] && return 1
         sleep 0.03
     done
+}
+
+# ---- A source of images ----
+
+# serve NAME [OPTIONS]: an NBD server (nbd_server.py) at "$(uri NAME)"; sets server.
+serve()
+{
+    /usr/bin/python3 "$here/nbd_server.py" "$top/$1.sock" "${@:2}" &
+    server=$!
+    keep_pid $server
+    wait_for 60 test -S "$top/$1.sock"
+}
+
+uri()
+{
+    echo "nbd+unix:///?socket=$top/$1.sock"
 }
 
 # ---- The daemon ----
