@@ -297,15 +297,18 @@ static gboolean start_jobs(Daemon *d, GError **error)
     d->world.exports = exports_new(&d->world, d->config->socket_group, error);
     if (!d->world.exports)
         return FALSE;
-    if (d->world.rescue_reason)
-        return TRUE;
-    d->world.figures = figures_new();
-    if (!(d->world.runs = runs_new(&d->world, error)) || !job_queue_resume(d->world.jobs, error))
-        return FALSE;
-    exports_restore(d->world.exports);
+    /* Likewise the hosts: jobs that go on ask them.  What hosts tell has to wait for the claims of
+     * these jobs. */
     const HostWatcher watcher = { .seen = runs_seen, .user = &d->world };
-    d->world.hosts = hosts_new(&d->world, &driver_libvirt, &watcher, error);
-    return d->world.hosts != NULL;
+    d->world.figures = figures_new();
+    if (!(d->world.runs = runs_new(&d->world, error)) ||
+        !(d->world.hosts = hosts_new(&d->world, &driver_libvirt, &watcher, error)) ||
+        (!d->world.rescue_reason && !job_queue_resume(d->world.jobs, error)))
+        return FALSE;
+    if (!d->world.rescue_reason)
+        exports_restore(d->world.exports);
+    hosts_listen(d->world.hosts);
+    return TRUE;
 }
 
 /* Tell systemd; without it there is nobody to tell. */

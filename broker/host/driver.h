@@ -62,6 +62,8 @@ typedef struct {
     HostDomain *(*find)(gpointer link, const char *uuid, GError **error);
     /* A transient one, running. */
     gboolean (*create)(gpointer link, const char *xml, GError **error);
+    /* A network of the host's libvirt, on; one with the same name that is on is left as it is. */
+    gboolean (*make_network)(gpointer link, const char *xml, GError **error);
     /* Power off, at once.  None there is no error. */
     gboolean (*destroy)(gpointer link, const char *uuid, GError **error);
     gboolean (*shut_down)(gpointer link, const char *uuid, GError **error); /* asks the guest */

@@ -378,6 +378,19 @@ static gboolean link_create(gpointer data, const char *xml, GError **error)
     return TRUE;
 }
 
+static gboolean link_make_network(gpointer data, const char *xml, GError **error)
+{
+    virNetworkPtr network = virNetworkCreateXML(((Link *)data)->conn, xml);
+    int code = virGetLastErrorCode();
+
+    if (!network && code != VIR_ERR_NETWORK_EXIST && code != VIR_ERR_OPERATION_INVALID &&
+        code != VIR_ERR_OPERATION_FAILED)
+        return set_error(error, "the host did not make the network");
+    if (network)
+        virNetworkFree(network);
+    return TRUE;
+}
+
 /* One of libvirt's calls on a domain. */
 typedef int (*DomainCall)(virDomainPtr domain);
 
@@ -438,6 +451,7 @@ const HostDriver driver_libvirt = {
     .domains = link_domains,
     .find = link_find,
     .create = link_create,
+    .make_network = link_make_network,
     .destroy = link_destroy,
     .shut_down = link_shut_down,
     .reboot = link_reboot,

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "broker/host/probe.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
@@ -13,7 +14,9 @@ struct Hosts {
     const HostDriver *driver;
     HostWatcher watcher; /* of the workers */
     HostWatcher told;    /* who wants to know */
-    GMutex lock;         /* guards the table */
+    GMutex lock;         /* guards the rest */
+    GCond listening;
+    gboolean is_listening, is_ending;
     GHashTable *workers; /* id -> HostWorker, one reference each */
 };
 
@@ -21,8 +24,12 @@ struct Hosts {
 
 void host_row_clear(HostRow *row)
 {
-    char **texts[] = { &row->id,    &row->name,        &row->uri,        &row->display_address,
-                       &row->proxy, &row->accelerator, &row->store_paths };
+    char **texts[] = { &row->id,         &row->name,        &row->uri,
+                       &row->proxy,      &row->accelerator, &row->store_paths,
+                       &row->listen,     &row->tls_subject, &row->tls_ca,
+                       &row->group_id,   &row->group_name,  &row->cpu_model,
+                       &row->machine,    &row->group_paths, &row->driver_iso,
+                       &row->display_address, &row->found_accelerator };
 
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
         g_clear_pointer(texts[i], g_free);
@@ -30,7 +37,11 @@ void host_row_clear(HostRow *row)
 
 gboolean host_lookup(Db *db, const char *name, HostRow *ret, GError **error)
 {
-    Query *q = db_query(db, "SELECT * FROM host WHERE id = ?1 OR name = ?1", "t", name);
+    Query *q = db_query(db,
+                        "SELECT h.*, g.name AS group_name, g.cpu_model, g.machine,"
+                        " g.store_paths AS group_paths FROM host h LEFT JOIN host_group g ON"
+                        " g.id = h.group_id WHERE h.id = ?1 OR h.name = ?1",
+                        "t", name);
     gboolean found = query_next(q);
 
     if (found)
@@ -41,6 +52,16 @@ gboolean host_lookup(Db *db, const char *name, HostRow *ret, GError **error)
                           .proxy = g_strdup(query_text(q, "proxy")),
                           .accelerator = g_strdup(query_text(q, "accelerator")),
                           .store_paths = g_strdup(query_text(q, "store_paths")),
+                          .found_accelerator = g_strdup(query_text(q, "found_accelerator")),
+                          .listen = g_strdup(query_text(q, "listen")),
+                          .tls_subject = g_strdup(query_text(q, "tls_subject")),
+                          .tls_ca = g_strdup(query_text(q, "tls_ca")),
+                          .driver_iso = g_strdup(query_text(q, "driver_iso")),
+                          .group_id = g_strdup(query_text(q, "group_id")),
+                          .group_name = g_strdup(query_text(q, "group_name")),
+                          .cpu_model = g_strdup(query_text(q, "cpu_model")),
+                          .machine = g_strdup(query_text(q, "machine")),
+                          .group_paths = g_strdup(query_text(q, "group_paths")),
                           .is_maintenance = query_int(q, "is_maintenance") != 0,
                           .created_at = query_int(q, "created_at") };
     if (!query_end(q, error)) {
@@ -77,11 +98,32 @@ gboolean host_check_uri(const char *uri, GError **error)
     return FALSE;
 }
 
+gboolean host_is_kvm(const HostRow *host)
+{
+    return g_str_equal(host->accelerator, "kvm") ||
+           (g_str_equal(host->accelerator, "auto") &&
+            g_strcmp0(host->found_accelerator, "kvm") == 0);
+}
+
+const char *host_listen(const HostRow *host)
+{
+    const char *address = host->display_address;
+
+    if (host->listen)
+        return host->listen;
+    if (!address || g_str_equal(address, "localhost") || g_str_has_prefix(address, "127."))
+        return "127.0.0.1";
+    return strchr(address, ':') ? "::" : "0.0.0.0";
+}
+
 char *host_store_path(const HostRow *host, const Store *store)
 {
     json_auto_t *paths = json_loads(host->store_paths, 0, NULL);
+    json_auto_t *shared = host->group_paths ? json_loads(host->group_paths, 0, NULL) : NULL;
     const char *path = json_string_value(json_object_get(paths, store->id));
 
+    if (!path)
+        path = json_string_value(json_object_get(shared, store->id));
     if (path)
         return g_strdup(path);
     /* the same machine, or a share that is mounted alike everywhere */
@@ -115,11 +157,27 @@ static HostWorker *get_worker(Hosts *hosts, const char *id)
     return worker;
 }
 
+/* What the workers have to tell waits for hosts_listen().  FALSE: it is not wanted any more. */
+static gboolean wait_listening(Hosts *hosts)
+{
+    g_mutex_lock(&hosts->lock);
+    while (!hosts->is_listening && !hosts->is_ending)
+        g_cond_wait(&hosts->listening, &hosts->lock);
+    gboolean is_wanted = !hosts->is_ending;
+    g_mutex_unlock(&hosts->lock);
+    return is_wanted;
+}
+
 /* An event; the row may be gone already. */
 static void note_state(gpointer user, const char *host_id, HostState state, const char *why)
 {
-    World *world = ((Hosts *)user)->world;
+    Hosts *hosts = user;
+    World *world = hosts->world;
     g_auto(HostRow) row = { 0 };
+    g_auto(HostView) view = { 0 };
+
+    if (!wait_listening(hosts))
+        return;
     Db *db = catalog_read_begin(world->catalog);
     gboolean found = host_lookup(db, host_id, &row, NULL);
 
@@ -131,6 +189,8 @@ static void note_state(gpointer user, const char *host_id, HostState state, cons
     changes_event(changes, state == HOST_UP ? "host.up" : "host.down",
                   state == HOST_UP ? "info" : "alarm", row.name, NULL, "%s", shown);
     catalog_commit(world->catalog, changes, NULL);
+    if (state == HOST_UP && hosts_view(hosts, host_id, &view))
+        probe_begin(world, &row, view.facts.has_kvm);
 }
 
 static void note_domains(gpointer user, const char *host_id, const GPtrArray *domains,
@@ -138,7 +198,8 @@ static void note_domains(gpointer user, const char *host_id, const GPtrArray *do
 {
     const HostWatcher *watcher = &((Hosts *)user)->told;
 
-    watcher->seen(watcher->user, host_id, domains, driver, link);
+    if (wait_listening(user))
+        watcher->seen(watcher->user, host_id, domains, driver, link);
 }
 
 Hosts *hosts_new(World *world, const HostDriver *driver, const HostWatcher *watcher, GError **error)
@@ -150,6 +211,7 @@ Hosts *hosts_new(World *world, const HostDriver *driver, const HostWatcher *watc
     hosts->told = *watcher;
     hosts->watcher = (HostWatcher){ note_domains, note_state, hosts };
     g_mutex_init(&hosts->lock);
+    g_cond_init(&hosts->listening);
     hosts->workers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, end_worker);
     Db *db = catalog_read_begin(world->catalog);
     Query *q = db_query(db, "SELECT id, uri FROM host", "");
@@ -162,11 +224,24 @@ Hosts *hosts_new(World *world, const HostDriver *driver, const HostWatcher *watc
     return hosts;
 }
 
+void hosts_listen(Hosts *hosts)
+{
+    g_mutex_lock(&hosts->lock);
+    hosts->is_listening = TRUE;
+    g_cond_broadcast(&hosts->listening);
+    g_mutex_unlock(&hosts->lock);
+}
+
 void hosts_free(Hosts *hosts)
 {
     if (!hosts)
         return;
+    g_mutex_lock(&hosts->lock);
+    hosts->is_ending = TRUE;
+    g_cond_broadcast(&hosts->listening);
+    g_mutex_unlock(&hosts->lock);
     g_hash_table_unref(hosts->workers);
+    g_cond_clear(&hosts->listening);
     g_mutex_clear(&hosts->lock);
     g_free(hosts);
 }
@@ -177,7 +252,8 @@ gboolean hosts_call(Hosts *hosts, const char *host_id, HostCall call, gpointer d
     g_autoptr(HostWorker) worker = get_worker(hosts, host_id);
 
     if (!worker) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "the host was removed");
+        /* not NOT_FOUND, which would say that the host has no such domain */
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "the host was removed");
         return FALSE;
     }
     return host_worker_call(worker, call, data, clear, limit_ms, error);
@@ -221,9 +297,11 @@ gboolean hosts_add(Hosts *hosts, HostRow *row, const char *who, GError **error)
     changes = changes_new();
     changes_sql(changes,
                 "INSERT INTO host (id, name, uri, display_address, proxy, accelerator, store_paths,"
-                " is_maintenance, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8)",
-                "ttttttti", id.s, row->name, row->uri, row->display_address, row->proxy,
-                row->accelerator, row->store_paths, units_now_ms());
+                " is_maintenance, created_at, group_id, listen, tls_subject, tls_ca, driver_iso)"
+                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9, ?10, ?11, ?12, ?13)",
+                "tttttttittttt", id.s, row->name, row->uri, row->display_address, row->proxy,
+                row->accelerator, row->store_paths, units_now_ms(), row->group_id, row->listen,
+                row->tls_subject, row->tls_ca, row->driver_iso);
     changes_event(changes, "host.add", "info", row->name, who, "%s", row->uri);
     if (!catalog_commit(hosts->world->catalog, changes, error))
         return FALSE;
@@ -286,6 +364,30 @@ gboolean hosts_remove(Hosts *hosts, const char *name, const char *who, GError **
             end_worker(worker);
     }
     claims_release(hosts->world->claims, keys);
+    return ok;
+}
+
+gboolean hosts_set(Hosts *hosts, const HostRow *row, const char *who, GError **error)
+{
+    g_auto(HostRow) now = { 0 };
+    g_auto(HostView) view = { 0 };
+    Changes *changes = changes_new();
+
+    changes_sql(changes,
+                "UPDATE host SET display_address = ?2, proxy = ?3, accelerator = ?4,"
+                " store_paths = ?5, group_id = ?6, listen = ?7, tls_subject = ?8, tls_ca = ?9,"
+                " driver_iso = ?10, found_accelerator = ?11 WHERE id = ?1",
+                "ttttttttttt", row->id, row->display_address, row->proxy, row->accelerator,
+                row->store_paths, row->group_id, row->listen, row->tls_subject, row->tls_ca,
+                row->driver_iso, row->found_accelerator);
+    changes_event(changes, "host.set", "info", row->name, who, "%s", "");
+    if (!catalog_commit(hosts->world->catalog, changes, error))
+        return FALSE;
+    Db *db = catalog_read_begin(hosts->world->catalog);
+    gboolean ok = host_lookup(db, row->id, &now, error);
+    catalog_read_end(hosts->world->catalog, db);
+    if (ok && hosts_view(hosts, row->id, &view) && view.state == HOST_UP)
+        probe_begin(hosts->world, &now, view.facts.has_kvm);
     return ok;
 }
 

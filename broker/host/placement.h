@@ -9,7 +9,8 @@
 typedef struct {
     const char *id, *name;
     gboolean is_up, is_maintenance;
-    gboolean has_store; /* it sees the store of the desktop's layers */
+    gboolean has_store;    /* it sees the store of the desktop's layers */
+    gboolean has_networks; /* those of the desktop */
     guint64 memory_bytes, given_memory;
     guint n_cpus, given_cpus;
     double cpu_usage; /* measured, 0 to 1 */

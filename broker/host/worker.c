@@ -1,5 +1,8 @@
 /* worker.c: see worker.h.
  *
+ * Connecting knows no time limit, and may never come back: a thread of its own does it, so that the
+ * worker's can tell that the host is down.  There is one such thread at most.
+ *
  * The thread holds a reference of its own, so that a worker whose host never answers can be left
  * behind.  lock guards everything but link and the times of looks, which are the thread's. */
 #include "broker/host/worker.h"
@@ -9,6 +12,8 @@
 
 #define LOOK_MS 5000      /* between two looks at the domains, if nothing happens */
 #define LEAST_LOOK_MS 200 /* even if much happens */
+#define FIRST_MS 20000    /* how long calls wait for a host that was never reached yet */
+#define OPEN_MS 15000     /* after which a host that does not let us in is told as down */
 #define BACKOFF_MIN_MS 1000
 #define BACKOFF_MAX_MS 30000
 
@@ -20,6 +25,7 @@ struct HostWorker {
     GMutex telling; /* held while the watcher is told */
     GCond wake;     /* for the thread */
     GCond done;     /* for who waits */
+    GCond opened;   /* for the thread, while it connects */
     GQueue calls;   /* of Call, each with a reference */
     gboolean is_ended, is_dirty;
     HostView view;
@@ -83,6 +89,7 @@ static void worker_clear(gpointer data)
     g_mutex_clear(&w->telling);
     g_cond_clear(&w->wake);
     g_cond_clear(&w->done);
+    g_cond_clear(&w->opened);
 }
 
 /* ---- On its thread ---- */
@@ -130,6 +137,7 @@ static void set_state(HostWorker *w, HostState state, const char *why)
     w->view.state = state;
     g_free(w->view.why);
     w->view.why = g_strdup(why);
+    g_cond_broadcast(&w->done);
     g_mutex_unlock(&w->lock);
     g_mutex_lock(&w->telling);
     if (is_new && !w->is_ended)
@@ -164,31 +172,101 @@ static gboolean wait_until(HostWorker *w, gint64 until_us)
     return !w->is_ended;
 }
 
-static gboolean open_link(HostWorker *w)
-{
-    const HostListener listener = { note_change, w };
-    g_autoptr(GError) error = NULL;
-    HostFacts facts = { 0 };
+/* An attempt to connect: an atomic box, of the opening thread and of the worker's. */
+typedef struct {
+    HostWorker *worker; /* a reference: its listener is told things */
+    gboolean is_done, is_given_up;
+    gpointer link;
+    HostFacts facts;
+    GError *error;
+} Opening;
 
-    w->link = w->driver->open(w->uri, &listener, &error);
-    if (w->link && !w->driver->facts(w->link, &facts, &error)) {
-        w->driver->close(w->link);
-        w->link = NULL;
-    }
-    if (!w->link) {
-        set_state(w, HOST_DOWN, error->message);
-        refuse_all(w, error->message);
-        return FALSE;
+static void opening_clear(gpointer data)
+{
+    Opening *o = data;
+
+    host_facts_clear(&o->facts);
+    g_clear_error(&o->error);
+    g_atomic_rc_box_release_full(o->worker, worker_clear);
+}
+
+static gpointer do_open(gpointer data)
+{
+    Opening *o = data;
+    HostWorker *w = o->worker;
+    const HostListener listener = { note_change, w };
+
+    gpointer link = w->driver->open(w->uri, &listener, &o->error);
+    if (link && !w->driver->facts(link, &o->facts, &o->error)) {
+        w->driver->close(link);
+        link = NULL;
     }
     g_mutex_lock(&w->lock);
-    host_facts_clear(&w->view.facts);
-    w->view.facts = facts;
-    w->cpu_ns = 0;
+    gboolean is_wanted = !o->is_given_up;
+    o->link = is_wanted ? link : NULL;
+    o->is_done = TRUE;
+    g_cond_broadcast(&w->opened);
     g_mutex_unlock(&w->lock);
-    w->backoff_ms = BACKOFF_MIN_MS;
-    w->next_look_us = w->last_look_us = 0;
-    set_state(w, HOST_UP, NULL);
-    return TRUE;
+    if (link && !is_wanted)
+        w->driver->close(link);
+    g_atomic_rc_box_release_full(o, opening_clear);
+    return NULL;
+}
+
+/* FALSE: until_us (0: never) have come, or it is to end. */
+static gboolean wait_opened(HostWorker *w, Opening *o, gint64 until_us)
+{
+    g_mutex_lock(&w->lock);
+    while (!o->is_done && !w->is_ended && (!until_us || g_get_monotonic_time() < until_us)) {
+        if (until_us)
+            g_cond_wait_until(&w->opened, &w->lock, until_us);
+        else
+            g_cond_wait(&w->opened, &w->lock);
+    }
+    gboolean is_done = o->is_done;
+    g_mutex_unlock(&w->lock);
+    return is_done;
+}
+
+/* Connect, however long it takes; after a while it is told that the host is down. */
+static void await(HostWorker *w, Opening *o)
+{
+    if (wait_opened(w, o, g_get_monotonic_time() + OPEN_MS * 1000) ||
+        g_atomic_int_get(&w->is_ended))
+        return;
+    set_state(w, HOST_DOWN, "it accepts the connection, and says nothing");
+    refuse_all(w, "it was not reached yet");
+    wait_opened(w, o, 0);
+}
+
+static gboolean open_link(HostWorker *w)
+{
+    Opening *o = g_atomic_rc_box_new0(Opening);
+
+    o->worker = g_atomic_rc_box_acquire(w);
+    g_thread_unref(g_thread_new("host-open", do_open, g_atomic_rc_box_acquire(o)));
+    await(w, o);
+    g_mutex_lock(&w->lock);
+    o->is_given_up = TRUE;
+    w->link = g_steal_pointer(&o->link);
+    if (w->link) {
+        host_facts_clear(&w->view.facts);
+        w->view.facts = o->facts;
+        o->facts = (HostFacts){ 0 };
+        w->cpu_ns = 0;
+    }
+    g_mutex_unlock(&w->lock);
+    if (w->link) {
+        w->backoff_ms = BACKOFF_MIN_MS;
+        w->next_look_us = w->last_look_us = 0;
+        set_state(w, HOST_UP, NULL);
+    } else if (!g_atomic_int_get(&w->is_ended)) {
+        const char *why = o->error ? o->error->message : "no reason given";
+        set_state(w, HOST_DOWN, why);
+        refuse_all(w, why);
+    }
+    g_atomic_rc_box_release_full(o, opening_clear);
+    return w->link != NULL;
 }
 
 static void connect_again(HostWorker *w)
@@ -311,6 +389,7 @@ HostWorker *host_worker_new(const char *id, const char *uri, const HostDriver *d
     g_mutex_init(&w->telling);
     g_cond_init(&w->wake);
     g_cond_init(&w->done);
+    g_cond_init(&w->opened);
     g_queue_init(&w->calls);
     g_thread_unref(g_thread_new("host", run, g_atomic_rc_box_acquire(w)));
     return w;
@@ -323,6 +402,7 @@ void host_worker_end(HostWorker *w)
     g_atomic_int_set(&w->is_ended, TRUE);
     g_cond_broadcast(&w->wake);
     g_cond_broadcast(&w->done);
+    g_cond_broadcast(&w->opened);
     g_mutex_unlock(&w->lock);
     g_mutex_unlock(&w->telling);
 }
@@ -344,6 +424,9 @@ gboolean host_worker_call(HostWorker *w, HostCall function, gpointer data, GDest
     gboolean ok = FALSE;
 
     g_mutex_lock(&w->lock);
+    gint64 first_us = MIN(until_us, g_get_monotonic_time() + FIRST_MS * 1000);
+    while (w->view.state == HOST_CONNECTING && !w->is_ended && g_get_monotonic_time() < first_us)
+        g_cond_wait_until(&w->done, &w->lock, first_us);
     if (w->view.state != HOST_UP || w->is_ended) {
         set_down(error, w->view.why);
         g_mutex_unlock(&w->lock);

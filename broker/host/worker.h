@@ -44,7 +44,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HostWorker, host_worker_unref)
 typedef gboolean (*HostCall)(const HostDriver *driver, gpointer link, gpointer data,
                              GError **error);
 
-/* UNAVAILABLE at once if the host is not up, or when limit_ms are over: then it may still be done.
+/* UNAVAILABLE at once if the host is not up (after some seconds if it was never reached yet), or
+ * when limit_ms are over: then it may still be done.
  * Else what call says. */
 gboolean host_worker_call(HostWorker *worker, HostCall call, gpointer data, GDestroyNotify clear,
                           gint64 limit_ms, GError **error);

@@ -1,19 +1,14 @@
-/* domain_xml.c: see domain_xml.h. */
+/* domain_xml.c: the machine, its disks and its networks; domain_display.c has the rest. */
 #include "broker/run/domain_xml.h"
 
 #include <string.h>
 
 #include "broker/host/driver_libvirt.h"
-#include "imaged/base/units.h"
+#include "broker/run/domain_display.h"
 
-/* Video memory for heads of 1920x1200 with 4 bytes, rounded up to a power of two: QXL keeps every
- * surface there, and its default of 64 MiB does not hold four. */
-#define HEAD_BYTES ((guint64)1920 * 1200 * 4)
-#define VIDEO_MIN (16 * MIB)
+#define QUOTA_PERIOD_US 100000
 
-/* g_markup_printf_escaped() onto the end: every text of ours or others' is escaped. */
-static void add(GString *out, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static void add(GString *out, const char *format, ...)
+void domain_add(GString *out, const char *format, ...)
 {
     va_list args;
 
@@ -23,9 +18,21 @@ static void add(GString *out, const char *format, ...)
     g_string_append(out, text);
 }
 
-static gboolean is_windows(const DomainSpec *s)
+#define add domain_add
+
+static void add_limits(GString *out, const Hardware *h)
 {
-    return g_strcmp0(s->os_type, "windows") == 0;
+    if (h->cpu_shares || h->cpu_limit) {
+        add(out, "<cputune>");
+        if (h->cpu_shares)
+            add(out, "<shares>%u</shares>", h->cpu_shares);
+        if (h->cpu_limit) /* of each processor, so of all together */
+            add(out, "<period>%d</period><quota>%u</quota>", QUOTA_PERIOD_US,
+                QUOTA_PERIOD_US / 100 * h->cpu_limit);
+        add(out, "</cputune>\n");
+    }
+    if (h->io_weight)
+        add(out, "<blkiotune><weight>%u</weight></blkiotune>\n", h->io_weight);
 }
 
 static void add_head(GString *out, const DomainSpec *s)
@@ -37,44 +44,96 @@ static void add_head(GString *out, const DomainSpec *s)
         "='" DRIVER_METADATA_URI "' desktop='%s' generation='%" G_GINT64_FORMAT
         "' incarnation='%s'/></metadata>\n",
         s->desktop_id, s->generation, s->incarnation);
-    add(out, "<memory unit='b'>%" G_GUINT64_FORMAT "</memory>\n<vcpu>%u</vcpu>\n", s->memory_bytes,
-        s->n_cpus);
+    add(out, "<memory unit='b'>%" G_GUINT64_FORMAT "</memory>\n<vcpu>%u</vcpu>\n",
+        s->hardware->memory_bytes, s->hardware->n_cpus);
+    add_limits(out, s->hardware);
+}
+
+/* What tells Windows that it runs on a hypervisor, so that it need not find out the hard way. */
+static void add_hyperv(GString *out, const DomainSpec *s)
+{
+    add(out, "<hyperv><relaxed state='on'/><vapic state='on'/>"
+             "<spinlocks state='on' retries='8191'/>");
+    if (s->is_kvm)
+        add(out, "<vpindex state='on'/><runtime state='on'/><synic state='on'/>"
+                 "<stimer state='on'/><reset state='on'/><frequencies state='on'/>");
+    add(out, "</hyperv>");
+}
+
+static void add_cpu(GString *out, const DomainSpec *s)
+{
+    const Hardware *h = s->hardware;
+
+    if (s->cpu_model)
+        add(out,
+            "<cpu mode='custom' match='exact' check='none'><model fallback='forbid'>%s</model>",
+            s->cpu_model);
+    else
+        add(out, "<cpu mode='%s'>", s->is_kvm ? "host-model" : "maximum");
+    /* Windows counts sockets for its licence. */
+    add(out, "<topology sockets='%u' cores='%u' threads='1'/></cpu>\n",
+        h->is_windows ? 1 : h->n_cpus, h->is_windows ? h->n_cpus : 1);
+}
+
+static void add_clock(GString *out, const DomainSpec *s)
+{
+    if (s->hardware->is_windows)
+        add(out,
+            "<clock offset='localtime'><timer name='rtc' tickpolicy='catchup'/>"
+            "<timer name='pit' tickpolicy='delay'/><timer name='hpet' present='no'/>"
+            "<timer name='hypervclock' present='%s'/></clock>\n",
+            s->is_kvm ? "yes" : "no");
+    else
+        add(out, "<clock offset='utc'/>\n");
 }
 
 static void add_machine(GString *out, const DomainSpec *s)
 {
-    gboolean is_uefi = g_strcmp0(s->firmware, "uefi") == 0;
+    const char *usual = s->hardware->is_uefi ? "q35" : "pc";
 
-    add(out, "<os><type arch='x86_64' machine='%s'>hvm</type>", is_uefi ? "q35" : "pc");
-    if (is_uefi) /* without memory of its own: nothing to keep, nothing to lose */
+    add(out, "<os><type arch='x86_64' machine='%s'>hvm</type>", s->machine ? s->machine : usual);
+    if (s->hardware->is_uefi) /* without memory of its own: nothing to keep, nothing to lose */
         add(out, "<loader readonly='yes' type='rom'>/usr/share/ovmf/OVMF.fd</loader>");
     add(out, "<boot dev='hd'/></os>\n<features><acpi/><apic/>");
-    if (is_windows(s))
-        add(out, "<hyperv><relaxed state='on'/><vapic state='on'/>"
-                 "<spinlocks state='on' retries='8191'/></hyperv>");
+    if (s->hardware->is_windows)
+        add_hyperv(out, s);
     add(out, "</features>\n");
-    /* Windows counts sockets for its licence. */
-    add(out, "<cpu mode='%s'%s><topology sockets='%u' cores='%u' threads='1'/></cpu>\n",
-        s->is_kvm ? "host-model" : "maximum", "", is_windows(s) ? 1 : s->n_cpus,
-        is_windows(s) ? s->n_cpus : 1);
-    add(out, "<clock offset='%s'>%s</clock>\n", is_windows(s) ? "localtime" : "utc", "");
+    add_cpu(out, s);
+    add_clock(out, s);
     add(out, "<on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot>"
              "<on_crash>destroy</on_crash>\n");
 }
+
+/* ---- Disks ---- */
 
 static void add_source(GString *out, const char *path)
 {
     add(out, "<source file='%s'><seclabel model='dac' relabel='no'/></source>", path);
 }
 
-static void add_chain(GString *out, const DomainChain *chain, const char *target, const char *bus)
+static void add_iotune(GString *out, const Hardware *h)
+{
+    if (!h->io_limit && !h->iops_limit)
+        return;
+    add(out, "<iotune>");
+    if (h->io_limit)
+        add(out, "<total_bytes_sec>%" G_GUINT64_FORMAT "</total_bytes_sec>", h->io_limit);
+    if (h->iops_limit)
+        add(out, "<total_iops_sec>%" G_GUINT64_FORMAT "</total_iops_sec>", h->iops_limit);
+    add(out, "</iotune>");
+}
+
+static void add_chain(GString *out, const DomainSpec *s, const DomainChain *chain,
+                      const char *target)
 {
     guint n = 0;
 
     if (!chain->paths || !chain->paths[0])
         return;
-    add(out, "<disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'"
-             " discard='unmap' error_policy='stop' rerror_policy='stop'/>");
+    add(out,
+        "<disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='%s'"
+        " discard='unmap' error_policy='stop' rerror_policy='stop'/>",
+        chain->has_direct_io ? "none" : "writeback");
     add_source(out, chain->paths[0]);
     for (n = 1; chain->paths[n]; n++) {
         add(out, "<backingStore type='file'><format type='qcow2'/>");
@@ -83,86 +142,44 @@ static void add_chain(GString *out, const DomainChain *chain, const char *target
     add(out, "<backingStore/>");
     while (--n)
         add(out, "</backingStore>");
-    add(out, "<target dev='%s' bus='%s'/></disk>\n", target, bus);
+    add(out, "<target dev='%s' bus='%s'/>", target, s->hardware->has_virtio ? "virtio" : "sata");
+    add_iotune(out, s->hardware);
+    add(out, "</disk>\n");
+}
+
+static void add_cd(GString *out, const DomainSpec *s, const char *path, char letter)
+{
+    if (!path)
+        return;
+    add(out, "<disk type='file' device='cdrom'><driver name='qemu' type='raw'/>");
+    add_source(out, path);
+    add(out, "<backingStore/><target dev='sd%c' bus='%s'/><readonly/></disk>\n", letter,
+        s->hardware->has_virtio ? "scsi" : "sata");
 }
 
 static void add_disks(GString *out, const DomainSpec *s)
 {
-    gboolean has_virtio = !is_windows(s);
+    gboolean has_virtio = s->hardware->has_virtio;
 
-    add_chain(out, &s->disk, has_virtio ? "vda" : "sda", has_virtio ? "virtio" : "sata");
-    add_chain(out, &s->data, has_virtio ? "vdb" : "sdb", has_virtio ? "virtio" : "sata");
-    if (!s->config_path)
-        return;
-    add(out, "<disk type='file' device='cdrom'><driver name='qemu' type='raw'/>");
-    add_source(out, s->config_path);
-    add(out, "<backingStore/><target dev='%s' bus='%s'/><readonly/></disk>\n",
-        has_virtio ? "sda" : "sdc", has_virtio ? "scsi" : "sata");
-    if (has_virtio)
+    add_chain(out, s, &s->disk, has_virtio ? "vda" : "sda");
+    add_chain(out, s, &s->data, has_virtio ? "vdb" : "sdb");
+    add_cd(out, s, s->config_path, 'c');
+    add_cd(out, s, s->driver_path, 'd');
+    if (has_virtio && (s->config_path || s->driver_path))
         add(out, "<controller type='scsi' model='virtio-scsi'/>\n");
 }
 
-static void add_network(GString *out, const DomainSpec *s)
+/* ---- Networks ---- */
+
+static void add_nic(GString *out, const DomainSpec *s, const DomainNic *nic)
 {
-    const char *model = is_windows(s) ? "e1000e" : "virtio";
+    static const char *const types[] = { "user", "bridge", "network" };
 
-    if (s->network)
-        add(out,
-            "<interface type='bridge'><mac address='%s'/><source bridge='%s'/><model type='%s'/>"
-            "<filterref filter='clean-traffic'/></interface>\n",
-            s->mac, s->network, model);
-    else
-        add(out, "<interface type='user'><mac address='%s'/><model type='%s'/></interface>\n",
-            s->mac, model);
-}
-
-static guint64 video_bytes(guint n_heads)
-{
-    guint64 bytes = VIDEO_MIN;
-
-    while (bytes < 2 * n_heads * HEAD_BYTES) /* what is shown, and what is drawn next */
-        bytes *= 2;
-    return bytes;
-}
-
-static void add_display(GString *out, const DomainSpec *s)
-{
-    guint64 kib = video_bytes(s->n_heads) / KIB;
-
-    /* The time from which no password holds is past: a session gives a password, and the time. */
-    if (s->has_spice)
-        add(out,
-            "<graphics type='spice' autoport='yes' listen='%s'%s passwd='%s'"
-            " passwdValidTo='1970-01-01T00:00:01'><image compression='auto_glz'/>"
-            "<streaming mode='filter'/></graphics>\n",
-            s->listen, "", s->incarnation);
-    else
-        add(out, "<graphics type='vnc'><listen type='socket'/></graphics>\n");
-    if (s->has_spice)
-        add(out,
-            "<video><model type='qxl' heads='%u' ram='%" G_GUINT64_FORMAT
-            "' vram='%" G_GUINT64_FORMAT "' vgamem='%" G_GUINT64_FORMAT "'/></video>\n",
-            is_windows(s) ? 1 : s->n_heads, 4 * kib, 2 * kib, kib);
-    else
-        add(out, "<video><model type='virtio' heads='%u'/></video>\n", s->n_heads);
-    for (guint i = 1; s->has_spice && is_windows(s) && i < s->n_heads; i++)
-        add(out, "<video><model type='qxl' heads='1'/></video>\n");
-}
-
-static void add_channels(GString *out, const DomainSpec *s)
-{
-    add(out, "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/>"
-             "</channel>\n");
-    if (s->has_spice)
-        add(out, "<channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/>"
-                 "</channel>\n"
-                 "<channel type='spiceport'><source channel='org.spice-space.webdav.0'/>"
-                 "<target type='virtio' name='org.spice-space.webdav.0'/></channel>\n"
-                 "<sound model='ich9'><audio id='1'/></sound><audio id='1' type='spice'/>\n"
-                 "<controller type='usb' model='qemu-xhci'/>\n"
-                 "<redirdev bus='usb' type='spicevmc'/><redirdev bus='usb' type='spicevmc'/>\n");
-    add(out, "<input type='tablet' bus='usb'/>\n<memballoon model='virtio'/>\n"
-             "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>\n");
+    add(out, "<interface type='%s'><mac address='%s'/>", types[nic->kind], nic->mac);
+    if (nic->kind != NIC_USER) /* a guest that pretends to be another is not heard */
+        add(out, "<source %s='%s'/><filterref filter='clean-traffic'/>", types[nic->kind],
+            nic->source);
+    add(out, "<model type='%s'/></interface>\n", s->hardware->has_virtio ? "virtio" : "e1000e");
 }
 
 char *domain_xml(const DomainSpec *spec)
@@ -173,9 +190,10 @@ char *domain_xml(const DomainSpec *spec)
     add_machine(out, spec);
     add(out, "<devices>\n");
     add_disks(out, spec);
-    add_network(out, spec);
-    add_display(out, spec);
-    add_channels(out, spec);
+    for (guint i = 0; i < spec->n_nics; i++)
+        add_nic(out, spec, &spec->nics[i]);
+    domain_add_display(out, spec);
+    domain_add_channels(out, spec);
     add(out, "</devices>\n</domain>\n");
     return g_string_free(out, FALSE);
 }

@@ -218,10 +218,24 @@ static const char *const migrations[] = {
 
     /* 8: host groups, networks, a desktop's own hardware */
     "CREATE TABLE host_group (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, cpu_model TEXT,"
-    " machine TEXT, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    " machine TEXT, store_paths TEXT, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "ALTER TABLE host ADD COLUMN group_id TEXT;"
+    "ALTER TABLE host ADD COLUMN listen TEXT;"
+    "ALTER TABLE host ADD COLUMN tls_subject TEXT;" /* set: clients come by TLS alone */
+    "ALTER TABLE host ADD COLUMN tls_ca TEXT;"      /* PEM */
+    "ALTER TABLE host ADD COLUMN driver_iso TEXT;"
+    "ALTER TABLE host ADD COLUMN found_accelerator TEXT;" /* kvm or tcg, once it was tried */
     "CREATE TABLE network (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,"
-    " bridge TEXT, vlan INTEGER, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+    " bridge TEXT, vlan INTEGER, group_id TEXT, created_at INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    "ALTER TABLE version ADD COLUMN hardware TEXT;"
+    "ALTER TABLE desktop ADD COLUMN hardware TEXT;"
+    /* what a desktop that is suspended had in its memory: a file of its store, which holds for
+     * one state of its disks alone */
+    "CREATE TABLE suspension (desktop_id TEXT PRIMARY KEY, incarnation TEXT NOT NULL,"
+    " generation INTEGER NOT NULL, layer_id TEXT NOT NULL, data_layer_id TEXT,"
+    " disk_stamp TEXT NOT NULL, store_id TEXT NOT NULL, host_id TEXT NOT NULL,"
+    " bytes INTEGER NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 
     /* 9: who may do what.  external_id is the directory's objectGUID or entryUUID. */
     "CREATE TABLE directory (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,"

@@ -5,7 +5,7 @@
 
 static const Noun *const nouns[] = {
     &noun_template, &noun_desktop, &noun_snapshot, &noun_archive, &noun_export,     &noun_trash,
-    &noun_rollout,  &noun_host,
+    &noun_rollout,  &noun_host, &noun_host_group, &noun_network,
     &noun_store,    &noun_job,     &noun_event,    &noun_report,  &noun_catalog,    &noun_status,
     &noun_completion, &noun_version, NULL,
 };

@@ -8,6 +8,7 @@
 
 #include "imaged/cli/batch.h"
 #include "imaged/cli/cli.h"
+#include "imaged/cli/hardware.h"
 #include "imaged/cli/identity.h"
 #include "imaged/cli/job.h"
 #include "imaged/cli/list.h"
@@ -28,6 +29,11 @@ static const Column desktop_columns[] = {
     { "STATE", "state", CELL_STATE, 0 },
     { "HOST NAME", "hostname", CELL_TEXT, COLUMN_SHOW },
     IDENTITY_COLUMNS,
+    { "CPUS", "hardware.cpus", CELL_COUNT, COLUMN_SHOW },
+    { "MEMORY", "hardware.memory_bytes", CELL_SIZE, COLUMN_SHOW },
+    { "FIRMWARE", "hardware.firmware", CELL_TEXT, COLUMN_SHOW },
+    { "VIDEO", "hardware.video", CELL_TEXT, COLUMN_SHOW },
+    HARDWARE_COLUMNS,
     { "MAC", "mac", CELL_TEXT, COLUMN_CSV },
     { "UUID", "uuid", CELL_TEXT, COLUMN_CSV },
     { "SIZE", "virtual_size", CELL_SIZE, 0 },
@@ -112,6 +118,9 @@ static json_t *create_body(const Args *args, GError **error)
     if (args_has(args, "data-disk"))
         json_object_set_new(body, "data_disk_size",
                             json_integer(args_number(args, "data-disk", 0)));
+    json_t *hardware = hardware_from_args(args);
+    if (hardware)
+        json_object_set_new(body, "hardware", hardware);
     if (args_has(args, "no-subclusters"))
         json_object_set_new(body, "subclusters", json_false());
     return body;
@@ -225,11 +234,9 @@ static gboolean desktop_set(Cli *cli, GError **error)
     if (args_has(cli->args, "disk-size"))
         return desktop_set_disk_size(cli, error);
     json_auto_t *body = select_body(cli->args, cli->args->words->len, error);
-    json_t *identity = body ? identity_from_args(cli->args, error) : NULL;
-
-    if (!identity)
+    if (!body || !identity_put_settings(cli->args, body, error))
         return FALSE;
-    json_object_set_new(body, "identity", identity);
+    gboolean is_identity = json_object_get(body, "identity") != NULL;
     json_auto_t *answer =
         client_request(cli->client, CLIENT_CHANGE, "POST", "/v1/desktops/set", body, error);
     if (!answer)
@@ -237,7 +244,9 @@ static gboolean desktop_set(Cli *cli, GError **error)
     g_autofree char *count = output_count_text((gint64)json_array_size(answer), "desktop");
     identity_print_warnings(cli, answer);
     if (cli->format == FORMAT_TABLE)
-        printf("set for %s; told at the first boot after the next reset\n", count);
+        printf("set for %s; %s\n", count,
+               is_identity ? "told at the first boot after the next reset"
+                           : "it holds from the next start on");
     else
         list_print_array(cli, answer, set_columns);
     return TRUE;
@@ -264,6 +273,7 @@ static const Option create_options[] = {
     { "data-disk", OPTION_SIZE, "SIZE", "a data disk too, which no re-image touches", NULL },
     { "cluster-size", OPTION_SIZE, "SIZE", "the layers' cluster size (as the store has it)", NULL },
     { "no-subclusters", OPTION_FLAG, NULL, "layers without extended L2 entries", NULL },
+    HARDWARE_OPTIONS,
     OPTION_NO_WAIT,
     OPTION_END,
 };
@@ -287,6 +297,7 @@ static const Option set_options[] = {
     { "disk-size", OPTION_SIZE, "SIZE", "alone: bytes that the disk has from now on", NULL },
     { "hostname", OPTION_TEXT, "NAME", "its host name (the desktop's name)", NULL },
     IDENTITY_OPTIONS,
+    HARDWARE_OPTIONS,
     OPTION_END,
 };
 static const Command commands[] = {
@@ -330,7 +341,7 @@ static const Command commands[] = {
       "Its id, MAC, UUID and disk stay what they are.", "desktop rename alice alice-old\n", NULL,
       desktop_rename },
     { "set", "(NAME... | --template T | --all-of-prefix P) OPTION...", 0, COMMAND_MANY, "desktop",
-      "Set what desktops are told at their first boot, or make their disks larger",
+      "Set what desktops are told at their first boot, their hardware, or the size of their disks",
       "Host name, user, domain: over what their template's version says ('template set').\n"
       "A guest with imaged's guest parts, cloud-init or Windows reads it from the config disk,\n"
       "once for each generation of its disk.  An empty text means none, whatever the version\n"
@@ -340,7 +351,8 @@ static const Command commands[] = {
       "desktop set --all-of-prefix lab --domain ad.example.org --join-user joiner \\\n"
       "    --join-password-file secret --account renew\n"
       "desktop set alice --unset user,auto_login\n"
-      "desktop set alice --disk-size 80G\n",
+      "desktop set alice --disk-size 80G\n"
+      "desktop set alice --cpus 4 --memory 8G --heads 2 --cpu-limit 50\n",
       set_options, desktop_set },
     { "config-disk", "NAME", 1, 1, "desktop", "Make the desktop's config disk and print its path",
       "A small CD-ROM image for its virtual machine, from which the guest learns who it is.",

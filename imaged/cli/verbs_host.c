@@ -7,6 +7,8 @@
 #include "imaged/base/error.h"
 #include "imaged/cli/cli.h"
 #include "imaged/cli/list.h"
+#include "imaged/cli/user_file.h"
+#include "imaged/cli/verbs_host.h"
 
 static const Column host_columns[] = {
     { "NAME", "name", CELL_TEXT, 0 },
@@ -26,6 +28,11 @@ static const Column host_columns[] = {
     { "DISPLAY ADDRESS", "display_address", CELL_TEXT, COLUMN_CSV },
     { "PROXY", "proxy", CELL_TEXT, COLUMN_CSV },
     { "ACCELERATOR", "accelerator", CELL_TEXT, COLUMN_CSV },
+    { "USED ACCELERATOR", "used_accelerator", CELL_TEXT, COLUMN_CSV },
+    { "HOST GROUP", "host_group", CELL_TEXT, COLUMN_CSV },
+    { "LISTEN", "listen", CELL_TEXT, COLUMN_CSV },
+    { "TLS SUBJECT", "tls_subject", CELL_TEXT, COLUMN_CSV },
+    { "DRIVER ISO", "driver_iso", CELL_TEXT, COLUMN_CSV },
     { "SINCE", "since", CELL_TIME, COLUMN_CSV },
     { "REASON", "reason", CELL_TEXT, COLUMN_CSV },
     { "ADDED", "created_at", CELL_TIME, COLUMN_CSV },
@@ -33,8 +40,7 @@ static const Column host_columns[] = {
     COLUMN_END,
 };
 
-/* "PATH" is of the store called default, "STORE=PATH" of another. */
-static gboolean put_store_path(Cli *cli, json_t *body, GError **error)
+gboolean host_put_store_path(Cli *cli, json_t *body, GError **error)
 {
     const char *text = args_text(cli->args, "store-path");
     const char *equals = text ? strchr(text, '=') : NULL;
@@ -51,16 +57,40 @@ static gboolean put_store_path(Cli *cli, json_t *body, GError **error)
     return TRUE;
 }
 
+/* What add and set have in common.  An empty text takes a setting away. */
+static gboolean put_settings(Cli *cli, json_t *body, GError **error)
+{
+    static const char *const texts[][2] = {
+        { "display-address", "display_address" },
+        { "proxy", "proxy" },
+        { "accelerator", "accelerator" },
+        { "listen", "listen" },
+        { "tls-subject", "tls_subject" },
+        { "driver-iso", "driver_iso" },
+        { "host-group", "host_group" },
+    };
+    const char *ca = args_text(cli->args, "tls-ca");
+
+    for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
+        const char *text = args_text(cli->args, texts[i][0]);
+        if (text)
+            json_object_set_new(body, texts[i][1], *text ? json_string(text) : json_null());
+    }
+    g_autofree char *pem = ca && *ca ? user_file_read(ca, error) : NULL;
+    if (ca && *ca && !pem)
+        return FALSE;
+    if (ca)
+        json_object_set_new(body, "tls_ca", pem ? json_string(pem) : json_null());
+    return host_put_store_path(cli, body, error);
+}
+
 static gboolean host_add(Cli *cli, GError **error)
 {
     json_auto_t *body = json_object();
 
     json_set_text(body, "name", args_word(cli->args, 0));
     json_set_text(body, "uri", args_word(cli->args, 1));
-    json_set_text(body, "display_address", args_text(cli->args, "display-address"));
-    json_set_text(body, "proxy", args_text(cli->args, "proxy"));
-    json_set_text(body, "accelerator", args_text(cli->args, "accelerator"));
-    if (!put_store_path(cli, body, error))
+    if (!put_settings(cli, body, error))
         return FALSE;
     json_auto_t *host =
         client_request(cli->client, CLIENT_CHANGE, "POST", "/v1/hosts", body, error);
@@ -95,12 +125,12 @@ static gboolean host_show(Cli *cli, GError **error)
 }
 
 /* done goes behind the host's name. */
-static gboolean change(Cli *cli, const char *method, const char *verb, const char *done,
-                       GError **error)
+static gboolean change(Cli *cli, const char *method, const char *verb, json_t *body,
+                       const char *done, GError **error)
 {
     g_autoptr(GString) path = path_of(cli, verb, error);
     json_auto_t *host =
-        path ? client_request(cli->client, CLIENT_CHANGE, method, path->str, NULL, error) : NULL;
+        path ? client_request(cli->client, CLIENT_CHANGE, method, path->str, body, error) : NULL;
 
     if (!host)
         return FALSE;
@@ -113,17 +143,30 @@ static gboolean change(Cli *cli, const char *method, const char *verb, const cha
 
 static gboolean host_maintenance(Cli *cli, GError **error)
 {
-    return change(cli, "POST", "maintenance", "gets no new desktops", error);
+    return change(cli, "POST", "maintenance", NULL, "gets no new desktops", error);
 }
 
 static gboolean host_activate(Cli *cli, GError **error)
 {
-    return change(cli, "POST", "activate", "gets desktops again", error);
+    return change(cli, "POST", "activate", NULL, "gets desktops again", error);
 }
 
 static gboolean host_remove(Cli *cli, GError **error)
 {
-    return change(cli, "DELETE", NULL, "is forgotten; nothing was changed there", error);
+    return change(cli, "DELETE", NULL, NULL, "is forgotten; nothing was changed there", error);
+}
+
+static gboolean host_set(Cli *cli, GError **error)
+{
+    json_auto_t *body = json_object();
+
+    if (!put_settings(cli, body, error))
+        return FALSE;
+    if (!json_object_size(body)) {
+        args_usage_error(cli->args, error, "nothing is to be set");
+        return FALSE;
+    }
+    return change(cli, "POST", "set", body, "is set; it holds for what starts from now on", error);
 }
 
 static const Option add_options[] = {
@@ -131,6 +174,11 @@ static const Option add_options[] = {
     { "proxy", OPTION_TEXT, "URL", "what these clients go through", NULL },
     { "accelerator", OPTION_CHOICE, "auto|kvm|tcg", "how its desktops run (auto)", NULL },
     { "store-path", OPTION_TEXT, "[STORE=]PATH", "where it sees a store (as imaged does)", NULL },
+    { "host-group", OPTION_TEXT, "GROUP", "of hosts that are alike", "host-group" },
+    { "listen", OPTION_TEXT, "ADDR", "its own address for displays (all, if clients come)", NULL },
+    { "tls-subject", OPTION_TEXT, "SUBJECT", "of its certificate: clients have to use TLS", NULL },
+    { "tls-ca", OPTION_TEXT, "FILE", "who signed that certificate (PEM)", "file" },
+    { "driver-iso", OPTION_TEXT, "PATH", "where a CD of drivers lies there", NULL },
     OPTION_END,
 };
 static const Option list_options[] = { OPTION_SEARCH, OPTION_END };
@@ -141,6 +189,12 @@ static const Command commands[] = {
       "imaged connects in the background, and again whenever the connection is lost.",
       "host add vs-a qemu+ssh://root@vs-a/system --store-path /srv/imaged\n", add_options,
       host_add },
+    { "set", "HOST OPTION...", 1, 1, "host", "Change what is known of a host",
+      "It holds for desktops that start from now on.  An empty text takes a setting away.\n"
+      "--accelerator auto tries again whether KVM works there.",
+      "host set vs-a --display-address vs-a.example.org --host-group rack1\n"
+      "host set vs-a --accelerator auto\n",
+      add_options, host_set },
     { "list", "", 0, 0, NULL, "List hosts", NULL, "host list\n", list_options, host_list },
     { "show", "HOST", 1, 1, "host", "Show a host", NULL, "host show vs-a\n", NULL, host_show },
     { "maintenance", "HOST", 1, 1, "host", "Start no more desktops there", NULL,

@@ -6,6 +6,7 @@
 #include "imaged/base/units.h"
 #include "imaged/ops/args.h"
 #include "imaged/ops/dry_run.h"
+#include "imaged/ops/hardware.h"
 #include "imaged/ops/jobs.h"
 #include "imaged/ops/submit.h"
 #include "snapshot/reset_keep.h"
@@ -134,11 +135,13 @@ json_t *ops_desktop_create(OpsCall *call, GError **error)
     json_t *names = NULL;
     gint64 count, cluster_size;
     gboolean has_subclusters;
+    const json_t *change;
 
     if (!args_check(call,
                     "names prefix count template owner store cluster_size subclusters disk_size"
-                    " data_disk_size",
+                    " data_disk_size hardware",
                     error) ||
+        !hardware_take(call, &change, error) ||
         !args_disk_size(call, "disk_size", &spec.disk_size, error) ||
         !args_disk_size(call, "data_disk_size", &spec.data_size, error) ||
         !args_are_texts(call, "prefix owner store", error) ||
@@ -163,6 +166,8 @@ json_t *ops_desktop_create(OpsCall *call, GError **error)
     spec.has_subclusters = has_subclusters || !json_object_get(call->args, "subclusters");
     if (!spec.has_subclusters && !spec.cluster_size)
         spec.cluster_size = 64 * KIB;
+    g_autofree char *hardware = change ? hardware_apply(NULL, change) : NULL;
+    spec.hardware = hardware;
     if (!desktop_plan_create(call->world, &spec, &plan, error))
         return NULL;
     jobs_choose_create(call->world, &plan);

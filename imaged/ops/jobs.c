@@ -2,6 +2,7 @@
 #include "imaged/ops/jobs.h"
 
 #include "broker/desktop.h"
+#include "broker/host/probe.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/ops/inspect.h"
@@ -163,6 +164,6 @@ const JobType *const ops_job_types[] = {
     &data_disk_add_job,  &data_disk_attach_job, &data_disk_detach_job, &data_disk_resize_job,
     &disk_resize_job,
     &desktop_start_job,  &desktop_stop_job,     &desktop_restart_job, &desktop_pause_job,
-    &desktop_resume_job,
+    &desktop_resume_job, &host_probe_job,
     NULL,
 };

@@ -130,9 +130,16 @@ json_t *ops_desktop_resume(OpsCall *call, GError **error);
 json_t *ops_host_list(OpsCall *call, GError **error);
 json_t *ops_host_show(OpsCall *call, GError **error);
 json_t *ops_host_add(OpsCall *call, GError **error);
+json_t *ops_host_set(OpsCall *call, GError **error);
 json_t *ops_host_remove(OpsCall *call, GError **error);
 json_t *ops_host_maintenance(OpsCall *call, GError **error);
 json_t *ops_host_activate(OpsCall *call, GError **error);
+json_t *ops_host_group_list(OpsCall *call, GError **error);
+json_t *ops_host_group_add(OpsCall *call, GError **error);
+json_t *ops_host_group_remove(OpsCall *call, GError **error);
+json_t *ops_network_list(OpsCall *call, GError **error);
+json_t *ops_network_add(OpsCall *call, GError **error);
+json_t *ops_network_remove(OpsCall *call, GError **error);
 
 /* The object of one version, by NAME:VERSION. */
 json_t *ops_version_object(OpsCall *call, const char *name, GError **error);

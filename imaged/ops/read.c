@@ -12,6 +12,7 @@
 #include "imaged/ops/inspect.h"
 #include "imaged/ops/stand_in_view.h"
 #include "imaged/ops/view.h"
+#include "imaged/ops/hardware.h"
 #include "snapshot/chain.h"
 #include "templates/inspection.h"
 
@@ -25,7 +26,7 @@
     " AS n_desktops, v.layer_id AS layer,"                                                         \
     " (SELECT group_concat(s.name, char(10)) FROM layer r JOIN store s ON s.id = r.store_id"       \
     "  WHERE r.owner_id = v.id) AS stores__lines, v.notes AS notes__lines,"                        \
-    " v.identity,"                                                                                 \
+    " v.identity, v.hardware,"                                                                     \
     " v.created_at AS created_at__time FROM version v JOIN template t ON t.id = v.template_id"     \
     " LEFT JOIN layer l ON l.id = v.layer_id WHERE v.is_trashed = 0 AND "
 
@@ -140,6 +141,9 @@ static void complete_versions(World *world, json_t *versions)
         const char *identity = json_string_value(json_object_get(version, "identity"));
         if (identity)
             json_object_set_new(version, "identity", identity_settings_shown(identity));
+        const char *hardware = json_string_value(json_object_get(version, "hardware"));
+        if (hardware)
+            json_object_set_new(version, "hardware", hardware_merge(&hardware, 1));
     }
 }
 
@@ -256,6 +260,7 @@ json_t *ops_desktop_show(OpsCall *call, GError **error)
         g_autofree char *hostname = config_disk_hostname(db, &row);
         json_object_set_new(out, "hostname", json_string(hostname));
         json_object_set_new(out, "identity", config_disk_shown(db, &row));
+        json_object_set_new(out, "hardware", hardware_shown(db, row.version_id, &row));
     }
     catalog_read_end(call->world->catalog, db);
     if (!out)

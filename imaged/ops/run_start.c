@@ -4,19 +4,19 @@
  * run that is taken up again asks the host first, by the incarnation. */
 #include <string.h>
 
-#include "broker/config_disk.h"
+#include "broker/host/networks.h"
 #include "broker/host/placement.h"
-#include "broker/run/domain_xml.h"
+#include "broker/host/probe.h"
 #include "broker/run/runs.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
-#include "imaged/ops/identity.h"
 #include "imaged/ops/jobs.h"
+#include "imaged/ops/run_domain.h"
 #include "imaged/ops/submit.h"
-#include "snapshot/chain.h"
 
 #define CREATE_LIMIT_MS 60000
+#define PROBE_LIMIT_MS 60000
 #define MAX_AT_ONCE 64 /* hosts that are waited for at the same time */
 
 /* ---- Planning ---- */
@@ -43,8 +43,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Hosting, hosting_clear)
 static gboolean load_hosts(World *world, Db *db, Hosting *ret, GError **error)
 {
     Query *q = db_query(db,
-                        "SELECT h.id, coalesce(sum(v.memory_bytes), 0) AS memory,"
-                        " coalesce(sum(v.cpus), 0) AS cpus FROM host h LEFT JOIN run r ON"
+                        "SELECT h.id, coalesce(sum(coalesce(d.hardware ->> '$.memory_bytes',"
+                        " v.memory_bytes)), 0) AS memory, coalesce(sum(coalesce(d.hardware ->>"
+                        " '$.cpus', v.cpus)), 0) AS cpus FROM host h LEFT JOIN run r ON"
                         " r.host_id = h.id LEFT JOIN desktop d ON d.id = r.desktop_id LEFT JOIN"
                         " version v ON v.id = d.version_id GROUP BY h.id",
                         "");
@@ -72,21 +73,42 @@ static gboolean load_hosts(World *world, Db *db, Hosting *ret, GError **error)
     return query_end(q, error);
 }
 
-/* Choose its host, and reckon with it from now on.  NULL with the reason in error. */
-static const PlaceHost *place(World *world, Hosting *h, const DesktopRow *desktop,
-                              const VersionRow *version, GError **error)
+/* What each of the hosts lacks of what this desktop wants. */
+static gboolean note_lacks(World *world, Db *db, Hosting *h, const DesktopRow *desktop,
+                           const Hardware *hardware, GError **error)
 {
     g_autoptr(Store) store = store_set_get(world->stores, desktop->store_id, error);
-    PlaceNeed need = { (guint64)version->memory_bytes, (guint)version->cpus };
     PlaceHost *places = (PlaceHost *)(void *)h->places->data;
-    g_autofree char *why = NULL;
 
     if (!store)
-        return NULL;
+        return FALSE;
     for (guint i = 0; i < h->rows->len; i++) {
         g_autofree char *path = host_store_path(h->rows->pdata[i], store);
         places[i].has_store = path != NULL;
+        places[i].has_networks = TRUE;
     }
+    for (guint n = 0; hardware->networks[n]; n++) {
+        g_auto(NetworkRow) network = { 0 };
+        if (!network_lookup(db, hardware->networks[n], &network, error))
+            return FALSE;
+        for (guint i = 0; i < h->rows->len; i++)
+            places[i].has_networks &= network_is_on(&network, h->rows->pdata[i]);
+    }
+    return TRUE;
+}
+
+/* Choose its host, and reckon with it from now on.  NULL with the reason in error. */
+static const PlaceHost *place(World *world, Db *db, Hosting *h, const DesktopRow *desktop,
+                              GError **error)
+{
+    g_auto(Hardware) hardware = { 0 };
+    PlaceHost *places = (PlaceHost *)(void *)h->places->data;
+    g_autofree char *why = NULL;
+
+    if (!run_hardware(db, desktop, &hardware, error) ||
+        !note_lacks(world, db, h, desktop, &hardware, error))
+        return NULL;
+    PlaceNeed need = { hardware.memory_bytes + hardware_video_bytes(&hardware), hardware.n_cpus };
     gint at = placement_choose(places, h->places->len, &need, PLACE_SPREAD, &why);
     if (at < 0) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "no host can take it: %s", why);
@@ -101,7 +123,6 @@ static const PlaceHost *place(World *world, Hosting *h, const DesktopRow *deskto
 static gboolean plan_one(World *world, Db *db, Hosting *hosts, const DesktopRow *desktop,
                          BatchPlan *plan, GError **error)
 {
-    g_auto(VersionRow) version = { 0 };
     g_auto(RunRow) run = { 0 };
     const PlaceHost *host;
     Id incarnation = id_new();
@@ -110,8 +131,7 @@ static gboolean plan_one(World *world, Db *db, Hosting *hosts, const DesktopRow 
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_EXISTS, "it is on already (%s)", run.state);
         return FALSE;
     }
-    if (!lookup_version_by_id(db, desktop->version_id, &version, error) ||
-        !(host = place(world, hosts, desktop, &version, error)))
+    if (!(host = place(world, db, hosts, desktop, error)))
         return FALSE;
     json_t *keys = json_array();
     claims_add(keys, 'x', "run", desktop->id);
@@ -148,101 +168,18 @@ json_t *ops_desktop_start(OpsCall *call, GError **error)
     return submit_on_desktops(call, "names prefix template", NULL, plan_start, error);
 }
 
-/* ---- What the domain is ---- */
-
-/* The paths of a chain as the host sees them, the active layer first. */
-static GPtrArray *chain_paths(World *world, Db *db, const HostRow *host, const char *layer_id,
-                              GError **error)
-{
-    g_auto(LookupRows) chain = { 0 };
-    g_autoptr(GPtrArray) out = g_ptr_array_new_with_free_func(g_free);
-
-    if (!chain_rows(db, layer_id, &chain, error))
-        return NULL;
-    for (guint i = chain.rows->len; i-- > 0;) {
-        const LayerRow *layer = chain.rows->pdata[i];
-        g_autoptr(Store) store = store_set_get(world->stores, layer->store_id, error);
-        g_autofree char *path = store ? host_store_path(host, store) : NULL;
-        if (!path) {
-            if (store)
-                g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
-                            "the host '%s' does not see the store", host->name);
-            return NULL;
-        }
-        g_ptr_array_add(out, g_build_filename(path, layer->place, layer->slot, NULL));
-    }
-    g_ptr_array_add(out, NULL);
-    return g_steal_pointer(&out);
-}
-
-/* A path of ours as the host sees it; caller frees. */
-static char *path_there(World *world, const HostRow *host, const char *store_id, const char *path)
-{
-    g_autoptr(Store) store = store_set_peek(world->stores, store_id);
-    g_autofree char *there = store ? host_store_path(host, store) : NULL;
-
-    if (!there || !g_str_has_prefix(path, store->location))
-        return NULL;
-    return g_strconcat(there, path + strlen(store->location), NULL);
-}
-
-/* Caller frees. */
-static char *make_xml(World *world, const json_t *item, GError **error)
-{
-    const char *id = json_string_value(json_object_get(item, "id"));
-    g_auto(DesktopRow) desktop = { 0 };
-    g_auto(VersionRow) version = { 0 };
-    g_auto(HostRow) host = { 0 };
-    g_auto(HostView) view = { 0 };
-    g_autoptr(GPtrArray) disk = NULL, data = NULL;
-    g_autofree char *os_type = NULL;
-    Db *db = catalog_read_begin(world->catalog);
-    gboolean ok =
-        lookup_desktop_by_id(db, id, &desktop, error) &&
-        lookup_version_by_id(db, desktop.version_id, &version, error) &&
-        host_lookup(db, json_string_value(json_object_get(item, "host")), &host, error) &&
-        (disk = chain_paths(world, db, &host, desktop.layer_id, error)) &&
-        (!desktop.data_layer_id ||
-         (data = chain_paths(world, db, &host, desktop.data_layer_id, error)));
-
-    if (ok)
-        os_type = identity_os_type(db, &desktop);
-    catalog_read_end(world->catalog, db);
-    g_autofree char *config = ok ? config_disk_make(world, desktop.name, os_type, error) : NULL;
-    if (!config || !hosts_view(world->hosts, host.id, &view))
-        return NULL;
-    g_autofree char *config_there = path_there(world, &host, desktop.store_id, config);
-    DomainSpec spec = { .name = desktop.name,
-                        .uuid = desktop.uuid,
-                        .desktop_id = desktop.id,
-                        .incarnation = json_string_value(json_object_get(item, "incarnation")),
-                        .generation = desktop.generation,
-                        .is_kvm = g_str_equal(host.accelerator, "kvm"),
-                        .n_cpus = (guint)version.cpus,
-                        .memory_bytes = (guint64)version.memory_bytes,
-                        .os_type = os_type,
-                        .firmware = version.firmware,
-                        .disk = { (const char *const *)disk->pdata },
-                        .data = { data ? (const char *const *)data->pdata : NULL },
-                        .config_path = config_there,
-                        .mac = desktop.mac,
-                        .has_spice = view.facts.has_spice,
-                        .listen = "127.0.0.1",
-                        .n_heads = 1 };
-    return domain_xml(&spec);
-}
-
 /* ---- Starting ---- */
 
 typedef struct {
-    char *xml, *uuid, *incarnation;
+    RunDomain domain;
+    char *uuid, *incarnation;
 } Create;
 
 static void create_clear(gpointer data)
 {
     Create *c = data;
 
-    g_free(c->xml);
+    run_domain_clear(&c->domain);
     g_free(c->uuid);
     g_free(c->incarnation);
 }
@@ -267,7 +204,11 @@ static gboolean create(const HostDriver *driver, gpointer link, gpointer data, G
         g_propagate_error(error, g_steal_pointer(&local));
         return FALSE;
     }
-    return driver->create(link, c->xml, error);
+    for (guint i = 0; i < c->domain.networks->len; i++) {
+        if (!driver->make_network(link, c->domain.networks->pdata[i], error))
+            return FALSE;
+    }
+    return driver->create(link, c->domain.xml, error);
 }
 
 typedef struct {
@@ -280,7 +221,6 @@ static void start_one(gpointer n, gpointer data)
 {
     Starting *s = data;
     guint i = GPOINTER_TO_UINT(n) - 1;
-    const json_t *item = batch_item(s->chunk, i);
     GError **error = &s->chunk->errors[i];
     g_auto(DesktopRow) desktop = { 0 };
     Db *db = catalog_read_begin(s->world->catalog);
@@ -290,10 +230,11 @@ static void start_one(gpointer n, gpointer data)
     if (!ok)
         return;
     Create *c = g_atomic_rc_box_new0(Create);
-    c->xml = make_xml(s->world, item, error);
     c->uuid = g_strdup(desktop.uuid);
     c->incarnation = g_strdup(batch_text(s->chunk, i, "incarnation"));
-    if (c->xml)
+    probe_wait(s->world, batch_text(s->chunk, i, "host"), PROBE_LIMIT_MS);
+    if (run_domain_make(s->world, desktop.id, batch_text(s->chunk, i, "host"), c->incarnation,
+                        &c->domain, error))
         hosts_call(s->world->hosts, batch_text(s->chunk, i, "host"), create, c, create_clear,
                    CREATE_LIMIT_MS, error);
     g_atomic_rc_box_release_full(c, create_clear);

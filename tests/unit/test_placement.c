@@ -16,6 +16,7 @@ static void hosts_init(PlaceHost *hosts)
                                 .name = names[i],
                                 .is_up = TRUE,
                                 .has_store = TRUE,
+                                .has_networks = TRUE,
                                 .memory_bytes = 64 * GIB,
                                 .n_cpus = 16 };
 }
