@@ -75,6 +75,9 @@ static const struct {
     { "state_dir", parse_text, G_STRUCT_OFFSET(Config, state_dir) },
     { "socket", parse_text, G_STRUCT_OFFSET(Config, socket) },
     { "socket_group", parse_text, G_STRUCT_OFFSET(Config, socket_group) },
+    { "listen", parse_text, G_STRUCT_OFFSET(Config, listen) },
+    { "tls_cert", parse_text, G_STRUCT_OFFSET(Config, tls_cert) },
+    { "tls_key", parse_text, G_STRUCT_OFFSET(Config, tls_key) },
     { "store", parse_text, G_STRUCT_OFFSET(Config, store) },
     { "interactive_workers", parse_number, G_STRUCT_OFFSET(Config, interactive_workers) },
     { "bulk_workers", parse_number, G_STRUCT_OFFSET(Config, bulk_workers) },
@@ -170,6 +173,9 @@ static gboolean complete(Config *config, GError **error)
     char **texts[] = { &config->socket,
                        &config->socket_group,
                        &config->store,
+                       &config->listen,
+                       &config->tls_cert,
+                       &config->tls_key,
                        &config->settings.image_group,
                        &config->settings.guest.user,
                        &config->settings.guest.socket_dir,
@@ -190,6 +196,11 @@ static gboolean complete(Config *config, GError **error)
     find_units(&config->settings.guest);
     if (!config->settings.health_dir)
         config->settings.health_dir = g_build_filename(config->state_dir, "health", NULL);
+    if (config->listen && (!config->tls_cert || !config->tls_key)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "listen needs tls_cert and tls_key: TCP is served with TLS alone");
+        return FALSE;
+    }
     if (config->interactive_workers < 1 || config->bulk_workers < 1) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "there must be workers");
         return FALSE;
@@ -255,6 +266,9 @@ void config_clear(Config *config)
     g_free(config->socket);
     g_free(config->socket_group);
     g_free(config->store);
+    g_free(config->listen);
+    g_free(config->tls_cert);
+    g_free(config->tls_key);
     g_free(config->settings.image_group);
     g_free(config->settings.guest.user);
     g_free(config->settings.guest.socket_dir);

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "broker/access/login.h"
 #include "broker/access/roles.h"
 #include "broker/host/driver_libvirt.h"
 #include "broker/host/hosts.h"
@@ -370,6 +371,7 @@ static void shut_down(Daemon *d)
     catalog_close(d->world.catalog);
     store_set_free(d->world.stores);
     claims_free(d->world.claims);
+    logins_free(d->world.logins);
     g_free(d->world.manager_id);
     durable_close(&d->lock_fd);
     durable_close(&d->state_fd);
@@ -386,9 +388,12 @@ gboolean daemon_run(const Config *config, GError **error)
     d.world.state_dir = config->state_dir;
     d.world.started_at = units_now_ms();
     d.world.claims = claims_new();
+    d.world.logins = logins_new();
     gboolean ok = open_state(&d, error) && open_catalog(&d, error) && open_stores(&d, error) &&
                   recover(&d, error) && start_jobs(&d, error) &&
-                  (d.server = server_start(&d.world, config->socket, config->socket_group, error));
+                  (d.server = server_start(&d.world, config->socket, config->socket_group, error)) &&
+                  (!config->listen || server_listen_tls(d.server, config->listen, config->tls_cert,
+                                                        config->tls_key, error));
     if (ok) {
         d.housekeeping = housekeeping_start(&d.world);
         serve(&d);

@@ -2,34 +2,35 @@
  * JSON object, and the route's operation does the rest. */
 #include "imaged/http/server.h"
 
-#include <errno.h>
-#include <grp.h>
 #include <microhttpd.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/http/auth.h"
+#include "imaged/http/listen.h"
 #include "imaged/http/routes.h"
 #include "imaged/http/stream.h"
 #include "imaged/http/stream_file.h"
 
 #define MAX_BODY (8 * MIB)
+#define MAX_STRANGERS_BODY (16 * KIB) /* a log-in */
 #define MAX_CONNECTIONS 256
+#define MAX_TCP_CONNECTIONS 1024
+#define MAX_OF_ONE_ADDRESS 256
 #define IDLE_SECONDS 120
 #define MAX_WAIT_S 60
 
 #define ANSWERS_KEPT 256
 
+#define SERVE_FLAGS                                                                                \
+    (MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC)
+
 struct Server {
     World *world;
-    struct MHD_Daemon *mhd;
+    struct MHD_Daemon *mhd, *tls; /* on the unix socket; on TCP, or NULL */
     char *path;
     gint is_stopping; /* atomic */
 
@@ -46,6 +47,9 @@ typedef struct {
 typedef struct {
     GByteArray *body;
     gboolean is_too_long;
+    char *address;  /* of a client over TCP, or NULL */
+    Caller *caller; /* or NULL, over TCP without a token */
+    GError *error;  /* why there is none */
 } Request;
 
 static enum MHD_Result answer(struct MHD_Connection *c, unsigned status, const char *type,
@@ -66,6 +70,22 @@ static enum MHD_Result answer_json(struct MHD_Connection *c, unsigned status, js
 
     json_decref(body);
     return answer(c, status, "application/json", text ? text : strdup("null"));
+}
+
+/* Over TCP: nobody has said who he is. */
+static enum MHD_Result answer_unauthorized(struct MHD_Connection *c, const GError *error)
+{
+    json_t *body = job_error_json(error);
+    char *text = json_dumps(body, JSON_COMPACT);
+
+    json_decref(body);
+    struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), text,
+                                                             MHD_RESPMEM_MUST_FREE);
+    MHD_add_response_header(r, "Content-Type", "application/json");
+    MHD_add_response_header(r, "WWW-Authenticate", "Bearer");
+    enum MHD_Result result = MHD_queue_response(c, 401, r);
+    MHD_destroy_response(r);
+    return result;
 }
 
 static unsigned status_of(const GError *error)
@@ -205,15 +225,16 @@ static char *idempotency_key(struct MHD_Connection *c, const Caller *caller)
 }
 
 static enum MHD_Result run(Server *s, struct MHD_Connection *c, const Route *route,
-                           const Caller *caller, json_t *args, const char *hash)
+                           const Request *request, json_t *args, const char *hash)
 {
     g_autoptr(GError) error = NULL;
+    const Caller *caller = request->caller;
     gint64 wait = take_wait(args);
     g_autofree char *key = idempotency_key(c, caller);
     OpsCall call = { .world = s->world,
                      .caller = caller,
                      .permission = route->permission,
-                     .who = caller ? caller->who : NULL,
+                     .who = caller ? caller->who : request->address,
                      .idem_key = key,
                      .idem_hash = hash,
                      .args = args };
@@ -262,7 +283,6 @@ static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char 
                                 const char *method, const Request *request)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(Caller) caller = NULL;
     json_t *args = json_object();
     gboolean path_exists;
     enum MHD_Result result;
@@ -271,8 +291,11 @@ static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char 
                                         XXH3_64bits(path, strlen(path)));
     g_autofree char *hash_text = g_strdup_printf("%s %" G_GINT64_MODIFIER "x", method, hash);
 
-    if (!(caller = auth_caller(s->world, c, &error)))
-        result = answer_error(c, error);
+    gboolean is_public = route && route->permission == PERMISSION_NONE;
+
+    if (!request->caller && !is_public)
+        result = request->address ? answer_unauthorized(c, request->error)
+                                  : answer_error(c, request->error);
     else if (request->is_too_long)
         result = refuse(c, 413, IMAGED_ERROR_INVALID, "the request is too large");
     else if (!route)
@@ -282,16 +305,16 @@ static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char 
         result = refuse(c, 503, IMAGED_ERROR_RESCUE,
                         "imaged is in rescue mode: the catalog is lost, but the store has layers\n"
                         "make it anew from the store: imagectl catalog rebuild");
-    else if (!merge_args(c, request, args, &error) || !may(s, route, caller, args, &error))
+    else if (!merge_args(c, request, args, &error) || !may(s, route, request->caller, args, &error))
         result = answer_error(c, error);
     else if (g_str_equal(route->path, "/metrics"))
         result = answer(c, 200, "text/plain; version=0.0.4", ops_metrics(s->world));
     else if (g_str_equal(route->path, "/v1/files/content"))
         result = send_file(s, c, args);
     else if (!route->function)
-        result = stream_start(s->world, &s->is_stopping, c, caller, args);
+        result = stream_start(s->world, &s->is_stopping, c, request->caller, args);
     else
-        result = run(s, c, route, caller, args, hash_text);
+        result = run(s, c, route, request, args, hash_text);
     json_decref(args);
     return result;
 }
@@ -302,13 +325,15 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const ch
 {
     Request *request = *state;
 
-    if (!request) {
+    if (!request) { /* before the body, so that a stranger's is short */
         request = *state = g_new0(Request, 1);
         request->body = g_byte_array_new();
+        request->caller = auth_caller(((Server *)user)->world, c, &request->address,
+                                      &request->error);
         return MHD_YES;
     }
     if (*data_len) {
-        if (request->body->len + *data_len > MAX_BODY)
+        if (request->body->len + *data_len > (request->caller ? MAX_BODY : MAX_STRANGERS_BODY))
             request->is_too_long = TRUE;
         else
             g_byte_array_append(request->body, (const guint8 *)data, (guint)*data_len);
@@ -325,38 +350,12 @@ static void on_completed(void *user, struct MHD_Connection *c, void **state,
 
     if (request) {
         g_byte_array_unref(request->body);
+        g_free(request->address);
+        caller_free(request->caller);
+        g_clear_error(&request->error);
         g_free(request);
         *state = NULL;
     }
-}
-
-static int listen_on(const char *path, const char *group, GError **error)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    struct group *entry = group && *group ? getgrnam(group) : NULL;
-    auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (strlen(path) >= sizeof address.sun_path) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the socket's path is too long: %s",
-                    path);
-        imaged_error_hint(error, "choose a shorter state folder (a path has at most 107 bytes)");
-        return -1;
-    }
-    if (group && *group && !entry) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "there is no group '%s'", group);
-        return -1;
-    }
-    strcpy(address.sun_path, path);
-    unlink(path);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
-        chmod(path, 0660) < 0 || (entry && chown(path, (uid_t)-1, entry->gr_gid) < 0) ||
-        listen(fd, 128) < 0) {
-        imaged_error_set_errno(error, errno, "cannot listen on '%s'", path);
-        return -1;
-    }
-    int result = fd;
-    fd = -1;
-    return result;
 }
 
 static void free_server(Server *s)
@@ -368,9 +367,31 @@ static void free_server(Server *s)
     g_free(s);
 }
 
+static struct MHD_Daemon *serve_unix(Server *s, int fd)
+{
+    return MHD_start_daemon(SERVE_FLAGS, 0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, fd,
+                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
+                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+                            MHD_OPTION_THREAD_STACK_SIZE, (size_t)(512 * KIB), MHD_OPTION_END);
+}
+
+static struct MHD_Daemon *serve_tls(Server *s, int fd, const char *cert, const char *key)
+{
+    return MHD_start_daemon(SERVE_FLAGS | MHD_USE_TLS, 0, NULL, NULL, on_request, s,
+                            MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_HTTPS_MEM_CERT, cert,
+                            MHD_OPTION_HTTPS_MEM_KEY, key, MHD_OPTION_HTTPS_PRIORITIES,
+                            "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2",
+                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_TCP_CONNECTIONS,
+                            MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)MAX_OF_ONE_ADDRESS,
+                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+                            MHD_OPTION_THREAD_STACK_SIZE, (size_t)(512 * KIB), MHD_OPTION_END);
+}
+
 Server *server_start(World *world, const char *path, const char *group, GError **error)
 {
-    int fd = listen_on(path, group, error);
+    int fd = listen_unix(path, group, error);
 
     if (fd < 0)
         return NULL;
@@ -380,13 +401,7 @@ Server *server_start(World *world, const char *path, const char *group, GError *
     s->answers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_kept);
     g_mutex_init(&s->lock);
     g_queue_init(&s->keys);
-    s->mhd = MHD_start_daemon(
-        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
-            MHD_USE_ITC,
-        0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_THREAD_STACK_SIZE,
-        (size_t)(512 * KIB), MHD_OPTION_END);
+    s->mhd = serve_unix(s, fd);
     if (!s->mhd) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "cannot serve HTTP");
         close(fd);
@@ -396,9 +411,35 @@ Server *server_start(World *world, const char *path, const char *group, GError *
     return s;
 }
 
+gboolean server_listen_tls(Server *s, const char *address, const char *cert_path,
+                           const char *key_path, GError **error)
+{
+    g_autofree char *cert = NULL;
+    g_autofree char *key = NULL;
+    g_autoptr(GError) local = NULL;
+
+    if (!g_file_get_contents(cert_path, &cert, NULL, &local) ||
+        !g_file_get_contents(key_path, &key, NULL, &local)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "%s", local->message);
+        return FALSE;
+    }
+    int fd = listen_tcp(address, error);
+    if (fd < 0)
+        return FALSE;
+    s->tls = serve_tls(s, fd, cert, key);
+    if (s->tls)
+        return TRUE;
+    close(fd);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                "cannot serve TLS with the certificate '%s' and the key '%s'", cert_path, key_path);
+    return FALSE;
+}
+
 void server_stop(Server *s)
 {
     g_atomic_int_set(&s->is_stopping, 1);
+    if (s->tls)
+        MHD_stop_daemon(s->tls);
     MHD_stop_daemon(s->mhd);
     unlink(s->path);
     free_server(s);

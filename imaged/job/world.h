@@ -35,6 +35,7 @@ typedef struct {
     struct Exports *exports; /* imaged/ops/exports.h */
     struct Hosts *hosts;     /* broker/host/hosts.h */
     struct Runs *runs;       /* broker/run/runs.h */
+    struct Logins *logins;   /* broker/access/login.h */
     struct Figures *figures; /* broker/run/figures.h */
     Guest *guest;            /* the helper imaged-guest */
     Settings settings;

@@ -141,6 +141,33 @@ json_t *ops_network_list(OpsCall *call, GError **error);
 json_t *ops_network_add(OpsCall *call, GError **error);
 json_t *ops_network_remove(OpsCall *call, GError **error);
 
+/* Users, roles, tokens */
+json_t *ops_user_list(OpsCall *call, GError **error);
+json_t *ops_user_show(OpsCall *call, GError **error);
+json_t *ops_user_add(OpsCall *call, GError **error);
+json_t *ops_user_set(OpsCall *call, GError **error);
+json_t *ops_user_delete(OpsCall *call, GError **error);
+json_t *ops_user_passwd(OpsCall *call, GError **error);
+json_t *ops_group_list(OpsCall *call, GError **error);
+json_t *ops_group_show(OpsCall *call, GError **error);
+json_t *ops_group_add(OpsCall *call, GError **error);
+json_t *ops_group_set(OpsCall *call, GError **error);
+json_t *ops_group_delete(OpsCall *call, GError **error);
+json_t *ops_group_add_members(OpsCall *call, GError **error);
+json_t *ops_group_remove_members(OpsCall *call, GError **error);
+json_t *ops_role_list(OpsCall *call, GError **error);
+json_t *ops_role_show(OpsCall *call, GError **error);
+json_t *ops_role_create(OpsCall *call, GError **error);
+json_t *ops_role_delete(OpsCall *call, GError **error);
+json_t *ops_role_grant(OpsCall *call, GError **error);
+json_t *ops_role_revoke(OpsCall *call, GError **error);
+json_t *ops_token_list(OpsCall *call, GError **error);
+json_t *ops_token_create(OpsCall *call, GError **error);
+json_t *ops_token_revoke(OpsCall *call, GError **error);
+json_t *ops_login(OpsCall *call, GError **error);
+json_t *ops_logout(OpsCall *call, GError **error);
+json_t *ops_whoami(OpsCall *call, GError **error);
+
 /* The object of one version, by NAME:VERSION. */
 json_t *ops_version_object(OpsCall *call, const char *name, GError **error);
 /* Roll-outs */

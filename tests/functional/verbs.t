@@ -415,11 +415,16 @@ ok 'and a roll-out' ctl rollout start --yes --template win11 carol
 rollout=$(ctlj rollout list | jq -r '.[0].id')
 point=$(ctlj archive list | jq -r '.[0].id')
 export=$(ctlj export list | jq -r '.[0].id')
+ok 'a user in a group, with a role and a token' eval \
+    'ctl user add dora --max-desktops 2 && ctl group add pupils && ctl group add-member pupils dora &&
+    ctl role grant helpdesk dora && ctl token create test --user dora'
+token=$(ctlj token list | jq -r '.[0].id')
 bad=
 while read -r method path; do
     url=$(sed 's/{template}/win11/; s/{desktop}/alice/; s/{store}/default/; s/{job}/'"$job"'/
         s/{snapshot}/now/; s/{target}/nas/; s/{schedule}/nightly/; s/{point}/'"$point"'/; s/{export}/'"$export"'/
-        s/{rollout}/'"$rollout"'/' <<<"$path")
+        s/{rollout}/'"$rollout"'/; s/{user}/dora/; s/{group}/pupils/; s/{role}/helpdesk/
+        s/{token}/'"$token"'/' <<<"$path")
     body='{"no_such_field":1}'
     if [ "$method" = GET ]; then http GET "$url" -m 1 >/dev/null 2>&1; else http "$method" "$url?no_such_param=1" -d "$body" >/dev/null; fi
     case $(http_code) in 404 | 405 | 5*) bad+=" $method $url: $(http_code)" ;; esac
@@ -453,6 +458,7 @@ for path, name in [("templates", "Template"), ("desktops", "Desktop"), ("trash",
                    ("snapshots", "Snapshot"), ("archive/targets", "ArchiveTarget"), ("archive/points", "ArchivePoint"),
                    ("archive/schedules", "ArchiveSchedule"), ("exports", "Export"),
                    ("rollouts", "Rollout"),
+                   ("users", "User"), ("groups", "Group"), ("roles", "Role"), ("tokens", "Token"),
                    ("rollouts/%s/desktops" % get("/v1/rollouts")[0]["id"], "RolloutDesktop")]:
     if not get("/v1/" + path): print(path, "has nothing to look at")
     for item in get("/v1/" + path): check(item, schemas[name], name)
@@ -463,6 +469,9 @@ check(get("/v1/desktops/alice/snapshots/now"), schemas["Snapshot"], "Snapshot")
 check(get("/v1/archive/points/" + get("/v1/archive/points")[0]["id"]), schemas["ArchivePoint"], "ArchivePoint")
 check(get("/v1/exports/" + get("/v1/exports")[0]["id"]), schemas["Export"], "Export")
 check(get("/v1/rollouts/" + get("/v1/rollouts")[0]["id"]), schemas["Rollout"], "Rollout")
+check(get("/v1/groups/pupils"), schemas["Group"], "Group")
+check(get("/v1/roles/helpdesk"), schemas["Role"], "Role")
+check(get("/v1/whoami"), schemas["Whoami"], "Whoami")
 check(get("/v1/status"), schemas["Status"], "Status")
 check(get("/v1/reports/savings?largest=2"), schemas["SavingsReport"], "SavingsReport")
 check(get("/v1/jobs/" + get("/v1/jobs?limit=1")[0]["id"]), schemas["Job"], "Job")
