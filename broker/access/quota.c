@@ -77,8 +77,46 @@ static gint64 limit_of(Query *q, QuotaKind kind)
     return query_is_null(q, columns[kind]) ? QUOTA_NONE : query_int(q, columns[kind]);
 }
 
-gboolean quota_check(Db *db, const char *user_id, QuotaKind kind, gint64 more, GError **error)
+static gint64 planned_of(GHashTable *planned, const char *subject_id)
 {
+    const gint64 *n = planned ? g_hash_table_lookup(planned, subject_id) : NULL;
+
+    return n ? *n : 0;
+}
+
+static void plan(GHashTable *planned, const GPtrArray *subjects, gint64 more)
+{
+    for (guint i = 0; planned && i < subjects->len; i++) {
+        gint64 *n = g_new(gint64, 1);
+        *n = planned_of(planned, subjects->pdata[i]) + more;
+        g_hash_table_insert(planned, g_strdup(subjects->pdata[i]), n);
+    }
+}
+
+/* subjects: whose quotas were looked at. */
+static gboolean check_one(Db *db, Query *q, QuotaKind kind, gint64 more, GHashTable *planned,
+                          GPtrArray *subjects, GError **error)
+{
+    const char *id = query_text(q, "subject_id");
+    gint64 limit = limit_of(q, kind);
+
+    g_ptr_array_add(subjects, g_strdup(id));
+    if (limit == QUOTA_NONE)
+        return TRUE;
+    gint64 used = quota_used(db, id, kind) + planned_of(planned, id);
+    if (more <= limit && used <= limit - more)
+        return TRUE;
+    g_set_error(
+        error, IMAGED_ERROR, IMAGED_ERROR_DENIED,
+        "the quota of the %s '%s' is reached: %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT " %s",
+        query_text(q, "subject_kind"), query_text(q, "name"), used, limit, kinds[kind].name);
+    return FALSE;
+}
+
+static gboolean check(Db *db, const char *user_id, QuotaKind kind, gint64 more, GHashTable *planned,
+                      GError **error)
+{
+    g_autoptr(GPtrArray) subjects = g_ptr_array_new_with_free_func(g_free);
     gboolean ok = TRUE;
     Query *q = db_query(db,
                         "SELECT q.*, coalesce(u.name, g.name) AS name FROM quota q LEFT JOIN user u"
@@ -87,25 +125,21 @@ gboolean quota_check(Db *db, const char *user_id, QuotaKind kind, gint64 more, G
                         " group_member WHERE user_id = ?1)",
                         "t", user_id);
 
-    while (ok && query_next(q)) {
-        gint64 limit = limit_of(q, kind);
-        if (limit == QUOTA_NONE)
-            continue;
-        gint64 used = quota_used(db, query_text(q, "subject_id"), kind);
-        ok = more <= limit && used <= limit - more;
-        if (!ok) {
-            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED,
-                        "the quota of the %s '%s' is reached: %" G_GINT64_FORMAT " of"
-                        " %" G_GINT64_FORMAT " %s",
-                        query_text(q, "subject_kind"), query_text(q, "name"), used, limit,
-                        kinds[kind].name);
-        }
-    }
-    return query_end(q, ok ? error : NULL) && ok;
+    while (ok && query_next(q))
+        ok = check_one(db, q, kind, more, planned, subjects, error);
+    ok = query_end(q, ok ? error : NULL) && ok;
+    if (ok)
+        plan(planned, subjects, more);
+    return ok;
+}
+
+gboolean quota_check(Db *db, const char *user_id, QuotaKind kind, gint64 more, GError **error)
+{
+    return check(db, user_id, kind, more, NULL, error);
 }
 
 gboolean quota_check_desktop(Db *db, const char *desktop_id, QuotaKind kind, gint64 more,
-                             char **ret_user_id, GError **error)
+                             GHashTable *planned, GError **error)
 {
     g_autofree char *user = NULL;
     Query *q = db_query(db,
@@ -116,10 +150,5 @@ gboolean quota_check_desktop(Db *db, const char *desktop_id, QuotaKind kind, gin
 
     if (query_next(q))
         user = g_strdup(query_text(q, "user_id"));
-    if (!query_end(q, error))
-        return FALSE;
-    gboolean ok = !user || quota_check(db, user, kind, more, error);
-    if (ret_user_id)
-        *ret_user_id = g_steal_pointer(&user);
-    return ok;
+    return query_end(q, error) && (!user || check(db, user, kind, more, planned, error));
 }

@@ -32,10 +32,11 @@ gboolean quota_set(Catalog *catalog, const char *subject_id, gboolean is_group, 
 /* May the user have more of this, by his own quota and those of his groups?  DENIED says whose. */
 gboolean quota_check(Db *db, const char *user_id, QuotaKind kind, gint64 more, GError **error);
 
-/* The same for whom the desktop counts; nobody: TRUE.  ret_user_id (or NULL): his id or NULL,
- * caller frees. */
+/* The same for whom the desktop counts; nobody: TRUE.  planned (g_hash_table_new_full(g_str_hash,
+ * g_str_equal, g_free, g_free), or NULL) is what the same request has planned already for each user
+ * and group; what may be is added to it. */
 gboolean quota_check_desktop(Db *db, const char *desktop_id, QuotaKind kind, gint64 more,
-                             char **ret_user_id, GError **error);
+                             GHashTable *planned, GError **error);
 
 /* What a user, or a group's members together, have now. */
 gint64 quota_used(Db *db, const char *subject_id, QuotaKind kind);

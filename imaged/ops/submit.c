@@ -5,6 +5,7 @@
 #include "imaged/base/ident.h"
 #include "imaged/ops/args.h"
 #include "imaged/ops/dry_run.h"
+#include "imaged/ops/quota_gate.h"
 
 gboolean submit_is_repeat(OpsCall *call, GError **error)
 {
@@ -154,6 +155,7 @@ json_t *submit_on_desktops(OpsCall *call, const char *allowed, SubmitDryRun dry,
 {
     g_auto(BatchPlan) plan = { 0 };
     g_auto(LookupRows) desktops = { 0 };
+    g_auto(QuotaGate) gate = { 0 };
     json_t *missing = NULL, *out = NULL;
     gboolean dry_run;
 
@@ -174,10 +176,12 @@ json_t *submit_on_desktops(OpsCall *call, const char *allowed, SubmitDryRun dry,
         json_decref(out);
         return NULL;
     }
+    quota_gate(call, &desktops, &gate);
     if (!make(call, &desktops, &plan, error)) {
         json_decref(missing);
         return NULL;
     }
+    quota_gate_reject(&gate, &plan);
     submit_reject_missing(&plan, missing);
     return submit_plan(call, &plan, error);
 }

@@ -41,7 +41,7 @@ echo 'wrong horse' >bad
 ok "a user with a password" ctl user add alice --full-name 'Alice Ames' --email alice@example.org --password-file pw
 is "$(sqlite3 "$state/catalog.db" "SELECT substr(password_hash, 1, 9) FROM user WHERE name = 'alice'")" \
     '$argon2id' "kept as argon2id"
-fails_with 4 "there is a user 'ALICE' already|exists" "names don't differ by case" ctl user add ALICE || true
+fails_with 1 "there is a user 'ALICE' already" "names don't differ by case" ctl user add ALICE
 fails_with 2 "8 to 1024" "a short password is refused" ctl user add eve --password-file <(echo short)
 fails_with 2 "cannot be the name" "so is an odd name" ctl user add "eve; x"
 fails_with 5 "nobody has logged in" "over TCP nobody is let in without a token" remote desktop list
@@ -93,7 +93,6 @@ is "$(remote -o json template list | jq -r '[.[].name] | join(" ")')" gold "... 
 fails_with 3 "there is no desktop 't1'" "what she can't see is not there" remote desktop show t1
 ok "she may re-image" remote desktop reset g1 --yes
 fails_with 3 "there is no desktop 't1'" "not elsewhere" remote desktop reset t1 --yes
-fails_with 3 "there is no template 'tin'" "nor to a template that she can't see" remote desktop reset g1 --to tin --yes
 fails_with 5 "permission desktop.delete" "nor delete" remote desktop delete g1 --yes
 json_ok "what she did is in her jobs" "$(remote -o json job list)" 'length > 0 and all(.[]; .owner == "alice from 127.0.0.1")'
 json_ok "and events, with her address" "$(ctlj event list)" \

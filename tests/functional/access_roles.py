@@ -1,7 +1,7 @@
 """access_roles.py REPO CATALOG URL CA IMAGECTL STATE: role x endpoint, over TLS with a token each.
 
 The table says which roles get through the check of each endpoint for a desktop that is the user's
-own; whoever is not named must get 403 (or 404: it hides the thing).  For another's desktop the
+own (u, r, s) or another's (the others); whoever is not named must get 403 (or 404: it hides the thing).  For another's desktop the
 roles that are for one's own get nothing.  An endpoint without a line here is a failure, so is a line
 without an endpoint.  Arguments hold a field that no endpoint knows, so nothing is changed: who gets
 through is told 400."""
@@ -251,7 +251,7 @@ def ask(letter, method, path, desktop):
 
 for method, path in routes:
     for letter in ROLES:
-        status, text = ask(letter, method, path, "mine-" + letter)
+        status, text = ask(letter, method, path, "mine-" + letter if letter in OWN else "others-1")
         # "there is no ..." by the check; an operation would have said 400 for the strange field
         hidden = status == 404 and json.loads(text)["message"].startswith("there is no ")
         through = status not in (401, 403) and not (hidden and "{" in path and
