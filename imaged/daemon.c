@@ -391,7 +391,8 @@ gboolean daemon_run(const Config *config, GError **error)
     d.world.logins = logins_new();
     gboolean ok = open_state(&d, error) && open_catalog(&d, error) && open_stores(&d, error) &&
                   recover(&d, error) && start_jobs(&d, error) &&
-                  (d.server = server_start(&d.world, config->socket, config->socket_group, error)) &&
+                  (d.server =
+                       server_start(&d.world, config->socket, config->socket_group, error)) &&
                   (!config->listen || server_listen_tls(d.server, config->listen, config->tls_cert,
                                                         config->tls_key, error));
     if (ok) {

@@ -1,6 +1,6 @@
 """access_roles.py REPO CATALOG URL CA IMAGECTL STATE: role x endpoint, over TLS with a token each.
 
-The table says which roles get through the check of each endpoint for a desktop that is the user's
+access_table.txt says which roles get through the check of each endpoint for a desktop that is the user's
 own (u, r, s) or another's (the others); whoever is not named must get 403 (or 404: it hides the thing).  For another's desktop the
 roles that are for one's own get nothing.  An endpoint without a line here is a failure, so is a line
 without an endpoint.  Arguments hold a field that no endpoint knows, so nothing is changed: who gets
@@ -16,144 +16,6 @@ import urllib.parse
 
 repo, catalog, url, ca, imagectl, state = sys.argv[1:]
 
-# i image-admin, h helpdesk, u user (has no other role), r user-reset, s user-snapshot, a auditor;
-# + all of them.  admin gets through everywhere.
-TABLE = """
-GET /v1/status iha
-GET /metrics iha
-GET /v1/templates iha
-POST /v1/templates/import i
-POST /v1/templates/build i
-POST /v1/templates/build/check i
-POST /v1/templates/create-from i
-GET /v1/templates/{template} iha
-DELETE /v1/templates/{template} i
-GET /v1/templates/{template}/versions iha
-POST /v1/templates/{template}/edit i
-POST /v1/templates/{template}/seal i
-POST /v1/templates/{template}/stand-in i
-POST /v1/templates/{template}/propose i
-POST /v1/templates/{template}/publish i
-POST /v1/templates/{template}/retire i
-POST /v1/templates/{template}/rename i
-POST /v1/templates/{template}/set i
-POST /v1/templates/diff iha
-POST /v1/templates/{template}/inspect i
-GET /v1/templates/{template}/applications iha
-GET /v1/desktops +
-POST /v1/desktops/inspect i
-GET /v1/desktops/{desktop}/applications +
-GET /v1/files i
-GET /v1/files/content i
-POST /v1/desktops i
-POST /v1/desktops/delete i
-POST /v1/desktops/start ihurs
-POST /v1/desktops/stop iurs
-POST /v1/desktops/restart ihurs
-POST /v1/desktops/pause iurs
-POST /v1/desktops/resume ihurs
-POST /v1/desktops/reset ihr
-POST /v1/desktops/undo-reset ihr
-POST /v1/desktops/move i
-POST /v1/desktops/compact i
-POST /v1/desktops/flatten i
-POST /v1/desktops/resize i
-POST /v1/desktops/data-disk/add i
-POST /v1/desktops/data-disk/resize i
-POST /v1/desktops/data-disk/detach i
-GET /v1/desktops/{desktop} +
-GET /v1/desktops/{desktop}/path +
-POST /v1/desktops/{desktop}/rename i
-POST /v1/desktops/{desktop}/config-disk i
-POST /v1/desktops/set i
-GET /v1/desktops/{desktop}/snapshots/{snapshot} +
-POST /v1/desktops/{desktop}/snapshots/{snapshot}/rename is
-POST /v1/desktops/{desktop}/snapshots/delete is
-POST /v1/desktops/{desktop}/snapshots/diff +
-GET /v1/snapshots +
-POST /v1/snapshots is
-POST /v1/snapshots/revert is
-GET /v1/trash ia
-POST /v1/trash/restore i
-POST /v1/trash/empty i
-POST /v1/trash/resume-expiry i
-GET /v1/stores ia
-POST /v1/stores -
-POST /v1/stores/check ia
-GET /v1/stores/{store} ia
-DELETE /v1/stores/{store} -
-POST /v1/stores/{store}/drain -
-GET /v1/archive/targets ia
-POST /v1/archive/targets i
-DELETE /v1/archive/targets/{target} i
-POST /v1/archive/targets/{target}/collect i
-GET /v1/archive/points ia
-POST /v1/archive/points i
-POST /v1/archive/points/verify ia
-POST /v1/archive/points/delete i
-POST /v1/archive/points/undelete i
-POST /v1/archive/points/prune i
-GET /v1/archive/points/{point} ia
-POST /v1/archive/points/{point}/restore i
-GET /v1/archive/schedules ia
-POST /v1/archive/schedules i
-DELETE /v1/archive/schedules/{schedule} i
-GET /v1/hosts iha
-POST /v1/hosts -
-GET /v1/hosts/{host} iha
-DELETE /v1/hosts/{host} -
-POST /v1/hosts/{host}/maintenance -
-POST /v1/hosts/{host}/activate -
-GET /v1/exports ia
-POST /v1/exports i
-GET /v1/exports/{export} ia
-DELETE /v1/exports/{export} i
-GET /v1/rollouts ia
-POST /v1/rollouts i
-GET /v1/rollouts/{rollout} ia
-DELETE /v1/rollouts/{rollout} i
-GET /v1/rollouts/{rollout}/desktops ia
-POST /v1/rollouts/{rollout}/pause i
-POST /v1/rollouts/{rollout}/resume i
-POST /v1/rollouts/{rollout}/rollback i
-POST /v1/rollouts/{rollout}/cancel i
-GET /v1/jobs +
-GET /v1/jobs/{job} ia
-GET /v1/jobs/{job}/log ia
-POST /v1/jobs/{job}/cancel i
-GET /v1/jobs/{job}/stream ia
-GET /v1/events +
-GET /v1/events/stream +
-GET /v1/reports/savings ia
-POST /v1/reports/advice ia
-POST /v1/catalog/rebuild -
-POST /v1/catalog/backup -
-GET /v1/users +
-POST /v1/users -
-GET /v1/users/{user} ha
-DELETE /v1/users/{user} -
-POST /v1/users/{user}/set -
-POST /v1/users/{user}/passwd +
-GET /v1/groups +
-POST /v1/groups -
-GET /v1/groups/{group} ha
-DELETE /v1/groups/{group} -
-POST /v1/groups/{group}/set -
-POST /v1/groups/{group}/members/add -
-POST /v1/groups/{group}/members/remove -
-GET /v1/roles ha
-POST /v1/roles -
-GET /v1/roles/{role} ha
-DELETE /v1/roles/{role} -
-POST /v1/roles/{role}/grant -
-POST /v1/roles/{role}/revoke -
-GET /v1/tokens +
-POST /v1/tokens +
-DELETE /v1/tokens/{token} +
-POST /v1/login +
-POST /v1/logout +
-GET /v1/whoami +
-"""
 ROLES = {"i": "image-admin", "h": "helpdesk", "u": None, "r": "user-reset", "s": "user-snapshot",
          "a": "auditor"}
 OWN = "urs"
@@ -161,8 +23,8 @@ OWN = "urs"
 source = open(repo + "/imaged/http/routes.c").read()
 routes = re.findall(r'\{ "(GET|POST|PUT|DELETE|PATCH)", "([^"]+)"', source)
 table = {}
-for line in TABLE.split("\n"):
-    if line:
+for line in open(repo + "/tests/functional/access_table.txt"):
+    if line.strip() and not line.startswith("#"):
         method, path, who = line.split()
         table[method, path] = "ihursa" if who == "+" else who.replace("-", "")
 for route in set(routes) - set(table):
