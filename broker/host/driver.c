@@ -26,3 +26,14 @@ void host_domain_free(gpointer data)
     g_free(domain->incarnation);
     g_free(domain);
 }
+
+void client_event_free(gpointer data)
+{
+    ClientEvent *event = data;
+
+    if (!event)
+        return;
+    g_free(event->address);
+    g_free(event->port);
+    g_free(event);
+}

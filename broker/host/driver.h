@@ -43,10 +43,38 @@ typedef struct {
 } HostDomain;
 void host_domain_free(gpointer domain);
 
+/* What a client did with a domain's display.  SPICE has a connection for each channel, VNC one. */
+typedef enum {
+    CLIENT_CONNECTED, /* not logged in yet */
+    CLIENT_LOGGED_IN,
+    CLIENT_GONE,
+} ClientAct;
+
+typedef struct {
+    char uuid[DRIVER_UUID_SIZE];
+    ClientAct act;
+    char *address, *port; /* the client's end of this connection */
+} ClientEvent;
+void client_event_free(gpointer event);
+
+/* What lets a client in. */
+typedef struct {
+    const char *password;
+    gint64 valid_until; /* ms of the epoch, by the host's clock; past: it lets nobody in */
+    gboolean cuts;      /* whoever is connected is cut off now */
+} HostTicket;
+
+/* Where a client finds a display. */
+typedef struct {
+    gboolean is_spice;     /* else VNC on a unix socket of the host */
+    guint port, tls_port;  /* 0: none */
+} HostDisplay;
+
 /* What is told without being asked, on a thread of the driver: only noted, nothing is called back.
  */
 typedef struct {
     void (*changed)(gpointer user); /* some domain did something, or the connection is gone */
+    void (*client)(gpointer user, ClientEvent *event); /* takes event over */
     gpointer user;
 } HostListener;
 
@@ -70,6 +98,15 @@ typedef struct {
     gboolean (*reboot)(gpointer link, const char *uuid, GError **error);
     gboolean (*pause)(gpointer link, const char *uuid, GError **error);
     gboolean (*resume)(gpointer link, const char *uuid, GError **error);
+    /* Who has the password gets in, until it is over.  ret may be NULL.  NOT_FOUND, UNSUPPORTED. */
+    gboolean (*set_ticket)(gpointer link, const char *uuid, const HostTicket *ticket,
+                           HostDisplay *ret, GError **error);
+    /* The connections of its display that are logged in: of ClientEvent, caller unrefs. */
+    GPtrArray *(*clients)(gpointer link, const char *uuid, GError **error);
+    /* The guest agent's answer (JSON, caller frees) to a command; it is waited for at most
+     * timeout_s. UNAVAILABLE: there is no agent, or it does not answer. */
+    char *(*agent)(gpointer link, const char *uuid, const char *command, guint timeout_s,
+                   GError **error);
     /* The picture of its first display, with its type ("image/x-portable-pixmap").  Caller frees.
      */
     GByteArray *(*screenshot)(gpointer link, const char *uuid, char **ret_type, GError **error);

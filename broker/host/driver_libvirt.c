@@ -4,6 +4,8 @@
  * which is what breaks the connection to a host that hangs: without it a call blocks for ever. */
 #include "broker/host/driver_libvirt.h"
 
+#include "broker/host/driver_display.h"
+#include <libvirt/libvirt-qemu.h>
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 #include <string.h>
@@ -18,6 +20,7 @@ typedef struct {
     virConnectPtr conn;
     HostListener listener;
     int lifecycle;     /* the callback's id, or -1 */
+    int graphics;      /* the same */
     GHashTable *marks; /* "UUID/ID" of a domain -> Mark: read once for each run */
 } Link;
 
@@ -134,6 +137,8 @@ static void link_close(gpointer data)
     if (link->conn) {
         if (link->lifecycle >= 0)
             virConnectDomainEventDeregisterAny(link->conn, link->lifecycle);
+        if (link->graphics >= 0)
+            virConnectDomainEventDeregisterAny(link->conn, link->graphics);
         virConnectUnregisterCloseCallback(link->conn, on_close);
         virConnectClose(link->conn);
     }
@@ -147,7 +152,7 @@ static gpointer link_open(const char *uri, const HostListener *listener, GError 
         return NULL;
     Link *link = g_new0(Link, 1);
     link->listener = *listener;
-    link->lifecycle = -1;
+    link->lifecycle = link->graphics = -1;
     link->marks = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, mark_free);
     link->conn = virConnectOpenAuth(uri, NULL, 0); /* no questions: nobody is there to answer */
     if (!link->conn) {
@@ -161,6 +166,7 @@ static gpointer link_open(const char *uri, const HostListener *listener, GError 
     link->lifecycle =
         virConnectDomainEventRegisterAny(link->conn, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
                                          VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), link, NULL);
+    link->graphics = display_watch(link->conn, &link->listener);
     return link;
 }
 
@@ -443,6 +449,47 @@ static gboolean link_resume(gpointer data, const char *uuid, GError **error)
     return call(data, uuid, "cannot resume it", virDomainResume, error);
 }
 
+static gboolean link_set_ticket(gpointer data, const char *uuid, const HostTicket *ticket,
+                                HostDisplay *ret, GError **error)
+{
+    virDomainPtr domain = lookup(data, uuid, error);
+    gboolean ok = domain && display_set_ticket(domain, ticket, ret, error);
+
+    if (domain && !ok && error && !*error)
+        set_error(error, "cannot set the password of its display");
+    if (domain)
+        virDomainFree(domain);
+    return ok;
+}
+
+static GPtrArray *link_clients(gpointer data, const char *uuid, GError **error)
+{
+    virDomainPtr domain = lookup(data, uuid, error);
+    GPtrArray *out = domain ? display_clients(domain, uuid) : NULL;
+
+    if (domain && !out)
+        set_error(error, "cannot ask who sees its display");
+    if (domain)
+        virDomainFree(domain);
+    return out;
+}
+
+static char *link_agent(gpointer data, const char *uuid, const char *command, guint timeout_s,
+                        GError **error)
+{
+    virDomainPtr domain = lookup(data, uuid, error);
+    char *answer = domain ? virDomainQemuAgentCommand(domain, command, (int)timeout_s, 0) : NULL;
+
+    if (domain && !answer) {
+        g_autoptr(GError) local = NULL;
+        set_error(&local, "its guest agent does not answer");
+        g_set_error_literal(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, local->message);
+    }
+    if (domain)
+        virDomainFree(domain);
+    return answer;
+}
+
 const HostDriver driver_libvirt = {
     .open = link_open,
     .close = link_close,
@@ -457,4 +504,7 @@ const HostDriver driver_libvirt = {
     .reboot = link_reboot,
     .pause = link_pause,
     .resume = link_resume,
+    .set_ticket = link_set_ticket,
+    .clients = link_clients,
+    .agent = link_agent,
 };

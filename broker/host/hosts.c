@@ -173,11 +173,14 @@ static void note_state(gpointer user, const char *host_id, HostState state, cons
 {
     Hosts *hosts = user;
     World *world = hosts->world;
+    const HostWatcher *watcher = &hosts->told;
     g_auto(HostRow) row = { 0 };
     g_auto(HostView) view = { 0 };
 
     if (!wait_listening(hosts))
         return;
+    if (watcher->changed)
+        watcher->changed(watcher->user, host_id, state, why);
     Db *db = catalog_read_begin(world->catalog);
     gboolean found = host_lookup(db, host_id, &row, NULL);
 
@@ -202,6 +205,14 @@ static void note_domains(gpointer user, const char *host_id, const GPtrArray *do
         watcher->seen(watcher->user, host_id, domains, driver, link);
 }
 
+static void note_client(gpointer user, const char *host_id, const ClientEvent *event)
+{
+    const HostWatcher *watcher = &((Hosts *)user)->told;
+
+    if (wait_listening(user) && watcher->client)
+        watcher->client(watcher->user, host_id, event);
+}
+
 Hosts *hosts_new(World *world, const HostDriver *driver, const HostWatcher *watcher, GError **error)
 {
     Hosts *hosts = g_new0(Hosts, 1);
@@ -209,7 +220,7 @@ Hosts *hosts_new(World *world, const HostDriver *driver, const HostWatcher *watc
     hosts->world = world;
     hosts->driver = driver;
     hosts->told = *watcher;
-    hosts->watcher = (HostWatcher){ note_domains, note_state, hosts };
+    hosts->watcher = (HostWatcher){ note_domains, note_state, hosts, note_client };
     g_mutex_init(&hosts->lock);
     g_cond_init(&hosts->listening);
     hosts->workers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, end_worker);

@@ -27,6 +27,7 @@ struct HostWorker {
     GCond done;     /* for who waits */
     GCond opened;   /* for the thread, while it connects */
     GQueue calls;   /* of Call, each with a reference */
+    GQueue events;  /* of ClientEvent, to be told */
     gboolean is_ended, is_dirty;
     HostView view;
     guint64 cpu_ns;
@@ -82,6 +83,7 @@ static void worker_clear(gpointer data)
 {
     HostWorker *w = data;
 
+    g_queue_clear_full(&w->events, client_event_free);
     g_free(w->id);
     g_free(w->uri);
     host_view_clear(&w->view);
@@ -163,10 +165,21 @@ static void note_change(gpointer user)
     g_mutex_unlock(&w->lock);
 }
 
+static void note_client(gpointer user, ClientEvent *event)
+{
+    HostWorker *w = user;
+
+    g_mutex_lock(&w->lock);
+    g_queue_push_tail(&w->events, event);
+    g_cond_signal(&w->wake);
+    g_mutex_unlock(&w->lock);
+}
+
 /* Until there is something to do, or us have come; locked.  FALSE: it is to end. */
 static gboolean wait_until(HostWorker *w, gint64 until_us)
 {
-    while (!w->is_ended && g_queue_is_empty(&w->calls) && !w->is_dirty &&
+    while (!w->is_ended && g_queue_is_empty(&w->calls) && g_queue_is_empty(&w->events) &&
+           !w->is_dirty &&
            g_get_monotonic_time() < until_us)
         g_cond_wait_until(&w->wake, &w->lock, until_us);
     return !w->is_ended;
@@ -194,7 +207,7 @@ static gpointer do_open(gpointer data)
 {
     Opening *o = data;
     HostWorker *w = o->worker;
-    const HostListener listener = { note_change, w };
+    const HostListener listener = { note_change, note_client, w };
 
     gpointer link = w->driver->open(w->uri, &listener, &o->error);
     if (link && !w->driver->facts(link, &o->facts, &o->error)) {
@@ -332,11 +345,26 @@ static void serve_one(HostWorker *w, Call *call)
         drop_link(w, "the connection is gone");
 }
 
+static void tell_client(HostWorker *w, ClientEvent *event)
+{
+    g_mutex_lock(&w->telling);
+    if (!w->is_ended && w->watcher.client)
+        w->watcher.client(w->watcher.user, w->id, event);
+    g_mutex_unlock(&w->telling);
+    client_event_free(event);
+}
+
 static void go_on(HostWorker *w)
 {
     g_mutex_lock(&w->lock);
     if (!wait_until(w, w->next_look_us)) {
         g_mutex_unlock(&w->lock);
+        return;
+    }
+    ClientEvent *event = g_queue_pop_head(&w->events);
+    if (event) {
+        g_mutex_unlock(&w->lock);
+        tell_client(w, event);
         return;
     }
     gint64 now_us = g_get_monotonic_time();
@@ -391,6 +419,7 @@ HostWorker *host_worker_new(const char *id, const char *uri, const HostDriver *d
     g_cond_init(&w->done);
     g_cond_init(&w->opened);
     g_queue_init(&w->calls);
+    g_queue_init(&w->events);
     g_thread_unref(g_thread_new("host", run, g_atomic_rc_box_acquire(w)));
     return w;
 }

@@ -23,6 +23,9 @@ typedef struct {
                  const HostDriver *driver, gpointer link);
     void (*changed)(gpointer user, const char *host_id, HostState state, const char *why);
     gpointer user;
+    /* A client of a display did something; may be NULL.  What happened while the host was not
+     * reached is not told. */
+    void (*client)(gpointer user, const char *host_id, const ClientEvent *event);
 } HostWatcher;
 
 /* Starts to connect.  driver and watcher's user outlive the worker. */
