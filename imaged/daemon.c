@@ -17,6 +17,7 @@
 #include "broker/host/hosts.h"
 #include "broker/run/figures.h"
 #include "broker/run/runs.h"
+#include "broker/session/sessions.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
@@ -276,6 +277,13 @@ static gboolean recover(Daemon *d, GError **error)
     return TRUE;
 }
 
+static void seen(gpointer world, const char *host_id, const GPtrArray *domains,
+                 const HostDriver *driver, gpointer link)
+{
+    runs_seen(world, host_id, domains, driver, link);
+    sessions_seen(world, host_id, driver, link);
+}
+
 static gboolean start_jobs(Daemon *d, GError **error)
 {
     g_autofree char *epoch = catalog_get_meta(d->world.catalog, "epoch");
@@ -300,15 +308,17 @@ static gboolean start_jobs(Daemon *d, GError **error)
         return FALSE;
     /* Likewise the hosts: jobs that go on ask them.  What hosts tell has to wait for the claims of
      * these jobs. */
-    const HostWatcher watcher = { .seen = runs_seen, .user = &d->world };
+    const HostWatcher watcher = { seen, sessions_host, &d->world, sessions_client };
     d->world.figures = figures_new();
     if (!(d->world.runs = runs_new(&d->world, error)) ||
+        !(d->world.sessions = sessions_new(&d->world, error)) ||
         !(d->world.hosts = hosts_new(&d->world, &driver_libvirt, &watcher, error)) ||
         (!d->world.rescue_reason && !job_queue_resume(d->world.jobs, error)))
         return FALSE;
     if (!d->world.rescue_reason)
         exports_restore(d->world.exports);
     hosts_listen(d->world.hosts);
+    sessions_start(d->world.sessions);
     return TRUE;
 }
 
@@ -361,7 +371,10 @@ static void shut_down(Daemon *d)
         job_queue_stop(d->world.jobs);
     if (d->server)
         server_stop(d->server);
+    if (d->world.sessions)
+        sessions_stop(d->world.sessions);
     hosts_free(d->world.hosts);
+    sessions_free(d->world.sessions);
     runs_free(d->world.runs);
     figures_free(d->world.figures);
     exports_free(d->world.exports);

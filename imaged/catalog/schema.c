@@ -296,14 +296,15 @@ static const char *const migrations[] = {
     " user_id TEXT NOT NULL, created_at INTEGER NOT NULL,"
     " PRIMARY KEY (desktop_id, generation, user_id)) STRICT, WITHOUT ROWID;",
 
-    /* 11: sessions.  state: opening, connected, disconnected, ending, ended */
+    /* 11: sessions.  state: opening, connected, disconnected, ending, ended.  user_id '': root. */
     "CREATE TABLE session (id TEXT PRIMARY KEY, user_id TEXT NOT NULL, desktop_id TEXT NOT NULL,"
     " pool_id TEXT, host_id TEXT, generation INTEGER NOT NULL, incarnation TEXT,"
     " protocol TEXT NOT NULL, client_address TEXT, state TEXT NOT NULL, reason TEXT,"
     " created_at INTEGER NOT NULL, connected_at INTEGER, disconnected_at INTEGER,"
     " ended_at INTEGER) STRICT, WITHOUT ROWID;"
     "CREATE UNIQUE INDEX session_desktop ON session(desktop_id) WHERE ended_at IS NULL;"
-    "CREATE INDEX session_user ON session(user_id, created_at);",
+    "CREATE INDEX session_user ON session(user_id, created_at);"
+    "CREATE INDEX session_old ON session(ended_at) WHERE ended_at IS NOT NULL;",
 
     /* 12: saved searches, and what makes searching fast */
     "CREATE TABLE saved_search (id TEXT PRIMARY KEY, name TEXT NOT NULL, user_id TEXT,"

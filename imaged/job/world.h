@@ -36,6 +36,7 @@ typedef struct {
     struct Hosts *hosts;     /* broker/host/hosts.h */
     struct Runs *runs;       /* broker/run/runs.h */
     struct Logins *logins;   /* broker/access/login.h */
+    struct Sessions *sessions; /* broker/session/sessions.h */
     struct Figures *figures; /* broker/run/figures.h */
     Guest *guest;            /* the helper imaged-guest */
     Settings settings;
