@@ -15,6 +15,7 @@
 #include "broker/access/roles.h"
 #include "broker/host/driver_libvirt.h"
 #include "broker/host/hosts.h"
+#include "broker/pool/pools.h"
 #include "broker/run/figures.h"
 #include "broker/run/runs.h"
 #include "broker/session/sessions.h"
@@ -310,6 +311,7 @@ static gboolean start_jobs(Daemon *d, GError **error)
      * these jobs. */
     const HostWatcher watcher = { seen, sessions_host, &d->world, sessions_client };
     d->world.figures = figures_new();
+    d->world.pools = pools_new(&d->world);
     if (!(d->world.runs = runs_new(&d->world, error)) ||
         !(d->world.sessions = sessions_new(&d->world, error)) ||
         !(d->world.hosts = hosts_new(&d->world, &driver_libvirt, &watcher, error)) ||
@@ -376,6 +378,7 @@ static void shut_down(Daemon *d)
     hosts_free(d->world.hosts);
     sessions_free(d->world.sessions);
     runs_free(d->world.runs);
+    pools_free(d->world.pools);
     figures_free(d->world.figures);
     exports_free(d->world.exports);
     if (d->world.jobs)

@@ -286,8 +286,11 @@ static const char *const migrations[] = {
     " STRICT, WITHOUT ROWID;"
     "CREATE INDEX pool_grant_subject ON pool_grant(subject_id);"
     /* state: making, free, given, returning, broken */
+    /* clean_generation: the one in which the pool last laid it fresh on its template; nothing that
+     * is in it is older.  job_id: of what is done to it while it is made or comes back */
     "CREATE TABLE pool_desktop (desktop_id TEXT PRIMARY KEY, pool_id TEXT NOT NULL,"
-    " state TEXT NOT NULL, user_id TEXT, given_at INTEGER, lease_until INTEGER, warned_at INTEGER,"
+    " state TEXT NOT NULL, user_id TEXT, clean_generation INTEGER NOT NULL, job_id TEXT,"
+    " given_at INTEGER, lease_until INTEGER, warned_at INTEGER,"
     " n_extensions INTEGER NOT NULL, reason TEXT, changed_at INTEGER NOT NULL)"
     " STRICT, WITHOUT ROWID;"
     "CREATE INDEX pool_desktop_pool ON pool_desktop(pool_id, state);"

@@ -38,6 +38,7 @@ typedef struct {
     struct Logins *logins;   /* broker/access/login.h */
     struct Sessions *sessions; /* broker/session/sessions.h */
     struct Figures *figures; /* broker/run/figures.h */
+    struct Pools *pools;     /* broker/pool/pools.h */
     Guest *guest;            /* the helper imaged-guest */
     Settings settings;
     char *manager_id;
