@@ -93,8 +93,8 @@ static gboolean look(World *world, const PickAsk *ask, Standing *s, GError **err
         Query *q = db_query(db,
                             "SELECT m.desktop_id, d.generation FROM pool_desktop m JOIN desktop d"
                             " ON d.id = m.desktop_id WHERE m.pool_id = ?1 AND m.user_id = ?2 AND"
-                            " m.state = 'given' ORDER BY m.given_at DESC",
-                            "tt", s->pool.id, ask->user_id);
+                            " m.state = 'given' ORDER BY m.desktop_id IS NOT ?3, m.given_at DESC",
+                            "ttt", s->pool.id, ask->user_id, ask->desktop_id);
         for (s->n_has = 0; query_next(q); s->n_has++) {
             if (s->n_has == 0)
                 g_strlcpy(s->present.desktop_id, query_text(q, "desktop_id"), ID_LEN + 1);

@@ -22,6 +22,7 @@ typedef void (*PickAlso)(Changes *changes, const Picked *picked, gpointer user);
 typedef struct {
     const char *user_id;
     const char *pool_id;    /* of pool_pick() */
+    const char *desktop_id; /* of those that he has in it this one, or NULL */
     gboolean wants_another; /* a further desktop, not the one that he has (max_per_user) */
     gint64 limit_ms;        /* how long to wait for one that is about to be free */
     PickAlso also;          /* or NULL */

@@ -215,6 +215,15 @@ static gboolean find_answer(Server *s, const char *key, const char *hash, json_t
     return kept != NULL;
 }
 
+/* The file for the client program alone, as a browser wants it. */
+static gboolean wants_file(struct MHD_Connection *c, const json_t *out)
+{
+    const char *accept = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Accept");
+    const char *type = json_string_value(json_object_get(out, "content_type"));
+
+    return accept && type && strstr(accept, type);
+}
+
 /* Keys are each user's own: nobody gets the answer to another's request. */
 static char *idempotency_key(struct MHD_Connection *c, const Caller *caller)
 {
@@ -253,6 +262,13 @@ static enum MHD_Result run(Server *s, struct MHD_Connection *c, const Route *rou
     if (error) {
         json_decref(out);
         return answer_error(c, error);
+    }
+    if (out && route->function == ops_session_connect && wants_file(c, out)) {
+        char *file = strdup(json_string_value(json_object_get(out, "file")));
+        const char *type = json_string_value(json_object_get(out, "content_type"));
+        enum MHD_Result result = answer(c, 200, type, file);
+        json_decref(out);
+        return result;
     }
     if (key && out && !id)
         keep_answer(s, key, hash, out);

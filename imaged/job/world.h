@@ -25,6 +25,7 @@ typedef struct {
     gboolean inspect_imports;    /* look into template versions that were just made */
     GuestSettings guest;
     char *health_dir, *health_user; /* commands that roll-outs may run; whose rights they get */
+    char *display_ca; /* PEM: who signed the hosts' certificates for SPICE, or NULL */
 } Settings;
 
 typedef struct {

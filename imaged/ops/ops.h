@@ -126,6 +126,13 @@ json_t *ops_desktop_restart(OpsCall *call, GError **error);
 json_t *ops_desktop_pause(OpsCall *call, GError **error);
 json_t *ops_desktop_resume(OpsCall *call, GError **error);
 
+/* Sessions */
+json_t *ops_session_connect(OpsCall *call, GError **error);
+json_t *ops_session_list(OpsCall *call, GError **error);
+json_t *ops_session_show(OpsCall *call, GError **error);
+json_t *ops_session_end(OpsCall *call, GError **error);
+json_t *ops_session_message(OpsCall *call, GError **error);
+
 /* Hosts */
 json_t *ops_host_list(OpsCall *call, GError **error);
 json_t *ops_host_show(OpsCall *call, GError **error);

@@ -1,0 +1,167 @@
+/* sessions.c: who is on which desktop: seen, told something, ended. */
+#include "broker/session/sessions.h"
+
+#include "broker/run/guest_agent.h"
+#include "imaged/base/error.h"
+#include "imaged/base/ident.h"
+#include "imaged/base/units.h"
+#include "imaged/ops/args.h"
+#include "imaged/ops/identity.h"
+#include "imaged/ops/session_ops.h"
+#include "imaged/ops/view.h"
+
+#define SESSION_COLUMNS                                                                            \
+    "SELECT s.id, d.name, d.name AS desktop, coalesce(u.name, 'root') AS user, p.name AS pool,"    \
+    " h.name AS host, s.protocol, s.state, s.client_address, s.reason, s.created_at AS"            \
+    " created_at__time, s.connected_at AS connected_at__time, s.disconnected_at AS"                \
+    " disconnected_at__time, s.ended_at AS ended_at__time FROM session s LEFT JOIN desktop d ON"   \
+    " d.id = s.desktop_id LEFT JOIN user u ON u.id = s.user_id LEFT JOIN pool p ON p.id ="         \
+    " s.pool_id LEFT JOIN host h ON h.id = s.host_id WHERE "
+
+/* ---- Who asks ---- */
+
+static gboolean lookup_user(Db *db, const char *name, char **ret_id, char **ret_name,
+                            GError **error)
+{
+    g_autofree char *key = g_utf8_validate(name, -1, NULL) ? g_utf8_casefold(name, -1) : NULL;
+    Query *q = db_query(db,
+                        "SELECT id, name, is_disabled FROM user WHERE name_key = ?1 OR id = ?2"
+                        " OR name = ?2 LIMIT 1",
+                        "tt", key, name);
+    gboolean found = query_next(q), is_disabled = found && query_int(q, "is_disabled");
+
+    if (found) {
+        *ret_id = g_strdup(query_text(q, "id"));
+        *ret_name = g_strdup(query_text(q, "name"));
+    }
+    if (!query_end(q, error))
+        return FALSE;
+    if (!found || is_disabled) {
+        g_autofree char *shown = text_for_message(name, 80);
+        g_set_error(error, IMAGED_ERROR, found ? IMAGED_ERROR_DENIED : IMAGED_ERROR_NOT_FOUND,
+                    found ? "the user '%s' is disabled" : "there is no user '%s'", shown);
+        g_clear_pointer(ret_id, g_free);
+        g_clear_pointer(ret_name, g_free);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+gboolean session_user(OpsCall *call, const char *name, char **ret_id, char **ret_name,
+                      GError **error)
+{
+    if (!name) {
+        *ret_id = g_strdup("");
+        *ret_name = g_strdup("root");
+        return TRUE;
+    }
+    Db *db = catalog_read_begin(call->world->catalog);
+    gboolean ok = lookup_user(db, name, ret_id, ret_name, error);
+    catalog_read_end(call->world->catalog, db);
+    return ok;
+}
+
+const char *session_address(const OpsCall *call)
+{
+    return NULL; /* so far only by the unix socket */
+}
+
+/* ---- Seeing ---- */
+
+json_t *ops_session_list(OpsCall *call, GError **error)
+{
+    ViewPage page;
+    gboolean all;
+
+    if (!args_check(call, "search limit after user desktop all", error) ||
+        !args_are_texts(call, "user desktop", error) || !args_bool(call, "all", &all, error) ||
+        !view_page(call, &page, error))
+        return NULL;
+    Db *db = catalog_read_begin(call->world->catalog);
+    json_t *out =
+        view_array(db_query(db,
+                            SESSION_COLUMNS "s.id > coalesce(?1, '') AND (?2 OR s.ended_at IS NULL)"
+                                            " AND (?3 IS NULL OR u.name = ?3) AND (?4 IS NULL OR"
+                                            " d.name = ?4) ORDER BY s.id",
+                            "titt", page.after, (gint64)all, args_text(call, "user", FALSE, NULL),
+                            args_text(call, "desktop", FALSE, NULL)),
+                   page.search, page.limit, error);
+    catalog_read_end(call->world->catalog, db);
+    return out;
+}
+
+/* The row that the argument "session" names: an id, or a desktop that somebody is on. */
+static gboolean find(OpsCall *call, SessionRow *ret, GError **error)
+{
+    const char *name = args_text(call, "session", TRUE, error);
+
+    if (!name)
+        return FALSE;
+    Db *db = catalog_read_begin(call->world->catalog);
+    gboolean ok = session_lookup(db, name, ret, error);
+    catalog_read_end(call->world->catalog, db);
+    return ok;
+}
+
+static json_t *object_of(World *world, const char *id, GError **error)
+{
+    Db *db = catalog_read_begin(world->catalog);
+    Query *q = db_query(db, SESSION_COLUMNS "s.id = ?1", "t", id);
+    json_t *out = query_next(q) ? view_object(q) : NULL;
+
+    if (!query_end(q, error))
+        g_clear_pointer(&out, json_decref);
+    catalog_read_end(world->catalog, db);
+    return out;
+}
+
+json_t *ops_session_show(OpsCall *call, GError **error)
+{
+    g_auto(SessionRow) row = { 0 };
+
+    if (!args_check(call, "session", error) || !find(call, &row, error))
+        return NULL;
+    return object_of(call->world, row.id, error);
+}
+
+/* ---- Ending ---- */
+
+json_t *ops_session_end(OpsCall *call, GError **error)
+{
+    g_auto(SessionRow) row = { 0 };
+    g_autofree char *reason = g_strdup_printf("ended by %s", call->who);
+
+    if (!args_check(call, "session", error) || !find(call, &row, error) ||
+        !sessions_end(call->world->sessions, row.id, reason, call->who, error))
+        return NULL;
+    return object_of(call->world, row.id, error);
+}
+
+/* ---- Telling ---- */
+
+json_t *ops_session_message(OpsCall *call, GError **error)
+{
+    g_auto(SessionRow) row = { 0 };
+    g_auto(RunRow) run = { 0 };
+    g_auto(DesktopRow) desktop = { 0 };
+    g_autofree char *os_type = NULL;
+    const char *text = args_text(call, "text", TRUE, error);
+
+    if (!text || !args_check(call, "session text", error) ||
+        !text_check("message", text, 1000, error) || !find(call, &row, error))
+        return NULL;
+    Db *db = catalog_read_begin(call->world->catalog);
+    gboolean ok = run_lookup(db, row.desktop_id, &run, error) &&
+                  lookup_desktop_by_id(db, row.desktop_id, &desktop, error);
+    if (ok)
+        os_type = identity_os_type(db, &desktop);
+    catalog_read_end(call->world->catalog, db);
+    if (!ok || !guest_agent_tell(call->world, &run, os_type, text, error))
+        return NULL;
+    Changes *changes = changes_new();
+    changes_event(changes, "session.message", "info", desktop.name, call->who, "to %s: %s",
+                  row.user_name, text);
+    if (!catalog_commit(call->world->catalog, changes, error))
+        return NULL;
+    return object_of(call->world, row.id, error);
+}
