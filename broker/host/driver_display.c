@@ -71,8 +71,8 @@ static void on_start(GMarkupParseContext *context, const char *element, const ch
     if (is_display && !r->out && g_strcmp0(attribute_of(names, values, "type"), "spice") == 0) {
         const char *port = attribute_of(names, values, "port");
         const char *tls_port = attribute_of(names, values, "tlsPort");
-        *r->display = (HostDisplay){ TRUE, port ? port_of(port) : 0,
-                                     tls_port ? port_of(tls_port) : 0 };
+        *r->display =
+            (HostDisplay){ TRUE, port ? port_of(port) : 0, tls_port ? port_of(tls_port) : 0 };
         r->out = g_string_new(NULL);
     } else if (is_display || !r->out || r->is_done) {
         return;

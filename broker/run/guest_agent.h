@@ -1,5 +1,5 @@
-/* guest_agent.h: the agent in a desktop that runs, by its host.  What it answers comes from the guest,
- * which may say anything.  Any thread but a host's. */
+/* guest_agent.h: the agent in a desktop that runs, by its host.  What it answers comes from the
+ * guest, which may say anything.  Any thread but a host's. */
 #pragma once
 
 #include <jansson.h>

@@ -47,8 +47,7 @@ static gboolean choose_named(Db *db, const SessionWish *wish, SessionChoice *ret
     g_auto(DesktopRow) desktop = { 0 };
     g_auto(PoolRow) pool = { 0 };
 
-    if (lookup_desktop(db, wish->name, &desktop, NULL) &&
-        choose_desktop(db, wish, desktop.id, ret))
+    if (lookup_desktop(db, wish->name, &desktop, NULL) && choose_desktop(db, wish, desktop.id, ret))
         return TRUE;
     session_choice_clear(ret);
     if (pool_lookup(db, wish->name, &pool, NULL) && pool_is_granted(db, pool.id, wish->user_id)) {
@@ -74,9 +73,8 @@ static char *names_of(const json_t *all)
             g_string_append(out, " ...");
             break;
         }
-        g_string_append_printf(
-            out, "%s%s", i ? ", " : "",
-            json_string_value(json_object_get(json_array_get(all, i), "name")));
+        g_string_append_printf(out, "%s%s", i ? ", " : "",
+                               json_string_value(json_object_get(json_array_get(all, i), "name")));
     }
     return g_string_free(out, FALSE);
 }

@@ -1,5 +1,5 @@
-/* choose.h: which desktop, or which pool, a user means who wants to connect.  Reads alone: whether he
- * gets it is decided when it is given out (broker/pool/pick.h, sessions.h). */
+/* choose.h: which desktop, or which pool, a user means who wants to connect.  Reads alone: whether
+ * he gets it is decided when it is given out (broker/pool/pick.h, sessions.h). */
 #pragma once
 
 #include "broker/host/hosts.h"
@@ -12,9 +12,9 @@ typedef struct {
 } SessionWish;
 
 typedef struct {
-    char *desktop_id; /* NULL: one of the pool's */
-    char *pool_id;    /* NULL: it is of none */
-    gboolean is_assigned;    /* he has it by an assignment */
+    char *desktop_id;     /* NULL: one of the pool's */
+    char *pool_id;        /* NULL: it is of none */
+    gboolean is_assigned; /* he has it by an assignment */
     gboolean may_take_over;
 } SessionChoice;
 void session_choice_clear(SessionChoice *choice);

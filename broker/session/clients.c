@@ -68,8 +68,8 @@ ClientsChange clients_replace(Clients *c, const GPtrArray *events, gint64 now_ms
 
 gboolean clients_is_over(Clients *c, gint64 now_ms)
 {
-    gboolean are_up = c->changed_ms && size(c->up) && !size(c->coming) &&
-                      now_ms - c->changed_ms >= QUIET_MS;
+    gboolean are_up =
+        c->changed_ms && size(c->up) && !size(c->coming) && now_ms - c->changed_ms >= QUIET_MS;
 
     if (!c->deadline_ms || (!are_up && now_ms < c->deadline_ms))
         return FALSE;

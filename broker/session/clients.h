@@ -1,7 +1,7 @@
 /* clients.h: the connections of one session's display, and how long its password holds.
  *
- * Each channel of SPICE is a connection that logs in by itself.  How many will come is not known: it
- * depends on the client.  So they are all up when some are logged in, none is on the way, and no
+ * Each channel of SPICE is a connection that logs in by itself.  How many will come is not known:
+ * it depends on the client.  So they are all up when some are logged in, none is on the way, and no
  * more have come for a while; then the password ends.  Pure: the caller has the lock and the clock.
  */
 #pragma once

@@ -16,16 +16,16 @@
 typedef struct {
     char *session_id, *host_id, *uuid, *incarnation, *password;
     Clients clients;
-    gint64 ask_ms;   /* when its agent is asked next */
-    gint n_users;    /* logged in there when it was asked last; -1: not known */
+    gint64 ask_ms; /* when its agent is asked next */
+    gint n_users;  /* logged in there when it was asked last; -1: not known */
 } Live;
 
 struct Sessions {
     World *world;
     GMutex lock; /* guards what follows */
     GCond wake;
-    GHashTable *by_uuid;  /* uuid of the desktop -> Live */
-    GHashTable *to_ask;   /* ids of hosts that are to be asked who is connected */
+    GHashTable *by_uuid; /* uuid of the desktop -> Live */
+    GHashTable *to_ask;  /* ids of hosts that are to be asked who is connected */
     gboolean is_stopping;
     GThread *thread;
     SessionEnds *ends;
@@ -171,8 +171,8 @@ GPtrArray *live_ask_due(Sessions *s, gint64 now_ms)
             continue;
         live->ask_ms = now_ms + ASK_AGAIN_MS; /* unless an answer comes */
         LiveAsk *ask = g_new0(LiveAsk, 1);
-        *ask = (LiveAsk){ g_strdup(live->session_id), g_strdup(live->host_id),
-                          g_strdup(live->uuid), g_strdup(live->incarnation) };
+        *ask = (LiveAsk){ g_strdup(live->session_id), g_strdup(live->host_id), g_strdup(live->uuid),
+                          g_strdup(live->incarnation) };
         g_ptr_array_add(out, ask);
     }
     g_mutex_unlock(&s->lock);

@@ -13,7 +13,7 @@
 
 #define N_THREADS 16
 #define CUT_LIMIT_MS 5000
-#define ROWS_MS 2000   /* between two looks at the rows */
+#define ROWS_MS 2000 /* between two looks at the rows */
 #define KEPT_MS (90 * 86400000ll)
 #define FORGET_MS 3600000
 
@@ -167,8 +167,8 @@ static void look_at_rows(SessionEnds *e, gint64 now_ms)
                                           " s.disconnected_at + 1000 *"
                                           " coalesce(p.disconnect_limit_s, ?2) <= ?1",
                            "ii", now_ms, (gint64)SESSION_DISCONNECT_LIMIT_S);
-    GPtrArray *ending = session_rows(
-        db, SESSION_SELECT "WHERE s.ended_at IS NULL AND s.state = 'ending'", "");
+    GPtrArray *ending =
+        session_rows(db, SESSION_SELECT "WHERE s.ended_at IS NULL AND s.state = 'ending'", "");
     catalog_read_end(world->catalog, db);
     push_all(e, off, "its desktop was switched off", TRUE, now_ms);
     push_all(e, over, "nobody was connected for too long", FALSE, now_ms);
@@ -245,8 +245,8 @@ static void ask_guests(SessionEnds *e, gint64 now_ms)
     for (guint i = 0; i < due->len; i++) {
         const LiveAsk *ask = due->pdata[i];
         Question *q = g_atomic_rc_box_new0(Question);
-        *q = (Question){ g_strdup(ask->session_id), g_strdup(ask->uuid),
-                         g_strdup(ask->incarnation), g_async_queue_ref(e->answers) };
+        *q = (Question){ g_strdup(ask->session_id), g_strdup(ask->uuid), g_strdup(ask->incarnation),
+                         g_async_queue_ref(e->answers) };
         hosts_call(sessions_world(e->sessions)->hosts, ask->host_id, ask_users, q, question_clear,
                    0, NULL); /* the answer comes by the queue */
         g_atomic_rc_box_release_full(q, question_clear);

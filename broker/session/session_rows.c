@@ -6,10 +6,10 @@
 
 void session_row_clear(SessionRow *row)
 {
-    char **texts[] = { &row->id,           &row->user_id,     &row->desktop_id,
-                       &row->pool_id,      &row->host_id,     &row->incarnation,
-                       &row->protocol,     &row->state,       &row->client_address,
-                       &row->reason,       &row->user_name,   &row->desktop_name,
+    char **texts[] = { &row->id,       &row->user_id,   &row->desktop_id,
+                       &row->pool_id,  &row->host_id,   &row->incarnation,
+                       &row->protocol, &row->state,     &row->client_address,
+                       &row->reason,   &row->user_name, &row->desktop_name,
                        &row->uuid };
 
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
@@ -65,9 +65,8 @@ static gboolean read_one(Query *q, SessionRow *ret, GError **error)
 
 gboolean session_of_desktop(Db *db, const char *desktop_id, SessionRow *ret, GError **error)
 {
-    return read_one(db_query(db,
-                             SESSION_SELECT "WHERE s.desktop_id = ?1 AND s.ended_at IS NULL", "t",
-                             desktop_id),
+    return read_one(db_query(db, SESSION_SELECT "WHERE s.desktop_id = ?1 AND s.ended_at IS NULL",
+                             "t", desktop_id),
                     ret, error);
 }
 
@@ -132,9 +131,8 @@ void session_put(Changes *changes, const SessionRow *row)
                 " pool_desktop p WHERE p.desktop_id = ?3 AND (p.state <> 'given' OR p.user_id IS"
                 " NOT ?2 OR EXISTS (SELECT 1 FROM attachment a WHERE a.desktop_id = ?3 AND"
                 " a.generation = r.generation AND a.user_id <> ?2)))))",
-                "tttttttti", row->id, row->user_id, row->desktop_id,
-                row->pool_id, row->host_id, row->incarnation, row->protocol, row->client_address,
-                row->created_at);
+                "tttttttti", row->id, row->user_id, row->desktop_id, row->pool_id, row->host_id,
+                row->incarnation, row->protocol, row->client_address, row->created_at);
     changes_sql(changes,
                 "INSERT OR IGNORE INTO attachment (desktop_id, generation, user_id, created_at)"
                 " SELECT desktop_id, generation, user_id, created_at FROM session WHERE id = ?1",

@@ -83,8 +83,7 @@ static gboolean arm(World *world, const SessionRow *row, const char *password, g
                 .password = g_strdup(password),
                 .valid_until = valid_until,
                 .cuts = cuts };
-    gboolean ok =
-        hosts_call(world->hosts, row->host_id, arm_domain, a, arm_clear, limit_ms, error);
+    gboolean ok = hosts_call(world->hosts, row->host_id, arm_domain, a, arm_clear, limit_ms, error);
     if (ok && ret)
         *ret = a->display;
     g_atomic_rc_box_release_full(a, arm_clear);
@@ -191,7 +190,8 @@ static gboolean open_row(Sessions *s, const SessionAsk *ask, SessionRow *row,
         gboolean is_his = f.has_session && g_str_equal(f.session.user_id, ask->user_id);
         if (is_his && g_str_equal(f.session.state, "ending") &&
             g_strcmp0(f.session.incarnation, f.run.incarnation) == 0) {
-            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "its former session is being ended");
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
+                        "its former session is being ended");
             return FALSE;
         }
         if (f.has_session && !is_his) {
@@ -271,8 +271,8 @@ gboolean sessions_finish(Sessions *s, const SessionRow *row, const char *reason,
     return TRUE;
 }
 
-gboolean sessions_cut_and_finish(Sessions *s, const SessionRow *row, gint64 now_ms,
-                                 gint64 limit_ms, GError **error)
+gboolean sessions_cut_and_finish(Sessions *s, const SessionRow *row, gint64 now_ms, gint64 limit_ms,
+                                 GError **error)
 {
     return cut(sessions_world(s), row, limit_ms, error) &&
            sessions_finish(s, row, NULL, now_ms, error);

@@ -23,17 +23,17 @@ void sessions_stop(Sessions *sessions); /* nothing ends by itself any more; befo
 void sessions_free(Sessions *sessions);
 
 typedef struct {
-    const char *user_id, *user_name; /* "" and "root" for root */
-    const char *desktop_id, *pool_id; /* pool_id: NULL if it is of none */
-    const char *protocol;             /* spice, vnc, rdp */
-    const char *address;              /* of who asks, or NULL */
+    const char *user_id, *user_name;    /* "" and "root" for root */
+    const char *desktop_id, *pool_id;   /* pool_id: NULL if it is of none */
+    const char *protocol;               /* spice, vnc, rdp */
+    const char *address;                /* of who asks, or NULL */
     gboolean takes_over, may_take_over; /* somebody else's desktop that is shared with him */
 } SessionAsk;
 
 typedef struct {
     char *session_id, *password; /* password: NULL with rdp */
     HostDisplay display;
-    gint64 valid_until; /* ms of the epoch */
+    gint64 valid_until;  /* ms of the epoch */
     gboolean is_roaming; /* he had it already */
 } SessionTicket;
 void session_ticket_clear(SessionTicket *ticket);
@@ -49,7 +49,6 @@ gboolean sessions_open(Sessions *sessions, const SessionAsk *ask, SessionTicket 
  */
 gboolean sessions_end(Sessions *sessions, const char *session_id, const char *reason,
                       const char *who, GError **error);
-
 
 /* ---- What hosts tell, on their workers' threads; user is the World ---- */
 

@@ -52,8 +52,8 @@ static gboolean take_protocol(OpsCall *call, Connect *c, GError **error)
     c->protocol = text ? text : "spice";
     if (g_strv_contains(known, c->protocol))
         return TRUE;
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "a protocol is spice or rdp, not '%.40s'",
-                c->protocol);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                "a protocol is spice or rdp, not '%.40s'", c->protocol);
     return FALSE;
 }
 
@@ -112,8 +112,8 @@ static gboolean look(World *world, Connect *c, GError **error)
     host_row_clear(&c->host);
     ok = lookup_desktop_by_id(db, c->choice.desktop_id, &c->desktop, &local) &&
          run_lookup(db, c->desktop.id, &c->run, &local);
-    gboolean is_off = !ok && c->desktop.id &&
-                      g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND);
+    gboolean is_off =
+        !ok && c->desktop.id && g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND);
     ok = ok && host_lookup(db, c->run.host_id, &c->host, &local);
     catalog_read_end(world->catalog, db);
     if (local && !is_off)

@@ -74,8 +74,9 @@ static void test_tls(void)
 
 static void test_hostile(void)
 {
-    static const char *const bad[] = { "x\nproxy=http://evil", "x\r\n[virt-viewer]\nhost=evil",
-                                       "\\n", " a\tb ", "\xff\n", "" };
+    static const char *const bad[] = {
+        "x\nproxy=http://evil", "x\r\n[virt-viewer]\nhost=evil", "\\n", " a\tb ", "\xff\n", ""
+    };
 
     for (guint i = 0; i < G_N_ELEMENTS(bad); i++) {
         ViewerSpice spice = usual();
@@ -96,7 +97,9 @@ static void test_hostile(void)
 
 static void test_rdp(void)
 {
-    ViewerRdp rdp = { .host = "10.0.0.7", .user = "anna\r\nfull address:s:evil", .title = "w",
+    ViewerRdp rdp = { .host = "10.0.0.7",
+                      .user = "anna\r\nfull address:s:evil",
+                      .title = "w",
                       .has_clipboard = TRUE };
     g_autofree char *text = viewer_file_rdp(&rdp);
     g_auto(GStrv) lines = g_strsplit(text, "\r\n", -1);
