@@ -6,6 +6,7 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "broker/pool/pick.h"
 #include "broker/session/clients.h"
 #include "broker/session/live.h"
 #include "imaged/base/error.h"
@@ -264,10 +265,16 @@ gboolean sessions_finish(Sessions *s, const SessionRow *row, const char *reason,
 {
     Changes *changes = changes_new();
 
+    World *world = sessions_world(s);
+
     session_set_ended(changes, row->id, reason, now_ms);
-    if (!catalog_commit(sessions_world(s)->catalog, changes, error))
+    if (row->pool_id)
+        pool_release(changes, row->desktop_id, row->user_id);
+    if (!catalog_commit(world->catalog, changes, error))
         return FALSE;
     live_drop(s, row->uuid, row->id);
+    if (row->pool_id && world->pools)
+        pools_touch(world->pools, row->pool_id);
     return TRUE;
 }
 
