@@ -34,6 +34,7 @@ DAEMON_SRC := imaged/main.c imaged/daemon.c imaged/config.c
 CLI_SRC := $(wildcard imaged/cli/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 TOOL_SRC := $(wildcard tests/tools/*.c)
+SIM_SRC := $(wildcard tests/sim/*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 
@@ -41,6 +42,7 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB := $(BUILD)/libimaged.a
 UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SRC))
 TOOL_BIN := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(TOOL_SRC))
+SIM := $(BUILD)/tests/imaged-sim
 BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
 .PHONY: all help deps build demo check check-recipes bench lint asan crash soak fuzz install clean test-binaries format
@@ -129,13 +131,19 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIB)
 	@echo '  LINK $@'
 	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread -lm
 
+# The daemon with simulated hosts, for tests of many.
+$(SIM): $(call obj,$(SIM_SRC) imaged/daemon.c imaged/config.c) $(LIB)
+	@mkdir -p $(@D)
+	@echo '  LINK $@'
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread -lm
+
 .SECONDARY:
 
 # The recipes that need installed packages start a second make, whose pkg-config then finds them.
 build:
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 
-test-binaries: all $(UNIT_BIN) $(TOOL_BIN)
+test-binaries: all $(UNIT_BIN) $(TOOL_BIN) $(SIM)
 
 deps:
 	@sh tests/deps.sh docs/packages.txt
@@ -174,7 +182,7 @@ fuzz: deps
 	@BUILD=$(BUILD) bash tests/fuzz/run.sh $(or $(FUZZ_SECONDS),60)
 
 bench: deps
-	@$(MAKE) --no-print-directory -j$(JOBS) all $(BENCH_BIN) $(TOOL_BIN)
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BENCH_BIN) $(TOOL_BIN) $(SIM)
 	@bash tests/bench/run.sh $(BUILD)
 
 install: all

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib-unix.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -13,7 +15,6 @@
 
 #include "broker/access/login.h"
 #include "broker/access/roles.h"
-#include "broker/host/driver_libvirt.h"
 #include "broker/host/hosts.h"
 #include "broker/pool/pools.h"
 #include "broker/run/figures.h"
@@ -34,6 +35,7 @@
 typedef struct {
     World world;
     const Config *config;
+    const HostDriver *driver;
     int state_fd, lock_fd;
     Server *server;
     Housekeeping *housekeeping;
@@ -314,7 +316,7 @@ static gboolean start_jobs(Daemon *d, GError **error)
     d->world.pools = pools_new(&d->world);
     if (!(d->world.runs = runs_new(&d->world, error)) ||
         !(d->world.sessions = sessions_new(&d->world, error)) ||
-        !(d->world.hosts = hosts_new(&d->world, &driver_libvirt, &watcher, error)) ||
+        !(d->world.hosts = hosts_new(&d->world, d->driver, &watcher, error)) ||
         (!d->world.rescue_reason && !job_queue_resume(d->world.jobs, error)))
         return FALSE;
     if (!d->world.rescue_reason)
@@ -394,9 +396,29 @@ static void shut_down(Daemon *d)
     g_clear_pointer(&d->loop, g_main_loop_unref);
 }
 
-gboolean daemon_run(const Config *config, GError **error)
+/* Batches hold thousands of locked images open. */
+static void raise_open_files(void)
 {
-    Daemon d = { .config = config, .state_fd = -1, .lock_fd = -1 };
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+void daemon_prepare(void)
+{
+    mallopt(M_ARENA_MAX, 4); /* threads come and go; an arena for each would keep what they freed */
+    /* Or the first big buffer that is freed makes malloc keep all later ones of its size. */
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    umask(0007);
+    raise_open_files();
+}
+
+gboolean daemon_run(const Config *config, const HostDriver *driver, GError **error)
+{
+    Daemon d = { .config = config, .driver = driver, .state_fd = -1, .lock_fd = -1 };
 
     signal(SIGPIPE, SIG_IGN);
     d.loop = g_main_loop_new(NULL, FALSE);

@@ -190,7 +190,7 @@ uri()
 launch_daemon()
 {
     : >"$log.out"
-    ${RUN_WITH:-} "$BUILD/imaged" --state "$state" --config "$top/conf" "$@" >"$log.out" 2>>"$log" &
+    ${RUN_WITH:-} "${IMAGED:-$BUILD/imaged}" --state "$state" --config "$top/conf" "$@" >"$log.out" 2>>"$log" &
     daemon=$!
 }
 
