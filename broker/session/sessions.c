@@ -169,8 +169,8 @@ static gboolean put_row(World *world, const SessionAsk *ask, const Found *f, Ses
     if (!is_his)
         session_put(changes, row);
     changes_event(changes, is_his ? "session.again" : "session.open", "info", f->run.name,
-                  ask->user_name, "%s%s%s", ask->protocol, ask->address ? ", from " : "",
-                  ask->address ? ask->address : "");
+                  ask->who ? ask->who : ask->user_name, "for %s, by %s", ask->user_name,
+                  ask->protocol);
     if (catalog_commit(world->catalog, changes, &local))
         return TRUE;
     if (!g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_EXISTS))

@@ -24,6 +24,7 @@ void sessions_free(Sessions *sessions);
 
 typedef struct {
     const char *user_id, *user_name;    /* "" and "root" for root */
+    const char *who;                    /* asks, for events; NULL: he himself */
     const char *desktop_id, *pool_id;   /* pool_id: NULL if it is of none */
     const char *protocol;               /* spice, vnc, rdp */
     const char *address;                /* of who asks, or NULL */

@@ -67,11 +67,21 @@ static gboolean take_args(OpsCall *call, Connect *c, GError **error)
                         error);
 }
 
+/* A role's or a token's scope may leave out what is his. */
+static gboolean is_allowed(Db *db, const OpsCall *call, const Connect *c, GError **error)
+{
+    const char *name = args_text(call, "name", FALSE, NULL);
+    const char *object = c->choice.desktop_id ? "desktop" : "pool";
+    const char *id = c->choice.desktop_id ? c->choice.desktop_id : c->choice.pool_id;
+
+    return access_check_id(db, call->caller, call->permission, object, id, name ? name : id, error);
+}
+
 static gboolean choose(OpsCall *call, Connect *c, GError **error)
 {
     const SessionWish wish = { c->user_id, args_text(call, "name", FALSE, NULL) };
     Db *db = catalog_read_begin(call->world->catalog);
-    gboolean ok = session_choose(db, &wish, &c->choice, error);
+    gboolean ok = session_choose(db, &wish, &c->choice, error) && is_allowed(db, call, c, error);
 
     catalog_read_end(call->world->catalog, db);
     return ok;
@@ -134,31 +144,48 @@ static void begin(OpsCall *call, const Connect *c, OpsFunction function, GError 
     call->job_id = start.job_id;
 }
 
-/* TRUE: it runs.  FALSE without an error: call->job_id brings it there. */
-static gboolean make_run(OpsCall *call, Connect *c, GError **error)
+/* One look, and what follows from it.  TRUE: it runs.  FALSE without an error: call->job_id brings
+ * it there, or (*ret_again) somebody is just at it. */
+static gboolean try_run(OpsCall *call, Connect *c, gboolean *ret_again, GError **error)
 {
-    gint64 end_us = g_get_monotonic_time() + START_LIMIT_MS * 1000;
     GError *local = NULL;
+    gboolean is_on = look(call->world, c, &local);
 
-    while (look(call->world, c, &local)) {
-        if (g_str_equal(c->run.state, "running"))
-            return TRUE;
-        if (g_str_equal(c->run.state, "paused")) {
-            begin(call, c, ops_desktop_resume, error);
-            return FALSE;
-        }
-        if (!g_str_equal(c->run.state, "starting") || g_get_monotonic_time() > end_us) {
-            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "'%s' is not ready (%s)",
-                        c->desktop.name, c->run.state);
-            return FALSE;
-        }
-        g_usleep(LOOK_MS * 1000); /* somebody has just started it */
+    *ret_again = FALSE;
+    if (is_on && g_str_equal(c->run.state, "running"))
+        return TRUE;
+    if (is_on && g_str_equal(c->run.state, "paused")) {
+        begin(call, c, ops_desktop_resume, &local);
+    } else if (is_on) {
+        *ret_again = g_str_equal(c->run.state, "starting");
+        g_set_error(&local, IMAGED_ERROR, IMAGED_ERROR_BUSY, "'%s' is not ready (%s)",
+                    c->desktop.name, c->run.state);
+    } else if (!local) {
+        begin(call, c, ops_desktop_start, &local);
+        *ret_again = g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_BUSY);
     }
     if (local)
         g_propagate_error(error, local);
-    else
-        begin(call, c, ops_desktop_start, error);
     return FALSE;
+}
+
+static gboolean make_run(OpsCall *call, Connect *c, GError **error)
+{
+    gint64 end_us = g_get_monotonic_time() + START_LIMIT_MS * 1000;
+    gboolean again;
+
+    for (;;) {
+        GError *local = NULL;
+        if (try_run(call, c, &again, &local))
+            return TRUE;
+        if (!again || g_get_monotonic_time() > end_us) {
+            if (local)
+                g_propagate_error(error, local);
+            return FALSE;
+        }
+        g_clear_error(&local);
+        g_usleep(LOOK_MS * 1000);
+    }
 }
 
 /* ---- What the client is told ---- */
@@ -230,6 +257,7 @@ static json_t *open_session(OpsCall *call, Connect *c, GError **error)
     g_auto(SessionTicket) ticket = { 0 };
     const SessionAsk ask = { .user_id = c->user_id,
                              .user_name = c->user_name,
+                             .who = call->who,
                              .desktop_id = c->desktop.id,
                              .pool_id = c->choice.pool_id,
                              .protocol = c->protocol,

@@ -1,6 +1,7 @@
 /* sessions.c: who is on which desktop: seen, told something, ended. */
 #include "broker/session/sessions.h"
 
+#include "broker/access/users.h"
 #include "broker/run/guest_agent.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
@@ -23,7 +24,7 @@
 static gboolean lookup_user(Db *db, const char *name, char **ret_id, char **ret_name,
                             GError **error)
 {
-    g_autofree char *key = g_utf8_validate(name, -1, NULL) ? g_utf8_casefold(name, -1) : NULL;
+    g_autofree char *key = user_name_key(name);
     Query *q = db_query(db,
                         "SELECT id, name, is_disabled FROM user WHERE name_key = ?1 OR id = ?2"
                         " OR name = ?2 LIMIT 1",
@@ -47,13 +48,27 @@ static gboolean lookup_user(Db *db, const char *name, char **ret_id, char **ret_
     return TRUE;
 }
 
+/* For himself: root without a row of his own is "". */
+static gboolean take_self(const OpsCall *call, char **ret_id, char **ret_name)
+{
+    *ret_id = g_strdup(call->caller->user_id ? call->caller->user_id : "");
+    *ret_name = g_strdup(call->caller->name);
+    return TRUE;
+}
+
 gboolean session_user(OpsCall *call, const char *name, char **ret_id, char **ret_name,
                       GError **error)
 {
-    if (!name) {
-        *ret_id = g_strdup("");
-        *ret_name = g_strdup("root");
-        return TRUE;
+    g_autofree char *key = name ? user_name_key(name) : NULL;
+    g_autofree char *own = user_name_key(call->caller->name);
+
+    if (!name || (call->caller->user_id && g_str_equal(key, own)))
+        return take_self(call, ret_id, ret_name);
+    if (!caller_may_everywhere(call->caller, call->permission)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED,
+                    "this takes the permission %s for everybody",
+                    permission_name(call->permission));
+        return FALSE;
     }
     Db *db = catalog_read_begin(call->world->catalog);
     gboolean ok = lookup_user(db, name, ret_id, ret_name, error);
@@ -63,7 +78,7 @@ gboolean session_user(OpsCall *call, const char *name, char **ret_id, char **ret
 
 const char *session_address(const OpsCall *call)
 {
-    return NULL; /* so far only by the unix socket */
+    return call->caller->address;
 }
 
 /* ---- Seeing ---- */
@@ -78,14 +93,16 @@ json_t *ops_session_list(OpsCall *call, GError **error)
         !view_page(call, &page, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
-    json_t *out =
-        view_array(db_query(db,
-                            SESSION_COLUMNS "s.id > coalesce(?1, '') AND (?2 OR s.ended_at IS NULL)"
-                                            " AND (?3 IS NULL OR u.name = ?3) AND (?4 IS NULL OR"
-                                            " d.name = ?4) ORDER BY s.id",
-                            "titt", page.after, (gint64)all, args_text(call, "user", FALSE, NULL),
-                            args_text(call, "desktop", FALSE, NULL)),
-                   page.search, page.limit, error);
+    g_autofree char *visible = access_visible_sql(call->caller, "session", "s");
+    g_autofree char *sql =
+        g_strdup_printf(SESSION_COLUMNS "s.id > coalesce(?1, '') AND (?2 OR s.ended_at IS NULL)"
+                                        " AND (?3 IS NULL OR u.name = ?3) AND (?4 IS NULL OR"
+                                        " d.name = ?4) AND %s ORDER BY s.id",
+                        visible ? visible : "1");
+    json_t *out = view_array(db_query_once(db, sql, "titt", page.after, (gint64)all,
+                                           args_text(call, "user", FALSE, NULL),
+                                           args_text(call, "desktop", FALSE, NULL)),
+                             page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
     return out;
 }
@@ -98,7 +115,9 @@ static gboolean find(OpsCall *call, SessionRow *ret, GError **error)
     if (!name)
         return FALSE;
     Db *db = catalog_read_begin(call->world->catalog);
-    gboolean ok = session_lookup(db, name, ret, error);
+    gboolean ok =
+        session_lookup(db, name, ret, error) &&
+        access_check_id(db, call->caller, call->permission, "session", ret->id, name, error);
     catalog_read_end(call->world->catalog, db);
     return ok;
 }

@@ -21,6 +21,7 @@ ctl template import win "$top/g.raw" --format raw --memory 128M --cpus 1 >/dev/n
 ctl desktop create --template win --prefix d --count "$n_users" >/dev/null
 stop_daemon
 sim_users "$state/catalog.db" "$n_users"
+sim_assign "$state/catalog.db"
 libvirt_start "$top/lv" || exit 1
 sim_hosts "$top/hosts" "$n_hosts"
 start_daemon || exit 1
@@ -34,10 +35,6 @@ json_ok 'as evenly as can be' "$(ctlj host list)" '([.[].n_desktops] | max) - ([
 
 # ---- Each has his own ----
 
-stop_daemon
-sim_assign "$state/catalog.db"
-start_daemon || exit 1
-wait_for 60 all_up
 said=$(users | load -)
 json_ok 'everybody is served once, with a desktop of his own' "$said" '.n_served == .n_users and .n_twice == 0 and .n_failed == 0'
 diag "$said"
@@ -49,11 +46,15 @@ is "$(ctlj session list | jq -c '[.[] | [.id, .user, .desktop]] | sort')" "$befo
 
 # ---- A pool ----
 
+# A simulated host lives as long as the connection to it.
 stop_daemon
 sqlite3 "$state/catalog.db" 'DELETE FROM session; DELETE FROM assignment; DELETE FROM attachment'
 sim_pool "$state/catalog.db" lab
 start_daemon || exit 1
 wait_for 60 all_up
+none_runs() { [ "$(ctlj host list | jq '[.[].n_desktops] | add')" -eq 0 ]; }
+ok 'what is gone from its hosts is off' wait_for 60 none_runs
+ok 'all desktops start' ctl desktop start --all-of-prefix d
 said=$(users | load lab)
 json_ok 'everybody gets another desktop of the pool' "$said" '.n_served == .n_users and .n_twice == 0 and .n_failed == 0'
 diag "$said"

@@ -1,8 +1,8 @@
 /* imaged_sim.c: imaged with simulated hosts: libvirt's test driver, and what that lacks.
  *
  * A host is test+unix:///FILE.xml?socket=PATH: each connection has a host of its own in a libvirtd
- * that is not our process.  Domains are made of the XML that real ones are made of, but for what the
- * test driver refuses.  Passwords and their ends, clients and figures are kept here.
+ * that is not our process.  Domains are made of the XML that real ones are made of, but for what
+ * the test driver refuses.  Passwords and their ends, clients and figures are kept here.
  *
  * Everything else is the daemon's own: its catalog, its files, its jobs, its workers. */
 #include <sodium.h>

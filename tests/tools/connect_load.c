@@ -180,9 +180,8 @@ int main(int argc, char **argv)
     g_array_sort(load.times_ms, by_size);
     json_t *out = json_pack("{s:i,s:i,s:i,s:i,s:f,s:f,s:f,s:f,s:s*}", "n_users",
                             (int)load.users->len, "n_served", (int)load.n_served, "n_failed",
-                            (int)load.n_failed, "n_twice", (int)load.n_twice, "seconds", s,
-                            "per_s", load.n_served / s, "p50_ms",
-                            percentile(load.times_ms, 50), "p99_ms",
+                            (int)load.n_failed, "n_twice", (int)load.n_twice, "seconds", s, "per_s",
+                            load.n_served / s, "p50_ms", percentile(load.times_ms, 50), "p99_ms",
                             percentile(load.times_ms, 99), "first_error", load.first_error);
     json_dumpf(out, stdout, JSON_COMPACT);
     putchar('\n');
