@@ -8,7 +8,7 @@
 # A missed goal is a result, not a failure: the exit code is 0.
 #
 #   BENCH_ONLY=create,reset  only these lines: create reset rollout report check growth chain snapshot
-#                            merge pack nbd archive borg inspect advice latency daemon
+#                            merge pack nbd archive borg inspect advice latency daemon sessions
 #   BENCH_QUICK=1            small counts, to try the benchmark itself
 #   BENCH_ROUNDS=N           rounds of what is repeated; medians are shown (default 3)
 #   BENCH_DIR=DIR            where the scratch folder goes (default TMPDIR); needs 15 GB
@@ -57,6 +57,7 @@ n_threads=$(nproc)
 . "$here/borg.sh"
 . "$here/inspect.sh"
 . "$here/advice.sh"
+. "$here/sessions.sh"
 
 machine=$(printf '%s cores, %s MiB, Linux %s, %s, %s' "$n_threads" \
     "$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)" "$(uname -r)" \
@@ -81,6 +82,7 @@ selected nbd && bench_nbd
 selected borg && bench_borg
 selected inspect && bench_inspect
 selected advice && bench_advice
+selected sessions && bench_sessions
 cat "$top/rows.latency" >>"$top/rows"
 
 echo "$machine"
