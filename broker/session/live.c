@@ -209,7 +209,7 @@ static void follow(World *world, const char *session_id, ClientsChange change, c
     if (change == CLIENTS_CAME)
         session_set_connected(changes, session_id, address, now);
     else
-        session_set_disconnected(changes, session_id, now);
+        session_set_disconnected(changes, session_id, "connected", now);
     catalog_commit(world->catalog, changes, NULL);
 }
 

@@ -141,7 +141,7 @@ static void note_unused(World *world, gint64 now_ms)
         return;
     Changes *changes = changes_new();
     for (guint i = 0; i < rows->len; i++)
-        session_set_disconnected(changes, ((SessionRow *)rows->pdata[i])->id, now_ms);
+        session_set_disconnected(changes, ((SessionRow *)rows->pdata[i])->id, "opening", now_ms);
     catalog_commit(world->catalog, changes, NULL);
 }
 

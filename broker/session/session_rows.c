@@ -148,12 +148,12 @@ void session_set_connected(Changes *changes, const char *id, const char *address
                 "tti", id, address, now_ms);
 }
 
-void session_set_disconnected(Changes *changes, const char *id, gint64 now_ms)
+void session_set_disconnected(Changes *changes, const char *id, const char *from, gint64 now_ms)
 {
     changes_sql(changes,
-                "UPDATE session SET state = 'disconnected', disconnected_at = ?2 WHERE id = ?1 AND"
-                " state IN ('opening', 'connected')",
-                "ti", id, now_ms);
+                "UPDATE session SET state = 'disconnected', disconnected_at = ?3 WHERE id = ?1 AND"
+                " state = ?2",
+                "tti", id, from, now_ms);
 }
 
 void session_set_ending(Changes *changes, const char *id, const char *reason)

@@ -44,6 +44,7 @@ void session_put(Changes *changes, const SessionRow *row);
 
 /* A state is left behind alone as the picture above says; others are not touched. */
 void session_set_connected(Changes *changes, const char *id, const char *address, gint64 now_ms);
-void session_set_disconnected(Changes *changes, const char *id, gint64 now_ms);
+/* from: opening (nobody came) or connected. */
+void session_set_disconnected(Changes *changes, const char *id, const char *from, gint64 now_ms);
 void session_set_ending(Changes *changes, const char *id, const char *reason);
 void session_set_ended(Changes *changes, const char *id, const char *reason, gint64 now_ms);

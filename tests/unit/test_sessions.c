@@ -245,6 +245,7 @@ static void begin(Fixture *f)
     g_assert_no_error(error);
     f->world.hosts = hosts_new(&f->world, &driver, &watcher, &error);
     g_assert_no_error(error);
+    hosts_listen(f->world.hosts);
     wait_for_host(f, HOST_UP);
 }
 
