@@ -14,24 +14,15 @@ start_daemon || exit 1
 truncate -s 64M "$top/g.raw"
 ctl template import win "$top/g.raw" --format raw --memory 128M --cpus 1 >/dev/null 2>&1
 ctl desktop create a b --template win >/dev/null
-stop_daemon
-# Users by hand: their verbs have tests of their own.
-now=$(date +%s)000
-user_id() { printf '%032x' "$1"; }
-add_user() { # NAME N
-    sqlite3 "$state/catalog.db" "INSERT INTO user (id, name, name_key, full_name, email, is_disabled,
-        created_at, changed_at) VALUES ('$(user_id "$2")', '$1', '$1', '', '', 0, $now, $now)"
-}
-assign() { # DESKTOP N MAY_TAKE_OVER
+for u in anna bert carl nobody; do ctl user add "$u" >/dev/null; done
+user_id() { field .id user show "$1"; }
+assign() { # DESKTOP USER MAY_TAKE_OVER
     sqlite3 "$state/catalog.db" "INSERT INTO assignment (desktop_id, user_id, is_owner, may_take_over,
-        created_at) SELECT id, '$(user_id "$2")', 0, $3, $now FROM desktop WHERE name = '$1'"
+        created_at) SELECT id, '$(user_id "$2")', 0, $3, 0 FROM desktop WHERE name = '$1'"
 }
-add_user anna 1
-add_user bert 2
-add_user carl 3
-assign a 1 0
-assign a 2 1
-start_daemon || exit 1
+assign a anna 0
+assign a bert 1
+assign b nobody 0
 libvirt_start "$top/lv" || exit 1
 ctl host add vs-a "qemu+unix:///system?socket=$top/lv/run/libvirt-sock" --accelerator tcg >/dev/null
 host_is() { [ "$(field .state host show vs-a)" = "$1" ]; }
@@ -64,7 +55,7 @@ refused() { try "$1"; [ $? -eq 3 ]; }
 
 fails_with 3 'no desktop is assigned' 'who has nothing' ctl connect --user carl
 fails_with 3 "no desktop or pool 'a' for this user" 'what is not his' ctl connect a --user carl
-fails_with 3 "no user 'nobody'" 'for nobody' ctl connect a --user nobody
+fails_with 3 "no user 'nobody2'" 'for nobody' ctl connect a --user nobody2
 fails_with 1 'no Windows desktop' 'RDP is for Windows' ctl connect a --user anna --protocol rdp
 
 # ---- A first session ----
@@ -74,7 +65,7 @@ is "$(field .run desktop show a)" running 'it runs'
 is "$(stat -c %a "$top/anna.vv")" 600 'the file is for its reader alone'
 like "$(cat "$top/anna.vv")" '^\[virt-viewer\]$' 'it is what remote-viewer reads'
 like "$(cat "$top/anna.vv")" '^delete-this-file=1$' 'it is to be deleted'
-is "$(n_attached a 1)" 1 'who has seen the desktop is written down'
+is "$(n_attached a anna)" 1 'who has seen the desktop is written down'
 json_ok 'the session' "$(ctlj session show a)" '.user == "anna" and .state == "opening" and .host == "vs-a" and .protocol == "spice"'
 sed 's/^password=.*/password=wrong/' "$top/anna.vv" >"$top/wrong.vv"
 ok 'a wrong password is refused' refused wrong.vv
@@ -88,6 +79,23 @@ ok '... and who is in stays' session_is a connected
 ok '... undisturbed' stays anna
 ok 'a client that goes' leave anna
 ok '... leaves the session open' wait_for 30 session_is a disconnected
+
+# ---- As himself ----
+
+as_nobody() { (cd / && setpriv --reuid=65534 --regid=65534 --clear-groups "$BUILD/imagectl" --state "$state" "$@"); }
+chmod 755 "$state"
+chmod 666 "$state/imaged.sock"
+fails_with 5 'permission session.connect' 'nobody asks for another' as_nobody connect a --user anna
+fails_with 3 "no desktop or pool 'a'" '... nor for another desktop' as_nobody connect a
+fails_with '[35]' 'a' 'nor does he see her session' as_nobody session show a
+fails_with '[35]' 'a' '... nor end it' as_nobody session end a --yes
+fails_with 5 'permission' '... nor send messages' as_nobody session message a hello
+is "$(as_nobody -o json session list)" '[]' '... and his list is empty'
+as_nobody connect --file - >"$top/his.vv" 2>/dev/null
+ok 'what is his he gets' try his.vv
+is "$(as_nobody -o json session list | jq -r '.[0].desktop')" b 'and sees it'
+ok '... and ends it' as_nobody session end b --yes
+ok 'stop' ctl desktop stop b --force
 
 # ---- The user comes again, from elsewhere ----
 
