@@ -314,8 +314,8 @@ json_t *ops_trash_list(OpsCall *call, GError **error)
     json_t *out = view_array(
         db_query(
             db,
-            "SELECT x.id, x.name, d.name AS desktop, x.kind, x.reason, x.generation, s.name AS"
-            " store, x.layer_id AS layer, x.data_layer_id AS data_layer, x.disk_bytes,"
+            "SELECT x.id, x.name, d.name AS desktop, x.desktop_id, x.kind, x.reason, x.generation,"
+            " s.name AS store, x.layer_id AS layer, x.data_layer_id AS data_layer, x.disk_bytes,"
             " x.trashed_at AS trashed_at__time,"
             " x.expires_at AS expires_at__time FROM trash x LEFT JOIN store s ON s.id = x.store_id"
             " LEFT JOIN desktop d ON d.id = x.desktop_id WHERE"

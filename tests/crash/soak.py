@@ -82,7 +82,7 @@ class Client(threading.Thread):
             desktop.note("cut off:", *words)
             self.doubt = desktop, desktop.facts(), after
             raise Cut
-        raise Wrong("%s: exit %d: %s" % (" ".join(words), code, said))
+        raise Wrong("%s: exit %d: %s\n%s" % (" ".join(words), code, said, "\n".join(desktop.history)))
 
     def write(self, d):
         first, value = self.rng.randrange(BLOCKS), self.rng.randrange(1, 256)
@@ -202,7 +202,8 @@ class Soak:
         if set(mine) != set(d.snapshots):
             return "has snapshots %s, not %s" % (sorted(mine), sorted(d.snapshots))
         for what, layer, blocks in [("disk", listed[d.name]["layer"], d.disk)] + [
-                (n, mine[n]["layer"], b) for n, b in d.snapshots.items()] + self.undo_of(d):
+                (n, mine[n]["layer"], b) for n, b in d.snapshots.items()] + self.undo_of(
+                    d, listed[d.name]["id"]):
             if layer not in files:
                 return "%s: layer %s has no file" % (what, layer)
             found = self.blocks(files[layer])
@@ -210,12 +211,12 @@ class Soak:
                 return "%s holds %s, not %s" % (what, found, list(blocks))
         return None
 
-    def undo_of(self, d):
-        """What an undo would bring back, to be looked at."""
+    def undo_of(self, d, desktop_id):
+        """What an undo would bring back, to be looked at.  A deleted desktop of this name had resets, too."""
         if d.undo is None:
             return []
-        trash = [e for e in self.service.list("/v1/trash?search=" + d.name) if e["name"] == d.name and
-                 e["kind"] == "disk" and e["reason"] in ("reset", "revert")]
+        trash = [e for e in self.service.list("/v1/trash?search=" + d.name) if
+                 e["desktop_id"] == desktop_id and e["kind"] == "disk" and e["reason"] in ("reset", "revert")]
         newest = max(trash, key=lambda e: (e["trashed_at"], e["generation"]), default={"layer": None})
         return [("undo", newest["layer"], d.undo)]
 
