@@ -5,7 +5,7 @@
  * UNAVAILABLE if the connection is gone (then is_alive() says so), else what the host said. */
 #pragma once
 
-#include <glib.h>
+#include "broker/host/driver_live.h"
 
 #define DRIVER_UUID_SIZE 37
 
@@ -110,4 +110,5 @@ typedef struct {
     /* The picture of its first display, with its type ("image/x-portable-pixmap").  Caller frees.
      */
     GByteArray *(*screenshot)(gpointer link, const char *uuid, char **ret_type, GError **error);
+    const HostLive *live; /* on disks and domains that are in use */
 } HostDriver;

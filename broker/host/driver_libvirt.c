@@ -10,6 +10,7 @@
 #include <libvirt/virterror.h>
 #include <string.h>
 
+#include "broker/host/driver_libvirt_private.h"
 #include "imaged/base/error.h"
 
 #define KEEPALIVE_S 1
@@ -93,6 +94,7 @@ static int code_of(const virError *e)
     case VIR_ERR_SYSTEM_ERROR:
     case VIR_ERR_RPC:
     case VIR_ERR_INVALID_CONN:
+    case VIR_ERR_OPERATION_TIMEOUT: /* another call on the domain goes on */
         return IMAGED_ERROR_UNAVAILABLE;
     default:
         return IMAGED_ERROR_FAILED;
@@ -355,6 +357,16 @@ static virDomainPtr lookup(Link *link, const char *uuid, GError **error)
     return domain;
 }
 
+virDomainPtr driver_libvirt_lookup(gpointer link, const char *uuid, GError **error)
+{
+    return lookup(link, uuid, error);
+}
+
+gboolean driver_libvirt_error(GError **error, const char *what)
+{
+    return set_error(error, what);
+}
+
 static HostDomain *link_find(gpointer data, const char *uuid, GError **error)
 {
     Link *link = data;
@@ -507,4 +519,5 @@ const HostDriver driver_libvirt = {
     .set_ticket = link_set_ticket,
     .clients = link_clients,
     .agent = link_agent,
+    .live = &driver_libvirt_live,
 };

@@ -270,6 +270,18 @@ gboolean hosts_call(Hosts *hosts, const char *host_id, HostCall call, gpointer d
     return host_worker_call(worker, call, data, clear, limit_ms, error);
 }
 
+gboolean hosts_call_apart(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
+                          GDestroyNotify clear, gint64 limit_ms, GError **error)
+{
+    g_autoptr(HostWorker) worker = get_worker(hosts, host_id);
+
+    if (!worker) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "the host was removed");
+        return FALSE;
+    }
+    return host_worker_call_apart(worker, call, data, clear, limit_ms, error);
+}
+
 gboolean hosts_view(Hosts *hosts, const char *host_id, HostView *ret)
 {
     g_autoptr(HostWorker) worker = get_worker(hosts, host_id);

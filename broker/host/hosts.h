@@ -68,5 +68,9 @@ gboolean hosts_set_maintenance(Hosts *hosts, const char *name, gboolean is_maint
 gboolean hosts_call(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
                     GDestroyNotify clear, gint64 limit_ms, GError **error);
 
+/* host_worker_call_apart(), likewise. */
+gboolean hosts_call_apart(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
+                          GDestroyNotify clear, gint64 limit_ms, GError **error);
+
 /* host_worker_view() by the host's id.  FALSE: there is none. */
 gboolean hosts_view(Hosts *hosts, const char *host_id, HostView *ret);

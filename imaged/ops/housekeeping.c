@@ -13,6 +13,7 @@
 #include "imaged/catalog/lookup.h"
 #include "imaged/ops/archives.h"
 #include "imaged/ops/jobs.h"
+#include "imaged/ops/live_merge.h"
 #include "imaged/ops/recover.h"
 #include "snapshot/merges.h"
 #include "snapshot/stand_in.h"
@@ -240,6 +241,7 @@ static void tick(Housekeeping *h)
     }
     if (h->boot >= h->next_expiry) {
         merges_govern(h->world);
+        live_govern(h->world);
         stand_in_drop_unused(h->world);
         if (!g_atomic_int_get(&h->world->expiry_held)) {
             trash_expire(h->world, h->wall);

@@ -6,6 +6,8 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/ops/inspect.h"
+#include "imaged/ops/live_merge.h"
+#include "imaged/ops/live_snapshot.h"
 #include "imaged/ops/make_version.h"
 #include "imaged/ops/move.h"
 #include "imaged/ops/ops.h"
@@ -165,5 +167,6 @@ const JobType *const ops_job_types[] = {
     &disk_resize_job,
     &desktop_start_job,  &desktop_stop_job,     &desktop_restart_job, &desktop_pause_job,
     &desktop_resume_job, &host_probe_job,
+    &snapshot_live_job,  &snapshot_delete_live_job, &desktop_shorten_live_job,
     NULL,
 };

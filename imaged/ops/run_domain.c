@@ -39,6 +39,17 @@ char *run_mac(const DesktopRow *desktop, guint n)
 
 /* ---- Disks ---- */
 
+char *run_layer_path(World *world, const HostRow *host, const LayerRow *layer, GError **error)
+{
+    g_autoptr(Store) store = store_set_get(world->stores, layer->store_id, error);
+    g_autofree char *path = store ? host_store_path(host, store) : NULL;
+
+    if (store && !path)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
+                    "the host '%s' does not see the store", host->name);
+    return path ? g_build_filename(path, layer->place, layer->slot, NULL) : NULL;
+}
+
 GPtrArray *run_chain_paths(World *world, Db *db, const HostRow *host, const char *layer_id,
                            GError **error)
 {
@@ -48,16 +59,10 @@ GPtrArray *run_chain_paths(World *world, Db *db, const HostRow *host, const char
     if (!chain_rows(db, layer_id, &chain, error))
         return NULL;
     for (guint i = chain.rows->len; i-- > 0;) {
-        const LayerRow *layer = chain.rows->pdata[i];
-        g_autoptr(Store) store = store_set_get(world->stores, layer->store_id, error);
-        g_autofree char *path = store ? host_store_path(host, store) : NULL;
-        if (!path) {
-            if (store)
-                g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
-                            "the host '%s' does not see the store", host->name);
+        char *path = run_layer_path(world, host, chain.rows->pdata[i], error);
+        if (!path)
             return NULL;
-        }
-        g_ptr_array_add(out, g_build_filename(path, layer->place, layer->slot, NULL));
+        g_ptr_array_add(out, path);
     }
     g_ptr_array_add(out, NULL);
     return g_steal_pointer(&out);

@@ -26,6 +26,9 @@ gboolean run_hardware(Db *db, const DesktopRow *desktop, Hardware *ret, GError *
  * id, so that all of them stay.  Caller frees. */
 char *run_mac(const DesktopRow *desktop, guint n);
 
+/* The path of a layer as the host sees it.  UNAVAILABLE: it does not.  Caller frees. */
+char *run_layer_path(World *world, const HostRow *host, const LayerRow *layer, GError **error);
+
 /* The paths of a chain as the host sees them, the active layer first; ends with NULL. */
 GPtrArray *run_chain_paths(World *world, Db *db, const HostRow *host, const char *layer_id,
                            GError **error);

@@ -4,6 +4,8 @@
 #include "imaged/ops/args.h"
 #include "imaged/ops/dry_run.h"
 #include "imaged/ops/jobs.h"
+#include "imaged/ops/live_merge.h"
+#include "imaged/ops/live_snapshot.h"
 #include "imaged/ops/submit.h"
 #include "imaged/ops/view.h"
 #include "snapshot/diff.h"
@@ -105,8 +107,8 @@ static gboolean make_create(OpsCall *call, const LookupRows *desktops, BatchPlan
     const char *description = name ? args_text(call, "description", FALSE, error) : NULL;
 
     return name &&
-           snapshot_plan_create(call->world, desktops, name, description ? description : "", plan,
-                                error) &&
+           live_snapshot_plan(call->world, desktops, name, description ? description : "", plan,
+                              error) &&
            jobs_check_stores(call->world, desktops, error);
 }
 
@@ -195,7 +197,7 @@ json_t *ops_snapshot_delete(OpsCall *call, GError **error)
     if (dry_run)
         return dry_run_snapshots(call->world, desktop, names, error);
     if (submit_is_repeat(call, error) || (error && *error) ||
-        !snapshot_plan_delete(call->world, desktop, names, &plan, error))
+        !live_plan_delete(call->world, desktop, names, &plan, error))
         return NULL;
     return submit_plan(call, &plan, error);
 }

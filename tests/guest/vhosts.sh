@@ -9,6 +9,8 @@
 #   vhost_uri N               where libvirt is reached from here, and from the other hosts
 #   vhost_address N           of its network interface
 #   vhost_virsh N ARGS...     virsh there
+#   vhost_guests N            names of those whose QEMU is there, one a line
+#   vhost_flush N GUEST       QEMU writes what it holds back
 #   vhost_cut N, vhost_join N     its network cable
 #   vhost_freeze N, vhost_thaw N  it hangs: all its processes stand still
 #   vhost_power_off N         libvirtd and every QEMU are gone at once
@@ -149,6 +151,21 @@ vhost_processes()
         [ "$(readlink "$p/ns/pid" 2>/dev/null)" = "$space" ] && echo "${p#/proc/}"
     done
 }
+
+# The names of guests whose QEMU is there, libvirtd asked or not.
+vhost_guests()
+{
+    local p
+    for p in $(vhost_processes "$1"); do
+        tr '\0' '\n' <"/proc/$p/cmdline" 2>/dev/null | sed -n 's/^guest=\([^,]*\),.*/\1/p'
+    done | sort
+}
+
+# What QEMU holds back is written when a guest stands still for a moment.
+vhost_flush()
+{
+    vhost_virsh "$1" suspend "$2" && vhost_virsh "$1" resume "$2"
+} >/dev/null 2>&1
 
 vhost_freeze()
 {
