@@ -90,11 +90,9 @@ static gboolean live_copy(gpointer link, const char *uuid, const char *dev, cons
 
     if (!domain)
         return FALSE;
-    /* What the guest writes meanwhile goes to both, so that it ends however much that is. */
     gboolean ok =
         virDomainBlockCopy(domain, dev, xml, NULL, 0,
-                           VIR_DOMAIN_BLOCK_COPY_SHALLOW | VIR_DOMAIN_BLOCK_COPY_REUSE_EXT |
-                               VIR_DOMAIN_BLOCK_COPY_SYNCHRONOUS_WRITES) == 0;
+                           VIR_DOMAIN_BLOCK_COPY_SHALLOW | VIR_DOMAIN_BLOCK_COPY_REUSE_EXT) == 0;
     return finish(domain, ok, "the host did not begin to copy the disk", error);
 }
 
