@@ -146,6 +146,18 @@ static gboolean live_move(gpointer link, const char *uuid, const LiveMove *move,
     return finish(domain, ok, "it was not moved", error);
 }
 
+static gboolean live_is_moving(gpointer link, const char *uuid, gboolean *ret_is, GError **error)
+{
+    virDomainPtr domain = driver_libvirt_lookup(link, uuid, error);
+    virDomainJobInfo info = { 0 };
+
+    if (!domain)
+        return FALSE;
+    gboolean ok = virDomainGetJobInfo(domain, &info) == 0;
+    *ret_is = info.type == VIR_DOMAIN_JOB_BOUNDED || info.type == VIR_DOMAIN_JOB_UNBOUNDED;
+    return finish(domain, ok, "cannot ask whether it is being moved", error);
+}
+
 static gboolean live_move_stop(gpointer link, const char *uuid, GError **error)
 {
     virDomainPtr domain = driver_libvirt_lookup(link, uuid, error);
@@ -207,6 +219,7 @@ const HostLive driver_libvirt_live = {
     .copy_look = live_copy_look,
     .copy_end = live_copy_end,
     .move = live_move,
+    .is_moving = live_is_moving,
     .move_stop = live_move_stop,
     .ping = live_ping,
     .hold_password = live_hold_password,

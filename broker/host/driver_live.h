@@ -44,7 +44,8 @@ typedef struct {
                          GError **error);
     /* Returns when it runs there, or will not. */
     gboolean (*move)(gpointer link, const char *uuid, const LiveMove *move, GError **error);
-    /* Give up a move that goes on.  None is no error. */
+    /* Is a move of it going on?  Give that up: none is no error. */
+    gboolean (*is_moving)(gpointer link, const char *uuid, gboolean *ret_is, GError **error);
     gboolean (*move_stop)(gpointer link, const char *uuid, GError **error);
     /* Does the guest's agent answer?  UNAVAILABLE. */
     gboolean (*ping)(gpointer link, const char *uuid, GError **error);

@@ -350,7 +350,8 @@ static gboolean claim(Hosts *hosts, const char *name, HostRow *ret, json_t *keys
 static gboolean check_empty(Hosts *hosts, const HostRow *row, GError **error)
 {
     Db *db = catalog_read_begin(hosts->world->catalog);
-    gint64 n = lookup_int(db, "SELECT count(*) FROM run WHERE host_id = ?1", "t", row->id);
+    gint64 n = lookup_int(db, "SELECT count(*) FROM run WHERE ?1 IN (host_id, target_host_id)", "t",
+                          row->id);
 
     catalog_read_end(hosts->world->catalog, db);
     if (n) {

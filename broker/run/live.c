@@ -21,13 +21,17 @@ typedef enum {
     ASK_PAUSE,
     ASK_RESUME,
     ASK_PING,
+    ASK_IS_MOVING,
+    ASK_MOVE_STOP,
+    ASK_DESTROY,
+    ASK_END_PASSWORD,
 } What;
 
 typedef struct {
     What what;
     char *uuid, *incarnation;
     char *dev, *text; /* of a disk: its chain */
-    gboolean flag;    /* take the copy */
+    gboolean flag;    /* take the copy; it is being moved */
     char **devs, **paths, **others;
     /* What came of it. */
     char *xml;
@@ -99,6 +103,14 @@ static gboolean do_ask(const HostDriver *driver, gpointer link, Ask *a, GError *
         return driver->resume(link, a->uuid, error);
     case ASK_PING:
         return live->ping(link, a->uuid, error);
+    case ASK_IS_MOVING:
+        return live->is_moving(link, a->uuid, &a->flag, error);
+    case ASK_MOVE_STOP:
+        return live->move_stop(link, a->uuid, error);
+    case ASK_DESTROY:
+        return driver->destroy(link, a->uuid, error);
+    case ASK_END_PASSWORD:
+        return live->hold_password(link, a->uuid, "1970-01-01T00:00:01", error);
     default:
         return TRUE;
     }
@@ -235,4 +247,32 @@ gboolean live_resume(World *world, const RunRow *run, GError **error)
 gboolean live_ping(World *world, const RunRow *run, GError **error)
 {
     return simply(world, run, ASK_PING, error);
+}
+
+gboolean live_is_moving(World *world, const RunRow *run, gboolean *ret_is, GError **error)
+{
+    g_autoptr(Ask) a = ask_new(run, ASK_IS_MOVING);
+    gboolean ok = ask(world, run->host_id, a, error);
+
+    *ret_is = ok && a->flag;
+    return ok;
+}
+
+gboolean live_move_stop(World *world, const RunRow *run, GError **error)
+{
+    return simply(world, run, ASK_MOVE_STOP, error);
+}
+
+gboolean live_destroy(World *world, const char *host_id, const RunRow *run, GError **error)
+{
+    g_autoptr(Ask) a = ask_new(run, ASK_DESTROY);
+
+    return ask(world, host_id, a, error);
+}
+
+gboolean live_end_password(World *world, const char *host_id, const RunRow *run, GError **error)
+{
+    g_autoptr(Ask) a = ask_new(run, ASK_END_PASSWORD);
+
+    return ask(world, host_id, a, error);
 }

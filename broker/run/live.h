@@ -32,3 +32,11 @@ gboolean live_ping(World *world, const RunRow *run, GError **error);
 
 /* The domain of the run on a host that need not be the run's own.  NOT_FOUND.  Caller frees. */
 HostDomain *live_find(World *world, const char *host_id, const RunRow *run, GError **error);
+
+/* Is it being moved away from this host?  Give that up.  Switch it off there. */
+gboolean live_is_moving(World *world, const RunRow *run, gboolean *ret_is, GError **error);
+gboolean live_move_stop(World *world, const RunRow *run, GError **error);
+gboolean live_destroy(World *world, const char *host_id, const RunRow *run, GError **error);
+
+/* After a move: the password of its display, which was held open for its client, ends. */
+gboolean live_end_password(World *world, const char *host_id, const RunRow *run, GError **error);

@@ -19,7 +19,8 @@ struct Runs {
 void run_row_clear(RunRow *row)
 {
     char **texts[] = { &row->desktop_id, &row->host_id, &row->incarnation, &row->state,
-                       &row->reason,     &row->uuid,    &row->name };
+                       &row->reason,     &row->uuid,    &row->name,
+                       &row->target_host_id };
 
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
         g_clear_pointer(texts[i], g_free);
@@ -32,6 +33,7 @@ static void read_row(Query *q, RunRow *ret)
     *ret = (RunRow){ .desktop_id = g_strdup(query_text(q, "desktop_id")),
                      .host_id = g_strdup(query_text(q, "host_id")),
                      .incarnation = g_strdup(query_text(q, "incarnation")),
+                     .target_host_id = g_strdup(query_text(q, "target_host_id")),
                      .generation = query_int(q, "generation"),
                      .state = g_strdup(query_text(q, "state")),
                      .reason = g_strdup(query_text(q, "reason")),
@@ -84,6 +86,26 @@ void run_delete(Changes *changes, const RunRow *row)
     changes_sql(changes,
                 "DELETE FROM lease WHERE desktop_id = ?1 AND incarnation = ?2 AND holder = 'run'",
                 "tt", row->desktop_id, row->incarnation);
+}
+
+void run_set_target(Changes *changes, const RunRow *row, const char *target_host_id)
+{
+    changes_sql(changes,
+                "UPDATE run SET state = 'migrating', target_host_id = ?3, changed_at = ?4 WHERE"
+                " desktop_id = ?1 AND incarnation = ?2",
+                "ttti", row->desktop_id, row->incarnation, target_host_id, units_now_ms());
+}
+
+void run_set_host(Changes *changes, const RunRow *row, const char *host_id, const char *state)
+{
+    changes_sql(changes,
+                "UPDATE run SET state = ?4, host_id = ?3, target_host_id = NULL, changed_at = ?5"
+                " WHERE desktop_id = ?1 AND incarnation = ?2",
+                "tttti", row->desktop_id, row->incarnation, host_id, state, units_now_ms());
+    changes_sql(changes,
+                "UPDATE lease SET host = ?3 WHERE desktop_id = ?1 AND incarnation = ?2 AND holder ="
+                " 'run'",
+                "ttt", row->desktop_id, row->incarnation, host_id);
 }
 
 /* ---- Claims ---- */
@@ -240,7 +262,7 @@ static GPtrArray *rows_of(World *world, const char *host_id)
 {
     GPtrArray *out = g_ptr_array_new();
     Db *db = catalog_read_begin(world->catalog);
-    Query *q = db_query(db, RUN_COLUMNS "WHERE r.host_id = ?1", "t", host_id);
+    Query *q = db_query(db, RUN_COLUMNS "WHERE ?1 IN (r.host_id, r.target_host_id)", "t", host_id);
 
     while (query_next(q)) {
         RunRow *row = g_new0(RunRow, 1);
@@ -295,7 +317,8 @@ void runs_seen(gpointer user, const char *host_id, const GPtrArray *domains,
     for (guint i = 0; rows && i < rows->len; i++) {
         RunRow *row = rows->pdata[i];
         HostDomain *d = g_hash_table_lookup(by_uuid, row->uuid);
-        if (!is_settled(row, d))
+        /* One that is being moved is its job's; nobody else's on either host. */
+        if (!row->target_host_id && !is_settled(row, d))
             settle(world, row, d, driver, link);
         g_hash_table_remove(by_uuid, row->uuid);
         run_row_clear(row);

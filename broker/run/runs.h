@@ -14,7 +14,8 @@ typedef struct Runs Runs;
 typedef struct {
     char *desktop_id, *host_id, *incarnation;
     gint64 generation;
-    char *state;  /* starting, running, paused, stuck, stopping, unknown */
+    char *target_host_id; /* it is being moved there, and may run on either; or NULL */
+    char *state;  /* starting, running, paused, stuck, stopping, migrating, unknown */
     char *reason; /* or NULL */
     gint64 started_at;
     char *uuid, *name; /* of the desktop */
@@ -38,6 +39,11 @@ void runs_let_go(Runs *runs, const char *desktop_id);
 void run_put(Changes *changes, const RunRow *row);
 void run_set_state(Changes *changes, const RunRow *row, const char *state, const char *reason);
 void run_delete(Changes *changes, const RunRow *row);
+
+/* Of a desktop that is moved: it may be on either host; it is on this one alone (its own or the
+ * target), as it was before in state. */
+void run_set_target(Changes *changes, const RunRow *row, const char *target_host_id);
+void run_set_host(Changes *changes, const RunRow *row, const char *host_id, const char *state);
 
 /* A host's domains, on its worker's thread: rows follow what it says.  What is not ours is reported
  * and never touched. */

@@ -213,8 +213,10 @@ static const char *const migrations[] = {
     " is_maintenance INTEGER NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE run (desktop_id TEXT PRIMARY KEY, host_id TEXT NOT NULL REFERENCES host(id),"
     " incarnation TEXT NOT NULL, generation INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT,"
-    " started_at INTEGER NOT NULL, changed_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "CREATE INDEX run_host ON run(host_id);",
+    " started_at INTEGER NOT NULL, changed_at INTEGER NOT NULL, target_host_id TEXT REFERENCES"
+    " host(id)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX run_host ON run(host_id);"
+    "CREATE INDEX run_target_host ON run(target_host_id) WHERE target_host_id IS NOT NULL;",
 
     /* 8: host groups, networks, a desktop's own hardware */
     "CREATE TABLE host_group (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, cpu_model TEXT,"

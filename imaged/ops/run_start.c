@@ -4,8 +4,6 @@
  * run that is taken up again asks the host first, by the incarnation. */
 #include <string.h>
 
-#include "broker/host/networks.h"
-#include "broker/host/placement.h"
 #include "broker/host/probe.h"
 #include "broker/run/runs.h"
 #include "imaged/base/error.h"
@@ -13,6 +11,7 @@
 #include "imaged/base/units.h"
 #include "imaged/ops/jobs.h"
 #include "imaged/ops/run_domain.h"
+#include "imaged/ops/run_place.h"
 #include "imaged/ops/submit.h"
 
 #define CREATE_LIMIT_MS 60000
@@ -21,106 +20,7 @@
 
 /* ---- Planning ---- */
 
-typedef struct {
-    GArray *places; /* PlaceHost; ids and names are the rows' */
-    GPtrArray *rows; /* HostRow */
-} Hosting;
-
-static void free_row(gpointer row)
-{
-    host_row_clear(row);
-    g_free(row);
-}
-
-static void hosting_clear(Hosting *h)
-{
-    g_clear_pointer(&h->places, g_array_unref);
-    g_clear_pointer(&h->rows, g_ptr_array_unref);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Hosting, hosting_clear)
-
-/* All hosts, with what they are known to have, and what was promised there. */
-static gboolean load_hosts(World *world, Db *db, Hosting *ret, GError **error)
-{
-    Query *q = db_query(db,
-                        "SELECT h.id, coalesce(sum(coalesce(d.hardware ->> '$.memory_bytes',"
-                        " v.memory_bytes)), 0) AS memory, coalesce(sum(coalesce(d.hardware ->>"
-                        " '$.cpus', v.cpus)), 0) AS cpus FROM host h LEFT JOIN run r ON"
-                        " r.host_id = h.id LEFT JOIN desktop d ON d.id = r.desktop_id LEFT JOIN"
-                        " version v ON v.id = d.version_id GROUP BY h.id",
-                        "");
-
-    ret->places = g_array_new(FALSE, TRUE, sizeof(PlaceHost));
-    ret->rows = g_ptr_array_new_with_free_func(free_row);
-    while (query_next(q)) {
-        g_autofree HostRow *row = g_new0(HostRow, 1);
-        g_auto(HostView) view = { 0 };
-        if (!host_lookup(db, query_text(q, "id"), row, NULL))
-            continue;
-        hosts_view(world->hosts, row->id, &view);
-        PlaceHost place = { .id = row->id,
-                            .name = row->name,
-                            .is_up = view.state == HOST_UP,
-                            .is_maintenance = row->is_maintenance,
-                            .memory_bytes = view.facts.memory_bytes,
-                            .given_memory = (guint64)query_int(q, "memory"),
-                            .n_cpus = MAX(view.facts.n_cpus, 1),
-                            .given_cpus = (guint)query_int(q, "cpus"),
-                            .cpu_usage = view.cpu_usage };
-        g_array_append_val(ret->places, place);
-        g_ptr_array_add(ret->rows, g_steal_pointer(&row));
-    }
-    return query_end(q, error);
-}
-
-/* What each of the hosts lacks of what this desktop wants. */
-static gboolean note_lacks(World *world, Db *db, Hosting *h, const DesktopRow *desktop,
-                           const Hardware *hardware, GError **error)
-{
-    g_autoptr(Store) store = store_set_get(world->stores, desktop->store_id, error);
-    PlaceHost *places = (PlaceHost *)(void *)h->places->data;
-
-    if (!store)
-        return FALSE;
-    for (guint i = 0; i < h->rows->len; i++) {
-        g_autofree char *path = host_store_path(h->rows->pdata[i], store);
-        places[i].has_store = path != NULL;
-        places[i].has_networks = TRUE;
-    }
-    for (guint n = 0; hardware->networks[n]; n++) {
-        g_auto(NetworkRow) network = { 0 };
-        if (!network_lookup(db, hardware->networks[n], &network, error))
-            return FALSE;
-        for (guint i = 0; i < h->rows->len; i++)
-            places[i].has_networks &= network_is_on(&network, h->rows->pdata[i]);
-    }
-    return TRUE;
-}
-
-/* Choose its host, and reckon with it from now on.  NULL with the reason in error. */
-static const PlaceHost *place(World *world, Db *db, Hosting *h, const DesktopRow *desktop,
-                              GError **error)
-{
-    g_auto(Hardware) hardware = { 0 };
-    PlaceHost *places = (PlaceHost *)(void *)h->places->data;
-    g_autofree char *why = NULL;
-
-    if (!run_hardware(db, desktop, &hardware, error) ||
-        !note_lacks(world, db, h, desktop, &hardware, error))
-        return NULL;
-    PlaceNeed need = { hardware.memory_bytes + hardware_video_bytes(&hardware), hardware.n_cpus };
-    gint at = placement_choose(places, h->places->len, &need, PLACE_SPREAD, &why);
-    if (at < 0) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "no host can take it: %s", why);
-        imaged_error_hint(error, "see them with: imagectl host list");
-        return NULL;
-    }
-    places[at].given_memory += need.memory_bytes;
-    places[at].given_cpus += need.n_cpus;
-    return &places[at];
-}
-
-static gboolean plan_one(World *world, Db *db, Hosting *hosts, const DesktopRow *desktop,
+static gboolean plan_one(World *world, Db *db, RunPlaces *hosts, const DesktopRow *desktop,
                          BatchPlan *plan, GError **error)
 {
     g_auto(RunRow) run = { 0 };
@@ -131,7 +31,7 @@ static gboolean plan_one(World *world, Db *db, Hosting *hosts, const DesktopRow 
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_EXISTS, "it is on already (%s)", run.state);
         return FALSE;
     }
-    if (!(host = place(world, db, hosts, desktop, error)))
+    if (!(host = run_place(world, db, hosts, desktop, NULL, NULL, error)))
         return FALSE;
     json_t *keys = json_array();
     claims_add(keys, 'x', "run", desktop->id);
@@ -148,11 +48,11 @@ static gboolean plan_one(World *world, Db *db, Hosting *hosts, const DesktopRow 
 static gboolean plan_start(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
                            GError **error)
 {
-    g_auto(Hosting) hosts = { 0 };
+    g_auto(RunPlaces) hosts = { 0 };
     Db *db = catalog_read_begin(call->world->catalog);
 
     batch_plan_init(plan, call->world, &desktop_start_job);
-    gboolean ok = load_hosts(call->world, db, &hosts, error);
+    gboolean ok = run_places_load(call->world, db, &hosts, error);
     for (guint i = 0; ok && i < desktops->rows->len; i++) {
         const DesktopRow *row = desktops->rows->pdata[i];
         g_autoptr(GError) why = NULL;
