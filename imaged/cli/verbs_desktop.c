@@ -384,6 +384,11 @@ static const Command commands[] = {
     { "resume", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
       "Let paused desktops go on", NULL, "desktop resume alice\n", desktop_run_options,
       desktop_resume },
+    { "migrate", "(NAME... | --template T | --all-of-prefix P) [--to HOST]", 0, COMMAND_MANY,
+      "desktop", "Move desktops to another host while they run",
+      "They go on there, with the session of their users.  One that cannot be moved stays.",
+      "desktop migrate alice\ndesktop migrate alice --to vs-b\n", desktop_migrate_options,
+      desktop_migrate },
     { "reset", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
       "Re-image desktops: back to their template",
       "Each gets a fresh layer; the former one goes to the trash, from where 'desktop undo-reset'\n"

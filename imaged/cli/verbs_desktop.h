@@ -25,4 +25,6 @@ gboolean desktop_start(Cli *cli, GError **error);
 gboolean desktop_stop(Cli *cli, GError **error);
 gboolean desktop_restart(Cli *cli, GError **error);
 gboolean desktop_pause(Cli *cli, GError **error);
+extern const Option desktop_migrate_options[];
+gboolean desktop_migrate(Cli *cli, GError **error);
 gboolean desktop_resume(Cli *cli, GError **error);

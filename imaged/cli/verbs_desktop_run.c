@@ -1,4 +1,4 @@
-/* verbs_desktop_run.c: imagectl desktop start, stop, restart, pause, resume. */
+/* verbs_desktop_run.c: imagectl desktop start, stop, restart, pause, resume, migrate. */
 #include "imaged/cli/verbs_desktop.h"
 
 #include "imaged/cli/select.h"
@@ -15,6 +15,14 @@ const Option desktop_stop_options[] = {
     SELECT_PREFIX,
     { "force", OPTION_FLAG, NULL, "switch it off; what is not saved is lost", NULL },
     { "timeout", OPTION_COUNT, "S", "how long guests may take to shut down (90)", NULL },
+    OPTION_NO_WAIT,
+    OPTION_END,
+};
+
+const Option desktop_migrate_options[] = {
+    SELECT_TEMPLATE,
+    SELECT_PREFIX,
+    { "to", OPTION_TEXT, "HOST", "the host to move to; else the one with most room", "host" },
     OPTION_NO_WAIT,
     OPTION_END,
 };
@@ -57,4 +65,15 @@ gboolean desktop_pause(Cli *cli, GError **error)
 gboolean desktop_resume(Cli *cli, GError **error)
 {
     return run(cli, "/v1/desktops/resume", "resumed", error);
+}
+
+gboolean desktop_migrate(Cli *cli, GError **error)
+{
+    json_auto_t *body = select_body(cli->args, cli->args->words->len, error);
+
+    if (!body)
+        return FALSE;
+    if (args_has(cli->args, "to"))
+        json_object_set_new(body, "to", json_string(args_text(cli->args, "to")));
+    return select_run(cli, "/v1/desktops/migrate", body, "moved", error);
 }

@@ -7,6 +7,7 @@
 #include "imaged/base/error.h"
 #include "imaged/cli/cli.h"
 #include "imaged/cli/list.h"
+#include "imaged/cli/select.h"
 #include "imaged/cli/user_file.h"
 #include "imaged/cli/verbs_host.h"
 
@@ -141,9 +142,21 @@ static gboolean change(Cli *cli, const char *method, const char *verb, json_t *b
     return TRUE;
 }
 
+static const Option maintenance_options[] = {
+    { "evacuate", OPTION_FLAG, NULL, "move the desktops that run there to other hosts", NULL },
+    OPTION_NO_WAIT,
+    OPTION_END,
+};
+
 static gboolean host_maintenance(Cli *cli, GError **error)
 {
-    return change(cli, "POST", "maintenance", NULL, "gets no new desktops", error);
+    if (!change(cli, "POST", "maintenance", NULL, "gets no new desktops", error))
+        return FALSE;
+    if (!args_has(cli->args, "evacuate"))
+        return TRUE;
+    g_autoptr(GString) path = path_of(cli, "evacuate", error);
+    json_auto_t *body = json_object();
+    return path && select_run(cli, path->str, body, "moved", error);
 }
 
 static gboolean host_activate(Cli *cli, GError **error)
@@ -197,8 +210,10 @@ static const Command commands[] = {
       add_options, host_set },
     { "list", "", 0, 0, NULL, "List hosts", NULL, "host list\n", list_options, host_list },
     { "show", "HOST", 1, 1, "host", "Show a host", NULL, "host show vs-a\n", NULL, host_show },
-    { "maintenance", "HOST", 1, 1, "host", "Start no more desktops there", NULL,
-      "host maintenance vs-a\n", NULL, host_maintenance },
+    { "maintenance", "HOST [--evacuate]", 1, 1, "host", "Start no more desktops there",
+      "With --evacuate those that run there are moved to other hosts.",
+      "host maintenance vs-a\nhost maintenance vs-a --evacuate\n", maintenance_options,
+      host_maintenance },
     { "activate", "HOST", 1, 1, "host", "Start desktops there again", NULL,
       "host activate vs-a\n", NULL, host_activate },
     { "remove", "HOST", 1, 1, "host", "Forget a host", "Refused while desktops run there.",

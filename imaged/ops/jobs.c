@@ -167,6 +167,6 @@ const JobType *const ops_job_types[] = {
     &disk_resize_job,
     &desktop_start_job,  &desktop_stop_job,     &desktop_restart_job, &desktop_pause_job,
     &desktop_resume_job, &host_probe_job,
-    &snapshot_live_job,  &snapshot_delete_live_job, &desktop_shorten_live_job,
+    &desktop_migrate_job, &snapshot_live_job,  &snapshot_delete_live_job, &desktop_shorten_live_job,
     NULL,
 };

@@ -36,4 +36,4 @@ extern const JobType archive_restore_job;
 
 /* Of desktops that run. */
 extern const JobType desktop_start_job, desktop_stop_job, desktop_restart_job, desktop_pause_job,
-    desktop_resume_job;
+    desktop_resume_job, desktop_migrate_job;
