@@ -129,6 +129,7 @@ typedef struct {
     World *world;
     RunRow run;
     HostRow from, to;
+    gboolean stands; /* where it is, once that is known */
 } Migrate;
 
 static void migrate_clear(Migrate *m)
@@ -238,6 +239,7 @@ static Where settle(Migrate *m)
         Has target = source == HAS_NOT_SAID ? HAS_NOT_SAID : ask(m, m->to.id);
         if (target == HAS_NOT_SAID)
             continue;
+        m->stands = (source == HAS_NONE ? target : source) == HAS_STANDING;
         if (source == HAS_NONE)
             return target == HAS_NONE ? IS_GONE : IS_MOVED;
         if (!live_is_moving(m->world, &m->run, &is_moving, NULL) || is_moving) {
@@ -253,10 +255,9 @@ static Where settle(Migrate *m)
     }
 }
 
-/* What it was doing before, as far as it is known. */
-static const char *state_before(const Migrate *m)
+static const char *state_now(const Migrate *m)
 {
-    return g_str_equal(m->run.state, "paused") ? "paused" : "running";
+    return m->stands ? "paused" : "running";
 }
 
 static gboolean commit(Migrate *m, Changes *changes, GError **error)
@@ -268,7 +269,7 @@ static gboolean end_moved(Migrate *m, GError **error)
 {
     Changes *changes = changes_new();
 
-    run_set_host(changes, &m->run, m->to.id, state_before(m));
+    run_set_host(changes, &m->run, m->to.id, state_now(m));
     changes_event(changes, "desktop.migrate", "info", m->run.name, job_owner(m->job),
                   "moved from %s to %s", m->from.name, m->to.name);
     if (!commit(m, changes, error))
@@ -295,9 +296,10 @@ static gboolean end_still_there(Migrate *m, const GError *why, GError **error)
 {
     Changes *changes = changes_new();
 
-    if (g_str_equal(state_before(m), "running"))
-        live_resume(m->world, &m->run, NULL); /* a move that broke off may have left it standing */
-    run_set_host(changes, &m->run, m->from.id, state_before(m));
+    /* A move that broke off may have left it standing. */
+    if (m->stands && !g_str_equal(m->run.state, "paused"))
+        m->stands = !live_resume(m->world, &m->run, NULL);
+    run_set_host(changes, &m->run, m->from.id, state_now(m));
     if (!commit(m, changes, error))
         return FALSE;
     if (!why && !job_check(m->job, error))
