@@ -37,8 +37,8 @@ ctl host activate h2 >/dev/null
 ok 'it counts' counter_runs "$(path_of a)"
 is "$(on)" 'h1:a ' 'on the first host'
 fails_with 1 'there already' 'not to where it is' ctl desktop migrate a --to h1
-fails_with 1 'does not run' 'not one that is off' ctl desktop migrate b
-fails_with 1 'no host' 'not to a host that is not there' ctl desktop migrate a --to h9
+fails_with 3 'does not run' 'not one that is off' ctl desktop migrate b
+fails_with 3 'no host' 'not to a host that is not there' ctl desktop migrate a --to h9
 
 # ---- With a client ----
 
@@ -76,4 +76,65 @@ exec 9>&-
 wait $viewer
 is "$?" 0 'the client ends when it wants to'
 json_ok 'it is told' "$(ctlj event list)" 'any(.[]; .name == "desktop.migrate" and .message == "moved from h1 to h2")'
-cat $top/viewer.log; done_testing
+
+# ---- The daemon is killed while it is moved ----
+
+jobs_are_over() { [ "$(sqlite3 "$state/catalog.db" "SELECT count(*) FROM job WHERE state IN ('queued', 'running')")" = 0 ]; }
+is_migrating() { [ "$(sqlite3 "$state/catalog.db" "SELECT count(*) FROM run WHERE target_host_id IS NOT NULL")" = 1 ]; }
+# On one host, which is the catalog's.
+agrees() { [ "$(on)" = "$(host_of a):a " ]; }
+for delay in 0 0.1 0.3; do
+    at=$(counter_of "$(path_of a)")
+    ctl desktop migrate a --no-wait >/dev/null
+    wait_for 10 is_migrating || wait_for 10 jobs_are_over
+    [ $delay = 0 ] || sleep $delay # any moment will do
+    stop_daemon KILL
+    start_daemon || exit 1
+    ok "killed $delay s after the move began: its job comes to an end" wait_for 90 jobs_are_over
+    ok '... it runs on one host, which is the catalog'"'s" wait_for 20 agrees
+    ok '... and counts on' counter_runs "$(path_of a)"
+    ok '... no write was lost, and it never ran twice' counter_is_sound "$(path_of a)" "$at"
+done
+
+# ---- The target hangs ----
+
+source=$(host_of a)
+target=$((3 - ${source#h}))
+at=$(counter_of "$(path_of a)")
+vhost_freeze $target
+ctl desktop migrate a --to h$target --no-wait >/dev/null 2>&1
+ok 'a move to a host that hangs begins' wait_for 20 is_migrating
+fails_with 1 'on already' '... it is started nowhere else' ctl desktop start a
+fails_with 4 'busy' '... nor stopped' ctl desktop stop a --force
+stop_daemon KILL
+start_daemon || exit 1
+ok '... and neither after the daemon was killed' is_migrating
+vhost_thaw $target
+ok 'when the host answers again, its job comes to an end' wait_for 120 jobs_are_over
+ok '... it runs on one host, which is the catalog'"'s" wait_for 20 agrees
+ok '... and counts on' counter_runs "$(path_of a)"
+ok '... no write was lost, and it never ran twice' counter_is_sound "$(path_of a)" "$at"
+
+# ---- The host is switched off ----
+
+source=$(host_of a)
+n=${source#h}
+vhost_power_off "$n"
+ok 'its host is switched off' wait_for 30 host_is "$source" down
+fails_with 1 'on already' 'it is not started elsewhere: nobody knows that it is off' ctl desktop start a
+fails_with 4 'busy' '... nor is its disk exchanged' ctl desktop reset a --yes
+vhost_start "$n"
+ok 'its host is back' wait_for 60 host_is "$source" up
+ok '... and says that it is off' wait_for 30 is_run a off
+ok 'start' ctl desktop start a
+ok 'it counts' counter_runs "$(path_of a)"
+ok 'it never ran twice' counter_is_sound "$(path_of a)"
+
+# ---- A host is emptied ----
+
+source=$(host_of a)
+ok 'a host is emptied' ctl host maintenance "$source" --evacuate
+isnt "$(host_of a)" "$source" 'it runs on the other one'
+ok '... alone' agrees
+ok 'the check is clean' check_is_clean
+done_testing

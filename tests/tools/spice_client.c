@@ -125,6 +125,12 @@ static void channel_new(SpiceSession *session, SpiceChannel *channel, gpointer d
         spice_channel_connect(channel);
 }
 
+/* After a migration a port that is not there is 65535. */
+static gboolean is_port(const char *port)
+{
+    return port && *port && strcmp(port, "65535") != 0;
+}
+
 static void migration_changed(SpiceSession *session, GParamSpec *spec, gpointer data)
 {
     static const char *const names[] = { [SPICE_SESSION_MIGRATION_NONE] = "none",
@@ -138,7 +144,7 @@ static void migration_changed(SpiceSession *session, GParamSpec *spec, gpointer 
                  &tls_port, NULL);
     say("migration %s", state < G_N_ELEMENTS(names) ? names[state] : "other");
     if (state == SPICE_SESSION_MIGRATION_NONE)
-        say("server %s:%s", host ? host : "", tls_port && *tls_port ? tls_port : port ? port : "");
+        say("server %s:%s", host ? host : "", is_port(tls_port) ? tls_port : port ? port : "");
 }
 
 static void disconnected(SpiceSession *session, gpointer data)
