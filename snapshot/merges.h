@@ -40,8 +40,8 @@ gboolean desktop_plan_compact(World *world, const LookupRows *desktops, BatchPla
 gboolean desktop_plan_flatten(World *world, const LookupRows *desktops, BatchPlan *plan,
                               GError **error);
 
-/* What the depth governor looks for, and does, where a desktop runs (the caller holds x:run/ID): has
- * it so many own layers that can be merged?  Merge one item's. */
+/* What the depth governor looks for, and does, where a desktop runs (the caller holds x:run/ID):
+ * has it so many own layers that can be merged?  Merge one item's. */
 gboolean merges_is_deep(World *world, Db *db, const DesktopRow *desktop);
 gboolean merges_shorten_live(Job *job, World *world, json_t *item, GError **error);
 

@@ -4,9 +4,9 @@
  *   both -> the guest is stopped for a moment -> QEMU goes on with the copy alone -> facts -> the
  * guest goes on
  *
- * QEMU's way of writing to both at once (libvirt's SYNCHRONOUS_WRITES) is not used: QEMU 7.2 lost sectors
- * that were the first in their part of the copy (tried: about one in ten merges, tests/functional/live.t
- * sees it).
+ * QEMU's way of writing to both at once (libvirt's SYNCHRONOUS_WRITES) is not used: QEMU 7.2 lost
+ * sectors that were the first in their part of the copy (tried: in one of ten merges;
+ * tests/functional/live.t sees it).
  *
  * While the guest stands still both files read the same, so the catalog is right whether it names
  * the one or the other, and if the domain is lost just then.  Nothing is written to the copy alone
@@ -180,7 +180,7 @@ static void show_copy(Refresh *r)
     g_usleep(LOOK_US);
 }
 
-/* What to do where the host is; what it answers to that is not trusted: it is looked at again.  why:
+/* What to do where the host is; what it answers to that is not trusted: it is looked at again. why:
  * set once it is to be given up. */
 static void do_next(Refresh *r, At at, gboolean *is_begun, GError **why)
 {

@@ -118,7 +118,8 @@ at_each_change()
 {
     local what=$1 n=${FIRST:-30} n_killed=0 bad='' at
     shift
-    while echo "# $n at $SECONDS"; killed_at $n "$@" "k$n"; do
+    while killed_at $n "$@" "k$n"; do
+        echo "# $n at $SECONDS $was_at_work" >&3
         if [ "$was_at_work" ]; then
             n_killed=$((n_killed + 1))
             at=$(counter_of "$(path_of a)")
@@ -129,6 +130,7 @@ at_each_change()
         fi
         n=$((n + ${STEP:-1}))
     done 2>/dev/null
+    echo "# $n_killed, the last at $n"
     is "$bad" "" "killed at each of $n_killed changes of $what, it agrees with its host, and no write is lost"
     ok '... it was killed at some' [ $n_killed -gt 3 ]
 }
