@@ -118,6 +118,11 @@ static const struct {
     { "guest_user", parse_text, G_STRUCT_OFFSET(Config, settings.guest.user) },
     { "guest_socket_dir", parse_text, G_STRUCT_OFFSET(Config, settings.guest.socket_dir) },
     { "appliance", parse_text, G_STRUCT_OFFSET(Config, settings.guest.appliance) },
+    { "alert_ca", parse_text, G_STRUCT_OFFSET(Config, settings.alert_ca) },
+    { "alert_timeout", parse_duration, G_STRUCT_OFFSET(Config, settings.alert_timeout_ms) },
+    { "sendmail", parse_text, G_STRUCT_OFFSET(Config, settings.sendmail) },
+    { "mail_from", parse_text, G_STRUCT_OFFSET(Config, settings.mail_from) },
+    { "mail_interval", parse_duration, G_STRUCT_OFFSET(Config, settings.mail_interval_ms) },
     { "accelerator", parse_accelerator, G_STRUCT_OFFSET(Config, settings.guest.accelerator) },
 };
 
@@ -174,6 +179,8 @@ static void set_defaults(Config *config)
                                    .low_space_percent = 5, .backup_interval_ms = 3600000,
                                    .data_check_interval_ms = 30 * 86400000ll,
                                    .inspect_imports = TRUE,
+                                   .alert_timeout_ms = 30000, .mail_interval_ms = 60000,
+                                   .sendmail = g_strdup("/usr/sbin/sendmail"),
                                    .health_user = g_strdup("nobody") };
 }
 
@@ -200,6 +207,8 @@ static gboolean complete(Config *config, GError **error)
                        &config->settings.guest.user,
                        &config->settings.guest.socket_dir,
                        &config->settings.guest.appliance,
+                       &config->settings.alert_ca,
+                       &config->settings.mail_from,
                        &config->settings.health_dir };
 
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
@@ -293,6 +302,9 @@ void config_clear(Config *config)
     g_free(config->settings.guest.user);
     g_free(config->settings.guest.socket_dir);
     g_free(config->settings.guest.appliance);
+    g_free(config->settings.alert_ca);
+    g_free(config->settings.sendmail);
+    g_free(config->settings.mail_from);
     g_free(config->settings.health_dir);
     g_free(config->settings.health_user);
     g_free(config->settings.display_ca);

@@ -15,6 +15,7 @@
 
 #include "broker/access/login.h"
 #include "broker/access/roles.h"
+#include "broker/alert/alerts.h"
 #include "broker/host/hosts.h"
 #include "broker/pool/pools.h"
 #include "broker/run/figures.h"
@@ -377,6 +378,7 @@ static void shut_down(Daemon *d)
         server_stop(d->server);
     if (d->world.sessions)
         sessions_stop(d->world.sessions);
+    alerts_free(d->world.alerts);
     hosts_free(d->world.hosts);
     sessions_free(d->world.sessions);
     runs_free(d->world.runs);

@@ -24,6 +24,9 @@ typedef struct {
     char *image_group;           /* group of layers, or NULL */
     gboolean inspect_imports;    /* look into template versions that were just made */
     GuestSettings guest;
+    char *alert_ca, *sendmail, *mail_from; /* alerts: CA certificates (NULL: the system's); mail */
+    gint64 alert_timeout_ms;     /* for a receiver's answer */
+    gint64 mail_interval_ms;     /* between two mails of one alert */
     char *health_dir, *health_user; /* commands that roll-outs may run; whose rights they get */
     char *display_ca; /* PEM: who signed the hosts' certificates for SPICE, or NULL */
 } Settings;
@@ -40,6 +43,7 @@ typedef struct {
     struct Sessions *sessions; /* broker/session/sessions.h */
     struct Figures *figures; /* broker/run/figures.h */
     struct Pools *pools;     /* broker/pool/pools.h */
+    struct Alerts *alerts;   /* broker/alert/alerts.h */
     Guest *guest;            /* the helper imaged-guest */
     Settings settings;
     char *manager_id;

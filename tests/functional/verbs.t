@@ -411,6 +411,7 @@ ok 'a snapshot, an archive with a point and a schedule, an export' eval \
     'ctl snapshot create alice now && ctl archive target add nas "$top/archive" &&
     ctl archive create alice --to nas && ctl archive schedule add nightly "every day 02:00" alice --to nas &&
     ctl export start alice@now'
+ok 'an alert' ctl alert add oncall --mail admin@example.org
 ok 'and a roll-out' ctl rollout start --yes --template win11 carol
 rollout=$(ctlj rollout list | jq -r '.[0].id')
 point=$(ctlj archive list | jq -r '.[0].id')
@@ -423,7 +424,7 @@ bad=
 while read -r method path; do
     url=$(sed 's/{template}/win11/; s/{desktop}/alice/; s/{store}/default/; s/{job}/'"$job"'/
         s/{snapshot}/now/; s/{target}/nas/; s/{schedule}/nightly/; s/{point}/'"$point"'/; s/{export}/'"$export"'/
-        s/{rollout}/'"$rollout"'/; s/{user}/dora/; s/{group}/pupils/; s/{role}/helpdesk/
+        s/{alert}/oncall/; s/{rollout}/'"$rollout"'/; s/{user}/dora/; s/{group}/pupils/; s/{role}/helpdesk/
         s/{token}/'"$token"'/' <<<"$path")
     body='{"no_such_field":1}'
     if [ "$method" = GET ]; then http GET "$url" -m 1 >/dev/null 2>&1; else http "$method" "$url?no_such_param=1" -d "$body" >/dev/null; fi
@@ -457,7 +458,7 @@ def check(value, schema, where):
 for path, name in [("templates", "Template"), ("desktops", "Desktop"), ("trash", "TrashEntry"), ("stores", "Store"), ("jobs", "Job"), ("events", "Event"),
                    ("snapshots", "Snapshot"), ("archive/targets", "ArchiveTarget"), ("archive/points", "ArchivePoint"),
                    ("archive/schedules", "ArchiveSchedule"), ("exports", "Export"),
-                   ("rollouts", "Rollout"),
+                   ("rollouts", "Rollout"), ("alerts", "Alert"),
                    ("users", "User"), ("groups", "Group"), ("roles", "Role"), ("tokens", "Token"),
                    ("rollouts/%s/desktops" % get("/v1/rollouts")[0]["id"], "RolloutDesktop")]:
     if not get("/v1/" + path): print(path, "has nothing to look at")
