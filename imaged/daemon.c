@@ -431,6 +431,7 @@ gboolean daemon_run(const Config *config, const HostDriver *driver, GError **err
     d.world.logins = logins_new();
     gboolean ok = open_state(&d, error) && open_catalog(&d, error) && open_stores(&d, error) &&
                   recover(&d, error) && start_jobs(&d, error) &&
+                  (d.world.alerts = alerts_new(&d.world, error)) &&
                   (d.server =
                        server_start(&d.world, config->socket, config->socket_group, error)) &&
                   (!config->listen || server_listen_tls(d.server, config->listen, config->tls_cert,

@@ -21,7 +21,7 @@ static const Column alert_columns[] = {
     { "NEXT TRY", "next_try_at", CELL_TIME, COLUMN_CSV },
     { "SENT", "n_sent", CELL_COUNT, COLUMN_CSV },
     { "SIGNED", "signed", CELL_TRUTH, COLUMN_CSV },
-    { "ON", "on", CELL_TRUTH, COLUMN_CSV },
+    { "ON", "enabled", CELL_TRUTH, COLUMN_CSV },
     { "ADDED", "created_at", CELL_TIME, COLUMN_CSV },
     { "ID", "id", CELL_TEXT, COLUMN_CSV },
     COLUMN_END,
@@ -111,7 +111,7 @@ static gboolean put_switches(Cli *cli, json_t *body, GError **error)
         return FALSE;
     }
     if (args_has(cli->args, "on") || args_has(cli->args, "off"))
-        json_object_set_new(body, "on", json_boolean(args_has(cli->args, "on")));
+        json_object_set_new(body, "enabled", json_boolean(args_has(cli->args, "on")));
     if (args_has(cli->args, "skip"))
         json_object_set_new(body, "skip", json_true());
     if (args_has(cli->args, "all-kinds"))

@@ -8,7 +8,7 @@
 
 #define ALERT_COLUMNS                                                                              \
     "SELECT a.id, a.name, a.kind, a.target, a.severity, a.kinds, a.has_secret AS signed__bool,"    \
-    " a.is_on AS on__bool, a.created_at AS created_at__time FROM alert a WHERE "
+    " a.is_on AS enabled__bool, a.created_at AS created_at__time FROM alert a WHERE "
 
 static json_t *time_or_null(gint64 ms)
 {
@@ -144,18 +144,18 @@ json_t *ops_alert_set(OpsCall *call, GError **error)
     g_auto(AlertRow) row = { 0 };
     const char *name = args_text(call, "alert", TRUE, error);
     const char *secret = args_text(call, "secret", FALSE, NULL);
-    gboolean skips, on;
+    gboolean skips, enabled;
 
-    if (!name || !args_check(call, "alert webhook mail severity kinds secret on skip", error) ||
-        !args_bool(call, "skip", &skips, error) || !args_bool(call, "on", &on, error))
+    if (!name || !args_check(call, "alert webhook mail severity kinds secret enabled skip", error) ||
+        !args_bool(call, "skip", &skips, error) || !args_bool(call, "enabled", &enabled, error))
         return NULL;
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = alert_lookup(db, name, &row, error);
     catalog_read_end(world->catalog, db);
     if (!ok || !take_fields(call, &row, error))
         return NULL;
-    if (json_object_get(call->args, "on"))
-        row.is_on = on;
+    if (json_object_get(call->args, "enabled"))
+        row.is_on = enabled;
     if (g_str_equal(row.kind, "mail") && !secret)
         secret = ""; /* a webhook's goes with it */
     if (!alerts_set(world->alerts, &row, secret, skips, call->who, error))

@@ -75,7 +75,7 @@ ok 'something happens' make_event
 idle() { alert_is hook backlog 0 && alert_is hook state idle; }
 ok '... and is told' wait_for 20 has_taken hook desktop.rename
 wait_for 20 idle
-json_ok 'list' "$(ctlj alert list)" '.[0] | .name == "hook" and .signed and .on and .kind == "webhook" and .backlog == 0
+json_ok 'list' "$(ctlj alert list)" '.[0] | .name == "hook" and .signed and .enabled and .kind == "webhook" and .backlog == 0
     and .last_error == null and .n_sent >= 2 and (.last_sent_at | length) > 0'
 is "$(cat "$state"/catalog.db* | grep -c 'a secret of ours'; ctlj alert list | grep -c 'a secret of ours')" $'0\n0' \
     'the secret is in no catalog and no list'
@@ -133,7 +133,7 @@ is "$(taken hook | grep -vx 0 | sort -nu | tr '\n' ' ')" "$want" 'and none is mi
 ok 'many in one' [ $(($(grep -c '"answer": "ok"' "$top/hook/log") - before)) -lt 20 ]
 ok 'off' ctl alert set two --off
 make_event
-json_ok '... tells nothing' "$(ctlj alert show two)" '.state == "off" and (.on | not)'
+json_ok '... tells nothing' "$(ctlj alert show two)" '.state == "off" and (.enabled | not)'
 n=$(taken two | wc -l)
 ok 'on, without what waits' ctl alert set two --on --skip --kind desktop.create
 ctl desktop create f --template win >/dev/null
