@@ -110,6 +110,8 @@ static const struct {
     { "max_chain_depth", parse_number, G_STRUCT_OFFSET(Config, settings.max_chain_depth) },
     { "low_space_bytes", parse_size, G_STRUCT_OFFSET(Config, settings.low_space_bytes) },
     { "low_space_percent", parse_number, G_STRUCT_OFFSET(Config, settings.low_space_percent) },
+    { "warn_space_bytes", parse_size, G_STRUCT_OFFSET(Config, settings.warn_space_bytes) },
+    { "warn_space_percent", parse_number, G_STRUCT_OFFSET(Config, settings.warn_space_percent) },
     { "empty_trash_when_low", parse_choice, G_STRUCT_OFFSET(Config, settings.empty_when_low) },
     { "backup_interval", parse_duration, G_STRUCT_OFFSET(Config, settings.backup_interval_ms) },
     { "data_check_interval", parse_duration,
@@ -176,7 +178,8 @@ static void set_defaults(Config *config)
                         .bulk_workers = 2 };
     config->settings = (Settings){ .trash_keep_ms = 7 * 86400000ll, .merged_keep_ms = 86400000ll,
                                    .max_chain_depth = 8, .low_space_bytes = 10 * GIB,
-                                   .low_space_percent = 5, .backup_interval_ms = 3600000,
+                                   .low_space_percent = 5, .warn_space_bytes = 50 * GIB,
+                                   .warn_space_percent = 15, .backup_interval_ms = 3600000,
                                    .data_check_interval_ms = 30 * 86400000ll,
                                    .inspect_imports = TRUE,
                                    .alert_timeout_ms = 30000, .mail_interval_ms = 60000,

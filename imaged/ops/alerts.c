@@ -146,7 +146,8 @@ json_t *ops_alert_set(OpsCall *call, GError **error)
     const char *secret = args_text(call, "secret", FALSE, NULL);
     gboolean skips, enabled;
 
-    if (!name || !args_check(call, "alert webhook mail severity kinds secret enabled skip", error) ||
+    if (!name ||
+        !args_check(call, "alert webhook mail severity kinds secret enabled skip", error) ||
         !args_bool(call, "skip", &skips, error) || !args_bool(call, "enabled", &enabled, error))
         return NULL;
     Db *db = catalog_read_begin(world->catalog);

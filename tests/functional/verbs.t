@@ -489,7 +489,7 @@ like "$(ctl desktop set --help)" '^      --join-password-file' 'an example that 
 fails_with 2 'or --all$' 'what looks into all says so' ctl desktop inspect
 fails_with 2 "'--data-disk'" 'an option is called what was typed' ctl desktop create x --template win --data-disk 1
 fails_with 2 "did you mean 'desktop'" 'a slip gets a hint' ctl destkop list
-fails_with 2 "did you mean 'reset'" '... of the verb too' ctl desktop rset alice
+fails_with 2 "did you mean 'reset'" '... of the verb too' ctl desktop resett alice
 fails_with 2 '--yes' '... and the option' ctl desktop reset alice --yess
 fails_with 2 'table\|json\|csv' 'an unknown output' ctl -o xml desktop list
 ctl completion bash >"$top/completion"
