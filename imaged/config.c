@@ -110,6 +110,8 @@ static const struct {
     { "max_chain_depth", parse_number, G_STRUCT_OFFSET(Config, settings.max_chain_depth) },
     { "low_space_bytes", parse_size, G_STRUCT_OFFSET(Config, settings.low_space_bytes) },
     { "low_space_percent", parse_number, G_STRUCT_OFFSET(Config, settings.low_space_percent) },
+    { "warn_space_bytes", parse_size, G_STRUCT_OFFSET(Config, settings.warn_space_bytes) },
+    { "warn_space_percent", parse_number, G_STRUCT_OFFSET(Config, settings.warn_space_percent) },
     { "empty_trash_when_low", parse_choice, G_STRUCT_OFFSET(Config, settings.empty_when_low) },
     { "backup_interval", parse_duration, G_STRUCT_OFFSET(Config, settings.backup_interval_ms) },
     { "data_check_interval", parse_duration,
@@ -118,6 +120,11 @@ static const struct {
     { "guest_user", parse_text, G_STRUCT_OFFSET(Config, settings.guest.user) },
     { "guest_socket_dir", parse_text, G_STRUCT_OFFSET(Config, settings.guest.socket_dir) },
     { "appliance", parse_text, G_STRUCT_OFFSET(Config, settings.guest.appliance) },
+    { "alert_ca", parse_text, G_STRUCT_OFFSET(Config, settings.alert_ca) },
+    { "alert_timeout", parse_duration, G_STRUCT_OFFSET(Config, settings.alert_timeout_ms) },
+    { "sendmail", parse_text, G_STRUCT_OFFSET(Config, settings.sendmail) },
+    { "mail_from", parse_text, G_STRUCT_OFFSET(Config, settings.mail_from) },
+    { "mail_interval", parse_duration, G_STRUCT_OFFSET(Config, settings.mail_interval_ms) },
     { "accelerator", parse_accelerator, G_STRUCT_OFFSET(Config, settings.guest.accelerator) },
 };
 
@@ -171,9 +178,12 @@ static void set_defaults(Config *config)
                         .bulk_workers = 2 };
     config->settings = (Settings){ .trash_keep_ms = 7 * 86400000ll, .merged_keep_ms = 86400000ll,
                                    .max_chain_depth = 8, .low_space_bytes = 10 * GIB,
-                                   .low_space_percent = 5, .backup_interval_ms = 3600000,
+                                   .low_space_percent = 5, .warn_space_bytes = 50 * GIB,
+                                   .warn_space_percent = 15, .backup_interval_ms = 3600000,
                                    .data_check_interval_ms = 30 * 86400000ll,
                                    .inspect_imports = TRUE,
+                                   .alert_timeout_ms = 30000, .mail_interval_ms = 60000,
+                                   .sendmail = g_strdup("/usr/sbin/sendmail"),
                                    .health_user = g_strdup("nobody") };
 }
 
@@ -200,6 +210,8 @@ static gboolean complete(Config *config, GError **error)
                        &config->settings.guest.user,
                        &config->settings.guest.socket_dir,
                        &config->settings.guest.appliance,
+                       &config->settings.alert_ca,
+                       &config->settings.mail_from,
                        &config->settings.health_dir };
 
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
@@ -293,6 +305,9 @@ void config_clear(Config *config)
     g_free(config->settings.guest.user);
     g_free(config->settings.guest.socket_dir);
     g_free(config->settings.guest.appliance);
+    g_free(config->settings.alert_ca);
+    g_free(config->settings.sendmail);
+    g_free(config->settings.mail_from);
     g_free(config->settings.health_dir);
     g_free(config->settings.health_user);
     g_free(config->settings.display_ca);

@@ -15,6 +15,7 @@
 
 #include "broker/access/login.h"
 #include "broker/access/roles.h"
+#include "broker/alert/alerts.h"
 #include "broker/host/hosts.h"
 #include "broker/pool/pools.h"
 #include "broker/run/figures.h"
@@ -377,6 +378,7 @@ static void shut_down(Daemon *d)
         server_stop(d->server);
     if (d->world.sessions)
         sessions_stop(d->world.sessions);
+    alerts_free(d->world.alerts);
     hosts_free(d->world.hosts);
     sessions_free(d->world.sessions);
     runs_free(d->world.runs);
@@ -429,6 +431,7 @@ gboolean daemon_run(const Config *config, const HostDriver *driver, GError **err
     d.world.logins = logins_new();
     gboolean ok = open_state(&d, error) && open_catalog(&d, error) && open_stores(&d, error) &&
                   recover(&d, error) && start_jobs(&d, error) &&
+                  (d.world.alerts = alerts_new(&d.world, error)) &&
                   (d.server =
                        server_start(&d.world, config->socket, config->socket_group, error)) &&
                   (!config->listen || server_listen_tls(d.server, config->listen, config->tls_cert,

@@ -107,6 +107,8 @@ typedef struct {
      * timeout_s. UNAVAILABLE: there is no agent, or it does not answer. */
     char *(*agent)(gpointer link, const char *uuid, const char *command, guint timeout_s,
                    GError **error);
+    /* Of one that is stuck: only because a disk of it found no space?  NULL: not known here. */
+    gboolean (*is_full)(gpointer link, const char *uuid, gboolean *ret, GError **error);
     /* The picture of its first display, with its type ("image/x-portable-pixmap").  Caller frees.
      */
     GByteArray *(*screenshot)(gpointer link, const char *uuid, char **ret_type, GError **error);

@@ -502,6 +502,27 @@ static char *link_agent(gpointer data, const char *uuid, const char *command, gu
     return answer;
 }
 
+#define MAX_DISKS 8
+
+/* QEMU remembers for each disk why it stopped the guest, until that goes on. */
+static gboolean link_is_full(gpointer data, const char *uuid, gboolean *ret, GError **error)
+{
+    virDomainDiskError errors[MAX_DISKS];
+    virDomainPtr domain = lookup(data, uuid, error);
+    int n = domain ? virDomainGetDiskErrors(domain, errors, MAX_DISKS, 0) : -1;
+
+    if (domain && n < 0)
+        set_error(error, "cannot ask what is wrong with its disks");
+    *ret = n > 0;
+    for (int i = 0; i < n; i++) {
+        *ret = *ret && errors[i].error == VIR_DOMAIN_DISK_ERROR_NO_SPACE;
+        free(errors[i].disk);
+    }
+    if (domain)
+        virDomainFree(domain);
+    return n >= 0;
+}
+
 const HostDriver driver_libvirt = {
     .open = link_open,
     .close = link_close,
@@ -520,4 +541,5 @@ const HostDriver driver_libvirt = {
     .clients = link_clients,
     .agent = link_agent,
     .live = &driver_libvirt_live,
+    .is_full = link_is_full,
 };

@@ -336,13 +336,29 @@ static void look(HostWorker *w)
         drop_link(w, error ? error->message : "the connection is gone");
 }
 
+/* Whatever a connection says that broke meanwhile: what became of the call is not known.  Only that
+ * there is none was said by the host itself. */
+static void set_unknown(GError **error)
+{
+    g_autoptr(GError) said = g_steal_pointer(error);
+
+    if (g_error_matches(said, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND))
+        *error = g_steal_pointer(&said);
+    else
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "the connection broke: %s",
+                    said ? said->message : "no reason given");
+}
+
 static void serve_one(HostWorker *w, Call *call)
 {
     GError *error = NULL;
     gboolean ok = call->function(w->driver, w->link, call->data, &error);
+    gboolean is_lost = !ok && !w->driver->is_alive(w->link);
 
+    if (is_lost)
+        set_unknown(&error);
     finish(w, call, ok, error);
-    if (!ok && !w->driver->is_alive(w->link))
+    if (is_lost)
         drop_link(w, "the connection is gone");
 }
 
@@ -475,6 +491,10 @@ gboolean host_worker_call(HostWorker *w, HostCall function, gpointer data, GDest
         if (call->error)
             g_propagate_error(error, g_steal_pointer(&call->error));
     } else {
+        /* One that was not begun is not done later either: by then somebody may rely on that the
+         * host knows nothing of it. */
+        if (g_queue_remove(&w->calls, call))
+            call_unref(call);
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
                     "the host did not answer within %d s", (int)(limit_ms / 1000));
     }

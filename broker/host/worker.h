@@ -48,8 +48,9 @@ typedef gboolean (*HostCall)(const HostDriver *driver, gpointer link, gpointer d
                              GError **error);
 
 /* UNAVAILABLE at once if the host is not up (after some seconds if it was never reached yet), or
- * when limit_ms are over: then it may still be done.
- * Else what call says. */
+ * when limit_ms are over: a call that was begun by then may still be done, before the domains are
+ * looked at the next time; one that was not begun never will be.  UNAVAILABLE as well if the
+ * connection broke.  Else what call says. */
 gboolean host_worker_call(HostWorker *worker, HostCall call, gpointer data, GDestroyNotify clear,
                           gint64 limit_ms, GError **error);
 

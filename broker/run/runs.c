@@ -4,11 +4,13 @@
 #include <string.h>
 
 #include "broker/run/figures.h"
+#include "broker/run/stuck.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 
 struct Runs {
     World *world;
+    Stuck *stuck;
     GMutex lock;          /* guards the tables */
     GHashTable *held;     /* id of a desktop -> its claims */
     GHashTable *reported; /* what was told of already: "HOST/UUID/INCARNATION" */
@@ -149,6 +151,7 @@ Runs *runs_new(World *world, GError **error)
     gboolean ok = TRUE;
 
     runs->world = world;
+    runs->stuck = stuck_new(world);
     g_mutex_init(&runs->lock);
     runs->held = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, drop_claims);
     runs->reported = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -169,8 +172,14 @@ void runs_free(Runs *runs)
         return;
     g_hash_table_unref(runs->held);
     g_hash_table_unref(runs->reported);
+    stuck_free(runs->stuck);
     g_mutex_clear(&runs->lock);
     g_free(runs);
+}
+
+Stuck *runs_stuck(Runs *runs)
+{
+    return runs->stuck;
 }
 
 /* ---- What hosts tell ---- */
@@ -215,7 +224,8 @@ static const char *state_of(const HostDomain *d)
     }
 }
 
-static void follow(World *world, const RunRow *row, const HostDomain *d)
+static void follow(World *world, const RunRow *row, const HostDomain *d, const HostDriver *driver,
+                   gpointer link)
 {
     const char *state = state_of(d);
 
@@ -230,11 +240,10 @@ static void follow(World *world, const RunRow *row, const HostDomain *d)
     if (g_str_equal(row->state, state))
         return;
     Changes *changes = changes_new();
-    run_set_state(changes, row, state,
-                  d->state == DOMAIN_STUCK ? "an error of its disk stopped it" : NULL);
     if (d->state == DOMAIN_STUCK)
-        changes_event(changes, "desktop.stuck", "alarm", row->name, NULL,
-                      "paused: its disk cannot be written");
+        stuck_begin(row, driver, link, changes);
+    else
+        run_set_state(changes, row, state, NULL);
     catalog_commit(world->catalog, changes, NULL);
 }
 
@@ -245,7 +254,7 @@ static void look_for(World *world, const RunRow *row, const HostDriver *driver, 
     HostDomain *d = driver->find(link, row->uuid, &error);
 
     if (d) {
-        follow(world, row, d);
+        follow(world, row, d, driver, link);
         host_domain_free(d);
         return;
     }
@@ -290,7 +299,7 @@ static void settle(World *world, const RunRow *seen, const HostDomain *d, const 
                            g_str_equal(row.incarnation, seen->incarnation);
         catalog_read_end(world->catalog, db);
         if (is_same && d)
-            follow(world, &row, d);
+            follow(world, &row, d, driver, link);
         else if (is_same)
             look_for(world, &row, driver, link);
         claims_release(world->claims, keys);
@@ -320,6 +329,8 @@ void runs_seen(gpointer user, const char *host_id, const GPtrArray *domains,
         /* One that is being moved is its job's; nobody else's on either host. */
         if (!row->target_host_id && !is_settled(row, d))
             settle(world, row, d, driver, link);
+        else if (d->state == DOMAIN_STUCK)
+            stuck_look(world->runs->stuck, row, driver, link);
         g_hash_table_remove(by_uuid, row->uuid);
         run_row_clear(row);
         g_free(row);

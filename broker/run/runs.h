@@ -11,6 +11,9 @@
 
 typedef struct Runs Runs;
 
+/* Those that an error of their disk has paused: stuck.h. */
+struct Stuck *runs_stuck(Runs *runs);
+
 typedef struct {
     char *desktop_id, *host_id, *incarnation;
     gint64 generation;

@@ -316,9 +316,10 @@ static const char *const migrations[] = {
     " text TEXT NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE UNIQUE INDEX saved_search_name ON saved_search(name);",
 
-    /* 13: who is told of events */
+    /* 13: who is told of events, and up to which one.  kind: webhook or mail; kinds: of events */
     "CREATE TABLE alert (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,"
-    " settings TEXT NOT NULL, last_event INTEGER NOT NULL, created_at INTEGER NOT NULL)"
+    " target TEXT NOT NULL, severity TEXT NOT NULL, kinds TEXT, has_secret INTEGER NOT NULL,"
+    " is_on INTEGER NOT NULL, last_event INTEGER NOT NULL, created_at INTEGER NOT NULL)"
     " STRICT, WITHOUT ROWID;",
 };
 

@@ -74,6 +74,7 @@ typedef struct {
 
 extern const Noun noun_template, noun_desktop, noun_snapshot, noun_trash, noun_store, noun_job,
     noun_event, noun_report, noun_catalog, noun_status, noun_completion, noun_version;
+extern const Noun noun_alert;
 extern const Noun noun_archive, noun_export, noun_host, noun_host_group, noun_network;
 extern const Noun noun_connect, noun_session;
 extern const Noun noun_rollout;

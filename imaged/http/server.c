@@ -295,6 +295,28 @@ static enum MHD_Result send_file(Server *s, struct MHD_Connection *c, json_t *ar
     return error ? answer_error(c, error) : result;
 }
 
+/* A client that comes back says what it has seen; browsers do so by themselves. */
+static enum MHD_Result send_stream(Server *s, struct MHD_Connection *c, const Caller *caller,
+                                   json_t *args)
+{
+    const char *seen = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Last-Event-ID");
+    g_autoptr(GError) error = NULL;
+
+    if (seen && !json_object_get(args, "job"))
+        json_object_set_new(args, "since", json_string(seen));
+    enum MHD_Result result = stream_start(s->world, &s->is_stopping, c, caller, args, &error);
+
+    return error ? answer_error(c, error) : result;
+}
+
+/* The list of events, asked for as a stream? */
+static gboolean wants_stream(struct MHD_Connection *c, const Route *route)
+{
+    const char *accept = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Accept");
+
+    return route->function == ops_event_list && accept && strstr(accept, "text/event-stream");
+}
+
 static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char *path,
                                 const char *method, const Request *request)
 {
@@ -327,8 +349,8 @@ static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char 
         result = answer(c, 200, "text/plain; version=0.0.4", ops_metrics(s->world));
     else if (g_str_equal(route->path, "/v1/files/content"))
         result = send_file(s, c, args);
-    else if (!route->function)
-        result = stream_start(s->world, &s->is_stopping, c, request->caller, args);
+    else if (!route->function || wants_stream(c, route))
+        result = send_stream(s, c, request->caller, args);
     else
         result = run(s, c, route, request, args, hash_text);
     json_decref(args);

@@ -133,6 +133,14 @@ json_t *ops_session_show(OpsCall *call, GError **error);
 json_t *ops_session_end(OpsCall *call, GError **error);
 json_t *ops_session_message(OpsCall *call, GError **error);
 
+/* Alerts */
+json_t *ops_alert_list(OpsCall *call, GError **error);
+json_t *ops_alert_show(OpsCall *call, GError **error);
+json_t *ops_alert_add(OpsCall *call, GError **error);
+json_t *ops_alert_set(OpsCall *call, GError **error);
+json_t *ops_alert_test(OpsCall *call, GError **error);
+json_t *ops_alert_remove(OpsCall *call, GError **error);
+
 /* Hosts */
 json_t *ops_host_list(OpsCall *call, GError **error);
 json_t *ops_host_show(OpsCall *call, GError **error);

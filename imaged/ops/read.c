@@ -2,6 +2,7 @@
  * the storage knows are added for a single object. */
 #include <string.h>
 
+#include "broker/alert/event_filter.h"
 #include "broker/config_disk.h"
 #include "broker/identity_settings.h"
 #include "imaged/base/durable.h"
@@ -330,18 +331,26 @@ json_t *ops_trash_list(OpsCall *call, GError **error)
 
 json_t *ops_event_list(OpsCall *call, GError **error)
 {
+    g_auto(EventFilter) filter = { 0 };
     ViewPage page;
+    gint64 since;
 
-    if (!args_check(call, PAGE_ARGS, error) || !view_page(call, &page, error))
+    if (!args_check(call, PAGE_ARGS " since severity kind", error) ||
+        !args_are_texts(call, "severity kind", error) || !view_page(call, &page, error) ||
+        !args_int(call, "since", 0, 0, G_MAXINT64, &since, error) ||
+        !event_filter_init(&filter, args_text(call, "severity", FALSE, NULL),
+                           args_text(call, "kind", FALSE, NULL), error))
         return NULL;
-    gint64 after = page.after ? g_ascii_strtoll(page.after, NULL, 10) : 0;
-    g_autofree char *visible = access_visible_sql(call->caller, "event", "e");
+    gint64 before = page.after ? g_ascii_strtoll(page.after, NULL, 10) : 0;
+    g_autofree char *visible = access_visible_sql(call->caller, "event", "event");
     g_autofree char *sql = g_strdup_printf(
-        "SELECT CAST(e.id AS TEXT) AS id, e.kind AS name, e.time AS time__time, e.severity,"
-        " e.object, e.who, e.address, e.message FROM event e WHERE (?1 = 0 OR e.id < ?1) AND %s"
-        " ORDER BY e.id DESC", visible ? visible : "1");
+        "SELECT " EVENT_COLUMNS_SQL " FROM event WHERE (?3 = 0 OR event.id < ?3) AND"
+        " event.id > ?4 AND " EVENT_FILTER_SQL " AND %s ORDER BY event.id DESC",
+        visible ? visible : "1");
     Db *db = catalog_read_begin(call->world->catalog);
-    json_t *out = view_array(db_query_once(db, sql, "i", after), page.search, page.limit, error);
+    json_t *out = view_array(db_query_once(db, sql, "ttii", filter.severities, filter.kinds,
+                                           before, since),
+                             page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
     return out;
 }

@@ -84,6 +84,32 @@ static void create_clear(gpointer data)
     g_free(c->incarnation);
 }
 
+/* Whether the host has it is not known: the lease stays.  FALSE. */
+static gboolean set_unknown(GError **error, const GError *why)
+{
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "%s",
+                why ? why->message : "the host cannot be asked");
+    return FALSE;
+}
+
+/* The host says that it did not start it (why, taken over): only if it has no such domain that is
+ * the end of it. */
+static gboolean check_failed(const HostDriver *driver, gpointer link, const Create *c, GError *why,
+                             GError **error)
+{
+    g_autoptr(GError) said = why, local = NULL;
+    HostDomain *there = driver->find(link, c->uuid, &local);
+    gboolean is_ours = there && g_strcmp0(there->incarnation, c->incarnation) == 0;
+
+    host_domain_free(there);
+    if (is_ours)
+        return TRUE;
+    if (!there && !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND))
+        return set_unknown(error, said);
+    g_propagate_error(error, g_steal_pointer(&said));
+    return FALSE;
+}
+
 /* On the host's thread.  A domain that is there already is asked whose it is. */
 static gboolean create(const HostDriver *driver, gpointer link, gpointer data, GError **error)
 {
@@ -100,15 +126,16 @@ static gboolean create(const HostDriver *driver, gpointer link, gpointer data, G
                     "the host has a domain with its UUID that nobody started from here");
         return FALSE;
     }
-    if (!g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND)) {
-        g_propagate_error(error, g_steal_pointer(&local));
-        return FALSE;
-    }
+    if (!g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND))
+        return set_unknown(error, local);
+    g_clear_error(&local);
     for (guint i = 0; i < c->domain.networks->len; i++) {
         if (!driver->make_network(link, c->domain.networks->pdata[i], error))
             return FALSE;
     }
-    return driver->create(link, c->domain.xml, error);
+    if (driver->create(link, c->domain.xml, &local))
+        return TRUE;
+    return check_failed(driver, link, c, g_steal_pointer(&local), error);
 }
 
 typedef struct {
@@ -154,7 +181,11 @@ static gboolean put_rows(BatchChunk *chunk, GError **error)
         gboolean ok = lookup_desktop_by_id(db, id, &desktop, &chunk->errors[i]);
         gboolean has = ok && run_lookup(db, id, &there, NULL);
         catalog_read_end(world->catalog, db);
-        if (!ok || !runs_hold(world->runs, id, &chunk->errors[i]) || has)
+        /* It was planned before another start had ended: that one's run is left alone. */
+        if (has && !g_str_equal(there.incarnation, batch_text(chunk, i, "incarnation")))
+            g_set_error(&chunk->errors[i], IMAGED_ERROR, IMAGED_ERROR_EXISTS,
+                        "it is on already (%s)", there.state);
+        if (chunk->errors[i] || !ok || !runs_hold(world->runs, id, &chunk->errors[i]) || has)
             continue;
         RunRow row = { .desktop_id = (char *)id,
                        .host_id = (char *)batch_text(chunk, i, "host"),
@@ -201,11 +232,22 @@ static gboolean prepare_start(BatchChunk *chunk, GError **error)
     return TRUE;
 }
 
+/* Nobody's run is left; the row may be another start's. */
+static gboolean is_off(World *world, const char *desktop_id)
+{
+    g_auto(RunRow) run = { 0 };
+    g_autoptr(GError) error = NULL;
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean is_on = run_lookup(db, desktop_id, &run, &error);
+
+    catalog_read_end(world->catalog, db);
+    return !is_on && g_error_matches(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND);
+}
+
 static void complete_start(BatchChunk *chunk)
 {
     for (guint i = 0; i < chunk->n; i++) {
-        if (chunk->errors[i] &&
-            !g_error_matches(chunk->errors[i], IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE))
+        if (chunk->errors[i] && is_off(chunk->world, batch_text(chunk, i, "id")))
             runs_let_go(chunk->world->runs, batch_text(chunk, i, "id"));
     }
 }

@@ -109,3 +109,4 @@ ok 'without it' ctl desktop set c --unset networks
 ok '... it starts' ctl desktop start c
 ok 'all stop' ctl desktop stop a b c w --force
 ok 'the check is clean' ctl store check
+done_testing

@@ -227,7 +227,7 @@ stop_daemon()
 # shellcheck disable=SC2120 # the arguments come from the tests
 configure()
 {
-    { printf '%s\n' '[imaged]' 'low_space_bytes = 16M' 'low_space_percent = 0' 'inspect_imports = no'; printf '%s\n' "$@"; } \
+    { printf '%s\n' '[imaged]' 'low_space_bytes = 16M' 'low_space_percent = 0' 'warn_space_percent = 0' 'inspect_imports = no'; printf '%s\n' "$@"; } \
         >"$top/conf"
 }
 configure

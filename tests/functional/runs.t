@@ -108,3 +108,4 @@ ok 'stop' ctl desktop stop a --force
 is "$(on_host)" '' 'nothing runs'
 ok 'a host without desktops is forgotten' ctl host remove vs-a
 ok 'the check is clean' ctl store check
+done_testing

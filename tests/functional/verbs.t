@@ -411,6 +411,8 @@ ok 'a snapshot, an archive with a point and a schedule, an export' eval \
     'ctl snapshot create alice now && ctl archive target add nas "$top/archive" &&
     ctl archive create alice --to nas && ctl archive schedule add nightly "every day 02:00" alice --to nas &&
     ctl export start alice@now'
+ok 'a host' ctl host add gone qemu+tcp://127.0.0.1:9/system
+ok 'an alert' ctl alert add oncall --mail admin@example.org
 ok 'and a roll-out' ctl rollout start --yes --template win11 carol
 rollout=$(ctlj rollout list | jq -r '.[0].id')
 point=$(ctlj archive list | jq -r '.[0].id')
@@ -423,7 +425,7 @@ bad=
 while read -r method path; do
     url=$(sed 's/{template}/win11/; s/{desktop}/alice/; s/{store}/default/; s/{job}/'"$job"'/
         s/{snapshot}/now/; s/{target}/nas/; s/{schedule}/nightly/; s/{point}/'"$point"'/; s/{export}/'"$export"'/
-        s/{rollout}/'"$rollout"'/; s/{user}/dora/; s/{group}/pupils/; s/{role}/helpdesk/
+        s/{alert}/oncall/; s/{host}/gone/; s/{rollout}/'"$rollout"'/; s/{user}/dora/; s/{group}/pupils/; s/{role}/helpdesk/
         s/{token}/'"$token"'/' <<<"$path")
     body='{"no_such_field":1}'
     if [ "$method" = GET ]; then http GET "$url" -m 1 >/dev/null 2>&1; else http "$method" "$url?no_such_param=1" -d "$body" >/dev/null; fi
@@ -457,7 +459,7 @@ def check(value, schema, where):
 for path, name in [("templates", "Template"), ("desktops", "Desktop"), ("trash", "TrashEntry"), ("stores", "Store"), ("jobs", "Job"), ("events", "Event"),
                    ("snapshots", "Snapshot"), ("archive/targets", "ArchiveTarget"), ("archive/points", "ArchivePoint"),
                    ("archive/schedules", "ArchiveSchedule"), ("exports", "Export"),
-                   ("rollouts", "Rollout"),
+                   ("rollouts", "Rollout"), ("alerts", "Alert"), ("hosts", "Host"),
                    ("users", "User"), ("groups", "Group"), ("roles", "Role"), ("tokens", "Token"),
                    ("rollouts/%s/desktops" % get("/v1/rollouts")[0]["id"], "RolloutDesktop")]:
     if not get("/v1/" + path): print(path, "has nothing to look at")
@@ -487,7 +489,7 @@ like "$(ctl desktop set --help)" '^      --join-password-file' 'an example that 
 fails_with 2 'or --all$' 'what looks into all says so' ctl desktop inspect
 fails_with 2 "'--data-disk'" 'an option is called what was typed' ctl desktop create x --template win --data-disk 1
 fails_with 2 "did you mean 'desktop'" 'a slip gets a hint' ctl destkop list
-fails_with 2 "did you mean 'reset'" '... of the verb too' ctl desktop rest alice
+fails_with 2 "did you mean 'reset'" '... of the verb too' ctl desktop resett alice
 fails_with 2 '--yes' '... and the option' ctl desktop reset alice --yess
 fails_with 2 'table\|json\|csv' 'an unknown output' ctl -o xml desktop list
 ctl completion bash >"$top/completion"

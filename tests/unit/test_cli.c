@@ -39,6 +39,7 @@ const Noun noun_snapshot = { "snapshot", "", desktop_commands };
 const Noun noun_archive = { "archive", "", desktop_commands };
 const Noun noun_trash = { "trash", "", desktop_commands };
 const Noun noun_export = { "export", "", desktop_commands };
+const Noun noun_alert = { "alert", "", desktop_commands };
 const Noun noun_host = { "host", "", desktop_commands };
 const Noun noun_host_group = { "host-group", "", desktop_commands };
 const Noun noun_network = { "network", "", desktop_commands };

@@ -215,6 +215,64 @@ static void test_hung(void)
     wait_until_cleared(&n_cleared);
 }
 
+/* One that waited behind another until its time was up is never done: a start that nobody waits for
+ * any more would run a desktop that has no lease. */
+static void test_not_begun(void)
+{
+    HostWorker *w = start();
+    g_autoptr(GError) error = NULL;
+    gint n_cleared = 0, n_late_cleared = 0;
+    Data *first = data_new(&n_cleared), *late = data_new(&n_late_cleared);
+
+    wait_for_state(w, HOST_UP);
+    set(&fake.is_hung, TRUE);
+    g_assert_false(host_worker_call(w, work, first, clear, 50, &error)); /* begun, or soon */
+    g_clear_error(&error);
+    g_assert_false(host_worker_call(w, work, late, clear, 50, &error));
+    g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE);
+    g_clear_error(&error);
+    set(&fake.is_hung, FALSE);
+    Data *next = data_new(&n_cleared);
+    g_assert_true(host_worker_call(w, work, next, clear, LIMIT_MS, &error));
+    g_assert_cmpuint(late->answer, ==, 0);
+    g_atomic_rc_box_release_full(late, clear);
+    g_assert_cmpint(g_atomic_int_get(&n_late_cleared), ==, 1); /* nobody else has it */
+    g_atomic_rc_box_release_full(first, clear);
+    g_atomic_rc_box_release_full(next, clear);
+    finish(w);
+}
+
+/* Breaks the connection, and fails in words that say nothing of that. */
+static gboolean work_and_break(const HostDriver *d, gpointer link, gpointer data, GError **error)
+{
+    Data *mine = data;
+
+    set(&fake.is_broken, TRUE);
+    g_set_error(error, IMAGED_ERROR,
+                mine->fails ? IMAGED_ERROR_NOT_FOUND : IMAGED_ERROR_FAILED, "internal error");
+    return FALSE;
+}
+
+/* What became of it is not known then, whatever the error says; unless there was no domain. */
+static void test_broken(void)
+{
+    for (guint says_none = 0; says_none < 2; says_none++) {
+        HostWorker *w = start();
+        g_autoptr(GError) error = NULL;
+        gint n_cleared = 0;
+        Data *data = data_new(&n_cleared);
+
+        wait_for_state(w, HOST_UP);
+        data->fails = says_none;
+        g_assert_false(host_worker_call(w, work_and_break, data, clear, LIMIT_MS, &error));
+        gint code = says_none ? IMAGED_ERROR_NOT_FOUND : IMAGED_ERROR_UNAVAILABLE;
+        g_assert_error(error, IMAGED_ERROR, code);
+        g_assert_nonnull(strstr(error->message, "internal error"));
+        g_atomic_rc_box_release_full(data, clear);
+        finish(w);
+    }
+}
+
 static void test_off(void)
 {
     HostWorker *w = start();
@@ -264,6 +322,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/host-worker/call", test_call);
     g_test_add_func("/host-worker/hung", test_hung);
+    g_test_add_func("/host-worker/not-begun", test_not_begun);
+    g_test_add_func("/host-worker/broken", test_broken);
     g_test_add_func("/host-worker/off", test_off);
     g_test_add_func("/host-worker/event", test_event);
     return g_test_run();
