@@ -21,6 +21,7 @@ typedef enum {
     ASK_PAUSE,
     ASK_RESUME,
     ASK_PING,
+    ASK_SHUT_DOWN,
     ASK_IS_MOVING,
     ASK_MOVE_STOP,
     ASK_DESTROY,
@@ -103,6 +104,8 @@ static gboolean do_ask(const HostDriver *driver, gpointer link, Ask *a, GError *
         return driver->resume(link, a->uuid, error);
     case ASK_PING:
         return live->ping(link, a->uuid, error);
+    case ASK_SHUT_DOWN:
+        return driver->shut_down(link, a->uuid, error);
     case ASK_IS_MOVING:
         return live->is_moving(link, a->uuid, &a->flag, error);
     case ASK_MOVE_STOP:
@@ -242,6 +245,11 @@ gboolean live_pause(World *world, const RunRow *run, GError **error)
 gboolean live_resume(World *world, const RunRow *run, GError **error)
 {
     return simply(world, run, ASK_RESUME, error);
+}
+
+gboolean live_shut_down(World *world, const RunRow *run, GError **error)
+{
+    return simply(world, run, ASK_SHUT_DOWN, error);
 }
 
 gboolean live_ping(World *world, const RunRow *run, GError **error)

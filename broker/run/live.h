@@ -28,6 +28,7 @@ gboolean live_copy_end(World *world, const RunRow *run, const char *dev, gboolea
                        GError **error);
 gboolean live_pause(World *world, const RunRow *run, GError **error);
 gboolean live_resume(World *world, const RunRow *run, GError **error);
+gboolean live_shut_down(World *world, const RunRow *run, GError **error); /* asks the guest */
 gboolean live_ping(World *world, const RunRow *run, GError **error);
 
 /* The domain of the run on a host that need not be the run's own.  NOT_FOUND.  Caller frees. */

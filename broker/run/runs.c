@@ -329,7 +329,7 @@ void runs_seen(gpointer user, const char *host_id, const GPtrArray *domains,
         /* One that is being moved is its job's; nobody else's on either host. */
         if (!row->target_host_id && !is_settled(row, d))
             settle(world, row, d, driver, link);
-        else if (d->state == DOMAIN_STUCK)
+        else if (!row->target_host_id && d->state == DOMAIN_STUCK)
             stuck_look(world->runs->stuck, row, driver, link);
         g_hash_table_remove(by_uuid, row->uuid);
         run_row_clear(row);

@@ -8,6 +8,7 @@
 #include "imaged/ops/dry_run.h"
 #include "imaged/ops/hardware.h"
 #include "imaged/ops/jobs.h"
+#include "imaged/ops/run_reset.h"
 #include "imaged/ops/submit.h"
 #include "snapshot/reset_keep.h"
 #include "snapshot/trash.h"
@@ -200,18 +201,28 @@ static gboolean make_reset(OpsCall *call, const LookupRows *desktops, BatchPlan 
                            GError **error)
 {
     json_t *keep = NULL;
+    gboolean may_stop;
     gint64 to;
 
-    return args_int(call, "to", 0, 1, G_MAXINT32, &to, error) &&
-           args_texts(call, "keep", &keep, error) &&
-           (keep ? reset_keep_plan(call->world, desktops, to, keep, plan, error)
+    if (!args_int(call, "to", 0, 1, G_MAXINT32, &to, error) ||
+        !args_texts(call, "keep", &keep, error) || !args_bool(call, "stop", &may_stop, error))
+        return FALSE;
+    if (may_stop && keep) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "files are carried over from desktops that are off: not 'keep' with 'stop'");
+        return FALSE;
+    }
+    if (may_stop)
+        return run_reset_plan(call->world, desktops, to, plan, error) &&
+               jobs_check_stores(call->world, desktops, error);
+    return (keep ? reset_keep_plan(call->world, desktops, to, keep, plan, error)
                  : reimage_plan_reset(call->world, desktops, to, plan, error)) &&
            jobs_check_reset(call->world, plan, error);
 }
 
 json_t *ops_desktop_reset(OpsCall *call, GError **error)
 {
-    return submit_on_desktops(call, "names prefix template to keep dry_run", dry_run_reset,
+    return submit_on_desktops(call, "names prefix template to keep stop dry_run", dry_run_reset,
                               make_reset, error);
 }
 

@@ -12,6 +12,7 @@
 #include "imaged/ops/move.h"
 #include "imaged/ops/ops.h"
 #include "imaged/ops/rollouts.h"
+#include "imaged/ops/run_reset.h"
 #include "imaged/ops/template_diff.h"
 #include "snapshot/advice.h"
 #include "snapshot/archive.h"
@@ -167,6 +168,7 @@ const JobType *const ops_job_types[] = {
     &disk_resize_job,
     &desktop_start_job,  &desktop_stop_job,     &desktop_restart_job, &desktop_pause_job,
     &desktop_resume_job, &host_probe_job,
-    &desktop_migrate_job, &snapshot_live_job,  &snapshot_delete_live_job, &desktop_shorten_live_job,
+    &reset_running_job,  &desktop_migrate_job,  &snapshot_live_job,   &snapshot_delete_live_job,
+    &desktop_shorten_live_job,
     NULL,
 };

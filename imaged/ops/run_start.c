@@ -252,11 +252,24 @@ static void complete_start(BatchChunk *chunk)
     }
 }
 
+static const BatchType start_type = { prepare_start, NULL, complete_start };
+
 static gboolean run_start(Job *job, gpointer world, GError **error)
 {
-    static const BatchType type = { prepare_start, NULL, complete_start };
+    return batch_run(job, world, &start_type, error);
+}
 
-    return batch_run(job, world, &type, error);
+gboolean run_start_one(Job *job, World *world, json_t *item, GError **error)
+{
+    json_auto_t *items = json_pack("[O]", item);
+    g_autoptr(BatchChunk) chunk = batch_chunk_new(job, world, job_plan(job), items, changes_new());
+
+    if (!prepare_start(chunk, error) || !batch_chunk_commit(chunk, &start_type, error))
+        return FALSE;
+    if (!chunk->errors[0])
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&chunk->errors[0]));
+    return FALSE;
 }
 
 const JobType desktop_start_job = { "desktop.start", JOB_INTERACTIVE, "desktops", run_start };

@@ -136,5 +136,26 @@ source=$(host_of a)
 ok 'a host is emptied' ctl host maintenance "$source" --evacuate
 isnt "$(host_of a)" "$source" 'it runs on the other one'
 ok '... alone' agrees
+
+# ---- One that runs is re-imaged ----
+
+ctl host activate "$source" >/dev/null
+at=$(counter_of "$(path_of a)")
+old=$(path_of a)
+fails_with 4 'busy' 'one that runs is not re-imaged' ctl desktop reset a --yes
+ok '... unless it may be stopped' ctl desktop reset a --stop --yes
+isnt "$(path_of a)" "$old" 'it has another disk'
+ok '... on which it counts' counter_runs "$(path_of a)"
+counter_read "$(path_of a)"
+is "$n_boots" 1 '... from the beginning'
+ok '... and runs on one host' agrees
+ctl desktop reset a --stop --yes --no-wait >/dev/null
+stop_daemon KILL
+start_daemon || exit 1
+ok 'killed in it: its job comes to an end' wait_for 90 jobs_are_over
+ok '... it runs on one host, which is the catalog'"'s" wait_for 20 agrees
+ok '... and counts' counter_runs "$(path_of a)"
+ok '... alone' counter_is_sound "$(path_of a)"
+json_ok 'both former disks can be brought back' "$(ctlj trash list)" '[.[] | select(.desktop == "a" or .name == "a")] | length >= 2'
 ok 'the check is clean' check_is_clean
 done_testing
