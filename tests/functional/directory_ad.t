@@ -17,7 +17,7 @@ ok "groups in groups" eval 'group staff && group tutors && group night && member
 
 # The daemon asks on loopback of that network.
 configure
-in_directory "$BUILD/imaged" --state "$state" --config "$top/conf" >"$log.out" 2>>"$log" &
+nsenter -t "$(pgrep -P "$directory_pid")" -m -n -u -p -- "$BUILD/imaged" --state "$state" --config "$top/conf" >"$log.out" 2>>"$log" &
 daemon=$!
 keep_pid $daemon
 ok "a daemon in its network" wait_for 60 grep -q '^ready' "$log.out"
