@@ -128,8 +128,8 @@ static const Option yes_options[] = { OPTION_YES, OPTION_END };
 static const Command commands[] = {
     { "add", "NAME", 1, 1, NULL, "Add a directory",
       "Its users log in with their own names and passwords.  A server proves who it is by a\n"
-      "certificate of the system's authorities, or of those in --authorities.  Groups that roles or\n"
-      "pools are given to are added by: imagectl group add NAME --directory D.",
+      "certificate of the system's authorities, or of those in --authorities.  Groups that roles\n"
+      "or pools are given to are added by: imagectl group add NAME --directory D.",
       "directory add corp --kind ad --server ldaps://dc1.corp.example --server "
       "ldaps://dc2.corp.example\n"
       "    --base DC=corp,DC=example --bind-dn imaged@corp.example --bind-password-file secret\n",
