@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "broker/access/directory.h"
 #include "broker/access/login.h"
 #include "broker/access/roles.h"
 #include "broker/alert/alerts.h"
@@ -313,6 +314,8 @@ static gboolean start_jobs(Daemon *d, GError **error)
     /* Likewise the hosts: jobs that go on ask them.  What hosts tell has to wait for the claims of
      * these jobs. */
     const HostWatcher watcher = { seen, sessions_host, &d->world, sessions_client };
+    d->world.directories =
+        directories_new(&d->world, d->config->settings.directory_interval_ms);
     d->world.figures = figures_new();
     d->world.pools = pools_new(&d->world);
     if (!(d->world.runs = runs_new(&d->world, error)) ||
@@ -379,6 +382,7 @@ static void shut_down(Daemon *d)
     if (d->world.sessions)
         sessions_stop(d->world.sessions);
     alerts_free(d->world.alerts);
+    directories_free(d->world.directories);
     hosts_free(d->world.hosts);
     sessions_free(d->world.sessions);
     runs_free(d->world.runs);

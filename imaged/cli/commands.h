@@ -79,7 +79,7 @@ extern const Noun noun_archive, noun_export, noun_host, noun_host_group, noun_ne
 extern const Noun noun_connect, noun_session;
 extern const Noun noun_rollout;
 extern const Noun noun_user, noun_group, noun_role, noun_token, noun_login, noun_logout,
-    noun_whoami;
+    noun_whoami, noun_directory;
 
 /* All nouns, NULL at the end. */
 const Noun *const *commands_nouns(void);

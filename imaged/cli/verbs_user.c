@@ -57,6 +57,7 @@ static gboolean user_add(Cli *cli, GError **error)
     g_autofree char *password = NULL;
 
     json_set_text(body, "name", args_word(cli->args, 0));
+    json_set_text(body, "directory", args_text(cli->args, "directory"));
     put_texts(cli, body);
     if (!access_put_quota(cli, body, error))
         return FALSE;
@@ -141,6 +142,7 @@ static gboolean group_add(Cli *cli, GError **error)
     json_auto_t *body = json_object();
 
     json_set_text(body, "name", args_word(cli->args, 0));
+    json_set_text(body, "directory", args_text(cli->args, "directory"));
     return access_put_quota(cli, body, error) &&
            access_change(cli, "POST", "/v1/groups", body, "is a group now", group_columns, error);
 }
@@ -210,8 +212,14 @@ static gboolean group_remove_member(Cli *cli, GError **error)
         "email", OPTION_TEXT, "ADDRESS", "his e-mail address", NULL                                \
     }
 
+#define DIRECTORY_OPTION                                                                           \
+    {                                                                                              \
+        "directory", OPTION_TEXT, "D", "it is that directory's, known there by NAME", "directory"  \
+    }
+
 static const Option user_add_options[] = {
     TEXT_OPTIONS,
+    DIRECTORY_OPTION,
     { "password", OPTION_FLAG, NULL, "ask for a password, or read it from standard input", NULL },
     { "password-file", OPTION_TEXT, "FILE", "its first line is the password", "file" },
     QUOTA_OPTIONS,
@@ -233,13 +241,16 @@ static const Option passwd_options[] = {
 static const Option list_options[] = { OPTION_SEARCH, OPTION_END };
 static const Option yes_options[] = { OPTION_YES, OPTION_END };
 static const Option quota_options[] = { QUOTA_OPTIONS, OPTION_END };
+static const Option group_add_options[] = { DIRECTORY_OPTION, QUOTA_OPTIONS, OPTION_END };
 
 static const Command user_commands[] = {
-    { "add", "NAME", 1, 1, NULL, "Add a local user",
+    { "add", "NAME", 1, 1, NULL, "Add a user",
+      "A directory's user may be added before his first log-in, to give him something.\n"
       "Without a password he comes by the unix socket (as the machine's user of that name) or with "
       "a\n"
       "token.  Users of a directory need not be added: see imagectl directory.",
-      "user add alice --full-name 'Alice Ames' --password\nuser add bob --max-desktops 2\n",
+      "user add alice --full-name 'Alice Ames' --password\nuser add bob --max-desktops 2\n"
+      "user add carol --directory corp\n",
       user_add_options, user_add },
     { "list", "", 0, 0, NULL, "List users", NULL, "user list --search disabled\n", list_options,
       user_list },
@@ -259,8 +270,10 @@ static const Command user_commands[] = {
 };
 
 static const Command group_commands[] = {
-    { "add", "NAME", 1, 1, NULL, "Add a group", NULL, "group add students --max-running 40\n",
-      quota_options, group_add },
+    { "add", "NAME", 1, 1, NULL, "Add a group",
+      "Who is in a directory's group is said there; it can be given roles and pools here.",
+      "group add students --max-running 40\ngroup add Staff --directory corp\n", group_add_options,
+      group_add },
     { "list", "", 0, 0, NULL, "List groups", NULL, "group list\n", list_options, group_list },
     { "show", "GROUP", 1, 1, "group", "Show a group and its members", NULL, "group show students\n",
       NULL, group_show },

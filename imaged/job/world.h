@@ -25,6 +25,7 @@ typedef struct {
     gint64 data_check_interval_ms; /* of a read of all frozen layers; 0 = never */
     StoreLayerFormat layer_format; /* of stores that are made */
     char *image_group;           /* group of layers, or NULL */
+    gint64 directory_interval_ms; /* between looks at users and groups of directories */
     gboolean inspect_imports;    /* look into template versions that were just made */
     GuestSettings guest;
     char *alert_ca, *sendmail, *mail_from; /* alerts: CA certificates (NULL: the system's); mail */
@@ -42,6 +43,7 @@ typedef struct {
     struct Exports *exports; /* imaged/ops/exports.h */
     struct Hosts *hosts;     /* broker/host/hosts.h */
     struct Runs *runs;       /* broker/run/runs.h */
+    struct Directories *directories; /* broker/access/directory.h */
     struct Logins *logins;   /* broker/access/login.h */
     struct Sessions *sessions; /* broker/session/sessions.h */
     struct Figures *figures; /* broker/run/figures.h */

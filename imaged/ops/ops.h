@@ -183,6 +183,11 @@ json_t *ops_token_create(OpsCall *call, GError **error);
 json_t *ops_token_revoke(OpsCall *call, GError **error);
 json_t *ops_login(OpsCall *call, GError **error);
 json_t *ops_logout(OpsCall *call, GError **error);
+json_t *ops_directory_list(OpsCall *call, GError **error);
+json_t *ops_directory_add(OpsCall *call, GError **error);
+json_t *ops_directory_remove(OpsCall *call, GError **error);
+json_t *ops_directory_test(OpsCall *call, GError **error);
+json_t *ops_directory_refresh(OpsCall *call, GError **error);
 json_t *ops_whoami(OpsCall *call, GError **error);
 
 /* The object of one version, by NAME:VERSION. */

@@ -146,6 +146,11 @@ json_t *ops_token_revoke(OpsCall *call, GError **error)
 
     if (!id || !args_check(call, "token", error))
         return NULL;
+    if (call->caller && call->caller->limit) { /* it is not to shut out who made it */
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED,
+                    "a token that is good for less than its user revokes none");
+        return NULL;
+    }
     g_autofree char *visible = access_visible_sql(call->caller, "token", "t");
     g_autofree char *sql =
         g_strdup_printf("%st.id = ?1 AND %s", TOKEN_COLUMNS, visible ? visible : "1");

@@ -1,4 +1,5 @@
 /* users.c: users and groups. */
+#include "broker/access/directory.h"
 #include "broker/access/password.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
@@ -85,18 +86,40 @@ static gboolean take_texts(OpsCall *call, char **full_name, char **email, GError
     return TRUE;
 }
 
+/* A directory's user, before he logs in: only his name is asked for. */
+static json_t *import_user(OpsCall *call, const char *directory, const char *name,
+                           const Quota *quota, GError **error)
+{
+    g_auto(UserRow) row = { 0 };
+
+    if (json_object_get(call->args, "full_name") || json_object_get(call->args, "email") ||
+        json_object_get(call->args, "password")) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "what else is said of a directory's user is said there");
+        return NULL;
+    }
+    return directory_import_user(call->world, directory, name, call->who, &row, error) &&
+                   quota_set(call->world->catalog, row.id, FALSE, row.name, quota, call->who, error)
+               ? user_object(call, row.id, error)
+               : NULL;
+}
+
 json_t *ops_user_add(OpsCall *call, GError **error)
 {
     g_auto(UserRow) row = { 0 };
     Quota quota;
     const char *name = args_text(call, "name", TRUE, error);
 
-    if (!name || !args_check(call, "name full_name email password " ACCESS_QUOTA_ARGS, error) ||
-        !args_are_texts(call, "password", error) ||
+    if (!name ||
+        !args_check(call, "name full_name email password directory " ACCESS_QUOTA_ARGS, error) ||
+        !args_are_texts(call, "password directory", error) ||
         !take_texts(call, &row.full_name, &row.email, error) ||
         !access_quota_args(call, &quota, error))
         return NULL;
     const char *password = args_text(call, "password", FALSE, NULL);
+    const char *directory = args_text(call, "directory", FALSE, NULL);
+    if (directory)
+        return import_user(call, directory, name, &quota, error);
     row.name = g_strdup(name);
     if ((password && !(row.password_hash = password_hash(password, error))) ||
         !user_add(call->world->catalog, &row, call->who, error) ||
@@ -245,11 +268,13 @@ json_t *ops_group_add(OpsCall *call, GError **error)
     Quota quota;
     const char *name = args_text(call, "name", TRUE, error);
 
-    if (!name || !args_check(call, "name " ACCESS_QUOTA_ARGS, error) ||
-        !access_quota_args(call, &quota, error))
+    if (!name || !args_check(call, "name directory " ACCESS_QUOTA_ARGS, error) ||
+        !args_are_texts(call, "directory", error) || !access_quota_args(call, &quota, error))
         return NULL;
-    row.name = g_strdup(name);
-    if (!group_add(call->world->catalog, &row, call->who, error) ||
+    const char *directory = args_text(call, "directory", FALSE, NULL);
+    row.name = directory ? NULL : g_strdup(name);
+    if (!(directory ? directory_import_group(call->world, directory, name, call->who, &row, error)
+                    : group_add(call->world->catalog, &row, call->who, error)) ||
         !quota_set(call->world->catalog, row.id, TRUE, row.name, &quota, call->who, error))
         return NULL;
     return group_object(call, row.id, error);

@@ -419,14 +419,15 @@ point=$(ctlj archive list | jq -r '.[0].id')
 export=$(ctlj export list | jq -r '.[0].id')
 ok 'a user in a group, with a role and a token' eval \
     'ctl user add dora --max-desktops 2 && ctl group add pupils && ctl group add-member pupils dora &&
-    ctl role grant helpdesk dora && ctl token create test --user dora'
+    ctl role grant helpdesk dora && ctl token create test --user dora &&
+    ctl directory add corp --kind ldap --server ldaps://localhost:1 --base dc=corp'
 token=$(ctlj token list | jq -r '.[0].id')
 bad=
 while read -r method path; do
     url=$(sed 's/{template}/win11/; s/{desktop}/alice/; s/{store}/default/; s/{job}/'"$job"'/
         s/{snapshot}/now/; s/{target}/nas/; s/{schedule}/nightly/; s/{point}/'"$point"'/; s/{export}/'"$export"'/
         s/{alert}/oncall/; s/{host}/gone/; s/{rollout}/'"$rollout"'/; s/{user}/dora/; s/{group}/pupils/; s/{role}/helpdesk/
-        s/{token}/'"$token"'/' <<<"$path")
+        s/{token}/'"$token"'/; s/{directory}/corp/' <<<"$path")
     body='{"no_such_field":1}'
     if [ "$method" = GET ]; then http GET "$url" -m 1 >/dev/null 2>&1; else http "$method" "$url?no_such_param=1" -d "$body" >/dev/null; fi
     case $(http_code) in 404 | 405 | 5*) bad+=" $method $url: $(http_code)" ;; esac
@@ -460,7 +461,7 @@ for path, name in [("templates", "Template"), ("desktops", "Desktop"), ("trash",
                    ("snapshots", "Snapshot"), ("archive/targets", "ArchiveTarget"), ("archive/points", "ArchivePoint"),
                    ("archive/schedules", "ArchiveSchedule"), ("exports", "Export"),
                    ("rollouts", "Rollout"), ("alerts", "Alert"), ("hosts", "Host"),
-                   ("users", "User"), ("groups", "Group"), ("roles", "Role"), ("tokens", "Token"),
+                   ("users", "User"), ("groups", "Group"), ("roles", "Role"), ("tokens", "Token"), ("directories", "Directory"),
                    ("rollouts/%s/desktops" % get("/v1/rollouts")[0]["id"], "RolloutDesktop")]:
     if not get("/v1/" + path): print(path, "has nothing to look at")
     for item in get("/v1/" + path): check(item, schemas[name], name)

@@ -15,7 +15,7 @@ flags=(-std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DIMAGED_VERSION='"fuzz"'
 flags+=($(pkg-config --cflags $packages))
 rm -f "$work/libfuzzed.a"
 for source in imaged/base/*.c cow/*.c snapshot/archive_{point,prune,schedule}.c \
-    templates/{yaml_tree,recipe,recipe_read}.c imaged/guest/talk.c \
+    broker/access/{ldap_text,permission,user_name}.c templates/{yaml_tree,recipe,recipe_read}.c imaged/guest/talk.c \
     imaged/guest/helper/{block,fs_probe,partitions,texts,trace}.c; do
     object=$work/obj/$(basename "$source" .c).o
     clang "${flags[@]}" -fsanitize=fuzzer-no-link,address,undefined -c -o "$object" "$source"
@@ -31,6 +31,8 @@ printf '[2001:db8::7]:10809' >"$seeds/address"
 printf 'version: 1\nbase: {suite: bookworm}\nsize: 4G\nusers:\n  - name: bob\n    sudo: yes\nfiles: [{path: /a, content: x}]\nhardware: {cpus: 1}\ndesktop: xfce\n' >"$seeds/recipe"
 printf 'Package: a\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n\nP:b\nV:2\n\n' >"$seeds/packages"
 printf 'ID="debian"\nroot:x:0:0::/root:/bin/sh\nUUID=1 /a\\040b ext4 rw\n' >"$seeds/system"
+printf 'member;range=0-1499' >"$seeds/range"
+printf 'desktop.see snapshot.*' >"$seeds/permissions"
 truncate -s 128K "$seeds/disk"
 printf 'label: gpt\nstart=64, size=64\n' | sfdisk -q "$seeds/disk"
 printf 'alice:00ff00ff00ff00ff00ff00ff00ff00ff\n' >"$seeds/keys"

@@ -50,6 +50,7 @@ const Noun noun_user = { "user", "", desktop_commands };
 const Noun noun_group = { "group", "", desktop_commands };
 const Noun noun_role = { "role", "", desktop_commands };
 const Noun noun_token = { "token", "", desktop_commands };
+const Noun noun_directory = { "directory", "", desktop_commands };
 const Noun noun_login = { "login", "", plain_commands };
 const Noun noun_logout = { "logout", "", plain_commands };
 const Noun noun_whoami = { "whoami", "", plain_commands };
