@@ -87,7 +87,7 @@ static gboolean choose(OpsCall *call, Connect *c, GError **error)
     return ok;
 }
 
-/* The narrow gate: from here on the desktop is his, and no other user's. */
+/* The narrow gate: from here on a pool's desktop is his, and no other user's. */
 static gboolean pick(OpsCall *call, Connect *c, GError **error)
 {
     const PickAsk ask = { .user_id = c->user_id,
@@ -97,10 +97,8 @@ static gboolean pick(OpsCall *call, Connect *c, GError **error)
                           .limit_ms = PICK_LIMIT_MS };
     Picked picked = { 0 };
 
-    if (!*c->user_id)
-        return TRUE;
-    if (c->choice.is_assigned && c->choice.desktop_id)
-        return assignment_attach(call->world, c->choice.desktop_id, &ask, &picked, error);
+    if (!*c->user_id || c->choice.is_assigned)
+        return TRUE; /* by the commit that opens the session */
     if (!pool_pick(call->world, &ask, &picked, error))
         return FALSE;
     g_free(c->choice.desktop_id);
