@@ -31,7 +31,6 @@ typedef struct {
     gint64 alert_timeout_ms;     /* for a receiver's answer */
     gint64 mail_interval_ms;     /* between two mails of one alert */
     char *health_dir, *health_user; /* commands that roll-outs may run; whose rights they get */
-    char *display_ca; /* PEM: who signed the hosts' certificates for SPICE, or NULL */
 } Settings;
 
 typedef struct {
