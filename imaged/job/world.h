@@ -42,6 +42,7 @@ typedef struct {
     struct Hosts *hosts;     /* broker/host/hosts.h */
     struct Runs *runs;       /* broker/run/runs.h */
     struct Logins *logins;   /* broker/access/login.h */
+    struct Shadows *shadows;   /* broker/session/shadow.h */
     struct Sessions *sessions; /* broker/session/sessions.h */
     struct Figures *figures; /* broker/run/figures.h */
     struct Pools *pools;     /* broker/pool/pools.h */
