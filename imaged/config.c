@@ -68,24 +68,6 @@ static gboolean parse_accelerator(const char *text, gpointer target, GError **er
     return guest_accelerator_parse(text, target, error);
 }
 
-static gboolean parse_pem(const char *path, gpointer target, GError **error)
-{
-    g_autofree char *text = NULL;
-    g_autoptr(GError) local = NULL;
-
-    if (!*path)
-        return TRUE;
-    if (!g_file_get_contents(path, &text, NULL, &local) ||
-        !strstr(text, "-----BEGIN CERTIFICATE-----")) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "'%s': %s", path,
-                    local ? local->message : "there is no certificate in it");
-        return FALSE;
-    }
-    g_free(*(char **)target);
-    *(char **)target = g_steal_pointer(&text);
-    return TRUE;
-}
-
 static const struct {
     const char *key;
     Parse parse;
@@ -100,7 +82,6 @@ static const struct {
     { "store", parse_text, G_STRUCT_OFFSET(Config, store) },
     { "interactive_workers", parse_number, G_STRUCT_OFFSET(Config, interactive_workers) },
     { "bulk_workers", parse_number, G_STRUCT_OFFSET(Config, bulk_workers) },
-    { "display_ca", parse_pem, G_STRUCT_OFFSET(Config, settings.display_ca) },
     { "health_commands", parse_text, G_STRUCT_OFFSET(Config, settings.health_dir) },
     { "health_user", parse_text, G_STRUCT_OFFSET(Config, settings.health_user) },
     { "image_group", parse_text, G_STRUCT_OFFSET(Config, settings.image_group) },
@@ -313,6 +294,5 @@ void config_clear(Config *config)
     g_free(config->settings.mail_from);
     g_free(config->settings.health_dir);
     g_free(config->settings.health_user);
-    g_free(config->settings.display_ca);
     *config = (Config){ 0 };
 }

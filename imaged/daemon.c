@@ -22,6 +22,7 @@
 #include "broker/run/figures.h"
 #include "broker/run/runs.h"
 #include "broker/session/sessions.h"
+#include "broker/session/shadow.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
@@ -325,6 +326,9 @@ static gboolean start_jobs(Daemon *d, GError **error)
         return FALSE;
     if (!d->world.rescue_reason)
         exports_restore(d->world.exports);
+    g_autofree char *socket_dir = g_path_get_dirname(d->config->socket);
+    g_autofree char *shadow_dir = g_build_filename(socket_dir, "shadow", NULL);
+    d->world.shadows = shadows_new(&d->world, shadow_dir);
     hosts_listen(d->world.hosts);
     sessions_start(d->world.sessions);
     return TRUE;
@@ -379,6 +383,7 @@ static void shut_down(Daemon *d)
         job_queue_stop(d->world.jobs);
     if (d->server)
         server_stop(d->server);
+    shadows_free(d->world.shadows);
     if (d->world.sessions)
         sessions_stop(d->world.sessions);
     alerts_free(d->world.alerts);

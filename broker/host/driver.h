@@ -103,6 +103,9 @@ typedef struct {
                            HostDisplay *ret, GError **error);
     /* The connections of its display that are logged in: of ClientEvent, caller unrefs. */
     GPtrArray *(*clients)(gpointer link, const char *uuid, GError **error);
+    /* A connection to its VNC display, without a password.  Caller closes; -1.  UNSUPPORTED: the
+     * host is on another machine, or the domain has none. */
+    int (*open_vnc)(gpointer link, const char *uuid, GError **error);
     /* The guest agent's answer (JSON, caller frees) to a command; it is waited for at most
      * timeout_s. UNAVAILABLE: there is no agent, or it does not answer. */
     char *(*agent)(gpointer link, const char *uuid, const char *command, guint timeout_s,

@@ -17,6 +17,9 @@ gboolean display_set_ticket(virDomainPtr domain, const HostTicket *ticket, HostD
 /* NULL: see libvirt's error. */
 GPtrArray *display_clients(virDomainPtr domain, const char *uuid);
 
+/* -1: see libvirt's error. */
+int display_open_vnc(virDomainPtr domain);
+
 /* The element of a SPICE display as libvirt shows it, with another password: pure, so that it can
  * be tested.  NULL if the domain's XML has none.  Caller frees. */
 char *display_element(const char *domain_xml, const HostTicket *ticket, HostDisplay *ret);

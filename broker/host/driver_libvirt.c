@@ -486,6 +486,18 @@ static GPtrArray *link_clients(gpointer data, const char *uuid, GError **error)
     return out;
 }
 
+static int link_open_vnc(gpointer data, const char *uuid, GError **error)
+{
+    virDomainPtr domain = lookup(data, uuid, error);
+    int fd = domain ? display_open_vnc(domain) : -1;
+
+    if (domain && fd < 0)
+        set_error(error, "cannot open its VNC display");
+    if (domain)
+        virDomainFree(domain);
+    return fd;
+}
+
 static char *link_agent(gpointer data, const char *uuid, const char *command, guint timeout_s,
                         GError **error)
 {
@@ -539,6 +551,7 @@ const HostDriver driver_libvirt = {
     .resume = link_resume,
     .set_ticket = link_set_ticket,
     .clients = link_clients,
+    .open_vnc = link_open_vnc,
     .agent = link_agent,
     .live = &driver_libvirt_live,
     .is_full = link_is_full,

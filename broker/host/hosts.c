@@ -270,6 +270,15 @@ gboolean hosts_call(Hosts *hosts, const char *host_id, HostCall call, gpointer d
     return host_worker_call(worker, call, data, clear, limit_ms, error);
 }
 
+void hosts_post(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
+                GDestroyNotify clear)
+{
+    g_autoptr(HostWorker) worker = get_worker(hosts, host_id);
+
+    if (worker)
+        host_worker_post(worker, call, data, clear);
+}
+
 gboolean hosts_call_apart(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
                           GDestroyNotify clear, gint64 limit_ms, GError **error)
 {

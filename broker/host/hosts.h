@@ -68,6 +68,10 @@ gboolean hosts_set_maintenance(Hosts *hosts, const char *name, gboolean is_maint
 gboolean hosts_call(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
                     GDestroyNotify clear, gint64 limit_ms, GError **error);
 
+/* host_worker_post() by the host's id. */
+void hosts_post(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
+                GDestroyNotify clear);
+
 /* host_worker_call_apart(), likewise. */
 gboolean hosts_call_apart(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
                           GDestroyNotify clear, gint64 limit_ms, GError **error);

@@ -463,6 +463,27 @@ void host_worker_unref(HostWorker *w)
     g_atomic_rc_box_release_full(w, worker_clear);
 }
 
+/* With the lock; a reference for the caller. */
+static Call *push(HostWorker *w, HostCall function, gpointer data, GDestroyNotify clear)
+{
+    Call *call = g_atomic_rc_box_new0(Call);
+
+    *call = (Call){ .function = function,
+                    .data = data ? g_atomic_rc_box_acquire(data) : NULL,
+                    .clear = clear };
+    g_queue_push_tail(&w->calls, g_atomic_rc_box_acquire(call));
+    g_cond_signal(&w->wake);
+    return call;
+}
+
+void host_worker_post(HostWorker *w, HostCall function, gpointer data, GDestroyNotify clear)
+{
+    g_mutex_lock(&w->lock);
+    if (w->view.state == HOST_UP && !w->is_ended)
+        call_unref(push(w, function, data, clear));
+    g_mutex_unlock(&w->lock);
+}
+
 gboolean host_worker_call(HostWorker *w, HostCall function, gpointer data, GDestroyNotify clear,
                           gint64 limit_ms, GError **error)
 {
@@ -478,12 +499,7 @@ gboolean host_worker_call(HostWorker *w, HostCall function, gpointer data, GDest
         g_mutex_unlock(&w->lock);
         return FALSE;
     }
-    Call *call = g_atomic_rc_box_new0(Call);
-    *call = (Call){ .function = function,
-                    .data = data ? g_atomic_rc_box_acquire(data) : NULL,
-                    .clear = clear };
-    g_queue_push_tail(&w->calls, g_atomic_rc_box_acquire(call));
-    g_cond_signal(&w->wake);
+    Call *call = push(w, function, data, clear);
     while (!call->is_done && !w->is_ended && g_get_monotonic_time() < until_us)
         g_cond_wait_until(&w->done, &w->lock, until_us);
     if (call->is_done) {

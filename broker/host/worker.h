@@ -54,6 +54,9 @@ typedef gboolean (*HostCall)(const HostDriver *driver, gpointer link, gpointer d
 gboolean host_worker_call(HostWorker *worker, HostCall call, gpointer data, GDestroyNotify clear,
                           gint64 limit_ms, GError **error);
 
+/* The same, not waited for: it is done in its turn, or never if the host is not up or goes. */
+void host_worker_post(HostWorker *worker, HostCall call, gpointer data, GDestroyNotify clear);
+
 /* The same on a connection and a thread of its own, for calls that may take long: the host's other
  * calls don't wait for it. */
 gboolean host_worker_call_apart(HostWorker *worker, HostCall call, gpointer data,

@@ -75,8 +75,10 @@ void domain_add_display(GString *out, const DomainSpec *s)
 {
     if (s->has_spice)
         add_spice(out, s);
-    else
-        add(out, "<graphics type='vnc'><listen type='socket'/></graphics>\n");
+    /* Beside SPICE it is for who looks on (broker/session/shadow.h): a second SPICE client would
+     * throw out the first. */
+    add(out, "<graphics type='vnc' sharePolicy='force-shared'><listen type='socket'/>"
+             "</graphics>\n");
     add_video(out, s);
 }
 

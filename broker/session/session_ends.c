@@ -247,8 +247,8 @@ static void ask_guests(SessionEnds *e, gint64 now_ms)
         Question *q = g_atomic_rc_box_new0(Question);
         *q = (Question){ g_strdup(ask->session_id), g_strdup(ask->uuid), g_strdup(ask->incarnation),
                          g_async_queue_ref(e->answers) };
-        hosts_call(sessions_world(e->sessions)->hosts, ask->host_id, ask_users, q, question_clear,
-                   0, NULL); /* the answer comes by the queue */
+        /* the answer comes by the queue */
+        hosts_post(sessions_world(e->sessions)->hosts, ask->host_id, ask_users, q, question_clear);
         g_atomic_rc_box_release_full(q, question_clear);
     }
 }

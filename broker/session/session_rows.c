@@ -127,7 +127,10 @@ void session_put(Changes *changes, const SessionRow *row)
                 "INSERT INTO session (id, user_id, desktop_id, pool_id, host_id, incarnation,"
                 " protocol, client_address, state, created_at, generation) VALUES (?1, ?2, ?3, ?4,"
                 " ?5, ?6, ?7, ?8, 'opening', ?9, (SELECT r.generation FROM run r WHERE"
-                " r.desktop_id = ?3 AND r.incarnation = ?6 AND NOT EXISTS (SELECT 1 FROM"
+                " r.desktop_id = ?3 AND r.incarnation = ?6 AND (?2 = '' OR EXISTS (SELECT 1 FROM"
+                " assignment o WHERE o.desktop_id = ?3 AND o.user_id = ?2 AND (o.lease_until IS"
+                " NULL OR o.lease_until > ?9)) OR EXISTS (SELECT 1 FROM pool_desktop o WHERE"
+                " o.desktop_id = ?3)) AND NOT EXISTS (SELECT 1 FROM"
                 " pool_desktop p WHERE p.desktop_id = ?3 AND (p.state <> 'given' OR p.user_id IS"
                 " NOT ?2 OR EXISTS (SELECT 1 FROM attachment a WHERE a.desktop_id = ?3 AND"
                 " a.generation = r.generation AND a.user_id <> ?2)))))",

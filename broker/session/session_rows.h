@@ -38,8 +38,9 @@ GPtrArray *session_rows(Db *db, const char *sql, const char *types, ...);
     " session s JOIN desktop d ON d.id = s.desktop_id LEFT JOIN user u ON u.id = s.user_id "
 
 /* A new one, with the note that this generation has seen this user: into one set of changes.  It
- * cannot be committed (EXISTS) if the desktop has another session, runs as another incarnation, or
- * is a pool's and was not given to this user, or has seen another. */
+ * cannot be committed (EXISTS) if the desktop has another session, runs as another incarnation, is
+ * not assigned to this user (root has all), or is a pool's and was not given to him, or has seen
+ * another. */
 void session_put(Changes *changes, const SessionRow *row);
 
 /* A state is left behind alone as the picture above says; others are not touched. */

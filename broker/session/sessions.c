@@ -73,7 +73,6 @@ static gboolean arm_domain(const HostDriver *driver, gpointer link, gpointer dat
     return is_ours && driver->set_ticket(link, arm->uuid, &ticket, &arm->display, error);
 }
 
-/* limit_ms 0: it is only queued, and nothing is known. */
 static gboolean arm(World *world, const SessionRow *row, const char *password, gint64 valid_until,
                     gboolean cuts, gint64 limit_ms, HostDisplay *ret, GError **error)
 {
@@ -256,7 +255,7 @@ void sessions_end_password(Sessions *s, const LiveTicket *t)
                 .incarnation = g_strdup(t->incarnation),
                 .password = g_strdup(t->password),
                 .if_over = s };
-    hosts_call(sessions_world(s)->hosts, t->host_id, arm_domain, a, arm_clear, 0, NULL);
+    hosts_post(sessions_world(s)->hosts, t->host_id, arm_domain, a, arm_clear);
     g_atomic_rc_box_release_full(a, arm_clear);
 }
 

@@ -194,6 +194,53 @@ static gboolean session_message(Cli *cli, GError **error)
     return TRUE;
 }
 
+static json_t *post(Cli *cli, const char *verb, const char *flag, GError **error)
+{
+    g_autoptr(GString) path = path_of(cli, verb, error);
+    json_auto_t *body = json_object();
+
+    if (args_has(cli->args, flag))
+        json_object_set_new(body, flag, json_true());
+    return path ? client_request(cli->client, CLIENT_CHANGE, "POST", path->str, body, error) : NULL;
+}
+
+static const Column look_columns[] = {
+    { "DESKTOP", "name", CELL_TEXT, 0 },     { "STATE", "state", CELL_STATE, 0 },
+    { "CONTROL", "control", CELL_TRUTH, 0 }, { "WHO", "who", CELL_TEXT, 0 },
+    { "SOCKET", "socket", CELL_TEXT, 0 },    COLUMN_END,
+};
+
+static gboolean session_shadow(Cli *cli, GError **error)
+{
+    json_auto_t *look = post(cli, "shadow", "control", error);
+
+    if (!look)
+        return FALSE;
+    if (cli->format != FORMAT_TABLE)
+        list_print_object(cli, look, look_columns);
+    else if (g_str_equal(json_text(look, "state"), "asked"))
+        printf("asked; when its user has answered (imagectl session consent %s), ask again\n",
+               json_text(look, "name"));
+    else
+        printf("%s\n", json_text(look, "socket"));
+    return TRUE;
+}
+
+static gboolean session_consent(Cli *cli, GError **error)
+{
+    json_auto_t *look = post(cli, "consent", "refuse", error);
+
+    if (!look)
+        return FALSE;
+    if (cli->format == FORMAT_TABLE)
+        printf("%s %s\n", json_text(look, "who"),
+               g_str_equal(json_text(look, "state"), "refused") ? "may not look on"
+                                                                : "may look on");
+    else
+        list_print_object(cli, look, look_columns);
+    return TRUE;
+}
+
 static const Option connect_options[] = {
     { "user", OPTION_TEXT, "NAME", "for this user, not for yourself", NULL },
     { "protocol", OPTION_CHOICE, "spice|rdp", "rdp: of a Windows desktop alone (spice)", NULL },
@@ -208,6 +255,14 @@ static const Option list_options[] = {
     { "desktop", OPTION_TEXT, "NAME", "those of this desktop", "desktop" },
     { "all", OPTION_FLAG, NULL, "those that have ended, too", NULL },
     OPTION_SEARCH,
+    OPTION_END,
+};
+static const Option shadow_options[] = {
+    { "control", OPTION_FLAG, NULL, "use its keyboard and mouse, too", NULL },
+    OPTION_END,
+};
+static const Option consent_options[] = {
+    { "refuse", OPTION_FLAG, NULL, "he may not", NULL },
     OPTION_END,
 };
 static const Option end_options[] = { OPTION_YES, OPTION_END };
@@ -235,6 +290,12 @@ static const Command commands[] = {
     { "message", "SESSION TEXT", 2, 2, "desktop", "Show its user a text",
       "By the guest agent; without one it fails.",
       "session message lab-0007 'the desktop restarts at noon'\n", NULL, session_message },
+    { "shadow", "SESSION", 1, 1, "desktop", "Look on, if its user allows it",
+      "Prints the socket of a VNC display once he has; until then he is asked.",
+      "session shadow lab-0007\n", shadow_options, session_shadow },
+    { "consent", "SESSION", 1, 1, "desktop", "Let who asked look on",
+      "For your own session alone, and for once.", "session consent lab-0007\n", consent_options,
+      session_consent },
     { NULL },
 };
 const Noun noun_session = { "session", "users on their desktops", commands };

@@ -32,7 +32,6 @@ typedef struct {
     gint64 alert_timeout_ms;     /* for a receiver's answer */
     gint64 mail_interval_ms;     /* between two mails of one alert */
     char *health_dir, *health_user; /* commands that roll-outs may run; whose rights they get */
-    char *display_ca; /* PEM: who signed the hosts' certificates for SPICE, or NULL */
 } Settings;
 
 typedef struct {
@@ -45,6 +44,7 @@ typedef struct {
     struct Runs *runs;       /* broker/run/runs.h */
     struct Directories *directories; /* broker/access/directory.h */
     struct Logins *logins;   /* broker/access/login.h */
+    struct Shadows *shadows;   /* broker/session/shadow.h */
     struct Sessions *sessions; /* broker/session/sessions.h */
     struct Figures *figures; /* broker/run/figures.h */
     struct Pools *pools;     /* broker/pool/pools.h */

@@ -132,6 +132,8 @@ json_t *ops_session_list(OpsCall *call, GError **error);
 json_t *ops_session_show(OpsCall *call, GError **error);
 json_t *ops_session_end(OpsCall *call, GError **error);
 json_t *ops_session_message(OpsCall *call, GError **error);
+json_t *ops_session_shadow(OpsCall *call, GError **error);
+json_t *ops_session_consent(OpsCall *call, GError **error);
 
 /* Alerts */
 json_t *ops_alert_list(OpsCall *call, GError **error);

@@ -12,7 +12,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/ops/args.h"
-#include "imaged/ops/identity.h"
+#include "imaged/ops/run_domain.h"
 #include "imaged/ops/session_ops.h"
 #include "imaged/ops/submit.h"
 
@@ -29,6 +29,7 @@ typedef struct {
     DesktopRow desktop;
     RunRow run;
     HostRow host;
+    Hardware hardware; /* what the user may do through his client */
 } Connect;
 
 static void connect_clear(Connect *c)
@@ -39,6 +40,7 @@ static void connect_clear(Connect *c)
     desktop_row_clear(&c->desktop);
     run_row_clear(&c->run);
     host_row_clear(&c->host);
+    hardware_clear(&c->hardware);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Connect, connect_clear)
 
@@ -87,7 +89,7 @@ static gboolean choose(OpsCall *call, Connect *c, GError **error)
     return ok;
 }
 
-/* The narrow gate: from here on the desktop is his, and no other user's. */
+/* The narrow gate: from here on a pool's desktop is his, and no other user's. */
 static gboolean pick(OpsCall *call, Connect *c, GError **error)
 {
     const PickAsk ask = { .user_id = c->user_id,
@@ -97,10 +99,8 @@ static gboolean pick(OpsCall *call, Connect *c, GError **error)
                           .limit_ms = PICK_LIMIT_MS };
     Picked picked = { 0 };
 
-    if (!*c->user_id)
-        return TRUE;
-    if (c->choice.is_assigned && c->choice.desktop_id)
-        return assignment_attach(call->world, c->choice.desktop_id, &ask, &picked, error);
+    if (!*c->user_id || c->choice.is_assigned)
+        return TRUE; /* by the commit that opens the session */
     if (!pool_pick(call->world, &ask, &picked, error))
         return FALSE;
     g_free(c->choice.desktop_id);
@@ -120,11 +120,13 @@ static gboolean look(World *world, Connect *c, GError **error)
     desktop_row_clear(&c->desktop);
     run_row_clear(&c->run);
     host_row_clear(&c->host);
+    hardware_clear(&c->hardware);
     ok = lookup_desktop_by_id(db, c->choice.desktop_id, &c->desktop, &local) &&
          run_lookup(db, c->desktop.id, &c->run, &local);
     gboolean is_off =
         !ok && c->desktop.id && g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND);
-    ok = ok && host_lookup(db, c->run.host_id, &c->host, &local);
+    ok = ok && host_lookup(db, c->run.host_id, &c->host, &local) &&
+         run_hardware(db, &c->desktop, &c->hardware, &local);
     catalog_read_end(world->catalog, db);
     if (local && !is_off)
         g_propagate_error(error, g_steal_pointer(&local));
@@ -190,25 +192,37 @@ static gboolean make_run(OpsCall *call, Connect *c, GError **error)
 
 /* ---- What the client is told ---- */
 
-static char *vv_of(const World *world, const Connect *c, const char *host, const SessionTicket *t)
+static char *vv_of(const Connect *c, const char *host, const SessionTicket *t)
 {
     ViewerSpice spice = { .protocol = "spice",
                           .host = host,
                           .port = t->display.port,
                           .tls_port = t->display.tls_port,
                           .password = t->password,
-                          .ca = world->settings.display_ca,
+                          .ca = c->host.tls_ca,
+                          .host_subject = c->host.tls_subject,
                           .proxy = c->host.proxy,
                           .title = c->desktop.name,
-                          .has_usb = TRUE };
+                          .has_usb = !g_str_equal(c->hardware.channels.usb, "none") };
 
     return viewer_file_vv(&spice);
+}
+
+/* Without TLS where TLS is wanted, the password would be read on the way. */
+static gboolean check_tls(const Connect *c, const SessionTicket *t, GError **error)
+{
+    if (!c->host.tls_subject || t->display.tls_port)
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
+                "'%s' was started without TLS, which its host wants now", c->desktop.name);
+    imaged_error_hint(error, "stop it and start it again");
+    return FALSE;
 }
 
 static json_t *answer_spice(OpsCall *call, const Connect *c, const SessionTicket *t)
 {
     g_autofree char *host = session_display_host(&c->host);
-    g_autofree char *file = vv_of(call->world, c, host, t);
+    g_autofree char *file = vv_of(c, host, t);
     g_autofree char *until = units_format_time(t->valid_until);
     g_autofree char *name = g_strconcat(c->desktop.name, ".vv", NULL);
 
@@ -225,8 +239,8 @@ static json_t *answer_rdp(OpsCall *call, const Connect *c, const SessionTicket *
     const ViewerRdp rdp = { .host = host,
                             .user = *c->user_id ? c->user_name : NULL,
                             .title = c->desktop.name,
-                            .has_clipboard = TRUE,
-                            .has_audio = TRUE };
+                            .has_clipboard = c->hardware.channels.may_copy,
+                            .has_audio = c->hardware.channels.audio != AUDIO_NONE };
     g_autofree char *file = viewer_file_rdp(&rdp);
     g_autofree char *name = g_strconcat(c->desktop.name, ".rdp", NULL);
 
@@ -239,11 +253,7 @@ static json_t *answer_rdp(OpsCall *call, const Connect *c, const SessionTicket *
 /* The guest's own address, if it is a Windows.  Caller frees. */
 static char *rdp_host(World *world, const Connect *c, GError **error)
 {
-    Db *db = catalog_read_begin(world->catalog);
-    g_autofree char *os_type = identity_os_type(db, &c->desktop);
-
-    catalog_read_end(world->catalog, db);
-    if (g_strcmp0(os_type, "windows") == 0)
+    if (c->hardware.is_windows)
         return guest_agent_address(world, &c->run, error);
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
                 "'%s' is no Windows desktop: RDP is for these alone", c->desktop.name);
@@ -271,6 +281,8 @@ static json_t *open_session(OpsCall *call, Connect *c, GError **error)
         g_prefix_error(error, "'%s': ", c->desktop.name);
         return NULL;
     }
+    if (!is_rdp && !check_tls(c, &ticket, error))
+        return NULL;
     return is_rdp ? answer_rdp(call, c, &ticket, guest) : answer_spice(call, c, &ticket);
 }
 

@@ -3,6 +3,7 @@
 
 #include "broker/access/users.h"
 #include "broker/run/guest_agent.h"
+#include "broker/session/shadow.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
@@ -158,29 +159,106 @@ json_t *ops_session_end(OpsCall *call, GError **error)
 
 /* ---- Telling ---- */
 
-json_t *ops_session_message(OpsCall *call, GError **error)
+/* Into the guest, as far as there is an agent. */
+static gboolean tell(World *world, const SessionRow *row, const char *text, GError **error)
 {
-    g_auto(SessionRow) row = { 0 };
     g_auto(RunRow) run = { 0 };
     g_auto(DesktopRow) desktop = { 0 };
     g_autofree char *os_type = NULL;
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = run_lookup(db, row->desktop_id, &run, error) &&
+                  lookup_desktop_by_id(db, row->desktop_id, &desktop, error);
+
+    if (ok)
+        os_type = identity_os_type(db, &desktop);
+    catalog_read_end(world->catalog, db);
+    return ok && guest_agent_tell(world, &run, os_type, text, error);
+}
+
+json_t *ops_session_message(OpsCall *call, GError **error)
+{
+    g_auto(SessionRow) row = { 0 };
     const char *text = args_text(call, "text", TRUE, error);
 
     if (!text || !args_check(call, "session text", error) ||
-        !text_check("message", text, 1000, error) || !find(call, &row, error))
-        return NULL;
-    Db *db = catalog_read_begin(call->world->catalog);
-    gboolean ok = run_lookup(db, row.desktop_id, &run, error) &&
-                  lookup_desktop_by_id(db, row.desktop_id, &desktop, error);
-    if (ok)
-        os_type = identity_os_type(db, &desktop);
-    catalog_read_end(call->world->catalog, db);
-    if (!ok || !guest_agent_tell(call->world, &run, os_type, text, error))
+        !text_check("message", text, 1000, error) || !find(call, &row, error) ||
+        !tell(call->world, &row, text, error))
         return NULL;
     Changes *changes = changes_new();
-    changes_event(changes, "session.message", "info", desktop.name, call->who, "to %s: %s",
+    changes_event(changes, "session.message", "info", row.desktop_name, call->who, "to %s: %s",
                   row.user_name, text);
     if (!catalog_commit(call->world->catalog, changes, error))
         return NULL;
     return object_of(call->world, row.id, error);
+}
+
+/* ---- Looking on ---- */
+
+static gboolean check_open(const SessionRow *row, GError **error)
+{
+    if (!row->ended_at && !g_str_equal(row->state, "ending") && g_str_equal(row->protocol, "spice"))
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
+                "nobody can look on: the session is %s, by %s", row->state, row->protocol);
+    return FALSE;
+}
+
+static gboolean note_shadow(OpsCall *call, const SessionRow *row, const char *message,
+                            GError **error)
+{
+    Changes *changes = changes_new();
+
+    changes_event(changes, "session.shadow", "info", row->desktop_name, call->who, "%s", message);
+    return catalog_commit(call->world->catalog, changes, error);
+}
+
+json_t *ops_session_shadow(OpsCall *call, GError **error)
+{
+    g_auto(SessionRow) row = { 0 };
+    g_autofree char *path = NULL;
+    ShadowState state;
+    gboolean control;
+
+    if (!args_check(call, "session control", error) ||
+        !args_bool(call, "control", &control, error) || !find(call, &row, error) ||
+        !check_open(&row, error) ||
+        !shadow_ask(call->world->shadows, &row, call->who, control, &state, &path, error))
+        return NULL;
+    if (state == SHADOW_ASKED) {
+        g_autofree char *text =
+            g_strdup_printf("%s asks to %s your screen. To answer: imagectl session consent %s",
+                            call->who, control ? "see and control" : "see", row.desktop_name);
+        if (!note_shadow(call, &row, control ? "asks to look on and control" : "asks to look on",
+                         error))
+            return NULL;
+        tell(call->world, &row, text, NULL); /* else he is told by whom he speaks to */
+    }
+    return json_pack("{s:s,s:s,s:s,s:b,s:s?}", "id", row.id, "name", row.desktop_name, "state",
+                     state == SHADOW_ASKED ? "asked" : "allowed", "control", control, "socket",
+                     path);
+}
+
+json_t *ops_session_consent(OpsCall *call, GError **error)
+{
+    g_auto(SessionRow) row = { 0 };
+    g_autofree char *who = NULL;
+    gboolean refuses, control = FALSE;
+
+    if (!args_check(call, "session refuse", error) || !args_bool(call, "refuse", &refuses, error) ||
+        !find(call, &row, error))
+        return NULL;
+    if (!g_str_equal(row.user_id, call->caller->user_id ? call->caller->user_id : "")) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED,
+                    "only its user can say that somebody may look on");
+        return NULL;
+    }
+    if (!shadow_answer(call->world->shadows, &row, !refuses, &who, &control, error))
+        return NULL;
+    g_autofree char *message =
+        g_strdup_printf("%s %s to look on%s", refuses ? "does not allow" : "allows", who,
+                        control ? " and control" : "");
+    if (!note_shadow(call, &row, message, error))
+        return NULL;
+    return json_pack("{s:s,s:s,s:s,s:s,s:b}", "id", row.id, "name", row.desktop_name, "state",
+                     refuses ? "refused" : "allowed", "who", who, "control", control);
 }

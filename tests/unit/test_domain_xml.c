@@ -236,7 +236,8 @@ static void test_password(void)
     spec.has_spice = FALSE;
     g_autofree char *vnc = domain_xml(&spec);
     check_document(vnc);
-    g_assert_nonnull(strstr(vnc, "<graphics type='vnc'><listen type='socket'/>"));
+    g_assert_nonnull(strstr(vnc, "<graphics type='vnc' sharePolicy='force-shared'><listen"
+                                 " type='socket'/>"));
     g_assert_null(strstr(vnc, "spice"));
 }
 

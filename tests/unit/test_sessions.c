@@ -263,8 +263,10 @@ static void start_domain(Fixture *f, int n, const char *incarnation)
     fake.domains[n].incarnation = g_strdup(incarnation);
     fake.domains[n].n_users = -1;
     g_mutex_unlock(&fake.lock);
-    sql(f, "INSERT INTO run VALUES ('d%d', '" HOST "', '%s', 1, 'running', NULL, 0, 0)", n,
-        incarnation);
+    sql(f,
+        "INSERT INTO run (desktop_id, host_id, incarnation, generation, state, started_at,"
+        " changed_at) VALUES ('d%d', '" HOST "', '%s', 1, 'running', 0, 0)",
+        n, incarnation);
 }
 
 static void set_up(Fixture *f, gconstpointer unused)
@@ -292,6 +294,8 @@ static void set_up(Fixture *f, gconstpointer unused)
             " changed_at) VALUES ('u%d', 'user%d', 'user%d', '', '', 0, 0, 0)",
             i, i, i);
     }
+    sql(f, "INSERT INTO assignment (desktop_id, user_id, is_owner, may_take_over, created_at)"
+           " SELECT 'd0', id, 0, 0, 0 FROM user");
     start_domain(f, 0, "first");
     begin(f);
 }
@@ -539,6 +543,17 @@ static void test_seen_by_other(Fixture *f, gconstpointer unused)
     g_assert_null(fake.domains[0].password);
 }
 
+/* What was his a moment ago. */
+static void test_taken_away(Fixture *f, gconstpointer unused)
+{
+    SessionAsk anna = ask_of("u1");
+
+    sql(f, "UPDATE assignment SET lease_until = 1000 WHERE user_id = 'u1'");
+    open_fails(f, &anna, IMAGED_ERROR_BUSY, "cannot be given out");
+    g_assert_null(fake.domains[0].password);
+    g_assert_cmpint(count_of(f->world.catalog, "SELECT count(*) FROM attachment"), ==, 0);
+}
+
 static void test_off(Fixture *f, gconstpointer unused)
 {
     SessionAsk anna = ask_of("u1");
@@ -696,6 +711,7 @@ static void test_choose(Fixture *f, gconstpointer unused)
 {
     SessionAsk ask = ask_of("u1");
 
+    sql(f, "DELETE FROM assignment");
     choose(f, "", "lab-1", "d1"); /* root */
     choose(f, "", NULL, "no desktop is assigned");
     choose(f, "u1", NULL, "no desktop is assigned");
@@ -726,6 +742,7 @@ int main(int argc, char **argv)
     ADD(pool);
     ADD(never);
     ADD(seen_by_other);
+    ADD(taken_away);
     ADD(off);
     ADD(log_off);
     ADD(hung);
