@@ -84,6 +84,11 @@ static gboolean look(World *world, const PickAsk *ask, Standing *s, GError **err
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = pool_lookup(db, ask->pool_id, &s->pool, error);
 
+    if (ok && s->pool.is_deleting) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED, "the pool '%s' is being deleted",
+                    s->pool.name);
+        ok = FALSE;
+    }
     if (ok && !pool_is_granted(db, s->pool.id, ask->user_id)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED,
                     "the pool '%s' was not granted to this user", s->pool.name);
@@ -229,7 +234,7 @@ gboolean pool_pick(World *world, const PickAsk *ask, Picked *ret, GError **error
 
         if (result == TRY_DONE) {
             if (ret->is_new)
-                pools_touch(world->pools, ask->pool_id); /* a spare is gone */
+                pools_took(world->pools); /* a spare is gone */
             return TRUE;
         }
         if (result == TRY_WAIT && left_ms > 0) {

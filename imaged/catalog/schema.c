@@ -282,19 +282,22 @@ static const char *const migrations[] = {
     "CREATE TABLE pool (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, type TEXT NOT NULL,"
     " template_id TEXT NOT NULL, version_id TEXT, size INTEGER NOT NULL, spares INTEGER NOT NULL,"
     " max_per_user INTEGER NOT NULL, disconnect_limit_s INTEGER, settings TEXT NOT NULL,"
-    " created_at INTEGER NOT NULL, changed_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    " created_at INTEGER NOT NULL, changed_at INTEGER NOT NULL,"
+    " is_deleting INTEGER NOT NULL DEFAULT 0, reason TEXT) STRICT, WITHOUT ROWID;"
     "CREATE TABLE pool_grant (pool_id TEXT NOT NULL, subject_kind TEXT NOT NULL,"
     " subject_id TEXT NOT NULL, created_at INTEGER NOT NULL, PRIMARY KEY (pool_id, subject_id))"
     " STRICT, WITHOUT ROWID;"
     "CREATE INDEX pool_grant_subject ON pool_grant(subject_id);"
-    /* state: making, free, given, returning, broken */
+    /* state: making, free, given, archiving, returning, leaving, broken */
     /* clean_generation: the one in which the pool last laid it fresh on its template; nothing that
      * is in it is older.  job_id: of what is done to it while it is made or comes back */
     "CREATE TABLE pool_desktop (desktop_id TEXT PRIMARY KEY, pool_id TEXT NOT NULL,"
     " state TEXT NOT NULL, user_id TEXT, clean_generation INTEGER NOT NULL, job_id TEXT,"
     " given_at INTEGER, lease_until INTEGER, warned_at INTEGER,"
-    " n_extensions INTEGER NOT NULL, reason TEXT, changed_at INTEGER NOT NULL)"
-    " STRICT, WITHOUT ROWID;"
+    " n_extensions INTEGER NOT NULL, reason TEXT, changed_at INTEGER NOT NULL,"
+    " n_failures INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX pool_desktop_lease ON pool_desktop(lease_until) WHERE lease_until IS NOT NULL;"
+    "CREATE INDEX assignment_lease ON assignment(lease_until) WHERE lease_until IS NOT NULL;"
     "CREATE INDEX pool_desktop_pool ON pool_desktop(pool_id, state);"
     "CREATE INDEX pool_desktop_user ON pool_desktop(user_id) WHERE user_id IS NOT NULL;"
     "CREATE TABLE attachment (desktop_id TEXT NOT NULL, generation INTEGER NOT NULL,"

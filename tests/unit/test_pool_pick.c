@@ -88,7 +88,7 @@ static void test_unfit(PoolFixture *f, gconstpointer unused)
         add_pool(f, POOL_AUTOMATIC, 1, "{}");
         add_member(f, 1, V1);
         sql(f, unfit[i]);
-        pools_touch(f->world.pools, NULL);
+        pools_touch(f->world.pools);
         pick_fails(f, "u1", IMAGED_ERROR_BUSY);
         g_assert_cmpint(number(f, "SELECT count(*) FROM pool_desktop WHERE user_id IS NOT NULL"),
                         ==, 0);
@@ -114,7 +114,7 @@ static void test_unfit_late(PoolFixture *f, gconstpointer unused)
         add_member(f, 0, V1);
         add_member(f, 1, V1);
         sql(f, "UPDATE pool_desktop SET changed_at = 0 WHERE desktop_id = 'd0'");
-        pools_touch(f->world.pools, NULL);
+        pools_touch(f->world.pools);
         pick_ok(f, "u2", "d0"); /* d1 is in the list now */
         sql(f, unfit[i]);
         pick_fails(f, "u1", IMAGED_ERROR_BUSY);
@@ -234,7 +234,7 @@ static void test_also(PoolFixture *f, gconstpointer unused)
     add_member(f, 2, V1);
     sql(f, "INSERT INTO session (id, user_id, desktop_id, generation, protocol, state, created_at)"
            " VALUES ('s9', 'u', 'd2', 1, 'spice', 'opening', 0)");
-    pools_touch(f->world.pools, NULL);
+    pools_touch(f->world.pools);
     ask.user_id = "u2";
     g_assert_false(pool_pick(&f->world, &ask, &picked, &error));
     g_assert_nonnull(error);
