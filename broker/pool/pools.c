@@ -8,7 +8,7 @@
 #define LIST_AGE_US 200000
 
 typedef struct {
-    GArray *list;  /* of PoolCandidate, the best one last */
+    GArray *list;      /* of PoolCandidate, the best one last */
     guint64 n_changes; /* of what it was loaded after */
     gint64 loaded_us;
 } FreeList;
@@ -19,8 +19,8 @@ struct Pools {
     GCond changed;
     guint64 stamp, n_changes, n_given_back;
     GHashTable *loading; /* ids of pools whose list somebody loads */
-    GHashTable *lists; /* id of a pool -> FreeList */
-    GHashTable *taken; /* id of a desktop that somebody is about to get -> its pool's */
+    GHashTable *lists;   /* id of a pool -> FreeList */
+    GHashTable *taken;   /* id of a desktop that somebody is about to get -> its pool's */
 };
 
 /* ---- Rows ---- */

@@ -21,7 +21,7 @@ typedef struct {
     gint64 disconnect_limit_s; /* or POOL_NEVER */
     char *settings;            /* JSON, see lease.h */
     gint64 created_at, changed_at;
-    gboolean is_deleting;      /* its desktops go, and then it does */
+    gboolean is_deleting; /* its desktops go, and then it does */
 } PoolRow;
 void pool_row_clear(PoolRow *row);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PoolRow, pool_row_clear)

@@ -7,8 +7,7 @@
 gint64 spares_wanted(const SparesNeed *need)
 {
     /* rounded up: one that comes every ten minutes is worth a spare */
-    gint64 demand =
-        (need->n_picks * SPARES_START_MS + SPARES_WINDOW_MS - 1) / SPARES_WINDOW_MS;
+    gint64 demand = (need->n_picks * SPARES_START_MS + SPARES_WINDOW_MS - 1) / SPARES_WINDOW_MS;
     gint64 more = MAX(demand - need->asked, 0);
 
     if (need->asked == 0) /* nobody wants spares here */

@@ -7,9 +7,9 @@
 #define SPARES_START_MS (gint64)(90 * 1000)       /* what a desktop needs to be ready */
 
 typedef struct {
-    gint64 asked;     /* that the pool is to have at least (--spares) */
-    gint64 n_picks;   /* new ones given within SPARES_WINDOW_MS */
-    gint64 n_free;    /* of which it can have some on */
+    gint64 asked;        /* that the pool is to have at least (--spares) */
+    gint64 n_picks;      /* new ones given within SPARES_WINDOW_MS */
+    gint64 n_free;       /* of which it can have some on */
     double memory_given; /* of all hosts that take desktops: 0 to 1 */
 } SparesNeed;
 

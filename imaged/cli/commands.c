@@ -9,7 +9,7 @@ static const Noun *const nouns[] = {
     &noun_user,     &noun_group,   &noun_role,     &noun_token,   &noun_login,    &noun_logout,
     &noun_whoami,
     &noun_connect,  &noun_session,
-    &noun_alert,
+    &noun_alert,     &noun_pool,
     &noun_store,    &noun_job,     &noun_event,    &noun_report,  &noun_catalog,    &noun_status,
     &noun_completion, &noun_version, NULL,
 };

@@ -200,8 +200,8 @@ void pool_deeds_do(PoolDeeds *d, const PoolRow *pool, Deed deed, const json_t *i
     if (deed == DEED_REIMAGE)
         job_id = reimage(d, pool, ids, &error);
     else if (deed == DEED_STOP)
-        job_id = call(d, ops_desktop_stop, json_pack("{s:O,s:b}", "names", names, "force", 1),
-                      &error);
+        job_id =
+            call(d, ops_desktop_stop, json_pack("{s:O,s:b}", "names", names, "force", 1), &error);
     else if (deed == DEED_START)
         job_id = call(d, ops_desktop_start, json_pack("{s:O}", "names", names), &error);
     else if (deed == DEED_DELETE)

@@ -11,19 +11,19 @@
 #include "imaged/ops/pool_deeds.h"
 #include "imaged/ops/pool_leases.h"
 
-#define BUSY_MS 50      /* between turns while jobs are under way */
-#define IDLE_MS 1000    /* while nothing is: somebody else's events are looked at */
-#define SORT_MS 500     /* between two looks at every free desktop */
-#define REST_TURNS 4    /* a turn is followed by as much rest as this many turns took */
+#define BUSY_MS 50   /* between turns while jobs are under way */
+#define IDLE_MS 1000 /* while nothing is: somebody else's events are looked at */
+#define SORT_MS 500  /* between two looks at every free desktop */
+#define REST_TURNS 4 /* a turn is followed by as much rest as this many turns took */
 
 struct PoolKeeper {
     World *world;
     PoolDeeds *deeds;
     GThread *thread;
-    gint is_stopping;     /* atomic */
-    gint64 seen_event;    /* of the last turn */
+    gint is_stopping;               /* atomic */
+    gint64 seen_event;              /* of the last turn */
     gint64 sorted_event, next_sort; /* when desktops were looked at one by one; boot time */
-    double memory_given;  /* of all hosts, 0 to 1, in this turn */
+    double memory_given;            /* of all hosts, 0 to 1, in this turn */
 };
 
 /* What is to be done to some members: their ids and names. */
@@ -215,8 +215,8 @@ static void fit_size(PoolKeeper *k, const PoolRow *pool)
                           "SELECT count(*) FROM pool_desktop WHERE pool_id = ?1 AND state NOT IN"
                           " ('leaving', 'broken')",
                           "t", pool->id);
-    gint64 n_all = lookup_int(db, "SELECT count(*) FROM pool_desktop WHERE pool_id = ?1", "t",
-                              pool->id);
+    gint64 n_all =
+        lookup_int(db, "SELECT count(*) FROM pool_desktop WHERE pool_id = ?1", "t", pool->id);
     gboolean has_broken = count(db, pool->id, "broken") > 0;
 
     catalog_read_end(k->world->catalog, db);
@@ -233,8 +233,9 @@ static void fit_size(PoolKeeper *k, const PoolRow *pool)
                     "DELETE FROM pool WHERE id = ?1 AND is_deleting = 1 AND NOT EXISTS (SELECT 1"
                     " FROM pool_desktop WHERE pool_id = ?1)",
                     "t", pool->id);
-        changes_event(changes, "pool.deleted", "info", pool->name, NULL, "the last of its desktops"
-                                                                         " is gone");
+        changes_event(changes, "pool.deleted", "info", pool->name, NULL,
+                      "the last of its desktops"
+                      " is gone");
         catalog_commit(k->world->catalog, changes, NULL);
     }
 }
@@ -353,8 +354,7 @@ static gint64 turn(PoolKeeper *k)
  * may have ended. */
 static void rest(PoolKeeper *k, guint64 *stamp, gint64 due_ms, gboolean is_busy)
 {
-    gint64 end = units_boottime_ms() +
-                 (due_ms ? CLAMP(due_ms - units_now_ms(), 0, 60000) : 60000);
+    gint64 end = units_boottime_ms() + (due_ms ? CLAMP(due_ms - units_now_ms(), 0, 60000) : 60000);
 
     while (!g_atomic_int_get(&k->is_stopping)) {
         guint64 before = *stamp;

@@ -96,9 +96,9 @@ static void warn(World *world, const Held *h, gboolean is_pooled, gint64 now_ms)
         changes_sql(changes,
                     "UPDATE assignment SET warned_at = ?3 WHERE desktop_id = ?1 AND user_id = ?2",
                     "tti", h->desktop_id, h->user_id, now_ms);
-    changes_event(changes, "lease.warning", "info", h->name, NULL, "%s: until %s; %s%s",
-                  user_of(h), when, is_told ? "told in the guest" : "not delivered: ",
-                  is_told ? "" : error->message);
+    changes_event(changes, "lease.warning", "info", h->name, NULL, "%s: until %s; %s%s", user_of(h),
+                  when,
+                  is_told ? "told in the guest" : "not delivered: ", is_told ? "" : error->message);
     catalog_commit(world->catalog, changes, NULL);
 }
 
