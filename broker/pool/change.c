@@ -1,6 +1,7 @@
 /* change.c: see change.h.  Conditions that others could break meanwhile stand in the statements. */
 #include "broker/pool/change.h"
 
+#include "broker/access/users.h"
 #include "broker/pool/lease.h"
 #include "broker/pool/members.h"
 #include "imaged/base/error.h"
@@ -94,8 +95,8 @@ gboolean pool_delete(World *world, const PoolRow *row, gboolean force, const cha
 
 static char *find_named(Db *db, const char *sql, const char *what, const char *name, GError **error)
 {
-    g_autofree char *key = g_utf8_validate(name, -1, NULL) ? g_utf8_casefold(name, -1) : NULL;
-    Query *q = db_query(db, sql, "tt", name, key ? key : name);
+    g_autofree char *key = user_name_key(name);
+    Query *q = db_query(db, sql, "tt", name, key);
     char *id = query_next(q) ? g_strdup(query_text(q, "id")) : NULL;
 
     query_end(q, NULL);
@@ -126,7 +127,7 @@ static char *group_find(Db *db, const char *name, GError **error)
 
 /* One of grant and revoke for each name.  The number of names, or -1. */
 static gint each_subject(Db *db, Changes *changes, const PoolRow *row, const json_t *names,
-                         gboolean is_group, gboolean is_grant, GError **error)
+                         gboolean is_group, gboolean is_grant, const char *who, GError **error)
 {
     size_t i;
     json_t *name;
@@ -144,20 +145,21 @@ static gint each_subject(Db *db, Changes *changes, const PoolRow *row, const jso
         else
             changes_sql(changes, "DELETE FROM pool_grant WHERE pool_id = ?1 AND subject_id = ?2",
                         "tt", row->id, id);
-        changes_event(changes, is_grant ? "pool.grant" : "pool.revoke", "info", row->name, NULL,
+        changes_event(changes, is_grant ? "pool.grant" : "pool.revoke", "info", row->name, who,
                       "%s %s", is_group ? "group" : "user", text);
     }
     return (gint)json_array_size(names);
 }
 
 static gboolean change_grants(World *world, const PoolRow *row, const json_t *users,
-                              const json_t *groups, gboolean is_grant, GError **error)
+                              const json_t *groups, gboolean is_grant, const char *who,
+                              GError **error)
 {
     g_autoptr(Changes) changes = changes_new();
     Db *db = catalog_read_begin(world->catalog);
-    gint n_users = each_subject(db, changes, row, users, FALSE, is_grant, error);
+    gint n_users = each_subject(db, changes, row, users, FALSE, is_grant, who, error);
     gint n_groups =
-        n_users < 0 ? -1 : each_subject(db, changes, row, groups, TRUE, is_grant, error);
+        n_users < 0 ? -1 : each_subject(db, changes, row, groups, TRUE, is_grant, who, error);
 
     catalog_read_end(world->catalog, db);
     if (n_groups < 0)
@@ -172,15 +174,13 @@ static gboolean change_grants(World *world, const PoolRow *row, const json_t *us
 gboolean pool_grant(World *world, const PoolRow *row, const json_t *users, const json_t *groups,
                     const char *who, GError **error)
 {
-    (void)who;
-    return change_grants(world, row, users, groups, TRUE, error);
+    return change_grants(world, row, users, groups, TRUE, who, error);
 }
 
 gboolean pool_revoke(World *world, const PoolRow *row, const json_t *users, const json_t *groups,
                      const char *who, GError **error)
 {
-    (void)who;
-    return change_grants(world, row, users, groups, FALSE, error);
+    return change_grants(world, row, users, groups, FALSE, who, error);
 }
 
 /* ---- Returning ---- */

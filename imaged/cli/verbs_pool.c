@@ -267,13 +267,11 @@ static gboolean pool_return(Cli *cli, GError **error)
 static gboolean pool_delete(Cli *cli, GError **error)
 {
     g_autoptr(GString) path = path_of(cli, NULL, error);
-    json_auto_t *body = json_object();
 
     if (!path || !confirm_question(cli, "delete the pool with all its desktops?", "yes", error))
         return FALSE;
-    if (args_has(cli->args, "force"))
-        json_object_set_new(body, "force", json_true());
-    return change(cli, "DELETE", path->str, body, "goes, as soon as its desktops are gone", error);
+    client_query(path, "force", args_has(cli->args, "force") ? "1" : NULL);
+    return change(cli, "DELETE", path->str, NULL, "goes, as soon as its desktops are gone", error);
 }
 
 #define TERMS                                                                                      \

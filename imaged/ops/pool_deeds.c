@@ -21,6 +21,8 @@ typedef struct {
 
 struct PoolDeeds {
     World *world;
+    Caller *caller;      /* the daemon itself */
+    gint64 next_try;     /* boot time; 0: nothing waits to be tried again */
     GHashTable *flights; /* id of a desktop, or of a pool that makes some -> Flight */
 };
 
@@ -37,6 +39,7 @@ PoolDeeds *pool_deeds_new(World *world)
     PoolDeeds *d = g_new0(PoolDeeds, 1);
 
     d->world = world;
+    d->caller = caller_new_admin(WHO);
     d->flights = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, flight_free);
     return d;
 }
@@ -44,6 +47,7 @@ PoolDeeds *pool_deeds_new(World *world)
 void pool_deeds_free(PoolDeeds *d)
 {
     g_hash_table_unref(d->flights);
+    caller_free(d->caller);
     g_free(d);
 }
 
@@ -65,8 +69,8 @@ static gboolean is_active(Db *db, GHashTable *known, const char *job_id)
 static void end(Flight *f)
 {
     g_clear_pointer(&f->job_id, g_free);
+    f->not_before = units_boottime_ms() + MIN(100ll << MIN(f->n_failed, 10), MAX_WAIT_MS);
     f->n_failed++;
-    f->not_before = units_boottime_ms() + MIN(250ll << MIN(f->n_failed, 10), MAX_WAIT_MS);
 }
 
 gboolean pool_deeds_look(PoolDeeds *d)
@@ -78,6 +82,7 @@ gboolean pool_deeds_look(PoolDeeds *d)
     gpointer value;
     guint n = 0;
 
+    d->next_try = 0;
     Db *db = catalog_read_begin(d->world->catalog);
     g_hash_table_iter_init(&iter, d->flights);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
@@ -96,6 +101,19 @@ gboolean pool_deeds_look(PoolDeeds *d)
     return n > 0;
 }
 
+gboolean pool_deeds_are_under_way(const PoolDeeds *d)
+{
+    GHashTableIter iter;
+    gpointer value;
+
+    g_hash_table_iter_init(&iter, d->flights);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        if (((Flight *)value)->job_id)
+            return TRUE;
+    }
+    return FALSE;
+}
+
 gboolean pool_deeds_may(PoolDeeds *d, const char *id, Deed deed)
 {
     const Flight *f = g_hash_table_lookup(d->flights, id);
@@ -104,7 +122,15 @@ gboolean pool_deeds_may(PoolDeeds *d, const char *id, Deed deed)
         return TRUE;
     if (f->job_id)
         return FALSE;
-    return f->deed != deed || units_boottime_ms() >= f->not_before;
+    if (f->deed != deed || units_boottime_ms() >= f->not_before)
+        return TRUE;
+    d->next_try = d->next_try ? MIN(d->next_try, f->not_before) : f->not_before;
+    return FALSE;
+}
+
+gint64 pool_deeds_next(const PoolDeeds *d)
+{
+    return d->next_try;
 }
 
 static void note(PoolDeeds *d, const char *id, Deed deed, const char *job_id)
@@ -165,7 +191,7 @@ static char *reimage(PoolDeeds *d, const PoolRow *pool, const json_t *ids, GErro
 
 static char *call(PoolDeeds *d, OpsFunction function, json_t *args, GError **error)
 {
-    OpsCall c = { .world = d->world, .who = WHO, .args = args };
+    OpsCall c = { .world = d->world, .caller = d->caller, .who = WHO, .args = args };
     json_t *answer = function(&c, error);
 
     json_decref(answer);

@@ -14,9 +14,14 @@ void pool_deeds_free(PoolDeeds *deeds);
 /* Once in each turn: which jobs have ended?  FALSE: none is under way. */
 gboolean pool_deeds_look(PoolDeeds *deeds);
 
+gboolean pool_deeds_are_under_way(const PoolDeeds *deeds); /* as of now, those just begun too */
+
 /* May this be begun: nothing is under way with the desktop, and the same did not just fail?  Each
  * time that it fails it is waited for twice as long, up to a minute. */
 gboolean pool_deeds_may(PoolDeeds *deeds, const char *desktop_id, Deed deed);
+
+/* When (boot time) something is to be tried again that was not to be in this turn; 0: nothing. */
+gint64 pool_deeds_next(const PoolDeeds *deeds);
 
 /* Have a job do it to these (arrays of ids and names).  What can't be begun is tried later. */
 void pool_deeds_do(PoolDeeds *deeds, const PoolRow *pool, Deed deed, const json_t *ids,

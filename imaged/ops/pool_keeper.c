@@ -354,7 +354,11 @@ static gint64 turn(PoolKeeper *k)
  * may have ended. */
 static void rest(PoolKeeper *k, guint64 *stamp, gint64 due_ms, gboolean is_busy)
 {
-    gint64 end = units_boottime_ms() + (due_ms ? CLAMP(due_ms - units_now_ms(), 0, 60000) : 60000);
+    gint64 end =
+        units_boottime_ms() + (due_ms ? CLAMP(due_ms - units_now_ms(), 0, 60000) : 60000);
+    gint64 again = pool_deeds_next(k->deeds);
+
+    end = again ? MIN(end, again) : end;
 
     while (!g_atomic_int_get(&k->is_stopping)) {
         guint64 before = *stamp;
@@ -378,7 +382,7 @@ static gpointer keep(gpointer data)
         gint64 due = turn(k);
         gint64 took = g_get_monotonic_time() - start;
         g_usleep((gulong)CLAMP(took * REST_TURNS, 1000, 1000000));
-        is_busy = pool_deeds_look(k->deeds) || is_busy || k->sorted_event != k->seen_event;
+        is_busy = is_busy || pool_deeds_are_under_way(k->deeds) || k->sorted_event != k->seen_event;
         rest(k, &stamp, due, is_busy);
     }
     return NULL;

@@ -160,7 +160,8 @@ static void end_assigned(World *world, const Held *h, gint64 now_ms, json_t *nam
 static void switch_off(World *world, json_t *names)
 {
     json_auto_t *args = json_pack("{s:O,s:i}", "names", names, "timeout_s", STOP_S);
-    OpsCall call = { .world = world, .who = "imaged", .args = args };
+    g_autoptr(Caller) caller = caller_new_admin("imaged");
+    OpsCall call = { .world = world, .caller = caller, .who = "imaged", .args = args };
 
     if (json_array_size(names))
         json_decref(ops_desktop_stop(&call, NULL));

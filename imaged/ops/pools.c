@@ -87,13 +87,25 @@ static json_t *grants_of(Db *db, const char *pool_id)
     return view_array(q, NULL, 100000, NULL);
 }
 
+/* By its name alone: that is what the caller's right was looked up by. */
+static gboolean lookup_named(Db *db, const char *name, PoolRow *ret, GError **error)
+{
+    if (!pool_lookup(db, name, ret, error))
+        return FALSE;
+    if (g_str_equal(ret->name, name))
+        return TRUE;
+    pool_row_clear(ret);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "there is no pool '%s'", name);
+    return FALSE;
+}
+
 static json_t *pool_object(World *world, const char *name, GError **error)
 {
     g_auto(PoolRow) row = { 0 };
     json_t *out = NULL;
     Db *db = catalog_read_begin(world->catalog);
 
-    if (pool_lookup(db, name, &row, error)) {
+    if (lookup_named(db, name, &row, error)) {
         Query *q = db_query(db, POOL_COLUMNS "p.id = ?1", "t", row.id);
         out = query_next(q) ? view_object(q) : NULL;
         if (!query_end(q, error))
@@ -116,8 +128,12 @@ json_t *ops_pool_list(OpsCall *call, GError **error)
     if (!args_check(call, "search limit after", error) || !view_page(call, &page, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
+    g_autofree char *visible = access_visible_ids(db, call->caller, "pool");
     json_t *out = view_array(
-        db_query(db, POOL_COLUMNS "p.name > coalesce(?1, '') ORDER BY p.name", "t", page.after),
+        db_query(db,
+                 POOL_COLUMNS "p.name > coalesce(?1, '') AND (?2 IS NULL OR p.id IN (SELECT value"
+                              " FROM json_each(?2))) ORDER BY p.name",
+                 "tt", page.after, visible),
         page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
     json_array_foreach (out, i, pool)
@@ -145,7 +161,7 @@ json_t *ops_pool_desktops(OpsCall *call, GError **error)
         !view_page(call, &page, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
-    if (pool_lookup(db, name, &row, error))
+    if (lookup_named(db, name, &row, error))
         out = view_array(
             db_query(db,
                      "SELECT d.id, d.name, m.state, u.name AS user, v.version, d.generation,"
@@ -358,7 +374,7 @@ static gboolean load(OpsCall *call, PoolRow *row, GError **error)
     if (!name)
         return FALSE;
     Db *db = catalog_read_begin(call->world->catalog);
-    gboolean ok = pool_lookup(db, name, row, error);
+    gboolean ok = lookup_named(db, name, row, error);
     catalog_read_end(call->world->catalog, db);
     if (ok && row->is_deleting) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "the pool '%s' is being deleted",
@@ -376,7 +392,7 @@ json_t *ops_pool_set(OpsCall *call, GError **error)
         !parse_template(call, &row, FALSE, error) || !parse_terms(call, &row, error) ||
         !pool_update(call->world, &row, "pool.set", call->who, error))
         return NULL;
-    return pool_object(call->world, row.id, error);
+    return pool_object(call->world, row.name, error);
 }
 
 json_t *ops_pool_resize(OpsCall *call, GError **error)
@@ -394,7 +410,7 @@ json_t *ops_pool_resize(OpsCall *call, GError **error)
     row.size = size;
     if (!pool_update(call->world, &row, "pool.resize", call->who, error))
         return NULL;
-    return pool_object(call->world, row.id, error);
+    return pool_object(call->world, row.name, error);
 }
 
 json_t *ops_pool_delete(OpsCall *call, GError **error)
@@ -405,7 +421,7 @@ json_t *ops_pool_delete(OpsCall *call, GError **error)
     if (!args_check(call, "pool force", error) || !args_bool(call, "force", &force, error) ||
         !load(call, &row, error))
         return NULL;
-    json_t *out = pool_object(call->world, row.id, error);
+    json_t *out = pool_object(call->world, row.name, error);
     if (out && !pool_delete(call->world, &row, force, call->who, error))
         g_clear_pointer(&out, json_decref);
     if (out)
@@ -424,7 +440,7 @@ static json_t *change_grants(OpsCall *call, gboolean is_grant, GError **error)
         !(is_grant ? pool_grant(call->world, &row, users, groups, call->who, error)
                    : pool_revoke(call->world, &row, users, groups, call->who, error)))
         return NULL;
-    return pool_object(call->world, row.id, error);
+    return pool_object(call->world, row.name, error);
 }
 
 json_t *ops_pool_grant(OpsCall *call, GError **error)
@@ -456,7 +472,7 @@ json_t *ops_pool_return(OpsCall *call, GError **error)
     }
     if (!pool_return(call->world, &row, desktops, users, all, call->who, &n, error))
         return NULL;
-    json_t *out = pool_object(call->world, row.id, error);
+    json_t *out = pool_object(call->world, row.name, error);
     if (out)
         json_object_set_new(out, "n_returned", json_integer(n));
     return out;
