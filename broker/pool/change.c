@@ -37,7 +37,7 @@ gboolean pool_create(World *world, PoolRow *row, const char *who, GError **error
     return FALSE;
 }
 
-gboolean pool_update(World *world, const PoolRow *row, const char *verb, const char *who,
+gboolean pool_update(World *world, const PoolRow *row, gboolean is_resize, const char *who,
                      GError **error)
 {
     Changes *changes = changes_new();
@@ -48,8 +48,8 @@ gboolean pool_update(World *world, const PoolRow *row, const char *verb, const c
                 " NULL WHERE id = ?1",
                 "ttiiiiti", row->id, row->version_id, row->size, row->spares, row->max_per_user,
                 row->disconnect_limit_s, row->settings, units_now_ms());
-    changes_event(changes, verb, "info", row->name, who, "%d desktops, %d spares", (int)row->size,
-                  (int)row->spares);
+    changes_event(changes, is_resize ? "pool.resize" : "pool.set", "info", row->name, who,
+                  "%d desktops, %d spares", (int)row->size, (int)row->spares);
     if (!catalog_commit(world->catalog, changes, error))
         return FALSE;
     pools_touch(world->pools);

@@ -8,7 +8,7 @@
 gboolean pool_create(World *world, PoolRow *row, const char *who, GError **error);
 
 /* The row as it is to be from now on. */
-gboolean pool_update(World *world, const PoolRow *row, const char *verb, const char *who,
+gboolean pool_update(World *world, const PoolRow *row, gboolean is_resize, const char *who,
                      GError **error);
 
 /* Let its desktops go, and then it.  BUSY while some are given, unless forced. */

@@ -276,7 +276,8 @@ static const char *const migrations[] = {
      * seen; a pooled one is given to nobody else. */
     "CREATE TABLE assignment (desktop_id TEXT NOT NULL, user_id TEXT NOT NULL,"
     " is_owner INTEGER NOT NULL, may_take_over INTEGER NOT NULL, lease TEXT,"
-    " lease_until INTEGER, warned_at INTEGER, created_at INTEGER NOT NULL, PRIMARY KEY (desktop_id, user_id))"
+    " lease_until INTEGER, warned_at INTEGER,"
+    " created_at INTEGER NOT NULL, PRIMARY KEY (desktop_id, user_id))"
     " STRICT, WITHOUT ROWID;"
     "CREATE INDEX assignment_user ON assignment(user_id);"
     "CREATE TABLE pool (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, type TEXT NOT NULL,"

@@ -390,7 +390,7 @@ json_t *ops_pool_set(OpsCall *call, GError **error)
 
     if (!args_check(call, "pool" TERM_ARGS, error) || !load(call, &row, error) ||
         !parse_template(call, &row, FALSE, error) || !parse_terms(call, &row, error) ||
-        !pool_update(call->world, &row, "pool.set", call->who, error))
+        !pool_update(call->world, &row, FALSE, call->who, error))
         return NULL;
     return pool_object(call->world, row.name, error);
 }
@@ -408,7 +408,7 @@ json_t *ops_pool_resize(OpsCall *call, GError **error)
         return NULL;
     }
     row.size = size;
-    if (!pool_update(call->world, &row, "pool.resize", call->who, error))
+    if (!pool_update(call->world, &row, TRUE, call->who, error))
         return NULL;
     return pool_object(call->world, row.name, error);
 }

@@ -146,7 +146,7 @@ now=$(($(date +%s) * 1000))
 give exam-001 u-alice $((now + 300000))
 ctl pool set exam --warn 11m >/dev/null # wakes it, as the pick would
 ok "its user is warned" wait_for 30 eval '[ "$(member exam exam-001 .warned_at)" != null ]'
-like "$(ctlj event list | jq -r '.[] | select(.kind == "lease.warning") | .message')" 'alice: until .*not delivered' "which is told"
+like "$(ctlj event list | jq -r '.[] | select(.name == "lease.warning") | .message')" 'alice: until .*not delivered' "which is told"
 ok "extended" ctl desktop extend exam-001
 fails_with 5 'all that its terms allow' "once" ctl desktop extend exam-001
 sql "UPDATE pool_desktop SET lease_until = 1000 WHERE user_id = 'u-alice' AND lease_until IS NOT NULL"
