@@ -38,13 +38,14 @@ static const char *const rows[] = {
                         " 'dan', '', '', 1, 0, 0)",
     "INSERT INTO user_group VALUES ('" ID("09") "', 'desk', 'desk', NULL, NULL, 0)",
     "INSERT INTO group_member VALUES ('" ID("09") "', '" ID("03") "')",
-    "INSERT INTO assignment VALUES ('" ID("a1") "', '" ID("01") "', 1, 0, NULL, NULL, 0), ('" ID(
-        "b1") "', '" ID("02") "', 1, 0, NULL, NULL, 0)",
-    "INSERT INTO pool VALUES ('" ID("10") "', 'p', 'manual', '" ID("b0") "', NULL, 1, 0, 1, NULL,"
-                                                                         " '', 0, 0)",
-    "INSERT INTO pool_desktop VALUES ('" ID("b2") "', '" ID("10") "', 'given', '" ID(
-        "01") "', 0,"
-              " NULL, NULL, 0, NULL, 0)",
+    "INSERT INTO assignment (desktop_id, user_id, is_owner, may_take_over, created_at) VALUES"
+    " ('" ID("a1") "', '" ID("01") "', 1, 0, 0), ('" ID("b1") "', '" ID("02") "', 1, 0, 0)",
+    "INSERT INTO pool (id, name, type, template_id, version_id, size, spares, max_per_user,"
+    " settings, created_at, changed_at) VALUES ('" ID("10") "', 'p', 'manual', '" ID("b0") "',"
+    " NULL, 1, 0, 1, '', 0, 0)",
+    "INSERT INTO pool_desktop (desktop_id, pool_id, state, user_id, clean_generation,"
+    " n_extensions, changed_at) VALUES ('" ID("b2") "', '" ID("10") "', 'given', '" ID("01") "',"
+    " 1, 0, 0)",
     "INSERT INTO event (time, kind, severity, object, who, message) VALUES (9, 'desktop.reset',"
     " 'info', 'a1', 'bob', ''), (1, 'desktop.reset', 'info', 'a1', 'root', ''), (9,"
     " 'desktop.reset', 'info', 'b1', 'root', '')",
