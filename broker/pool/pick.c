@@ -146,11 +146,20 @@ static void check_present(World *world, const PickAsk *ask, const Standing *s, G
 static gboolean take_present(World *world, const PickAsk *ask, const Standing *s, GError **error)
 {
     Changes *changes = changes_new();
+    gint64 now = units_now_ms(), until = lease_end(s->pool.settings, now);
 
     changes_sql(changes, attach_present, "tttii", s->present.desktop_id, s->pool.id, ask->user_id,
-                units_now_ms(), s->present.generation);
-    if (commit(world, changes, ask, &s->present, error))
+                now, s->present.generation);
+    if (until) /* it stayed his over a time in which the pool was closed */
+        changes_sql(changes,
+                    "UPDATE pool_desktop SET lease_until = ?2 WHERE desktop_id = ?1 AND lease_until"
+                    " IS NULL AND state = 'given'",
+                    "ti", s->present.desktop_id, until);
+    if (commit(world, changes, ask, &s->present, error)) {
+        if (until)
+            pools_took(world->pools); /* the keeper looks when it ends */
         return TRUE;
+    }
     if (g_error_matches(*error, IMAGED_ERROR, IMAGED_ERROR_EXISTS))
         check_present(world, ask, s, error);
     return FALSE;

@@ -16,6 +16,7 @@ gint64 spares_wanted(const SparesNeed *need)
         more = 0;
     else if (need->memory_given > MEMORY_EASY)
         more = (gint64)((double)more * (MEMORY_FULL - need->memory_given) /
-                        (MEMORY_FULL - MEMORY_EASY));
+                            (MEMORY_FULL - MEMORY_EASY) +
+                        0.5);
     return MIN(need->asked + more, need->n_free);
 }
