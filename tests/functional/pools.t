@@ -158,6 +158,42 @@ sql "UPDATE assignment SET lease_until = 1000 WHERE desktop_id = (SELECT id FROM
 ctl pool set exam --warn 6m >/dev/null
 ok "ends too" wait_for 30 eval '[ "$(ctlj desktop assignments maker | jq length)" = 0 ]'
 
+# ---- every way around a clean hand-over ----
+
+mkdir "$top/archive"
+ctl archive target add vault "$top/archive" >/dev/null
+ok "a pool to be cheated" ctl pool create safe --template office --size 1 --type manual
+ok "its desktop" wait_for 30 counts safe free 1
+give safe-001 u-alice
+mark safe-001 0x66 # what is alice's
+ctl snapshot create safe-001 hers >/dev/null
+ctl archive create safe-001 --to vault >/dev/null
+ok "her own snapshot comes back" ctl snapshot revert safe-001 hers --yes
+ok "... and what it replaced" ctl desktop undo-reset safe-001 --yes
+ok "she may have it fresh" ctl desktop reset safe-001 --yes
+ok "... and undo that" ctl desktop undo-reset safe-001 --yes
+ok "with her data" has safe-001 0x66
+ctl pool return safe --user alice --yes >/dev/null
+ok "she gives it back" wait_for 30 counts safe free 1
+for who in nobody u-bob; do
+    [ $who = u-bob ] && give safe-001 u-bob
+    for cheat in "desktop undo-reset safe-001" "snapshot revert safe-001 hers" "desktop delete safe-001"; do
+        not_ok "$who has it: $cheat" ctl $cheat --yes
+    done
+    not_ok "$who: her disk from the trash" ctl trash restore \
+        "$(ctlj trash list | jq -r 'map(select(.desktop == "safe-001" and .kind == "disk")) | .[0].id')"
+    point=$(ctlj archive list | jq -r '.[0].id')
+    isnt "$point" null "there is her archive"
+    fails_with 5 'pool' "$who: her archive, in place" ctl archive restore "$point" --in-place --yes
+    fails_with 5 'pool' "$who: a data disk" ctl desktop data-disk add safe-001 --size 1M
+    fails_with 5 'pool' "$who: a roll-out" ctl rollout start safe-001 --template office --to 1 --yes
+    not_ok "$who does not find her data" has safe-001 0x66
+done
+is "$(sql "SELECT count(*) FROM (SELECT 1 FROM attachment a JOIN pool_desktop m ON m.desktop_id = a.desktop_id AND
+    a.generation >= m.clean_generation GROUP BY a.desktop_id HAVING count(DISTINCT a.user_id) > 1)")" 0 \
+    "no two users have seen one"
+ctl pool delete safe --force --yes >/dev/null
+
 # ---- an end ----
 
 give lab-006 u-bob
