@@ -56,8 +56,10 @@ static void test_running_first(PoolFixture *f, gconstpointer unused)
         add_member(f, i, V1);
     sql(f, "INSERT INTO host (id, name, uri, accelerator, store_paths, is_maintenance, created_at)"
            " VALUES ('h', 'h', 'h', 'auto', '{}', 0, 0)");
-    sql(f, "INSERT INTO run VALUES ('d4', 'h', 'i', 1, 'running', NULL, 0, 0)");
-    sql(f, "INSERT INTO run VALUES ('d1', 'h', 'j', 1, 'starting', NULL, 0, 0)");
+    sql(f, "INSERT INTO run (desktop_id, host_id, incarnation, generation, state, reason,"
+           " started_at, changed_at) VALUES ('d4', 'h', 'i', 1, 'running', NULL, 0, 0)");
+    sql(f, "INSERT INTO run (desktop_id, host_id, incarnation, generation, state, reason,"
+           " started_at, changed_at) VALUES ('d1', 'h', 'j', 1, 'starting', NULL, 0, 0)");
     pick_ok(f, "u1", "d4");
 }
 

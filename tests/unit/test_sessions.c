@@ -263,8 +263,10 @@ static void start_domain(Fixture *f, int n, const char *incarnation)
     fake.domains[n].incarnation = g_strdup(incarnation);
     fake.domains[n].n_users = -1;
     g_mutex_unlock(&fake.lock);
-    sql(f, "INSERT INTO run VALUES ('d%d', '" HOST "', '%s', 1, 'running', NULL, 0, 0)", n,
-        incarnation);
+    sql(f,
+        "INSERT INTO run (desktop_id, host_id, incarnation, generation, state, reason, started_at,"
+        " changed_at) VALUES ('d%d', '" HOST "', '%s', 1, 'running', NULL, 0, 0)",
+        n, incarnation);
 }
 
 static void set_up(Fixture *f, gconstpointer unused)
