@@ -30,6 +30,7 @@
 #include "imaged/http/server.h"
 #include "imaged/ops/exports.h"
 #include "imaged/ops/housekeeping.h"
+#include "imaged/ops/pool_keeper.h"
 #include "imaged/ops/recover.h"
 
 #define CATALOG_NAME "catalog.db"
@@ -42,6 +43,7 @@ typedef struct {
     int state_fd, lock_fd;
     Server *server;
     Housekeeping *housekeeping;
+    PoolKeeper *pool_keeper;
     GMainLoop *loop;
 } Daemon;
 
@@ -377,6 +379,7 @@ static void serve(Daemon *d)
 /* In the opposite order of the start; whatever is not there yet is passed over. */
 static void shut_down(Daemon *d)
 {
+    pool_keeper_stop(d->pool_keeper);
     if (d->housekeeping)
         housekeeping_stop(d->housekeeping);
     if (d->world.jobs)
@@ -447,6 +450,8 @@ gboolean daemon_run(const Config *config, const HostDriver *driver, GError **err
                                                         config->tls_key, error));
     if (ok) {
         d.housekeeping = housekeeping_start(&d.world);
+        if (!d.world.rescue_reason)
+            d.pool_keeper = pool_keeper_start(&d.world);
         serve(&d);
     }
     shut_down(&d);

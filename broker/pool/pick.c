@@ -84,6 +84,11 @@ static gboolean look(World *world, const PickAsk *ask, Standing *s, GError **err
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = pool_lookup(db, ask->pool_id, &s->pool, error);
 
+    if (ok && s->pool.is_deleting) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED, "the pool '%s' is being deleted",
+                    s->pool.name);
+        ok = FALSE;
+    }
     if (ok && !pool_is_granted(db, s->pool.id, ask->user_id)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED,
                     "the pool '%s' was not granted to this user", s->pool.name);
@@ -141,11 +146,20 @@ static void check_present(World *world, const PickAsk *ask, const Standing *s, G
 static gboolean take_present(World *world, const PickAsk *ask, const Standing *s, GError **error)
 {
     Changes *changes = changes_new();
+    gint64 now = units_now_ms(), until = lease_end(s->pool.settings, now);
 
     changes_sql(changes, attach_present, "tttii", s->present.desktop_id, s->pool.id, ask->user_id,
-                units_now_ms(), s->present.generation);
-    if (commit(world, changes, ask, &s->present, error))
+                now, s->present.generation);
+    if (until) /* it stayed his over a time in which the pool was closed */
+        changes_sql(changes,
+                    "UPDATE pool_desktop SET lease_until = ?2 WHERE desktop_id = ?1 AND lease_until"
+                    " IS NULL AND state = 'given'",
+                    "ti", s->present.desktop_id, until);
+    if (commit(world, changes, ask, &s->present, error)) {
+        if (until)
+            pools_took(world->pools); /* the keeper looks when it ends */
         return TRUE;
+    }
     if (g_error_matches(*error, IMAGED_ERROR, IMAGED_ERROR_EXISTS))
         check_present(world, ask, s, error);
     return FALSE;
@@ -229,7 +243,7 @@ gboolean pool_pick(World *world, const PickAsk *ask, Picked *ret, GError **error
 
         if (result == TRY_DONE) {
             if (ret->is_new)
-                pools_touch(world->pools, ask->pool_id); /* a spare is gone */
+                pools_took(world->pools); /* a spare is gone */
             return TRUE;
         }
         if (result == TRY_WAIT && left_ms > 0) {

@@ -5,11 +5,11 @@
 #include "imaged/base/error.h"
 
 #define N_CANDIDATES 512
-#define LIST_AGE_US 100000
+#define LIST_AGE_US 200000
 
 typedef struct {
-    GArray *list;  /* of PoolCandidate, the best one last */
-    guint64 stamp; /* of what it was loaded after */
+    GArray *list;      /* of PoolCandidate, the best one last */
+    guint64 n_changes; /* of what it was loaded after */
     gint64 loaded_us;
 } FreeList;
 
@@ -17,9 +17,10 @@ struct Pools {
     World *world;
     GMutex lock; /* guards what follows */
     GCond changed;
-    guint64 stamp, n_given_back;
-    GHashTable *lists; /* id of a pool -> FreeList */
-    GHashTable *taken; /* id of a desktop that somebody is about to get -> its pool's */
+    guint64 stamp, n_changes, n_given_back;
+    GHashTable *loading; /* ids of pools whose list somebody loads */
+    GHashTable *lists;   /* id of a pool -> FreeList */
+    GHashTable *taken;   /* id of a desktop that somebody is about to get -> its pool's */
 };
 
 /* ---- Rows ---- */
@@ -52,7 +53,8 @@ gboolean pool_lookup(Db *db, const char *name, PoolRow *ret, GError **error)
                                                     : query_int(q, "disconnect_limit_s"),
                           .settings = g_strdup(query_text(q, "settings")),
                           .created_at = query_int(q, "created_at"),
-                          .changed_at = query_int(q, "changed_at") };
+                          .changed_at = query_int(q, "changed_at"),
+                          .is_deleting = query_int(q, "is_deleting") != 0 };
     if (!query_end(q, error)) {
         pool_row_clear(ret);
         return FALSE;
@@ -97,6 +99,7 @@ Pools *pools_new(World *world)
     g_mutex_init(&pools->lock);
     g_cond_init(&pools->changed);
     pools->lists = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, list_free);
+    pools->loading = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     pools->taken = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     return pools;
 }
@@ -106,6 +109,7 @@ void pools_free(Pools *pools)
     if (!pools)
         return;
     g_hash_table_unref(pools->lists);
+    g_hash_table_unref(pools->loading);
     g_hash_table_unref(pools->taken);
     g_mutex_clear(&pools->lock);
     g_cond_clear(&pools->changed);
@@ -141,25 +145,35 @@ static GArray *load(Pools *pools, const char *pool_id)
     return out;
 }
 
-/* With the lock held, which is given up meanwhile. */
+/* With the lock held, which is given up meanwhile.  One loads at a time. */
 static void renew(Pools *pools, const char *pool_id)
 {
-    guint64 stamp = pools->stamp;
+    guint64 n_changes = pools->n_changes;
 
+    if (!g_hash_table_add(pools->loading, g_strdup(pool_id))) {
+        while (g_hash_table_contains(pools->loading, pool_id))
+            g_cond_wait(&pools->changed, &pools->lock);
+        return;
+    }
     g_mutex_unlock(&pools->lock);
     GArray *fresh = load(pools, pool_id);
     g_mutex_lock(&pools->lock);
     FreeList *list = g_new0(FreeList, 1);
-    *list = (FreeList){ fresh, stamp, g_get_monotonic_time() };
+    *list = (FreeList){ fresh, n_changes, g_get_monotonic_time() };
     g_hash_table_replace(pools->lists, g_strdup(pool_id), list);
+    g_hash_table_remove(pools->loading, pool_id);
+    g_cond_broadcast(&pools->changed);
 }
 
-static gboolean is_old(const Pools *pools, const FreeList *list)
+/* Others go on with the old list while somebody loads. */
+static gboolean is_old(Pools *pools, const char *pool_id)
 {
+    const FreeList *list = g_hash_table_lookup(pools->lists, pool_id);
+
     if (!list)
         return TRUE;
-    return list->stamp != pools->stamp &&
-           (list->list->len == 0 || g_get_monotonic_time() > list->loaded_us + LIST_AGE_US);
+    return list->n_changes != pools->n_changes && !g_hash_table_contains(pools->loading, pool_id) &&
+           g_get_monotonic_time() > list->loaded_us + LIST_AGE_US;
 }
 
 static gboolean pop(Pools *pools, const char *pool_id, PoolCandidate *ret)
@@ -195,7 +209,7 @@ gboolean pools_take(Pools *pools, const char *pool_id, PoolCandidate *ret)
     gboolean found = FALSE, is_last = FALSE;
 
     g_mutex_lock(&pools->lock);
-    if (is_old(pools, g_hash_table_lookup(pools->lists, pool_id)))
+    if (is_old(pools, pool_id))
         renew(pools, pool_id);
     while (!(found = pop(pools, pool_id, ret)) && !is_last) {
         guint64 n = pools->n_given_back;
@@ -220,15 +234,25 @@ void pools_give_back(Pools *pools, const char *desktop_id)
 
 /* ---- Waiting ---- */
 
-void pools_touch(Pools *pools, const char *pool_id)
+static void wake(Pools *pools, gboolean has_more)
 {
     if (!pools)
         return;
-    (void)pool_id; /* few pools, and looking at one is cheap: so far all are looked at */
     g_mutex_lock(&pools->lock);
     pools->stamp++;
+    pools->n_changes += has_more;
     g_cond_broadcast(&pools->changed);
     g_mutex_unlock(&pools->lock);
+}
+
+void pools_touch(Pools *pools)
+{
+    wake(pools, TRUE);
+}
+
+void pools_took(Pools *pools)
+{
+    wake(pools, FALSE);
 }
 
 void pools_wait(Pools *pools, guint64 *stamp, gint64 ms)

@@ -21,6 +21,7 @@ typedef struct {
     gint64 disconnect_limit_s; /* or POOL_NEVER */
     char *settings;            /* JSON, see lease.h */
     gint64 created_at, changed_at;
+    gboolean is_deleting; /* its desktops go, and then it does */
 } PoolRow;
 void pool_row_clear(PoolRow *row);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PoolRow, pool_row_clear)
@@ -62,8 +63,9 @@ gboolean pools_take(Pools *pools, const char *pool_id, PoolCandidate *ret);
 void pools_give_back(Pools *pools, const char *desktop_id);
 
 /* Something about a pool has changed that somebody may wait for: its keeper, and who wants a
- * desktop.  NULL: perhaps of all. */
-void pools_touch(Pools *pools, const char *pool_id);
+ * desktop.  took: one was given, so there is nothing new for the latter. */
+void pools_touch(Pools *pools);
+void pools_took(Pools *pools);
 
 /* Wait until anything was touched since *stamp, or ms are over; updates *stamp. */
 void pools_wait(Pools *pools, guint64 *stamp, gint64 ms);

@@ -94,6 +94,8 @@ static gboolean read_spans(Weekly *w, const char *text, GError **error)
 {
     g_auto(GStrv) parts = g_strsplit(text, ",", MAX_SPANS + 1);
 
+    if (!parts[0])
+        return invalid(error, "there are no hours", text);
     for (guint i = 0; parts[i]; i++) {
         if (!read_span(w, g_strstrip(parts[i]), error))
             return FALSE;
@@ -134,7 +136,7 @@ Weekly *weekly_parse(const char *text, const char *zone, const json_t *holidays,
     w->spans = g_array_new(FALSE, FALSE, sizeof(Span));
     w->holidays = g_hash_table_new(NULL, NULL);
     /* a name alone: GLib would take a path, too */
-    gboolean is_name = !zone || (!strstr(zone, "..") && *zone != '/' && *zone != ':');
+    gboolean is_name = !zone || (g_ascii_isalpha(*zone) && !strstr(zone, ".."));
     w->zone = is_name ? g_time_zone_new_identifier(zone ? zone : "UTC") : NULL;
     if (!w->zone) {
         g_autofree char *shown = text_for_message(zone, 60);

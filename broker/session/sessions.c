@@ -273,7 +273,7 @@ gboolean sessions_finish(Sessions *s, const SessionRow *row, const char *reason,
         return FALSE;
     live_drop(s, row->uuid, row->id);
     if (row->pool_id && world->pools)
-        pools_touch(world->pools, row->pool_id);
+        pools_touch(world->pools);
     return TRUE;
 }
 

@@ -8,6 +8,7 @@ static const Noun *const nouns[] = {
     &noun_rollout,  &noun_host, &noun_host_group, &noun_network,
     &noun_user,     &noun_group,   &noun_role,     &noun_token,   &noun_login,    &noun_logout,
     &noun_whoami,   &noun_directory, &noun_connect, &noun_session, &noun_alert,
+    &noun_pool,
     &noun_store,    &noun_job,     &noun_event,    &noun_report,  &noun_catalog,    &noun_status,
     &noun_completion, &noun_version, NULL,
 };

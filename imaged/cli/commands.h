@@ -76,7 +76,7 @@ extern const Noun noun_template, noun_desktop, noun_snapshot, noun_trash, noun_s
     noun_event, noun_report, noun_catalog, noun_status, noun_completion, noun_version;
 extern const Noun noun_alert;
 extern const Noun noun_archive, noun_export, noun_host, noun_host_group, noun_network;
-extern const Noun noun_connect, noun_session;
+extern const Noun noun_connect, noun_session, noun_pool;
 extern const Noun noun_rollout;
 extern const Noun noun_user, noun_group, noun_role, noun_token, noun_login, noun_logout,
     noun_whoami, noun_directory;

@@ -28,3 +28,11 @@ gboolean desktop_pause(Cli *cli, GError **error);
 extern const Option desktop_migrate_options[];
 gboolean desktop_migrate(Cli *cli, GError **error);
 gboolean desktop_resume(Cli *cli, GError **error);
+
+/* verbs_desktop_assign.c */
+extern const Option desktop_assign_options[], desktop_share_options[];
+gboolean desktop_assign(Cli *cli, GError **error);
+gboolean desktop_share(Cli *cli, GError **error);
+gboolean desktop_unassign(Cli *cli, GError **error);
+gboolean desktop_assignments(Cli *cli, GError **error);
+gboolean desktop_extend(Cli *cli, GError **error);

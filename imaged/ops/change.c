@@ -8,6 +8,7 @@
 #include "imaged/ops/dry_run.h"
 #include "imaged/ops/hardware.h"
 #include "imaged/ops/jobs.h"
+#include "imaged/ops/pool_guard.h"
 #include "imaged/ops/run_reset.h"
 #include "imaged/ops/submit.h"
 #include "snapshot/reset_keep.h"
@@ -124,6 +125,7 @@ json_t *ops_template_delete(OpsCall *call, GError **error)
     if (dry_run)
         return dry_run_template(call->world, ref, error);
     if (submit_is_repeat(call, error) || (error && *error) ||
+        !pool_guard_template(call->world, ref, error) ||
         !template_plan_delete(call->world, ref, &plan, error))
         return NULL;
     return submit_plan(call, &plan, error);
@@ -185,10 +187,16 @@ static json_t *dry_run_reset(World *world, const LookupRows *desktops, const jso
     return dry_run_desktops(world, desktops, missing, TRUE);
 }
 
+static gboolean make_allowed_delete(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
+                                    GError **error)
+{
+    return desktop_plan_delete(call->world, desktops, plan, error);
+}
+
 static gboolean make_delete(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
                             GError **error)
 {
-    return desktop_plan_delete(call->world, desktops, plan, error);
+    return pool_guard_plan(call, GUARD_DELETE, NULL, desktops, make_allowed_delete, plan, error);
 }
 
 json_t *ops_desktop_delete(OpsCall *call, GError **error)
@@ -226,10 +234,16 @@ json_t *ops_desktop_reset(OpsCall *call, GError **error)
                               make_reset, error);
 }
 
+static gboolean make_allowed_undo(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
+                                  GError **error)
+{
+    return reimage_plan_undo(call->world, desktops, plan, error);
+}
+
 static gboolean make_undo(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
                           GError **error)
 {
-    return reimage_plan_undo(call->world, desktops, plan, error);
+    return pool_guard_plan(call, GUARD_UNDO, NULL, desktops, make_allowed_undo, plan, error);
 }
 
 json_t *ops_desktop_undo_reset(OpsCall *call, GError **error)
@@ -272,7 +286,8 @@ json_t *ops_trash_restore(OpsCall *call, GError **error)
         !args_texts(call, "ids", &ids, error) || submit_is_repeat(call, error) ||
         (error && *error) ||
         !trash_plan_restore(call->world, ids, args_text(call, "new_name", FALSE, NULL), &plan,
-                            error))
+                            error) ||
+        !pool_guard_trash(call->world, ids, error))
         return NULL;
     return submit_plan(call, &plan, error);
 }

@@ -11,6 +11,7 @@
 #include "imaged/ops/make_version.h"
 #include "imaged/ops/move.h"
 #include "imaged/ops/ops.h"
+#include "imaged/ops/pool_return.h"
 #include "imaged/ops/rollouts.h"
 #include "imaged/ops/run_reset.h"
 #include "imaged/ops/template_diff.h"
@@ -169,6 +170,6 @@ const JobType *const ops_job_types[] = {
     &desktop_start_job,  &desktop_stop_job,     &desktop_restart_job, &desktop_pause_job,
     &desktop_resume_job, &host_probe_job,
     &reset_running_job,  &desktop_migrate_job,  &snapshot_live_job,   &snapshot_delete_live_job,
-    &desktop_shorten_live_job,
+    &desktop_shorten_live_job, &pool_return_job, &pool_return_copy_job,
     NULL,
 };

@@ -192,8 +192,26 @@ json_t *ops_directory_test(OpsCall *call, GError **error);
 json_t *ops_directory_refresh(OpsCall *call, GError **error);
 json_t *ops_whoami(OpsCall *call, GError **error);
 
+/* Pools, and whose desktops are */
+json_t *ops_pool_list(OpsCall *call, GError **error);
+json_t *ops_pool_show(OpsCall *call, GError **error);
+json_t *ops_pool_desktops(OpsCall *call, GError **error);
+json_t *ops_pool_create(OpsCall *call, GError **error);
+json_t *ops_pool_set(OpsCall *call, GError **error);
+json_t *ops_pool_resize(OpsCall *call, GError **error);
+json_t *ops_pool_delete(OpsCall *call, GError **error);
+json_t *ops_pool_grant(OpsCall *call, GError **error);
+json_t *ops_pool_revoke(OpsCall *call, GError **error);
+json_t *ops_pool_return(OpsCall *call, GError **error);
+json_t *ops_assignment_list(OpsCall *call, GError **error);
+json_t *ops_desktop_assign(OpsCall *call, GError **error);
+json_t *ops_desktop_share(OpsCall *call, GError **error);
+json_t *ops_desktop_unassign(OpsCall *call, GError **error);
+json_t *ops_desktop_extend(OpsCall *call, GError **error);
+
 /* The object of one version, by NAME:VERSION. */
 json_t *ops_version_object(OpsCall *call, const char *name, GError **error);
+
 /* Roll-outs */
 json_t *ops_rollout_list(OpsCall *call, GError **error);
 json_t *ops_rollout_show(OpsCall *call, GError **error);

@@ -6,6 +6,7 @@
 #include "imaged/ops/jobs.h"
 #include "imaged/ops/live_merge.h"
 #include "imaged/ops/live_snapshot.h"
+#include "imaged/ops/pool_guard.h"
 #include "imaged/ops/submit.h"
 #include "imaged/ops/view.h"
 #include "snapshot/diff.h"
@@ -118,8 +119,8 @@ json_t *ops_snapshot_create(OpsCall *call, GError **error)
                               error);
 }
 
-static gboolean make_revert(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
-                            GError **error)
+static gboolean make_allowed_revert(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
+                                    GError **error)
 {
     const char *name = args_text(call, "snapshot", TRUE, error);
     Disks disks;
@@ -127,6 +128,15 @@ static gboolean make_revert(OpsCall *call, const LookupRows *desktops, BatchPlan
     return name && args_disks(call, &disks, error) &&
            reimage_plan_revert(call->world, desktops, name, disks, plan, error) &&
            jobs_check_stores(call->world, desktops, error);
+}
+
+static gboolean make_revert(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
+                            GError **error)
+{
+    const char *name = args_text(call, "snapshot", TRUE, error);
+
+    return name &&
+           pool_guard_plan(call, GUARD_REVERT, name, desktops, make_allowed_revert, plan, error);
 }
 
 static json_t *dry_revert(World *world, const LookupRows *desktops, const json_t *missing)

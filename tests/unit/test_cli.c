@@ -41,6 +41,7 @@ const Noun noun_trash = { "trash", "", desktop_commands };
 const Noun noun_export = { "export", "", desktop_commands };
 const Noun noun_alert = { "alert", "", desktop_commands };
 const Noun noun_host = { "host", "", desktop_commands };
+const Noun noun_pool = { "pool", "", desktop_commands };
 const Noun noun_host_group = { "host-group", "", desktop_commands };
 const Noun noun_network = { "network", "", desktop_commands };
 const Noun noun_connect = { "connect", "", plain_commands };

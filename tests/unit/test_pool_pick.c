@@ -90,7 +90,7 @@ static void test_unfit(PoolFixture *f, gconstpointer unused)
         add_pool(f, POOL_AUTOMATIC, 1, "{}");
         add_member(f, 1, V1);
         sql(f, unfit[i]);
-        pools_touch(f->world.pools, NULL);
+        pools_touch(f->world.pools);
         pick_fails(f, "u1", IMAGED_ERROR_BUSY);
         g_assert_cmpint(number(f, "SELECT count(*) FROM pool_desktop WHERE user_id IS NOT NULL"),
                         ==, 0);
@@ -116,7 +116,7 @@ static void test_unfit_late(PoolFixture *f, gconstpointer unused)
         add_member(f, 0, V1);
         add_member(f, 1, V1);
         sql(f, "UPDATE pool_desktop SET changed_at = 0 WHERE desktop_id = 'd0'");
-        pools_touch(f->world.pools, NULL);
+        pools_touch(f->world.pools);
         pick_ok(f, "u2", "d0"); /* d1 is in the list now */
         sql(f, unfit[i]);
         pick_fails(f, "u1", IMAGED_ERROR_BUSY);
@@ -236,7 +236,7 @@ static void test_also(PoolFixture *f, gconstpointer unused)
     add_member(f, 2, V1);
     sql(f, "INSERT INTO session (id, user_id, desktop_id, generation, protocol, state, created_at)"
            " VALUES ('s9', 'u', 'd2', 1, 'spice', 'opening', 0)");
-    pools_touch(f->world.pools, NULL);
+    pools_touch(f->world.pools);
     ask.user_id = "u2";
     g_assert_false(pool_pick(&f->world, &ask, &picked, &error));
     g_assert_nonnull(error);
@@ -338,7 +338,7 @@ static void test_assigned(PoolFixture *f, gconstpointer unused)
     g_assert_false(assignment_attach(&f->world, "d1", &ask, &picked, &error));
     g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED);
     g_clear_error(&error);
-    sql(f, "INSERT INTO assignment VALUES ('d1', 'u1', 1, 0, NULL, NULL, 0)");
+    sql(f, "INSERT INTO assignment VALUES ('d1', 'u1', 1, 0, NULL, NULL, NULL, 0)");
     g_assert_true(assignment_attach(&f->world, "d1", &ask, &picked, &error));
     g_assert_cmpint(number(f, "SELECT count(*) FROM attachment WHERE user_id = 'u1'"), ==, 1);
     sql(f, "UPDATE assignment SET lease_until = 1000");
