@@ -264,13 +264,14 @@ static json_t *read_rows(const SearchPlan *plan, Db *db, const GPtrArray *ids,
     return rows;
 }
 
-static json_t *run_list(const SearchPlan *plan, Db *db, const char *fields, GError **error)
+static json_t *run_list(const SearchPlan *plan, Db *db, const SearchRequest *request,
+                        GError **error)
 {
     g_autoptr(GArray) columns = g_array_new(FALSE, TRUE, sizeof(Column));
-    gint64 limit = limit_of(plan, DEFAULT_LIMIT);
+    gint64 limit = limit_of(plan, request->default_limit ? request->default_limit : DEFAULT_LIMIT);
 
     g_array_set_clear_func(columns, clear_column);
-    if (!choose_columns(plan, fields, columns, error))
+    if (!choose_columns(plan, request->fields, columns, error))
         return NULL;
     g_autoptr(GPtrArray) ids = read_ids(plan, db, limit, error);
     if (!ids)
@@ -354,7 +355,7 @@ json_t *search_run(World *world, const SearchRequest *request, GError **error)
                       units_now_ms(), &plan, error))
         out = plan.tree->group.text ? run_group(&plan, db, error)
               : plan.tree->is_count ? run_count(&plan, db, error)
-                                    : run_list(&plan, db, request->fields, error);
+                                    : run_list(&plan, db, request, error);
     end(world, db);
     return out;
 }

@@ -19,6 +19,7 @@ typedef struct {
     const char *object; /* what is searched if the text does not say; NULL: desktops */
     gboolean is_fixed;  /* and nothing else can be */
     const Caller *caller;
+    gint64 default_limit; /* if the text says none; 0: 100 */
     const char *fields; /* of the rows: paths with commas between, "table", or NULL: all */
 } SearchRequest;
 

@@ -10,6 +10,7 @@ static const Noun *const nouns[] = {
     &noun_whoami,
     &noun_connect,  &noun_session,
     &noun_alert,
+    &noun_search,
     &noun_store,    &noun_job,     &noun_event,    &noun_report,  &noun_catalog,    &noun_status,
     &noun_completion, &noun_version, NULL,
 };
@@ -52,6 +53,15 @@ const Command *commands_find_verb(const Noun *noun, const char *verb)
 {
     for (const Command *c = noun->commands; c->run; c++) {
         if (c->verb && g_str_equal(c->verb, verb))
+            return c;
+    }
+    return NULL;
+}
+
+const Command *commands_find_default(const Noun *noun)
+{
+    for (const Command *c = noun->commands; c->run; c++) {
+        if (!c->verb)
             return c;
     }
     return NULL;

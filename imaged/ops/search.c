@@ -4,15 +4,12 @@
 #include "broker/search/saved.h"
 #include "broker/search/search.h"
 #include "imaged/base/error.h"
-#include "imaged/catalog/lookup.h"
 #include "imaged/ops/args.h"
+#include "imaged/ops/submit.h"
 
 const Caller *search_caller(const OpsCall *call)
 {
-    static const Caller admin = { .name = "root", .address = "unix", .is_admin = TRUE };
-
-    (void)call;
-    return &admin; /* so far only admins get in: by the unix socket */
+    return call->caller;
 }
 
 /* What is searched: "object" says what, if the text does not. */
@@ -80,25 +77,70 @@ json_t *ops_search_delete(OpsCall *call, GError **error)
                : NULL;
 }
 
-json_t *search_desktop_names(OpsCall *call, const char *text, GError **error)
-{
-    const SearchRequest request = {
-        .text = text, .object = "desktops", .is_fixed = TRUE, .caller = search_caller(call)
-    };
-    gboolean is_sorted;
-    g_autoptr(GPtrArray) ids = search_ids(call->world, &request, &is_sorted, error);
-    json_t *names = json_array();
+#define MAX_NAMES 20000 /* args_texts() */
 
-    if (!ids) {
-        json_decref(names);
-        return NULL;
+static gboolean check_one_way(const OpsCall *call, GError **error)
+{
+    static const char *const others[] = { "names", "prefix", "all" };
+
+    for (guint i = 0; i < G_N_ELEMENTS(others); i++) {
+        if (!json_object_get(call->args, others[i]))
+            continue;
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "'search' and '%s' do not go together", others[i]);
+        return FALSE;
     }
-    Db *db = catalog_read_begin(call->world->catalog);
-    for (guint i = 0; i < ids->len; i++) {
-        g_auto(DesktopRow) row = { 0 };
-        if (lookup_desktop_by_id(db, ids->pdata[i], &row, NULL))
-            json_array_append_new(names, json_string(row.name));
+    return TRUE;
+}
+
+/* Of each row that was found its name, or where there is none its id. */
+static json_t *names_of(const json_t *found)
+{
+    json_t *names = json_array();
+    size_t i;
+    json_t *row;
+
+    json_array_foreach (json_object_get(found, "rows"), i, row) {
+        json_t *name = json_object_get(row, "name");
+        json_array_append(names, json_is_string(name) ? name : json_object_get(row, "id"));
     }
-    catalog_read_end(call->world->catalog, db);
     return names;
+}
+
+gboolean search_select(OpsCall *call, GError **error)
+{
+    const char *text = args_text(call, "search", FALSE, error);
+    SearchRequest request = { .text = text, .caller = search_caller(call), .fields = "id,name" };
+
+    if (!text)
+        return !(error && *error);
+    if (!check_one_way(call, error))
+        return FALSE;
+    if (submit_is_repeat(call, error)) {
+        g_clear_pointer(&call->job_id, g_free);
+        json_object_del(call->args, "search");
+        json_object_set_new(call->args, "names", json_array());
+        return TRUE;
+    }
+    request.default_limit = MAX_NAMES + 1;
+    json_t *found = search_run(call->world, &request, error);
+    json_t *names = found ? names_of(found) : NULL;
+    size_t n = json_array_size(names);
+    if (found && !json_object_get(found, "rows"))
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "COUNT selects nothing");
+    else if (json_object_get(found, "group"))
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "GROUP BY selects nothing");
+    else if (n > MAX_NAMES)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "the search finds more than %d; add a condition or a LIMIT", MAX_NAMES);
+    else if (found && !n)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "the search finds nothing");
+    json_decref(found);
+    if (*error) {
+        json_decref(names);
+        return FALSE;
+    }
+    json_object_del(call->args, "search");
+    json_object_set_new(call->args, "names", names);
+    return TRUE;
 }

@@ -6,5 +6,8 @@
 /* Who asks. */
 const Caller *search_caller(const OpsCall *call);
 
-/* The names of the desktops that a search selects, in its order: a JSON array of texts. */
-json_t *search_desktop_names(OpsCall *call, const char *text, GError **error);
+/* A change that takes names may say search instead: then names takes its place in the arguments,
+ * with what the search finds now (of what has no name, the ids).  It is empty if the idempotency
+ * key has its job already: the operation then finds that.  For whoever calls operations, before he
+ * asks what the caller may. */
+gboolean search_select(OpsCall *call, GError **error);
