@@ -462,7 +462,7 @@ static const SearchLink application_links[] = { LINKS_END };
 
 const SearchObject search_applications = {
     "applications",
-    "application",
+    NULL,
     "application apps app",
     "application",
     NULL,

@@ -314,6 +314,7 @@ static const SearchField event_fields[] = {
     { "severity", "level", TYPE_NAME, "$.severity", SHOW_TABLE, NULL },
     { "object", NULL, TYPE_NAME, "$.object", FREE_TABLE | FIELD_FTS, NULL },
     { "who", "owner", TYPE_TEXT, "$.who", FREE_TABLE | FIELD_FTS, NULL },
+    { "address", NULL, TYPE_NAME, "$.address", FIELD_SHOW, NULL },
     { "age", NULL, TYPE_AGE, "@ - $.time", 0, NULL },
     FIELDS_END,
 };

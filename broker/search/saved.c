@@ -1,5 +1,5 @@
 /* saved.c: a saved search is kept as it was written; where it is named its condition is put in.
- * Everybody sees all of them: what they find is filtered by who asks. */
+ * One without a user is everybody's; what it finds is filtered by who asks all the same. */
 #include "broker/search/saved.h"
 
 #include <string.h>
@@ -21,10 +21,17 @@ typedef struct {
     guint depth, n_nodes;
 } Expander;
 
-static gboolean read_text(Db *db, const SearchWord *word, char **ret, GError **error)
+#define COLUMNS "SELECT id, name, text, user_id, created_at FROM saved_search"
+
+/* His own come before everybody's; ?1: his id, ?2: the name. */
+#define OF_NAME                                                                                    \
+    COLUMNS " WHERE name = ?2 COLLATE NOCASE AND (user_id IS NULL OR user_id = ?1)"                \
+            " ORDER BY user_id IS NULL LIMIT 1"
+
+static gboolean read_text(Db *db, const Caller *caller, const SearchWord *word, char **ret,
+                          GError **error)
 {
-    Query *q = db_query(db, "SELECT text FROM saved_search WHERE name = ?1 COLLATE NOCASE", "t",
-                        word->text);
+    Query *q = db_query(db, OF_NAME, "tt", caller->user_id, word->text);
     *ret = query_next(q) ? g_strdup(query_text(q, "text")) : NULL;
 
     if (!query_end(q, error))
@@ -48,7 +55,7 @@ static SearchTree *read_tree(Expander *e, const SearchWord *word, GError **error
                      MAX_NESTING);
         return NULL;
     }
-    if (!read_text(e->db, word, &text, error))
+    if (!read_text(e->db, e->caller, word, &text, error))
         return NULL;
     SearchTree *tree = search_parse(text, error);
     if (!tree)
@@ -209,20 +216,19 @@ static gboolean check_text(World *world, const Caller *caller, const char *name,
     return ok;
 }
 
-#define COLUMNS "SELECT id, name, text, user_id, created_at FROM saved_search"
-
 static json_t *row_json(Query *q)
 {
     g_autofree char *created = units_format_time(query_int(q, "created_at"));
 
-    return json_pack("{s:s,s:s,s:s,s:s}", "id", query_text(q, "id"), "name", query_text(q, "name"),
-                     "text", query_text(q, "text"), "created_at", created);
+    return json_pack("{s:s,s:s,s:s,s:b,s:s}", "id", query_text(q, "id"), "name",
+                     query_text(q, "name"), "text", query_text(q, "text"), "shared",
+                     query_is_null(q, "user_id"), "created_at", created);
 }
 
-static json_t *show(World *world, const char *name, GError **error)
+static json_t *show(World *world, const Caller *caller, const char *name, GError **error)
 {
     Db *db = catalog_read_begin(world->catalog);
-    Query *q = db_query(db, COLUMNS " WHERE name = ?1 COLLATE NOCASE", "t", name);
+    Query *q = db_query(db, OF_NAME, "tt", caller->user_id, name);
     json_t *out = query_next(q) ? row_json(q) : NULL;
 
     query_end(q, NULL);
@@ -235,43 +241,40 @@ static json_t *show(World *world, const char *name, GError **error)
     return out;
 }
 
-/* Only its own user, or an admin, changes or deletes one. */
-static gboolean check_mine(World *world, const Caller *caller, const char *name, GError **error)
+static gboolean may_share(const Caller *caller, GError **error)
 {
-    Db *db = catalog_read_begin(world->catalog);
-    Query *q = db_query(db, COLUMNS " WHERE name = ?1 COLLATE NOCASE", "t", name);
-    gboolean is_mine = caller->is_admin || !query_next(q) ||
-                       g_strcmp0(query_text(q, "user_id"), caller->user_id) == 0;
-
-    query_end(q, NULL);
-    catalog_read_end(world->catalog, db);
-    if (!is_mine)
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED,
-                    "the saved search '%s' is somebody else's", name);
-    return is_mine;
+    if (caller_may_everywhere(caller, PERMISSION_SEARCH_SHARE))
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED,
+                "searches that are everybody's need the permission '%s'",
+                permission_name(PERMISSION_SEARCH_SHARE));
+    return FALSE;
 }
 
-json_t *saved_save(World *world, const Caller *caller, const char *name, const char *text,
-                   gboolean replace, GError **error)
+json_t *saved_save(World *world, const Caller *caller, const SavedSearch *s, GError **error)
 {
-    if (!check_name(name, error) || !check_text(world, caller, name, text, error) ||
-        !check_mine(world, caller, name, error))
-        return NULL;
+    gboolean is_shared = s->is_shared || !caller->user_id;
+    const char *user_id = is_shared ? NULL : caller->user_id;
     Id id = id_new();
+
+    if (!check_name(s->name, error) || (is_shared && !may_share(caller, error)) ||
+        !check_text(world, caller, s->name, s->text, error))
+        return NULL;
     Changes *changes = changes_new();
-    changes_sql(changes,
-                "INSERT INTO saved_search (id, name, user_id, text, created_at) SELECT ?1, ?2, ?3,"
-                " ?4, ?5 WHERE (SELECT count(*) FROM saved_search) < " G_STRINGIFY(
-                    MAX_SAVED) " ON CONFLICT (name) DO UPDATE SET text = CASE WHEN ?6 THEN ?4 ELSE "
-                               "text END",
-                "ttttii", id.s, name, caller->user_id, text, units_now_ms(), (gint64)replace);
+    changes_sql(
+        changes,
+        "INSERT INTO saved_search (id, name, user_id, text, created_at) SELECT ?1, ?2, ?3,"
+        " ?4, ?5 WHERE (SELECT count(*) FROM saved_search WHERE user_id IS ?3) < " G_STRINGIFY(
+            MAX_SAVED) " ON CONFLICT (coalesce(user_id, ''), name COLLATE NOCASE) DO UPDATE SET"
+                       " text = CASE WHEN ?6 THEN ?4 ELSE text END",
+        "ttttii", id.s, s->name, user_id, s->text, units_now_ms(), (gint64)s->replace);
     if (!catalog_commit(world->catalog, changes, error))
         return NULL;
-    json_t *out = show(world, name, error);
-    if (out && !g_str_equal(json_string_value(json_object_get(out, "text")), text)) {
+    json_t *out = show(world, caller, s->name, error);
+    if (out && !g_str_equal(json_string_value(json_object_get(out, "text")), s->text)) {
         g_clear_pointer(&out, json_decref);
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_EXISTS,
-                    "there is another saved search '%s' already", name);
+                    "there is another saved search '%s' already", s->name);
         imaged_error_hint(error, "imagectl search save --replace exchanges it");
     }
     return out;
@@ -280,10 +283,10 @@ json_t *saved_save(World *world, const Caller *caller, const char *name, const c
 json_t *saved_list(World *world, const Caller *caller, GError **error)
 {
     json_t *out = json_array();
-
-    (void)caller;
     Db *db = catalog_read_begin(world->catalog);
-    Query *q = db_query(db, COLUMNS " ORDER BY name", "");
+    Query *q = db_query(db, COLUMNS " WHERE user_id IS NULL OR user_id = ?1 ORDER BY name", "t",
+                        caller->user_id);
+
     while (query_next(q))
         json_array_append_new(out, row_json(q));
     if (!query_end(q, error))
@@ -294,17 +297,18 @@ json_t *saved_list(World *world, const Caller *caller, GError **error)
 
 json_t *saved_delete(World *world, const Caller *caller, const char *name, GError **error)
 {
-    json_t *out = show(world, name, error);
-
-    if (!out)
-        return NULL;
+    json_t *out = show(world, caller, name, error);
     Changes *changes = changes_new();
-    changes_sql(changes, "DELETE FROM saved_search WHERE name = ?1 COLLATE NOCASE", "t", name);
-    if (!check_mine(world, caller, name, error)) {
+
+    changes_sql(changes, "DELETE FROM saved_search WHERE id = ?1", "t",
+                json_string_value(json_object_get(out, "id")));
+    if (out && json_is_true(json_object_get(out, "shared")) && !may_share(caller, error))
+        g_clear_pointer(&out, json_decref);
+    if (!out) {
         changes_free(changes);
-        g_clear_pointer(&out, json_decref);
-    } else if (!catalog_commit(world->catalog, changes, error)) {
-        g_clear_pointer(&out, json_decref);
+        return NULL;
     }
+    if (!catalog_commit(world->catalog, changes, error))
+        g_clear_pointer(&out, json_decref);
     return out;
 }

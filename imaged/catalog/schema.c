@@ -314,7 +314,8 @@ static const char *const migrations[] = {
     /* 12: saved searches, and what makes searching fast */
     "CREATE TABLE saved_search (id TEXT PRIMARY KEY, name TEXT NOT NULL, user_id TEXT,"
     " text TEXT NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "CREATE UNIQUE INDEX saved_search_name ON saved_search(name COLLATE NOCASE);"
+    "CREATE UNIQUE INDEX saved_search_name ON saved_search(coalesce(user_id, ''),"
+    " name COLLATE NOCASE);"
     "CREATE INDEX desktop_search ON desktop(name COLLATE NOCASE) WHERE is_trashed = 0;"
     "CREATE INDEX desktop_owner ON desktop(lower(owner));"
     "CREATE INDEX template_search ON template(name COLLATE NOCASE) WHERE is_trashed = 0;"

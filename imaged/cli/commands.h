@@ -46,7 +46,7 @@ typedef struct {
     {                                                                                              \
         "search", OPTION_TEXT, "TEXT",                                                             \
             "only those that fit: words, or conditions ('owner = ann')",                           \
-            "search"                                                                                  \
+            "search"                                                                               \
     }
 
 typedef gboolean (*CommandRun)(struct Cli *cli, GError **error);
@@ -89,7 +89,7 @@ const Option *commands_global_options(void);
 const Noun *commands_find_noun(const char *name);
 const Command *commands_find_verb(const Noun *noun, const char *verb);
 
-/* The command of a noun that stands for it where no verb is given (the last in its list), or NULL. */
+/* The command that stands for a noun where no verb is given (the last in its list), or NULL. */
 const Command *commands_find_default(const Noun *noun);
 
 /* The option called name in the list (NULL allowed), or NULL. */

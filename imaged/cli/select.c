@@ -14,7 +14,8 @@ static json_t *make_body(const Args *args, guint first, guint n_names, GError **
 
     if (n_ways != 1) {
         args_usage_error(args, error,
-                         n_ways      ? "give only one of names, --template, --all-of-prefix and --search"
+                         n_ways      ? "give only one of names, --template, --all-of-prefix and "
+                                       "--search"
                          : takes_all ? "which desktops? give names, --template, --all-of-prefix, "
                                        "--search or --all"
                                      : "which desktops? give names, --template, "

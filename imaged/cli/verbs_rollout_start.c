@@ -103,7 +103,8 @@ static gboolean put_selection(Cli *cli, json_t *body, GError **error)
     const char *search = args_text(cli->args, "search");
 
     if (all + (prefix != NULL) + (search != NULL) + (words->len > 0) != 1) {
-        args_usage_error(cli->args, error, "which desktops? give names, --prefix, --search or --all");
+        args_usage_error(cli->args, error,
+                         "which desktops? give names, --prefix, --search or --all");
         return FALSE;
     }
     if (all)

@@ -11,11 +11,9 @@
 #include "imaged/cli/output.h"
 
 static const Column saved_columns[] = {
-    { "NAME", "name", CELL_TEXT, 0 },
-    { "SEARCH", "text", CELL_TEXT, 0 },
-    { "SAVED", "created_at", CELL_TIME, 0 },
-    { "ID", "id", CELL_TEXT, COLUMN_CSV },
-    COLUMN_END,
+    { "NAME", "name", CELL_TEXT, 0 },      { "SEARCH", "text", CELL_TEXT, 0 },
+    { "SHARED", "shared", CELL_TRUTH, 0 }, { "SAVED", "created_at", CELL_TIME, 0 },
+    { "ID", "id", CELL_TEXT, COLUMN_CSV }, COLUMN_END,
 };
 
 static CellKind kind_of(const char *type)
@@ -148,6 +146,8 @@ static gboolean search_save(Cli *cli, GError **error)
     json_set_text(body, "search", text);
     if (args_has(cli->args, "replace"))
         json_object_set_new(body, "replace", json_true());
+    if (args_has(cli->args, "shared"))
+        json_object_set_new(body, "shared", json_true());
     json_auto_t *saved =
         client_request(cli->client, CLIENT_CHANGE, "POST", "/v1/searches", body, error);
     if (!saved) {
@@ -191,6 +191,7 @@ static const Option find_options[] = {
 };
 static const Option save_options[] = {
     { "replace", OPTION_FLAG, NULL, "exchange the one of this name", NULL },
+    { "shared", OPTION_FLAG, NULL, "for everybody", NULL },
     OPTION_END,
 };
 

@@ -360,6 +360,7 @@ static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char 
                         "imaged is in rescue mode: the catalog is lost, but the store has layers\n"
                         "make it anew from the store: imagectl catalog rebuild");
     else if (!merge_args(c, request, args, &error) ||
+    else if (!merge_args(c, request, args, &error) ||
              !select_names(s, c, route, request->caller, args, hash_text, &error) ||
              !may(s, route, request->caller, args, &error))
         result = answer_error(c, error);

@@ -64,7 +64,8 @@ json_t *ops_host_list(OpsCall *call, GError **error)
     size_t i;
     json_t *host;
 
-    if (!args_check(call, "search limit after", error) || !view_page_of(call, "hosts", &page, error))
+    if (!args_check(call, "search limit after", error) ||
+        !view_page_of(call, "hosts", &page, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
     json_t *out = view_found(

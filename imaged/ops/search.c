@@ -53,14 +53,15 @@ json_t *ops_search_complete(OpsCall *call, GError **error)
 
 json_t *ops_search_save(OpsCall *call, GError **error)
 {
-    gboolean replace;
+    SavedSearch saved = { 0 };
 
-    if (!args_check(call, "name search replace", error) ||
-        !args_bool(call, "replace", &replace, error))
+    if (!args_check(call, "name search replace shared", error) ||
+        !args_bool(call, "replace", &saved.replace, error) ||
+        !args_bool(call, "shared", &saved.is_shared, error))
         return NULL;
-    const char *name = args_text(call, "name", TRUE, error);
-    const char *text = name ? args_text(call, "search", TRUE, error) : NULL;
-    return text ? saved_save(call->world, search_caller(call), name, text, replace, error) : NULL;
+    saved.name = args_text(call, "name", TRUE, error);
+    saved.text = saved.name ? args_text(call, "search", TRUE, error) : NULL;
+    return saved.text ? saved_save(call->world, search_caller(call), &saved, error) : NULL;
 }
 
 json_t *ops_search_saved(OpsCall *call, GError **error)
