@@ -422,9 +422,7 @@ gboolean compile_node(Compiler *c, const SearchNode *n, const SearchObject *obje
     for (guint i = 0; i < n->children->len; i++) {
         if (i)
             append(c, n->kind == NODE_OR ? " OR " : " AND ");
-        /* Below OR and NOT nothing drives: the sets are gathered once. */
-        if (!compile_node(c, n->children->pdata[i], object, alias,
-                          n->kind == NODE_AND ? mode : MODE_SET, error))
+        if (!compile_node(c, n->children->pdata[i], object, alias, mode, error))
             return FALSE;
     }
     append(c, n->kind == NODE_NOT ? ") IS NOT TRUE" : ")");

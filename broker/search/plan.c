@@ -6,13 +6,15 @@
 
 #include "imaged/base/error.h"
 
-#define N_PROBE 256
+#define N_PROBE 1024
 #define N_PROBE_ROWS 4096
-#define N_FEW 16 /* better than this need not be looked for */
+#define N_FEW 512 /* better than this need not be looked for */
 
 void search_plan_clear(SearchPlan *plan)
 {
     search_tree_free(plan->tree);
+    g_clear_pointer(&plan->ids, g_hash_table_unref);
+    g_free(plan->text);
     *plan = (SearchPlan){ 0 };
 }
 
@@ -77,28 +79,62 @@ static GHashTable *probe(const SearchPlan *plan, Db *db, const SearchNode *term,
     return g_steal_pointer(&ids);
 }
 
-/* The smallest set that a term selects; *ret_i is that term. */
-static gboolean find_driver(const SearchPlan *plan, Db *db, GHashTable **ret, guint *ret_i,
-                            GError **error)
+/* How little a term is likely to select, and to cost: a link to one, by a name, first. */
+static guint rank(const SearchPlan *plan, const SearchNode *term)
 {
-    *ret = NULL;
-    for (guint i = 0; i < n_terms(plan); i++) {
-        GError *local = NULL;
-        g_autoptr(GHashTable) ids = probe(plan, db, term_at(plan, i), &local);
-        if (local) {
-            g_propagate_error(error, local);
-            g_clear_pointer(ret, g_hash_table_unref);
-            return FALSE;
+    SearchPath path;
+
+    if (term->kind != NODE_TERM || !resolve_path(plan->object, &term->word, &path, NULL))
+        return 9;
+    gboolean is_exact =
+        term->op == OP_EQ && !strpbrk(g_array_index(term->values, SearchWord, 0).text, "*?");
+    return (resolve_is_many(&path) ? 2 : 0) + !is_exact +
+           (path.objects[path.n_links]->text_index ? 4 : 0);
+}
+
+/* Ids that the caller may see, if they are few. */
+static GHashTable *probe_visible(const SearchPlan *plan, Db *db, GError **error)
+{
+    g_autofree char *visible = access_visible_sql(plan->caller, plan->object->one, "a0");
+    g_autoptr(GHashTable) ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+    if (!visible || plan->object->text_index)
+        return NULL;
+    g_autofree char *sql = g_strdup_printf("SELECT a0.id AS id FROM %s a0 WHERE %s LIMIT %d",
+                                           plan->object->table, visible, N_PROBE + 1);
+    Query *q = db_query_made(db, sql, NULL, 0);
+    while (query_next(q))
+        g_hash_table_add(ids, g_strdup(query_text(q, "id")));
+    if (!query_end(q, error) || g_hash_table_size(ids) > N_PROBE)
+        return NULL;
+    return g_steal_pointer(&ids);
+}
+
+/* The smallest set that the caller's eyes or a term leave. */
+static gboolean find_driver(SearchPlan *plan, Db *db, GError **error)
+{
+    GError *local = NULL;
+
+    plan->ids = probe_visible(plan, db, &local);
+    for (guint r = 0; r < 9 && !local; r++) {
+        for (guint i = 0; i < n_terms(plan) && !local; i++) {
+            if (plan->ids && g_hash_table_size(plan->ids) <= N_FEW)
+                return TRUE;
+            if (rank(plan, term_at(plan, i)) != r)
+                continue;
+            GHashTable *ids = probe(plan, db, term_at(plan, i), &local);
+            if (ids && (!plan->ids || g_hash_table_size(ids) < g_hash_table_size(plan->ids))) {
+                g_clear_pointer(&plan->ids, g_hash_table_unref);
+                plan->ids = g_hash_table_ref(ids);
+                plan->driver = i;
+            }
+            g_clear_pointer(&ids, g_hash_table_unref);
         }
-        if (!ids || (*ret && g_hash_table_size(*ret) <= g_hash_table_size(ids)))
-            continue;
-        g_clear_pointer(ret, g_hash_table_unref);
-        *ret = g_steal_pointer(&ids);
-        *ret_i = i;
-        if (g_hash_table_size(*ret) <= N_FEW)
-            break;
     }
-    return TRUE;
+    if (!local)
+        return TRUE;
+    g_propagate_error(error, local);
+    return FALSE;
 }
 
 /* a0.id IN a list of ids of ours (of letters and digits). */
@@ -119,65 +155,61 @@ static void compile_ids(Compiler *c, GHashTable *ids, gboolean is_number)
 }
 
 /* A term that the object's full-text index answers; the index then drives, newest first. */
-static gboolean find_text(const SearchPlan *plan, char **ret_query, guint *ret_i)
+static void find_text(SearchPlan *plan)
 {
-    *ret_query = NULL;
-    for (guint i = 0; plan->object->text_index && i < n_terms(plan); i++) {
+    for (guint i = 0; plan->object->text_index && i < n_terms(plan) && !plan->text; i++) {
         const SearchNode *term = term_at(plan, i);
         SearchPath path = { 0 };
         if (term->kind == NODE_TERM &&
             (!resolve_path(plan->object, &term->word, &path, NULL) || path.n_links))
             continue;
-        *ret_query = compile_fts_query(term, plan->object, path.field, plan->now);
-        if (*ret_query) {
-            *ret_i = i;
-            return TRUE;
-        }
+        plan->text = compile_fts_query(term, plan->object, path.field, plan->now);
+        plan->driver = plan->text ? i : G_MAXUINT;
     }
-    return FALSE;
 }
 
-static gboolean is_by_text_index(const SearchPlan *plan)
+gboolean plan_drive(SearchPlan *plan, Db *db, GError **error)
 {
-    g_autofree char *query = NULL;
-    guint i;
-
-    return find_text(plan, &query, &i);
+    plan->driver = G_MAXUINT;
+    find_text(plan);
+    return plan->text || find_driver(plan, db, error);
 }
 
-gboolean plan_from(const SearchPlan *plan, Db *db, Compiler *c, GError **error)
+gboolean plan_is_driven(const SearchPlan *plan)
 {
-    g_autoptr(GHashTable) ids = NULL;
-    g_autofree char *text = NULL;
-    guint driver = G_MAXUINT;
+    return plan->ids || plan->text;
+}
 
-    if (find_text(plan, &text, &driver)) {
+gboolean plan_from(const SearchPlan *plan, Compiler *c, CompileMode mode, GError **error)
+{
+    const char *index = plan->object->text_index;
+
+    if (plan->text) {
         g_string_append_printf(c->sql,
                                " FROM %s CROSS JOIN %s a0 ON a0.id = %s.rowid WHERE %s"
                                " MATCH ",
-                               plan->object->text_index, plan->object->table,
-                               plan->object->text_index, plan->object->text_index);
-        compile_text(c, text);
+                               index, plan->object->table, index, index);
+        compile_text(c, plan->text);
         g_string_append(c->sql, " AND ");
     } else {
-        if (!find_driver(plan, db, &ids, &driver, error))
-            return FALSE;
         g_string_append_printf(c->sql, " FROM %s a0 WHERE ", plan->object->table);
     }
-    compile_base(c, plan->object, 0);
-    if (ids) {
+    if (plan->ids) {
+        compile_ids(c, plan->ids, index != NULL);
         g_string_append(c->sql, " AND ");
-        compile_ids(c, ids, plan->object->text_index != NULL);
     }
-    for (guint i = 0; i < n_terms(plan); i++) {
-        if (i == driver && ids)
-            continue;
-        g_string_append(c->sql, " AND ");
-        c->is_driven = i == driver;
-        if (!compile_node(c, term_at(plan, i), plan->object, 0,
-                          driver != G_MAXUINT ? MODE_ROW : MODE_SET, error))
-            return FALSE;
-        c->is_driven = FALSE;
+    compile_base(c, plan->object, 0);
+    for (guint r = 0; r <= 9; r++) {
+        for (guint i = 0; i < n_terms(plan); i++) {
+            if (rank(plan, term_at(plan, i)) != r || (i == plan->driver && plan->ids))
+                continue;
+            g_string_append(c->sql, " AND ");
+            c->is_driven = i == plan->driver;
+            if (!compile_node(c, term_at(plan, i), plan->object, 0,
+                              plan_is_driven(plan) ? MODE_ROW : mode, error))
+                return FALSE;
+            c->is_driven = FALSE;
+        }
     }
     return TRUE;
 }
@@ -199,13 +231,12 @@ gboolean plan_order(const SearchPlan *plan, Compiler *c, GError **error)
         if (!resolve_path(o, &sort->field, &path, error))
             return FALSE;
         compile_path_value(c, &path, 0);
-        g_string_append_printf(c->sql, "%s%s NULLS LAST, ",
-                               is_text(path.field) ? " COLLATE NOCASE" : "",
-                               sort->is_descending ? " DESC" : "");
+        g_string_append_printf(c->sql, "%s%s, ", is_text(path.field) ? " COLLATE NOCASE" : "",
+                               sort->is_descending ? " DESC" : " NULLS LAST");
     }
     if (!sorts->len) {
         const SearchField *f = objects_field(o, o->order);
-        if (is_by_text_index(plan) && g_str_equal(f->name, "id"))
+        if (plan->text && g_str_equal(f->name, "id"))
             g_string_append_printf(c->sql, "%s.rowid", o->text_index);
         else
             compile_template(c, f->sql, 0, 0);
@@ -231,8 +262,7 @@ static void compile_value(Compiler *c, const SearchField *field, const char *exp
 
 /* Rows of one field: as it is.  Where all rows of a group have one key, the group's value is looked
  * up once for each key. */
-static gboolean group_by_key(const SearchPlan *plan, Db *db, Compiler *c, SearchPath *path,
-                             GError **error)
+static gboolean group_by_key(const SearchPlan *plan, Compiler *c, SearchPath *path, GError **error)
 {
     const SearchWay *way = &path->links[0]->ways[0];
     const SearchObject *to = path->objects[1];
@@ -251,7 +281,7 @@ static gboolean group_by_key(const SearchPlan *plan, Db *db, Compiler *c, Search
     g_string_append(c->sql, ") AS v, n FROM (SELECT ");
     compile_template(c, way->key, 0, 0);
     g_string_append(c->sql, " AS k, count(*) AS n");
-    if (!plan_from(plan, db, c, error))
+    if (!plan_from(plan, c, MODE_SET, error))
         return FALSE;
     g_string_append(c->sql, " GROUP BY 1) g) GROUP BY 1");
     return TRUE;
@@ -295,7 +325,7 @@ static void compile_pairs(Compiler *c, const SearchPlan *plan, const SearchPath 
     }
 }
 
-gboolean plan_group(const SearchPlan *plan, Db *db, Compiler *c, GError **error)
+gboolean plan_group(const SearchPlan *plan, Compiler *c, GError **error)
 {
     const SearchWay *ways[SEARCH_MAX_HOPS];
     SearchPath path;
@@ -305,7 +335,7 @@ gboolean plan_group(const SearchPlan *plan, Db *db, Compiler *c, GError **error)
         return FALSE;
     if (path.n_links == 1 && !path.links[0]->is_many && !path.links[0]->ways[1].key &&
         !g_str_equal(path.links[0]->ways[0].key, "$.id"))
-        return group_by_key(plan, db, c, &path, error);
+        return group_by_key(plan, c, &path, error);
     if (!path.n_links) {
         g_autofree char *whole = NULL;
         gsize begin = c->sql->len;
@@ -315,13 +345,13 @@ gboolean plan_group(const SearchPlan *plan, Db *db, Compiler *c, GError **error)
         g_string_append(c->sql, "SELECT ");
         compile_value(c, path.field, whole);
         g_string_append(c->sql, " AS value, count(*) AS n");
-        if (!plan_from(plan, db, c, error))
+        if (!plan_from(plan, c, MODE_SET, error))
             return FALSE;
         g_string_append(c->sql, " GROUP BY 1");
         return TRUE;
     }
     g_string_append(c->sql, "WITH m(i) AS MATERIALIZED (SELECT a0.id");
-    if (!plan_from(plan, db, c, error))
+    if (!plan_from(plan, c, MODE_SET, error))
         return FALSE;
     g_string_append(c->sql, "), p AS MATERIALIZED (");
     compile_pairs(c, plan, &path, 0, ways, &n);

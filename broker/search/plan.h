@@ -12,16 +12,25 @@ typedef struct {
     SearchTree *tree; /* owned */
     const Caller *caller;
     gint64 now;
+    /* of plan_drive() */
+    GHashTable *ids; /* that a term, or what the caller may see, leaves at most; or NULL */
+    char *text;      /* else the question to the full-text index, or NULL */
+    guint driver;    /* the term that is answered by that; G_MAXUINT: none */
 } SearchPlan;
 
 void search_plan_clear(SearchPlan *plan);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SearchPlan, search_plan_clear)
 
-/* Append "FROM ... WHERE ..." of the rows, called a0. */
-gboolean plan_from(const SearchPlan *plan, Db *db, Compiler *c, GError **error);
+/* Look for what drives the search. */
+gboolean plan_drive(SearchPlan *plan, Db *db, GError **error);
+gboolean plan_is_driven(const SearchPlan *plan);
+
+/* Append "FROM ... WHERE ..." of the rows, called a0.  mode: how links are asked if nothing
+ * drives. */
+gboolean plan_from(const SearchPlan *plan, Compiler *c, CompileMode mode, GError **error);
 
 /* Append " ORDER BY ...". */
 gboolean plan_order(const SearchPlan *plan, Compiler *c, GError **error);
 
 /* Append a statement that yields value and n, of GROUP BY. */
-gboolean plan_group(const SearchPlan *plan, Db *db, Compiler *c, GError **error);
+gboolean plan_group(const SearchPlan *plan, Compiler *c, GError **error);

@@ -14,6 +14,7 @@
 
 #define DEFAULT_LIMIT 100
 #define TIME_LIMIT_US (5 * G_TIME_SPAN_SECOND)
+#define WALK_LIMIT_US (4 * G_TIME_SPAN_MILLISECOND)
 
 static Db *begin(World *world)
 {
@@ -64,20 +65,43 @@ static void append_page(const SearchPlan *plan, Compiler *c, gint64 limit)
     compile_integer(c, (page - 1) * limit);
 }
 
-static GPtrArray *read_ids(const SearchPlan *plan, Db *db, gint64 limit, GError **error)
+static GPtrArray *try_ids(const SearchPlan *plan, Db *db, gint64 limit, CompileMode mode,
+                          GError **error)
 {
     g_autoptr(GPtrArray) ids = g_ptr_array_new_with_free_func(g_free);
     g_auto(Compiler) c = { 0 };
 
     compiler_init(&c, plan->caller, plan->now);
     g_string_append(c.sql, "SELECT a0.id AS id");
-    if (!plan_from(plan, db, &c, error) || !plan_order(plan, &c, error))
+    if (!plan_from(plan, &c, mode, error) || !plan_order(plan, &c, error))
         return NULL;
     append_page(plan, &c, limit);
     Query *q = ask(db, &c);
     while (query_next(q))
         g_ptr_array_add(ids, g_strdup(query_text(q, "id")));
     return finish(q, error) ? g_steal_pointer(&ids) : NULL;
+}
+
+/* Where nothing drives, and the rows of a page may soon be together, they are walked in their order
+ * for a short while; what is not found by then is found by gathering sets. */
+static GPtrArray *read_ids(SearchPlan *plan, Db *db, gint64 limit, GError **error)
+{
+    GError *local = NULL;
+
+    if (!plan_drive(plan, db, error))
+        return NULL;
+    if (!plan_is_driven(plan) && !plan->tree->sorts->len && limit <= 1000) {
+        db_set_deadline(db, g_get_monotonic_time() + WALK_LIMIT_US);
+        GPtrArray *ids = try_ids(plan, db, limit, MODE_ROW, &local);
+        db_set_deadline(db, g_get_monotonic_time() + TIME_LIMIT_US);
+        if (ids || !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_BUSY)) {
+            if (local)
+                g_propagate_error(error, local);
+            return ids;
+        }
+        g_clear_error(&local);
+    }
+    return try_ids(plan, db, limit, MODE_SET, error);
 }
 
 static gint64 limit_of(const SearchPlan *plan, gint64 otherwise)
@@ -264,8 +288,7 @@ static json_t *read_rows(const SearchPlan *plan, Db *db, const GPtrArray *ids,
     return rows;
 }
 
-static json_t *run_list(const SearchPlan *plan, Db *db, const SearchRequest *request,
-                        GError **error)
+static json_t *run_list(SearchPlan *plan, Db *db, const SearchRequest *request, GError **error)
 {
     g_autoptr(GArray) columns = g_array_new(FALSE, TRUE, sizeof(Column));
     gint64 limit = limit_of(plan, request->default_limit ? request->default_limit : DEFAULT_LIMIT);
@@ -287,7 +310,7 @@ static json_t *run_list(const SearchPlan *plan, Db *db, const SearchRequest *req
                 : NULL;
 }
 
-static json_t *run_group(const SearchPlan *plan, Db *db, GError **error)
+static json_t *run_group(SearchPlan *plan, Db *db, GError **error)
 {
     gint64 limit = limit_of(plan, DEFAULT_LIMIT);
     g_auto(Compiler) c = { 0 };
@@ -296,7 +319,7 @@ static json_t *run_group(const SearchPlan *plan, Db *db, GError **error)
     SearchPath path;
 
     compiler_init(&c, plan->caller, plan->now);
-    if (!plan_group(plan, db, &c, error)) {
+    if (!plan_drive(plan, db, error) || !plan_group(plan, &c, error)) {
         json_decref(rows);
         return NULL;
     }
@@ -328,14 +351,14 @@ static json_t *run_group(const SearchPlan *plan, Db *db, GError **error)
                      has_more);
 }
 
-static json_t *run_count(const SearchPlan *plan, Db *db, GError **error)
+static json_t *run_count(SearchPlan *plan, Db *db, GError **error)
 {
     g_auto(Compiler) c = { 0 };
     gint64 n = 0;
 
     compiler_init(&c, plan->caller, plan->now);
     g_string_append(c.sql, "SELECT count(*) AS n");
-    if (!plan_from(plan, db, &c, error))
+    if (!plan_drive(plan, db, error) || !plan_from(plan, &c, MODE_SET, error))
         return NULL;
     Query *q = ask(db, &c);
     if (query_next(q))

@@ -317,6 +317,7 @@ static const char *const migrations[] = {
     "CREATE UNIQUE INDEX saved_search_name ON saved_search(coalesce(user_id, ''),"
     " name COLLATE NOCASE);"
     "CREATE INDEX desktop_search ON desktop(name COLLATE NOCASE) WHERE is_trashed = 0;"
+    "CREATE INDEX desktop_of_version ON desktop(version_id) WHERE is_trashed = 0;"
     "CREATE INDEX desktop_owner ON desktop(lower(owner));"
     "CREATE INDEX template_search ON template(name COLLATE NOCASE) WHERE is_trashed = 0;"
     "CREATE INDEX host_search ON host(name COLLATE NOCASE);"
