@@ -74,8 +74,8 @@ void compile_template(Compiler *c, const char *template, guint self, guint targe
 void compile_base(Compiler *c, const SearchObject *object, guint alias)
 {
     g_autofree char *name = g_strdup_printf("a%u", alias);
-    g_autofree char *visible = object->one ? access_visible_sql(c->caller, object->one, name)
-                                           : NULL;
+    g_autofree char *visible =
+        object->one ? access_visible_sql(c->caller, object->one, name) : NULL;
 
     append(c, "(");
     compile_template(c, object->base ? object->base : "1", alias, 0);
@@ -217,8 +217,12 @@ static void compile_fts(Compiler *c, const SearchNode *node, const SearchObject 
 
     if (!query)
         return;
-    g_string_append_printf(c->sql, "a%u.id IN (SELECT rowid FROM %s WHERE %s MATCH ", alias,
-                           object->text_index, object->text_index);
+    if (c->id)
+        g_string_append_printf(c->sql, "+%s IN", c->id); /* + : not to begin there */
+    else
+        g_string_append_printf(c->sql, "a%u.id IN", alias);
+    g_string_append_printf(c->sql, " (SELECT rowid FROM %s WHERE %s MATCH ", object->text_index,
+                           object->text_index);
     compile_text(c, query);
     append(c, ") AND ");
 }
@@ -313,7 +317,15 @@ static gboolean compile_from(Compiler *c, const SearchPath *path, guint hop, con
     }
     compile_base(c, path->objects[hop + 1], target);
     append(c, " AND ");
-    return compile_hop(c, path, hop + 1, target, mode, leaf, error);
+    if (mode == MODE_ROW && way->id) {
+        gsize begin = c->sql->len;
+        compile_template(c, way->id, self, target);
+        c->id = g_strdup(c->sql->str + begin);
+        g_string_truncate(c->sql, begin);
+    }
+    gboolean ok = compile_hop(c, path, hop + 1, target, mode, leaf, error);
+    g_clear_pointer(&c->id, g_free);
+    return ok;
 }
 
 /* The rest of a path from alias on; its end is the leaf. */

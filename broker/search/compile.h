@@ -18,6 +18,7 @@ typedef struct {
     gint64 now;
     const Caller *caller;
     gboolean is_driven; /* the full-text index was asked already */
+    char *id;           /* what to look up in one, for the row that a link leads to; or NULL */
 } Compiler;
 
 void compiler_init(Compiler *c, const Caller *caller, gint64 now);

@@ -7,7 +7,7 @@
     {                                                                                              \
         { "$.id", "assignment x# JOIN user % ON %.id = x#.user_id", "x#.desktop_id", NULL },       \
             { "$.id", "pool_desktop y# JOIN user % ON %.id = y#.user_id", "y#.desktop_id", NULL }, \
-            { "lower($.owner)", "user %", "%.name_key", "$.owner <> ''" },                         \
+            { "$.owner COLLATE NOCASE", "user %", "%.name_key", "$.owner <> ''" },                 \
     }
 
 #define APPLICATIONS_IN                                                                            \
@@ -51,7 +51,7 @@ static const SearchField desktop_fields[] = {
     { "orphan", "unassigned", TYPE_BOOL,
       "(NOT EXISTS (SELECT 1 FROM assignment x WHERE x.desktop_id = $.id) AND NOT EXISTS"
       " (SELECT 1 FROM pool_desktop y WHERE y.desktop_id = $.id) AND NOT EXISTS"
-      " (SELECT 1 FROM user u WHERE $.owner <> '' AND u.name_key = lower($.owner)))",
+      " (SELECT 1 FROM user u WHERE $.owner <> '' AND u.name_key = $.owner COLLATE NOCASE))",
       FIELD_SHOW, NULL },
     { "created", "created_at", TYPE_TIME, "$.created_at", FIELD_SHOW, NULL },
     { "changed", "changed_at", TYPE_TIME, "$.changed_at", FIELD_SHOW, NULL },
@@ -82,11 +82,12 @@ static const SearchLink desktop_links[] = {
     { "apps",
       "app application applications",
       "applications",
-      { { "$.layer_id", "inspection i#" APPLICATIONS_IN, "i#.layer_id", NULL },
+      { { "$.layer_id", "inspection i#" APPLICATIONS_IN, "i#.layer_id", NULL, "m#.application_id" },
         /* as long as nobody looked into it, what its template has */
         { "$.version_id",
           "version v# JOIN inspection i# ON i#.layer_id = v#.layer_id" APPLICATIONS_IN, "v#.id",
-          "NOT EXISTS (SELECT 1 FROM inspection o WHERE o.layer_id = $.layer_id)" } },
+          "NOT EXISTS (SELECT 1 FROM inspection o WHERE o.layer_id = $.layer_id)",
+          "m#.application_id" } },
       0,
       TRUE },
     { "sessions",
@@ -206,7 +207,7 @@ static const SearchLink template_links[] = {
       { { "$.id",
           "version v# JOIN inspection i# ON i#.layer_id = v#.layer_id AND v#.is_trashed = "
           "0" APPLICATIONS_IN,
-          "v#.template_id", NULL } },
+          "v#.template_id", NULL, "m#.application_id" } },
       0,
       TRUE },
     { "archives",
@@ -260,7 +261,8 @@ static const SearchLink version_links[] = {
     { "apps",
       "app application applications",
       "applications",
-      { { "$.layer_id", "inspection i#" APPLICATIONS_IN, "i#.layer_id", NULL } },
+      { { "$.layer_id", "inspection i#" APPLICATIONS_IN, "i#.layer_id", NULL,
+          "m#.application_id" } },
       0,
       TRUE },
     LINKS_END,
@@ -268,7 +270,7 @@ static const SearchLink version_links[] = {
 
 const SearchObject search_versions = {
     "versions", "version", "version", "version",      "$.is_trashed = 0", "version",
-    "created",  TRUE,       NULL,      version_fields, version_links,      FALSE,
+    "created",  TRUE,      NULL,      version_fields, version_links,      FALSE,
 };
 
 static const SearchField snapshot_fields[] = {

@@ -32,7 +32,7 @@ static const SearchLink user_links[] = {
       "desktops",
       { { "$.id", "assignment x# JOIN desktop % ON %.id = x#.desktop_id", "x#.user_id", NULL },
         { "$.id", "pool_desktop y# JOIN desktop % ON %.id = y#.desktop_id", "y#.user_id", NULL },
-        { "$.name_key", "desktop %", "lower(%.owner)", NULL } },
+        { "$.name_key COLLATE NOCASE", "desktop %", "%.owner", NULL } },
       0,
       TRUE },
     { "sessions", "session", "sessions", { { "$.id", "session %", "%.user_id", NULL } }, 0, TRUE },

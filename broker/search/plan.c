@@ -13,7 +13,8 @@
 void search_plan_clear(SearchPlan *plan)
 {
     search_tree_free(plan->tree);
-    g_clear_pointer(&plan->ids, g_hash_table_unref);
+    g_clear_pointer(&plan->sets, g_ptr_array_unref);
+    g_clear_pointer(&plan->done, g_array_unref);
     g_free(plan->text);
     *plan = (SearchPlan){ 0 };
 }
@@ -110,25 +111,33 @@ static GHashTable *probe_visible(const SearchPlan *plan, Db *db, GError **error)
     return g_steal_pointer(&ids);
 }
 
-/* The smallest set that the caller's eyes or a term leave. */
-static gboolean find_driver(SearchPlan *plan, Db *db, GError **error)
+static gboolean has_few(const SearchPlan *plan)
+{
+    for (guint i = 0; i < plan->sets->len; i++) {
+        if (g_hash_table_size(plan->sets->pdata[i]) <= N_FEW)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* What the caller may see, and each term in turn, until few are left. */
+static gboolean find_sets(SearchPlan *plan, Db *db, GError **error)
 {
     GError *local = NULL;
+    GHashTable *ids = probe_visible(plan, db, &local);
 
-    plan->ids = probe_visible(plan, db, &local);
-    for (guint r = 0; r < 9 && !local; r++) {
+    if (ids)
+        g_ptr_array_add(plan->sets, ids);
+    for (guint r = 0; r < 9; r++) {
         for (guint i = 0; i < n_terms(plan) && !local; i++) {
-            if (plan->ids && g_hash_table_size(plan->ids) <= N_FEW)
+            if (has_few(plan))
                 return TRUE;
-            if (rank(plan, term_at(plan, i)) != r)
-                continue;
-            GHashTable *ids = probe(plan, db, term_at(plan, i), &local);
-            if (ids && (!plan->ids || g_hash_table_size(ids) < g_hash_table_size(plan->ids))) {
-                g_clear_pointer(&plan->ids, g_hash_table_unref);
-                plan->ids = g_hash_table_ref(ids);
-                plan->driver = i;
+            ids = rank(plan, term_at(plan, i)) == r ? probe(plan, db, term_at(plan, i), &local)
+                                                    : NULL;
+            if (ids) {
+                g_ptr_array_add(plan->sets, ids);
+                g_array_index(plan->done, gboolean, i) = TRUE;
             }
-            g_clear_pointer(&ids, g_hash_table_unref);
         }
     }
     if (!local)
@@ -154,30 +163,35 @@ static void compile_ids(Compiler *c, GHashTable *ids, gboolean is_number)
     g_string_append(c->sql, "))");
 }
 
-/* A term that the object's full-text index answers; the index then drives, newest first. */
+/* All terms that the object's full-text index answers: it then drives, newest first. */
 static void find_text(SearchPlan *plan)
 {
-    for (guint i = 0; plan->object->text_index && i < n_terms(plan) && !plan->text; i++) {
+    for (guint i = 0; plan->object->text_index && i < n_terms(plan); i++) {
         const SearchNode *term = term_at(plan, i);
         SearchPath path = { 0 };
         if (term->kind == NODE_TERM &&
             (!resolve_path(plan->object, &term->word, &path, NULL) || path.n_links))
             continue;
-        plan->text = compile_fts_query(term, plan->object, path.field, plan->now);
-        plan->driver = plan->text ? i : G_MAXUINT;
+        g_autofree char *query = compile_fts_query(term, plan->object, path.field, plan->now);
+        g_autofree char *before = plan->text;
+        plan->text = !query   ? g_steal_pointer(&before)
+                     : before ? g_strdup_printf("%s AND %s", before, query)
+                              : g_steal_pointer(&query);
     }
 }
 
 gboolean plan_drive(SearchPlan *plan, Db *db, GError **error)
 {
-    plan->driver = G_MAXUINT;
+    plan->sets = g_ptr_array_new_with_free_func((GDestroyNotify)g_hash_table_unref);
+    plan->done = g_array_new(FALSE, TRUE, sizeof(gboolean));
+    g_array_set_size(plan->done, n_terms(plan));
     find_text(plan);
-    return plan->text || find_driver(plan, db, error);
+    return plan->text || find_sets(plan, db, error);
 }
 
 gboolean plan_is_driven(const SearchPlan *plan)
 {
-    return plan->ids || plan->text;
+    return plan->text || plan->sets->len;
 }
 
 gboolean plan_from(const SearchPlan *plan, Compiler *c, CompileMode mode, GError **error)
@@ -194,23 +208,23 @@ gboolean plan_from(const SearchPlan *plan, Compiler *c, CompileMode mode, GError
     } else {
         g_string_append_printf(c->sql, " FROM %s a0 WHERE ", plan->object->table);
     }
-    if (plan->ids) {
-        compile_ids(c, plan->ids, index != NULL);
+    for (guint i = 0; i < plan->sets->len; i++) {
+        compile_ids(c, plan->sets->pdata[i], index != NULL);
         g_string_append(c->sql, " AND ");
     }
     compile_base(c, plan->object, 0);
+    c->is_driven = plan->text != NULL;
     for (guint r = 0; r <= 9; r++) {
         for (guint i = 0; i < n_terms(plan); i++) {
-            if (rank(plan, term_at(plan, i)) != r || (i == plan->driver && plan->ids))
+            if (rank(plan, term_at(plan, i)) != r || g_array_index(plan->done, gboolean, i))
                 continue;
             g_string_append(c->sql, " AND ");
-            c->is_driven = i == plan->driver;
             if (!compile_node(c, term_at(plan, i), plan->object, 0,
                               plan_is_driven(plan) ? MODE_ROW : mode, error))
                 return FALSE;
-            c->is_driven = FALSE;
         }
     }
+    c->is_driven = FALSE;
     return TRUE;
 }
 
@@ -239,12 +253,12 @@ gboolean plan_order(const SearchPlan *plan, Compiler *c, GError **error)
         if (plan->text && g_str_equal(f->name, "id"))
             g_string_append_printf(c->sql, "%s.rowid", o->text_index);
         else
-            compile_template(c, f->sql, 0, 0);
+            compile_template(c, f->folded ? f->folded : f->sql, 0, 0);
         if (g_str_equal(f->name, "id")) { /* nothing can be equal */
             g_string_append(c->sql, o->is_newest_first ? " DESC" : "");
             return TRUE;
         }
-        g_string_append_printf(c->sql, "%s%s, ", is_text(f) ? " COLLATE NOCASE" : "",
+        g_string_append_printf(c->sql, "%s%s, ", is_text(f) && !f->folded ? " COLLATE NOCASE" : "",
                                o->is_newest_first ? " DESC" : "");
     }
     g_string_append_printf(c->sql, "a0.id%s", o->is_newest_first ? " DESC" : "");

@@ -13,9 +13,9 @@ typedef struct {
     const Caller *caller;
     gint64 now;
     /* of plan_drive() */
-    GHashTable *ids; /* that a term, or what the caller may see, leaves at most; or NULL */
+    GPtrArray *sets; /* of GHashTable of ids, or NULL: what a term, or the caller's eyes, leave */
+    GArray *done;    /* gboolean for each term: a set or the index answers it */
     char *text;      /* else the question to the full-text index, or NULL */
-    guint driver;    /* the term that is answered by that; G_MAXUINT: none */
 } SearchPlan;
 
 void search_plan_clear(SearchPlan *plan);

@@ -14,20 +14,20 @@
 
 #define DEFAULT_LIMIT 100
 #define TIME_LIMIT_US (5 * G_TIME_SPAN_SECOND)
-#define WALK_LIMIT_US (4 * G_TIME_SPAN_MILLISECOND)
+#define WALK_STEPS 150000 /* of SQLite: some ms */
 
 static Db *begin(World *world)
 {
     Db *db = catalog_read_begin_long(world->catalog);
 
     functions_define(db, world);
-    db_set_deadline(db, g_get_monotonic_time() + TIME_LIMIT_US);
+    db_set_deadline(db, g_get_monotonic_time() + TIME_LIMIT_US, 0);
     return db;
 }
 
 static void end(World *world, Db *db)
 {
-    db_set_deadline(db, 0);
+    db_set_deadline(db, 0, 0);
     catalog_read_end_long(world->catalog, db);
 }
 
@@ -91,9 +91,9 @@ static GPtrArray *read_ids(SearchPlan *plan, Db *db, gint64 limit, GError **erro
     if (!plan_drive(plan, db, error))
         return NULL;
     if (!plan_is_driven(plan) && !plan->tree->sorts->len && limit <= 1000) {
-        db_set_deadline(db, g_get_monotonic_time() + WALK_LIMIT_US);
+        db_set_deadline(db, g_get_monotonic_time() + TIME_LIMIT_US, WALK_STEPS);
         GPtrArray *ids = try_ids(plan, db, limit, MODE_ROW, &local);
-        db_set_deadline(db, g_get_monotonic_time() + TIME_LIMIT_US);
+        db_set_deadline(db, g_get_monotonic_time() + TIME_LIMIT_US, 0);
         if (ids || !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_BUSY)) {
             if (local)
                 g_propagate_error(error, local);

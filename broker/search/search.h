@@ -20,7 +20,7 @@ typedef struct {
     gboolean is_fixed;  /* and nothing else can be */
     const Caller *caller;
     gint64 default_limit; /* if the text says none; 0: 100 */
-    const char *fields; /* of the rows: paths with commas between, "table", or NULL: all */
+    const char *fields;   /* of the rows: paths with commas between, "table", or NULL: all */
 } SearchRequest;
 
 /* {object, columns, rows, page, limit, has_more}; with GROUP BY rows of {value, count}; with COUNT

@@ -11,6 +11,7 @@ struct Db {
     GHashTable *statements; /* literal's address -> sqlite3_stmt */
     GHashTable *functions;  /* names of those defined */
     gint64 deadline;        /* us, monotonic */
+    gint64 steps_left;      /* till they are cut off */
 };
 
 struct Query {
@@ -168,17 +169,21 @@ void db_define(Db *db, const char *name, int n_arguments, gboolean is_pure, DbFu
         sqlite3_create_function(db->handle, name, n_arguments, flags, data, function, NULL, NULL);
 }
 
+#define STEPS 1000
+
 static int is_past(void *data)
 {
-    const Db *db = data;
+    Db *db = data;
 
-    return g_get_monotonic_time() > db->deadline;
+    db->steps_left -= STEPS;
+    return db->steps_left < 0 || g_get_monotonic_time() > db->deadline;
 }
 
-void db_set_deadline(Db *db, gint64 until_us)
+void db_set_deadline(Db *db, gint64 until_us, gint64 max_steps)
 {
     db->deadline = until_us;
-    sqlite3_progress_handler(db->handle, until_us ? 5000 : 0, until_us ? is_past : NULL, db);
+    db->steps_left = max_steps ? max_steps : G_MAXINT64;
+    sqlite3_progress_handler(db->handle, until_us ? STEPS : 0, until_us ? is_past : NULL, db);
 }
 
 Query *db_query(Db *db, const char *sql, const char *types, ...)

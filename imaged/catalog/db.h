@@ -38,9 +38,9 @@ typedef void (*DbFunction)(sqlite3_context *context, int n, sqlite3_value **valu
 void db_define(Db *db, const char *name, int n_arguments, gboolean is_pure, DbFunction function,
                gpointer data);
 
-/* From now on statements are cut off (an error at their end) when this moment (monotonic, us) has
- * passed; 0: never. */
-void db_set_deadline(Db *db, gint64 until_us);
+/* From now on statements are cut off (BUSY at their end) when this moment (monotonic, us) has
+ * passed, or when they took about so many of SQLite's steps (0: any number).  until_us 0: never. */
+void db_set_deadline(Db *db, gint64 until_us, gint64 max_steps);
 
 gboolean query_next(Query *query); /* FALSE at the end or on an error */
 const char *query_text(Query *query, const char *column); /* NULL for NULL; till the next row */
