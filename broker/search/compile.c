@@ -209,13 +209,31 @@ static void compile_is_set(Compiler *c, const SearchField *field, guint alias)
     append(c, is_text(field) ? ", '') IS NOT NULL" : ") IS NOT NULL");
 }
 
+#define N_INDEXED 1000 /* more than this is not worth to be gathered for some rows */
+
+static gboolean finds_much(const Compiler *c, const SearchObject *object, const char *query)
+{
+    const DbValue value = { .type = 't', .text = (char *)query };
+    guint n = 0;
+
+    if (!c->id || !c->db)
+        return FALSE;
+    g_autofree char *sql = g_strdup_printf("SELECT rowid FROM %s WHERE %s MATCH ?1 LIMIT %d",
+                                           object->text_index, object->text_index, N_INDEXED + 1);
+    Query *q = db_query_made(c->db, sql, &value, 1);
+    while (query_next(q))
+        n++;
+    query_end(q, NULL);
+    return n > N_INDEXED;
+}
+
 /* Where a full-text index has the field, it says first which rows can fit at all. */
 static void compile_fts(Compiler *c, const SearchNode *node, const SearchObject *object,
                         const SearchField *field, guint alias)
 {
     g_autofree char *query = c->is_driven ? NULL : compile_fts_query(node, object, field, c->now);
 
-    if (!query)
+    if (!query || finds_much(c, object, query))
         return;
     if (c->id)
         g_string_append_printf(c->sql, "+%s IN", c->id); /* + : not to begin there */
@@ -335,10 +353,13 @@ static gboolean compile_hop(Compiler *c, const SearchPath *path, guint hop, guin
     if (hop == path->n_links)
         return compile_leaf(c, leaf, path->objects[hop], path->field, alias, error);
     const SearchLink *link = path->links[hop];
+    guint only = c->way[hop], n = 0;
     append(c, "(");
     for (guint i = 0; i < SEARCH_MAX_WAYS && link->ways[i].key; i++) {
         const SearchWay *way = &link->ways[i];
-        append(c, i ? " OR (" : "(");
+        if (only && only != i + 1)
+            continue;
+        append(c, n++ ? " OR (" : "(");
         if (way->guard) {
             compile_template(c, way->guard, alias, 0);
             append(c, " AND ");

@@ -8,6 +8,7 @@
 
 #define N_PROBE 1024
 #define N_PROBE_ROWS 4096
+#define N_RANK_TEXT 4 /* terms that are dear to try */
 #define N_FEW 512 /* better than this need not be looked for */
 
 void search_plan_clear(SearchPlan *plan)
@@ -36,13 +37,15 @@ static const SearchNode *term_at(const SearchPlan *plan, guint i)
 
 /* Gather ids over one way.  FALSE: too many, or an error. */
 static gboolean probe_way(const SearchPlan *plan, Db *db, const SearchNode *term,
-                          const SearchPath *path, const SearchWay *way, GHashTable *ids,
+                          const SearchPath *path, const guint *ways, GHashTable *ids,
                           GError **error)
 {
+    const SearchWay *way = &path->links[0]->ways[ways[0] - 1];
     g_auto(Compiler) c = { 0 };
     guint n_rows = 0;
 
     compiler_init(&c, plan->caller, plan->now);
+    memcpy(c.way, ways, sizeof c.way);
     g_string_append(c.sql, "SELECT a0.id AS id FROM (");
     if (!compile_way(&c, term, path, way, error))
         return FALSE;
@@ -62,6 +65,21 @@ static gboolean probe_way(const SearchPlan *plan, Db *db, const SearchNode *term
     return query_end(q, error) && n_rows < N_PROBE_ROWS && g_hash_table_size(ids) <= N_PROBE;
 }
 
+/* Each way of each link in turn: SQLite drives one from its end, several joined by OR it does not. */
+static gboolean probe_hops(const SearchPlan *plan, Db *db, const SearchNode *term,
+                           const SearchPath *path, guint hop, guint *ways, GHashTable *ids,
+                           GError **error)
+{
+    if (hop == path->n_links)
+        return probe_way(plan, db, term, path, ways, ids, error);
+    for (guint i = 0; i < SEARCH_MAX_WAYS && path->links[hop]->ways[i].key; i++) {
+        ways[hop] = i + 1;
+        if (!probe_hops(plan, db, term, path, hop + 1, ways, ids, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
 /* The ids that a term selects, or NULL: it is not of the kind that drives, selects too many, or is
  * wrong. */
 static GHashTable *probe(const SearchPlan *plan, Db *db, const SearchNode *term, GError **error)
@@ -73,11 +91,8 @@ static GHashTable *probe(const SearchPlan *plan, Db *db, const SearchNode *term,
         !resolve_path(plan->object, &term->word, &path, error) || !path.n_links)
         return NULL;
     g_autoptr(GHashTable) ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    for (guint i = 0; i < SEARCH_MAX_WAYS && path.links[0]->ways[i].key; i++) {
-        if (!probe_way(plan, db, term, &path, &path.links[0]->ways[i], ids, error))
-            return NULL;
-    }
-    return g_steal_pointer(&ids);
+    guint ways[SEARCH_MAX_HOPS] = { 0 };
+    return probe_hops(plan, db, term, &path, 0, ways, ids, error) ? g_steal_pointer(&ids) : NULL;
 }
 
 /* How little a term is likely to select, and to cost: a link to one, by a name, first. */
@@ -90,7 +105,7 @@ static guint rank(const SearchPlan *plan, const SearchNode *term)
     gboolean is_exact =
         term->op == OP_EQ && !strpbrk(g_array_index(term->values, SearchWord, 0).text, "*?");
     return (resolve_is_many(&path) ? 2 : 0) + !is_exact +
-           (path.objects[path.n_links]->text_index ? 4 : 0);
+           (path.objects[path.n_links]->text_index ? N_RANK_TEXT : 0);
 }
 
 /* Ids that the caller may see, if they are few. */
@@ -111,10 +126,21 @@ static GHashTable *probe_visible(const SearchPlan *plan, Db *db, GError **error)
     return g_steal_pointer(&ids);
 }
 
+/* Of a table with few rows anyway only very few are little. */
+static void count_few(SearchPlan *plan, Db *db)
+{
+    g_autofree char *sql = g_strdup_printf("SELECT count(*) AS n FROM (SELECT 1 FROM %s LIMIT %d)",
+                                           plan->object->table, N_FEW * 16);
+    Query *q = db_query_made(db, sql, NULL, 0);
+
+    plan->n_few = query_next(q) ? (guint)query_int(q, "n") / 16 : 0;
+    query_end(q, NULL);
+}
+
 static gboolean has_few(const SearchPlan *plan)
 {
     for (guint i = 0; i < plan->sets->len; i++) {
-        if (g_hash_table_size(plan->sets->pdata[i]) <= N_FEW)
+        if (g_hash_table_size(plan->sets->pdata[i]) <= plan->n_few)
             return TRUE;
     }
     return FALSE;
@@ -128,9 +154,10 @@ static gboolean find_sets(SearchPlan *plan, Db *db, GError **error)
 
     if (ids)
         g_ptr_array_add(plan->sets, ids);
+    count_few(plan, db);
     for (guint r = 0; r < 9; r++) {
         for (guint i = 0; i < n_terms(plan) && !local; i++) {
-            if (has_few(plan))
+            if (has_few(plan) || (r >= N_RANK_TEXT && plan->sets->len))
                 return TRUE;
             ids = rank(plan, term_at(plan, i)) == r ? probe(plan, db, term_at(plan, i), &local)
                                                     : NULL;

@@ -15,6 +15,7 @@ typedef struct {
     /* of plan_drive() */
     GPtrArray *sets; /* of GHashTable of ids, or NULL: what a term, or the caller's eyes, leave */
     GArray *done;    /* gboolean for each term: a set or the index answers it */
+    guint n_few;     /* rows that are so few that no more is tried */
     char *text;      /* else the question to the full-text index, or NULL */
 } SearchPlan;
 

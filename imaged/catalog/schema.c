@@ -317,11 +317,11 @@ static const char *const migrations[] = {
     "CREATE UNIQUE INDEX saved_search_name ON saved_search(coalesce(user_id, ''),"
     " name COLLATE NOCASE);"
     /* is_trashed is in them, not in a WHERE: so that they alone answer */
-    "CREATE INDEX desktop_search ON desktop(is_trashed, name COLLATE NOCASE);"
+    "CREATE INDEX desktop_search ON desktop(name COLLATE NOCASE, is_trashed);"
     "CREATE INDEX desktop_of_version ON desktop(version_id, is_trashed);"
     "CREATE INDEX desktop_owner ON desktop(owner COLLATE NOCASE);"
     "CREATE INDEX user_owner ON user(name_key COLLATE NOCASE);"
-    "CREATE INDEX template_search ON template(is_trashed, name COLLATE NOCASE);"
+    "CREATE INDEX template_search ON template(name COLLATE NOCASE, is_trashed);"
     "CREATE INDEX host_search ON host(name COLLATE NOCASE);"
     "CREATE INDEX session_time ON session(created_at);"
     "CREATE INDEX session_of_desktop ON session(desktop_id);"

@@ -60,7 +60,7 @@ static const Question questions[] = {
       "'debian-12')) AND d.generation IN (1, 2) ORDER BY d.name LIMIT 101",
       FALSE },
     { "three-way cross reference",
-      "Hosts: desktops.user.group = group-01? AND desktops.apps = *office-addon-7* AND"
+      "Hosts: desktops.user.group = group-017 AND desktops.apps = *office-addon-7* AND"
       " sessions.active = yes",
       NULL, FALSE },
     { "IS NONE", "Vms: user IS NONE AND host IS NONE",
