@@ -77,7 +77,7 @@ void compile_base(Compiler *c, const SearchObject *object, guint alias)
     g_autofree char *visible =
         object->one ? access_visible_sql(c->caller, object->one, name) : NULL;
 
-    append(c, "(");
+    append(c, c->is_scan && alias == 0 && object->base ? "(+" : "(");
     compile_template(c, object->base ? object->base : "1", alias, 0);
     if (visible)
         g_string_append_printf(c->sql, " AND (%s)", visible);
@@ -209,38 +209,16 @@ static void compile_is_set(Compiler *c, const SearchField *field, guint alias)
     append(c, is_text(field) ? ", '') IS NOT NULL" : ") IS NOT NULL");
 }
 
-#define N_INDEXED 1000 /* more than this is not worth to be gathered for some rows */
-
-static gboolean finds_much(const Compiler *c, const SearchObject *object, const char *query)
-{
-    const DbValue value = { .type = 't', .text = (char *)query };
-    guint n = 0;
-
-    if (!c->id || !c->db)
-        return FALSE;
-    g_autofree char *sql = g_strdup_printf("SELECT rowid FROM %s WHERE %s MATCH ?1 LIMIT %d",
-                                           object->text_index, object->text_index, N_INDEXED + 1);
-    Query *q = db_query_made(c->db, sql, &value, 1);
-    while (query_next(q))
-        n++;
-    query_end(q, NULL);
-    return n > N_INDEXED;
-}
-
 /* Where a full-text index has the field, it says first which rows can fit at all. */
 static void compile_fts(Compiler *c, const SearchNode *node, const SearchObject *object,
                         const SearchField *field, guint alias)
 {
     g_autofree char *query = c->is_driven ? NULL : compile_fts_query(node, object, field, c->now);
 
-    if (!query || finds_much(c, object, query))
+    if (!query)
         return;
-    if (c->id)
-        g_string_append_printf(c->sql, "+%s IN", c->id); /* + : not to begin there */
-    else
-        g_string_append_printf(c->sql, "a%u.id IN", alias);
-    g_string_append_printf(c->sql, " (SELECT rowid FROM %s WHERE %s MATCH ", object->text_index,
-                           object->text_index);
+    g_string_append_printf(c->sql, "a%u.id IN (SELECT rowid FROM %s WHERE %s MATCH ", alias,
+                           object->text_index, object->text_index);
     compile_text(c, query);
     append(c, ") AND ");
 }
@@ -335,14 +313,10 @@ static gboolean compile_from(Compiler *c, const SearchPath *path, guint hop, con
     }
     compile_base(c, path->objects[hop + 1], target);
     append(c, " AND ");
-    if (mode == MODE_ROW && way->id) {
-        gsize begin = c->sql->len;
-        compile_template(c, way->id, self, target);
-        c->id = g_strdup(c->sql->str + begin);
-        g_string_truncate(c->sql, begin);
-    }
+    gboolean was_driven = c->is_driven;
+    c->is_driven |= mode == MODE_ROW; /* gathering for an index's sake does not pay for some rows */
     gboolean ok = compile_hop(c, path, hop + 1, target, mode, leaf, error);
-    g_clear_pointer(&c->id, g_free);
+    c->is_driven = was_driven;
     return ok;
 }
 

@@ -17,10 +17,9 @@ typedef struct {
     guint n_aliases;
     gint64 now;
     const Caller *caller;
-    Db *db; /* to look how much an index finds; NULL: it is asked in any case */
-    gboolean is_driven; /* the full-text index was asked already */
+    gboolean is_driven;         /* full-text indexes need not be asked */
     guint way[SEARCH_MAX_HOPS]; /* 1 more than the way to take at each hop; 0: all of them */
-    char *id;           /* what to look up in one, for the row that a link leads to; or NULL */
+    gboolean is_scan; /* row a0 is found in its order: an index of what is there is no help */
 } Compiler;
 
 void compiler_init(Compiler *c, const Caller *caller, gint64 now);

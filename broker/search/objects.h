@@ -39,7 +39,6 @@ typedef struct {
  * if guard (NULL: always) holds for the row. */
 typedef struct {
     const char *key, *from, *outer, *guard;
-    const char *id; /* of what it leads to, without looking there; NULL: % says it */
 } SearchWay;
 
 #define SEARCH_MAX_WAYS 3

@@ -9,7 +9,8 @@
 #define N_PROBE 1024
 #define N_PROBE_ROWS 4096
 #define N_RANK_TEXT 4 /* terms that are dear to try */
-#define N_FEW 512 /* better than this need not be looked for */
+#define N_RARE 256    /* texts */
+#define N_FEW 512     /* better than this need not be looked for */
 
 void search_plan_clear(SearchPlan *plan)
 {
@@ -65,7 +66,8 @@ static gboolean probe_way(const SearchPlan *plan, Db *db, const SearchNode *term
     return query_end(q, error) && n_rows < N_PROBE_ROWS && g_hash_table_size(ids) <= N_PROBE;
 }
 
-/* Each way of each link in turn: SQLite drives one from its end, several joined by OR it does not. */
+/* Each way of each link in turn: SQLite drives one from its end, several joined by OR it does not.
+ */
 static gboolean probe_hops(const SearchPlan *plan, Db *db, const SearchNode *term,
                            const SearchPath *path, guint hop, guint *ways, GHashTable *ids,
                            GError **error)
@@ -137,6 +139,27 @@ static void count_few(SearchPlan *plan, Db *db)
     query_end(q, NULL);
 }
 
+/* Does a full-text index find so little for this term that it is worth to go on from there? */
+static gboolean is_rare(const SearchPlan *plan, Db *db, const SearchNode *term)
+{
+    SearchPath path;
+    guint n = 0;
+
+    if (!resolve_path(plan->object, &term->word, &path, NULL))
+        return FALSE;
+    const SearchObject *to = path.objects[path.n_links];
+    g_autofree char *text = compile_fts_query(term, to, path.field, plan->now);
+    if (!text)
+        return FALSE;
+    const DbValue value = { .type = 't', .text = text };
+    g_autofree char *sql = g_strdup_printf("SELECT rowid FROM %s WHERE %s MATCH ?1 LIMIT %d",
+                                           to->text_index, to->text_index, N_RARE + 1);
+    Query *q = db_query_made(db, sql, &value, 1);
+    while (query_next(q))
+        n++;
+    return query_end(q, NULL) && n <= N_RARE;
+}
+
 static gboolean has_few(const SearchPlan *plan)
 {
     for (guint i = 0; i < plan->sets->len; i++) {
@@ -157,8 +180,11 @@ static gboolean find_sets(SearchPlan *plan, Db *db, GError **error)
     count_few(plan, db);
     for (guint r = 0; r < 9; r++) {
         for (guint i = 0; i < n_terms(plan) && !local; i++) {
-            if (has_few(plan) || (r >= N_RANK_TEXT && plan->sets->len))
+            if (has_few(plan))
                 return TRUE;
+            if (r >= N_RANK_TEXT && plan->sets->len && rank(plan, term_at(plan, i)) == r &&
+                !is_rare(plan, db, term_at(plan, i)))
+                continue;
             ids = rank(plan, term_at(plan, i)) == r ? probe(plan, db, term_at(plan, i), &local)
                                                     : NULL;
             if (ids) {
@@ -239,6 +265,7 @@ gboolean plan_from(const SearchPlan *plan, Compiler *c, CompileMode mode, GError
         compile_ids(c, plan->sets->pdata[i], index != NULL);
         g_string_append(c->sql, " AND ");
     }
+    c->is_scan = !plan_is_driven(plan);
     compile_base(c, plan->object, 0);
     c->is_driven = plan->text != NULL;
     for (guint r = 0; r <= 9; r++) {

@@ -72,7 +72,6 @@ static GPtrArray *try_ids(const SearchPlan *plan, Db *db, gint64 limit, CompileM
     g_auto(Compiler) c = { 0 };
 
     compiler_init(&c, plan->caller, plan->now);
-    c.db = db;
     g_string_append(c.sql, "SELECT a0.id AS id");
     if (!plan_from(plan, &c, mode, error) || !plan_order(plan, &c, error))
         return NULL;
@@ -320,7 +319,6 @@ static json_t *run_group(SearchPlan *plan, Db *db, GError **error)
     SearchPath path;
 
     compiler_init(&c, plan->caller, plan->now);
-    c.db = db;
     if (!plan_drive(plan, db, error) || !plan_group(plan, &c, error)) {
         json_decref(rows);
         return NULL;
@@ -359,7 +357,6 @@ static json_t *run_count(SearchPlan *plan, Db *db, GError **error)
     gint64 n = 0;
 
     compiler_init(&c, plan->caller, plan->now);
-    c.db = db;
     g_string_append(c.sql, "SELECT count(*) AS n");
     if (!plan_drive(plan, db, error) || !plan_from(plan, &c, MODE_SET, error))
         return NULL;
