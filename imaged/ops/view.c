@@ -163,7 +163,7 @@ static json_t *in_order(const ViewPage *page, GHashTable *by_id)
         if (object && is_behind)
             json_array_append(out, object);
         is_behind |= object && (g_strcmp0(name, page->resume) == 0 ||
-                                g_str_equal(page->found->pdata[i], page->resume));
+                                g_strcmp0(page->found->pdata[i], page->resume) == 0);
     }
     return out;
 }
