@@ -299,7 +299,7 @@ static gboolean select_names(Server *s, struct MHD_Connection *c, const Route *r
                      .idem_hash = hash,
                      .args = args };
 
-    return !g_str_equal(route->method, "POST") || route->function == ops_search_save ||
+    return !caller || !g_str_equal(route->method, "POST") || route->function == ops_search_save ||
            search_select(&call, error);
 }
 
@@ -359,7 +359,6 @@ static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char 
         result = refuse(c, 503, IMAGED_ERROR_RESCUE,
                         "imaged is in rescue mode: the catalog is lost, but the store has layers\n"
                         "make it anew from the store: imagectl catalog rebuild");
-    else if (!merge_args(c, request, args, &error) ||
     else if (!merge_args(c, request, args, &error) ||
              !select_names(s, c, route, request->caller, args, hash_text, &error) ||
              !may(s, route, request->caller, args, &error))

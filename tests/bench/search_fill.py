@@ -16,7 +16,12 @@ c.execute('BEGIN')
 now=int(time.time()*1000)
 def rid(): return '%032x'%random.getrandbits(128)
 store=c.execute('SELECT id FROM store').fetchone()[0]
+needed={}
 def ins(t,**k):
+    if t not in needed:
+        needed[t]=[(r[1], 0 if r[2]=='INTEGER' else '') for r in c.execute(f'PRAGMA table_info({t})') if r[3] and r[4] is None and r[1]!='id']
+    for name,empty in needed[t]:
+        k.setdefault(name,empty)
     c.execute(f"INSERT INTO {t} ({','.join(k)}) VALUES ({','.join('?'*len(k))})",list(k.values()))
 names=['winxp-office','win10-base','debian-12','ubuntu-dev','winxp-kiosk','rhel9-lab']+['tmpl-%02d'%i for i in range(34)]
 versions=[]
@@ -38,7 +43,7 @@ for u in range(nu):
     if u%97==0: n='john.%05d'%u
     users.append((uid,n))
     ins('user',id=uid,name=n,name_key=n.lower(),full_name=n.title(),email=n+'@example.com' if u%10 else '',is_disabled=int(u%50==0),created_at=now-u*3600000,changed_at=now)
-    for g in random.sample(groups,3): c.execute('INSERT INTO group_member VALUES(?,?)',(g,uid))
+    for g in random.sample(groups,3): c.execute('INSERT INTO group_member (group_id,user_id) VALUES(?,?)',(g,uid))
 role = c.execute("SELECT id FROM role WHERE name = 'user'").fetchone()[0]
 for uid, _ in users[:100]:
     ins('role_grant', id=rid(), role_id=role, subject_kind='user', subject_id=uid, scope_kind='all', created_at=now)
@@ -67,7 +72,7 @@ for d in range(nd):
     c.executemany('INSERT INTO application_in VALUES(?,?)',[(d+1,a) for a in random.sample(allapps,per)])
     ins('inspection',layer_id=lid,inode=d,length=1,mtime_ns=0,disk_bytes=1,inspected_at=now,method='fast',result='{}',set_id=d+1)
     u=users[d%nu]
-    if d%10<8: c.execute('INSERT INTO assignment VALUES(?,?,1,0,NULL,NULL,?)',(did,u[0],now))
+    if d%10<8: ins('assignment',desktop_id=did,user_id=u[0],is_owner=1,created_at=now)
     elif d%10==8: ins('pool_desktop',desktop_id=did,pool_id=pools[d//10%20],state='given' if d%20>9 else 'free',user_id=u[0] if d%20>9 else None,n_extensions=0,changed_at=now)
     if d%5 != 3:
         h=hosts[d%nh]

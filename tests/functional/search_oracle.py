@@ -26,6 +26,9 @@ def fill(path):
     now = int(time.time() * 1000)
 
     def put(table, **row):
+        for _, name, type_, is_needed, default, _ in db.execute(f"PRAGMA table_info({table})"):
+            if is_needed and default is None and name not in row and name != "id":
+                row[name] = 0 if type_ == "INTEGER" else "" # what other parts of imaged keep there
         marks = ",".join("?" * len(row))
         db.execute(f"INSERT INTO {table} ({','.join(row)}) VALUES ({marks})", list(row.values()))
 
