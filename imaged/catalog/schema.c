@@ -318,7 +318,39 @@ static const char *const migrations[] = {
     /* 12: saved searches, and what makes searching fast */
     "CREATE TABLE saved_search (id TEXT PRIMARY KEY, name TEXT NOT NULL, user_id TEXT,"
     " text TEXT NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "CREATE UNIQUE INDEX saved_search_name ON saved_search(name);",
+    "CREATE UNIQUE INDEX saved_search_name ON saved_search(coalesce(user_id, ''),"
+    " name COLLATE NOCASE);"
+    /* is_trashed is in them, not in a WHERE: so that they alone answer */
+    "CREATE INDEX desktop_search ON desktop(name COLLATE NOCASE, is_trashed);"
+    "CREATE INDEX desktop_of_version ON desktop(version_id, is_trashed);"
+    "CREATE INDEX desktop_owner ON desktop(owner COLLATE NOCASE);"
+    "CREATE INDEX user_owner ON user(name_key COLLATE NOCASE);"
+    "CREATE INDEX template_search ON template(name COLLATE NOCASE, is_trashed);"
+    "CREATE INDEX host_search ON host(name COLLATE NOCASE);"
+    "CREATE INDEX session_time ON session(created_at);"
+    "CREATE INDEX session_of_desktop ON session(desktop_id);"
+    "CREATE INDEX snapshot_desktop ON snapshot(desktop_id);"
+    "CREATE INDEX archive_point_version ON archive_point(version_id);"
+    "CREATE INDEX event_object ON event(object);"
+    /* Which texts have which three letters in them: what is searched for is looked up here, then
+     * compared.  Only the letters are kept (detail none); the texts stay where they are. */
+    "CREATE VIRTUAL TABLE application_text USING fts5(name, content='application',"
+    " content_rowid='id', tokenize='trigram', detail=none);"
+    "CREATE TRIGGER application_text_new AFTER INSERT ON application BEGIN"
+    " INSERT INTO application_text(rowid, name) VALUES (NEW.id, NEW.name); END;"
+    "CREATE TRIGGER application_text_gone AFTER DELETE ON application BEGIN"
+    " INSERT INTO application_text(application_text, rowid, name)"
+    " VALUES ('delete', OLD.id, OLD.name); END;"
+    "INSERT INTO application_text(application_text) VALUES ('rebuild');"
+    "CREATE VIRTUAL TABLE event_text USING fts5(kind, object, who, message, content='event',"
+    " content_rowid='id', tokenize='trigram', detail=none);"
+    "CREATE TRIGGER event_text_new AFTER INSERT ON event BEGIN"
+    " INSERT INTO event_text(rowid, kind, object, who, message)"
+    " VALUES (NEW.id, NEW.kind, NEW.object, NEW.who, NEW.message); END;"
+    "CREATE TRIGGER event_text_gone AFTER DELETE ON event BEGIN"
+    " INSERT INTO event_text(event_text, rowid, kind, object, who, message)"
+    " VALUES ('delete', OLD.id, OLD.kind, OLD.object, OLD.who, OLD.message); END;"
+    "INSERT INTO event_text(event_text) VALUES ('rebuild');",
 
     /* 13: who is told of events, and up to which one.  kind: webhook or mail; kinds: of events */
     "CREATE TABLE alert (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,"

@@ -8,7 +8,7 @@ static const Noun *const nouns[] = {
     &noun_rollout,  &noun_host, &noun_host_group, &noun_network,
     &noun_user,     &noun_group,   &noun_role,     &noun_token,   &noun_login,    &noun_logout,
     &noun_whoami,   &noun_directory, &noun_connect, &noun_session, &noun_alert,
-    &noun_pool,
+    &noun_pool,     &noun_search,
     &noun_store,    &noun_job,     &noun_event,    &noun_report,  &noun_catalog,    &noun_status,
     &noun_completion, &noun_version, NULL,
 };
@@ -51,6 +51,15 @@ const Command *commands_find_verb(const Noun *noun, const char *verb)
 {
     for (const Command *c = noun->commands; c->run; c++) {
         if (c->verb && g_str_equal(c->verb, verb))
+            return c;
+    }
+    return NULL;
+}
+
+const Command *commands_find_default(const Noun *noun)
+{
+    for (const Command *c = noun->commands; c->run; c++) {
+        if (!c->verb)
             return c;
     }
     return NULL;

@@ -14,6 +14,7 @@
 #include "imaged/http/routes.h"
 #include "imaged/http/stream.h"
 #include "imaged/http/stream_file.h"
+#include "imaged/ops/search.h"
 
 #define MAX_BODY (8 * MIB)
 #define MAX_STRANGERS_BODY (16 * KIB) /* a log-in */
@@ -287,6 +288,21 @@ static gboolean may(Server *s, const Route *route, const Caller *caller, const j
     return ok;
 }
 
+/* What a search finds takes its place, before anything is asked of the names. */
+static gboolean select_names(Server *s, struct MHD_Connection *c, const Route *route,
+                             const Caller *caller, json_t *args, const char *hash, GError **error)
+{
+    g_autofree char *key = idempotency_key(c, caller);
+    OpsCall call = { .world = s->world,
+                     .caller = caller,
+                     .idem_key = key,
+                     .idem_hash = hash,
+                     .args = args };
+
+    return !caller || !g_str_equal(route->method, "POST") || route->function == ops_search_save ||
+           search_select(&call, error);
+}
+
 static enum MHD_Result send_file(Server *s, struct MHD_Connection *c, json_t *args)
 {
     g_autoptr(GError) error = NULL;
@@ -343,7 +359,9 @@ static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char 
         result = refuse(c, 503, IMAGED_ERROR_RESCUE,
                         "imaged is in rescue mode: the catalog is lost, but the store has layers\n"
                         "make it anew from the store: imagectl catalog rebuild");
-    else if (!merge_args(c, request, args, &error) || !may(s, route, request->caller, args, &error))
+    else if (!merge_args(c, request, args, &error) ||
+             !select_names(s, c, route, request->caller, args, hash_text, &error) ||
+             !may(s, route, request->caller, args, &error))
         result = answer_error(c, error);
     else if (g_str_equal(route->path, "/metrics"))
         result = answer(c, 200, "text/plain; version=0.0.4", ops_metrics(s->world));

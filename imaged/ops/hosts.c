@@ -64,12 +64,13 @@ json_t *ops_host_list(OpsCall *call, GError **error)
     size_t i;
     json_t *host;
 
-    if (!args_check(call, "search limit after", error) || !view_page(call, &page, error))
+    if (!args_check(call, "search limit after", error) ||
+        !view_page_of(call, "hosts", &page, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
-    json_t *out = view_array(
+    json_t *out = view_found(
         db_query(db, HOST_COLUMNS "h.name > coalesce(?1, '') ORDER BY h.name", "t", page.after),
-        page.search, page.limit, error);
+        &page, error);
     catalog_read_end(call->world->catalog, db);
     json_array_foreach (out, i, host)
         add_view(call->world, host);

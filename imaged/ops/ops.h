@@ -223,5 +223,12 @@ json_t *ops_rollout_rollback(OpsCall *call, GError **error);
 json_t *ops_rollout_cancel(OpsCall *call, GError **error);
 json_t *ops_rollout_delete(OpsCall *call, GError **error);
 
+/* Searching */
+json_t *ops_search(OpsCall *call, GError **error);
+json_t *ops_search_complete(OpsCall *call, GError **error);
+json_t *ops_search_saved(OpsCall *call, GError **error);
+json_t *ops_search_save(OpsCall *call, GError **error);
+json_t *ops_search_delete(OpsCall *call, GError **error);
+
 /* All job types there are, ending with NULL. */
 extern const JobType *const ops_job_types[];

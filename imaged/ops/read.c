@@ -68,11 +68,11 @@ json_t *ops_template_list(OpsCall *call, GError **error)
     ViewPage page;
 
     if (!args_check(call, PAGE_ARGS " app", error) || !args_are_texts(call, "app", error) ||
-        !view_page(call, &page, error))
+        !view_page_of(call, "templates", &page, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
     g_autofree char *visible = access_visible_ids(db, call->caller, "template");
-    json_t *out = view_array(
+    json_t *out = view_found(
         db_query(db,
                  TEMPLATE_COLUMNS
                  "t.name > coalesce(?1, '') AND (?2 IS NULL OR EXISTS (SELECT 1 FROM version w"
@@ -80,7 +80,7 @@ json_t *ops_template_list(OpsCall *call, GError **error)
                  INSPECTION_HAS_APP("w.layer_id", "?2") ")) AND (?3 IS NULL OR t.id IN (SELECT"
                  " value FROM json_each(?3))) GROUP BY t.id ORDER BY t.name",
                  "ttt", page.after, args_text(call, "app", FALSE, NULL), visible),
-                             page.search, page.limit, error);
+                             &page, error);
     catalog_read_end(call->world->catalog, db);
     return out;
 }
@@ -189,13 +189,16 @@ json_t *ops_desktop_list(OpsCall *call, GError **error)
     ViewPage page;
 
     if (!args_check(call, PAGE_ARGS " template prefix app", error) ||
-        !args_are_texts(call, "app", error) || !view_page(call, &page, error))
+        !args_are_texts(call, "app", error) || !view_page_of(call, "desktops", &page, error))
         return NULL;
     const char *template = args_text(call, "template", FALSE, NULL);
     const char *prefix = args_text(call, "prefix", FALSE, NULL);
     Db *db = catalog_read_begin(call->world->catalog);
-    g_autofree char *visible = access_visible_ids(db, call->caller, "desktop");
-    json_t *out = view_array(db_query(db,
+    /* what was found is visible */
+    g_autofree char *found = view_found_ids(&page);
+    g_autofree char *visible = found ? NULL
+                                     : access_visible_ids(db, call->caller, "desktop");
+    json_t *out = view_found(db_query(db,
                                       DESKTOP_COLUMNS
                                       "d.name > coalesce(?1, '') AND (?2 IS NULL OR t.name = ?2 OR"
                                       " t.name || ':' || v.version = ?2) AND (?3 IS NULL OR"
@@ -204,8 +207,8 @@ json_t *ops_desktop_list(OpsCall *call, GError **error)
                                       " d.id IN (SELECT value FROM json_each(?5)))"
                                       " ORDER BY d.name",
                                       "ttttt", page.after, template, prefix,
-                                      args_text(call, "app", FALSE, NULL), visible),
-                             page.search, page.limit, error);
+                                      args_text(call, "app", FALSE, NULL), found ? found : visible),
+                             &page, error);
     catalog_read_end(call->world->catalog, db);
     return out;
 }
@@ -336,21 +339,24 @@ json_t *ops_event_list(OpsCall *call, GError **error)
     gint64 since;
 
     if (!args_check(call, PAGE_ARGS " since severity kind", error) ||
-        !args_are_texts(call, "severity kind", error) || !view_page(call, &page, error) ||
+        !args_are_texts(call, "severity kind", error) ||
         !args_int(call, "since", 0, 0, G_MAXINT64, &since, error) ||
         !event_filter_init(&filter, args_text(call, "severity", FALSE, NULL),
-                           args_text(call, "kind", FALSE, NULL), error))
+                           args_text(call, "kind", FALSE, NULL), error) ||
+        !view_page_of(call, "events", &page, error))
         return NULL;
     gint64 before = page.after ? g_ascii_strtoll(page.after, NULL, 10) : 0;
     g_autofree char *visible = access_visible_sql(call->caller, "event", "event");
+    g_autofree char *found = view_found_ids(&page);
     g_autofree char *sql = g_strdup_printf(
         "SELECT " EVENT_COLUMNS_SQL " FROM event WHERE (?3 = 0 OR event.id < ?3) AND"
-        " event.id > ?4 AND " EVENT_FILTER_SQL " AND %s ORDER BY event.id DESC",
-        visible ? visible : "1");
+        " event.id > ?4 AND " EVENT_FILTER_SQL " AND %s AND %s ORDER BY event.id DESC",
+        visible ? visible : "1",
+        found ? "event.id IN (SELECT CAST(value AS INTEGER) FROM json_each(?5))" : "?5 IS NULL");
     Db *db = catalog_read_begin(call->world->catalog);
-    json_t *out = view_array(db_query_once(db, sql, "ttii", filter.severities, filter.kinds,
-                                           before, since),
-                             page.search, page.limit, error);
+    json_t *out = view_found(db_query_once(db, sql, "ttiit", filter.severities, filter.kinds,
+                                           before, since, found),
+                             &page, error);
     catalog_read_end(call->world->catalog, db);
     return out;
 }
@@ -359,10 +365,11 @@ json_t *ops_job_list(OpsCall *call, GError **error)
 {
     ViewPage page;
 
-    if (!args_check(call, PAGE_ARGS " state", error) || !view_page(call, &page, error))
+    if (!args_check(call, PAGE_ARGS " state", error) || !view_page_of(call, "jobs", &page, error))
         return NULL;
     const char *state = args_text(call, "state", FALSE, NULL);
     g_autoptr(GPtrArray) ids = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GHashTable) wanted = g_hash_table_new(g_str_hash, g_str_equal);
     Db *db = catalog_read_begin(call->world->catalog);
     g_autofree char *visible = access_visible_sql(call->caller, "job", "j");
     g_autofree char *sql = g_strdup_printf(
@@ -373,13 +380,16 @@ json_t *ops_job_list(OpsCall *call, GError **error)
         g_ptr_array_add(ids, g_strdup(query_text(q, "id")));
     query_end(q, NULL);
     catalog_read_end(call->world->catalog, db);
+    g_autoptr(GPtrArray) found = page.found;
+    for (guint i = 0; found && i < found->len; i++)
+        g_hash_table_add(wanted, found->pdata[i]);
     json_t *out = json_array();
     for (guint i = 0; i < ids->len && (gint64)json_array_size(out) < page.limit; i++) {
+        if (found && !g_hash_table_contains(wanted, ids->pdata[i]))
+            continue;
         json_t *job = job_to_json(call->world->jobs, ids->pdata[i], FALSE, NULL);
         const char *is = json_string_value(json_object_get(job, "state"));
-        const char *kind = json_string_value(json_object_get(job, "kind"));
-        if (job && (!state || g_str_equal(is, state)) &&
-            (!page.search || strstr(kind, page.search)))
+        if (job && (!state || g_str_equal(is, state)))
             json_array_append(out, job);
         json_decref(job);
     }

@@ -91,7 +91,7 @@ json_t *ops_session_list(OpsCall *call, GError **error)
 
     if (!args_check(call, "search limit after user desktop all", error) ||
         !args_are_texts(call, "user desktop", error) || !args_bool(call, "all", &all, error) ||
-        !view_page(call, &page, error))
+        !view_page_of(call, "sessions", &page, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
     g_autofree char *visible = access_visible_sql(call->caller, "session", "s");
@@ -100,10 +100,10 @@ json_t *ops_session_list(OpsCall *call, GError **error)
                                         " AND (?3 IS NULL OR u.name = ?3) AND (?4 IS NULL OR"
                                         " d.name = ?4) AND %s ORDER BY s.id",
                         visible ? visible : "1");
-    json_t *out = view_array(db_query_once(db, sql, "titt", page.after, (gint64)all,
+    json_t *out = view_found(db_query_once(db, sql, "titt", page.after, (gint64)all,
                                            args_text(call, "user", FALSE, NULL),
                                            args_text(call, "desktop", FALSE, NULL)),
-                             page.search, page.limit, error);
+                             &page, error);
     catalog_read_end(call->world->catalog, db);
     return out;
 }

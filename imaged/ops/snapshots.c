@@ -58,20 +58,21 @@ json_t *ops_snapshot_list(OpsCall *call, GError **error)
     ViewPage page;
     g_auto(DesktopRow) desktop = { 0 };
 
-    if (!args_check(call, "desktop search limit after", error) || !view_page(call, &page, error))
+    if (!args_check(call, "desktop search limit after", error) ||
+        !view_page_of(call, "snapshots", &page, error))
         return NULL;
     const char *name = args_text(call, "desktop", FALSE, NULL);
     Db *db = catalog_read_begin(call->world->catalog);
     g_autofree char *visible = access_visible_ids(db, call->caller, "snapshot");
     gboolean ok = !name || lookup_desktop(db, name, &desktop, error);
     json_t *out =
-        ok ? view_array(db_query(db,
+        ok ? view_found(db_query(db,
                                  SNAPSHOT_COLUMNS "(?1 IS NULL OR s.desktop_id = ?1) AND s.id >"
                                                   " coalesce(?2, '') AND (?3 IS NULL OR s.id IN"
                                                   " (SELECT value FROM json_each(?3)))"
                                                   " ORDER BY s.id",
                                  "ttt", desktop.id, page.after, visible),
-                        page.search, page.limit, error)
+                        &page, error)
            : NULL;
     catalog_read_end(call->world->catalog, db);
     add_disk_bytes(call->world, out);

@@ -43,7 +43,7 @@ json_t *ops_user_list(OpsCall *call, GError **error)
 {
     ViewPage page;
 
-    if (!args_check(call, PAGE_ARGS, error) || !view_page(call, &page, error))
+    if (!args_check(call, PAGE_ARGS, error) || !view_page_of(call, "users", &page, error))
         return NULL;
     g_autofree char *visible = access_visible_sql(call->caller, "user", "u");
     g_autofree char *sql = g_strdup_printf("%su.name_key > coalesce(?1, '') AND %s ORDER BY"
@@ -51,7 +51,7 @@ json_t *ops_user_list(OpsCall *call, GError **error)
                                            USER_COLUMNS, visible ? visible : "1");
     g_autofree char *after = page.after ? user_name_key(page.after) : NULL;
     Db *db = catalog_read_begin(call->world->catalog);
-    json_t *out = view_array(db_query_once(db, sql, "t", after), page.search, page.limit, error);
+    json_t *out = view_found(db_query_once(db, sql, "t", after), &page, error);
     catalog_read_end(call->world->catalog, db);
     return out;
 }
@@ -240,7 +240,7 @@ json_t *ops_group_list(OpsCall *call, GError **error)
 {
     ViewPage page;
 
-    if (!args_check(call, PAGE_ARGS, error) || !view_page(call, &page, error))
+    if (!args_check(call, PAGE_ARGS, error) || !view_page_of(call, "groups", &page, error))
         return NULL;
     g_autofree char *visible = access_visible_sql(call->caller, "group", "g");
     g_autofree char *sql = g_strdup_printf("%sg.name_key > coalesce(?1, '') AND %s ORDER BY"
@@ -248,7 +248,7 @@ json_t *ops_group_list(OpsCall *call, GError **error)
                                            GROUP_COLUMNS, visible ? visible : "1");
     g_autofree char *after = page.after ? user_name_key(page.after) : NULL;
     Db *db = catalog_read_begin(call->world->catalog);
-    json_t *out = view_array(db_query_once(db, sql, "t", after), page.search, page.limit, error);
+    json_t *out = view_found(db_query_once(db, sql, "t", after), &page, error);
     catalog_read_end(call->world->catalog, db);
     return out;
 }

@@ -55,6 +55,7 @@ const Noun noun_directory = { "directory", "", desktop_commands };
 const Noun noun_login = { "login", "", plain_commands };
 const Noun noun_logout = { "logout", "", plain_commands };
 const Noun noun_whoami = { "whoami", "", plain_commands };
+const Noun noun_search = { "search", "", desktop_commands };
 const Noun noun_store = { "store", "", desktop_commands };
 const Noun noun_job = { "job", "", desktop_commands };
 const Noun noun_event = { "event", "", desktop_commands };
