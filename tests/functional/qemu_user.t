@@ -33,7 +33,7 @@ is_qemu() { ps -o user:32= -p "$(pgrep -f "guest=a,.*$(field .uuid desktop show 
 
 mkdir -p "$top/lv/lib/qemu" "$top/lv/cache/qemu"
 chmod 755 "$top/lv" "$top/lv/lib"
-LIBVIRT_USER=libvirt-qemu libvirt_start "$top/lv" || exit 1
+LIBVIRT_NET=1 LIBVIRT_USER=libvirt-qemu libvirt_start "$top/lv" || exit 1
 chown -R libvirt-qemu:libvirt-qemu "$top/lv/lib/qemu" "$top/lv/cache/qemu"
 ctl host add vs-a "qemu+unix:///system?socket=$top/lv/run/libvirt-sock" --accelerator tcg >/dev/null
 ok 'a host' wait_for 60 host_is vs-a up

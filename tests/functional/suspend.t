@@ -40,7 +40,7 @@ counts_past() { [ "$(count_of "$1")" -gt "$2" ]; }
 is_under() { [ "$(count_of "$1")" -lt "$2" ]; }
 files() { find "$store/config" -name '*.mem' 2>/dev/null | wc -l; }
 
-libvirt_start "$top/lv" || exit 1
+LIBVIRT_NET=1 libvirt_start "$top/lv" || exit 1
 ctl host add vs-a "qemu+unix:///system?socket=$top/lv/run/libvirt-sock" --accelerator tcg >/dev/null
 ok 'a host' wait_for 60 host_is vs-a up
 fails_with 3 'does not run' 'what is off is not suspended' ctl desktop suspend a
