@@ -24,6 +24,7 @@ void host_domain_free(gpointer data)
     g_free(domain->name);
     g_free(domain->desktop_id);
     g_free(domain->incarnation);
+    g_free(domain->addresses);
     g_free(domain);
 }
 

@@ -40,6 +40,7 @@ typedef struct {
     guint64 cpu_ns;       /* processor time so far */
     guint64 memory_bytes; /* now */
     guint n_cpus;
+    char *addresses; /* the guest's IP addresses, spaces between them, or NULL: not known */
 } HostDomain;
 void host_domain_free(gpointer domain);
 
@@ -112,6 +113,12 @@ typedef struct {
                    GError **error);
     /* Of one that is stuck: only because a disk of it found no space?  NULL: not known here. */
     gboolean (*is_full)(gpointer link, const char *uuid, gboolean *ret, GError **error);
+    /* Its memory into a new file there; then it is off.  Takes long. */
+    gboolean (*save)(gpointer link, const char *uuid, const char *path, GError **error);
+    /* On again, with the memory of that file, as another incarnation than the one that was saved.
+     * Takes long. */
+    gboolean (*restore)(gpointer link, const char *path, const char *saved_incarnation,
+                        const char *incarnation, GError **error);
     /* The picture of its first display, with its type ("image/x-portable-pixmap").  Caller frees.
      */
     GByteArray *(*screenshot)(gpointer link, const char *uuid, char **ret_type, GError **error);

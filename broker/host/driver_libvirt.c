@@ -10,12 +10,17 @@
 #include <libvirt/virterror.h>
 #include <string.h>
 
+#include "broker/host/driver_libvirt_addresses.h"
 #include "broker/host/driver_libvirt_private.h"
 #include "imaged/base/error.h"
 
 #define KEEPALIVE_S 1
 #define KEEPALIVE_TIMES 3
 #define MAX_METADATA 4096
+#define ASK_MS 200            /* at a look, for addresses of guests */
+#define ADDRESSES_MS 120000   /* until one is asked again */
+#define NO_ADDRESSES_MS 20000 /* the same, of one that has none yet */
+#define MAX_PICTURE (64u << 20) /* bytes */
 
 typedef struct {
     virConnectPtr conn;
@@ -29,6 +34,8 @@ typedef struct {
 typedef struct {
     char *desktop_id, *incarnation;
     gint64 generation;
+    char *addresses;    /* as it was told last, or NULL */
+    gint64 next_ask_us; /* for them */
 } Mark;
 
 static void mark_free(gpointer data)
@@ -37,6 +44,7 @@ static void mark_free(gpointer data)
 
     g_free(mark->desktop_id);
     g_free(mark->incarnation);
+    g_free(mark->addresses);
     g_free(mark);
 }
 
@@ -242,7 +250,7 @@ static char *attribute(const char *xml, const char *name)
 }
 
 /* Whose it is.  Each run has an id of its own on its host, so it is asked once. */
-static const Mark *mark_of(Link *link, virDomainPtr domain, const char *uuid)
+static Mark *mark_of(Link *link, virDomainPtr domain, const char *uuid)
 {
     g_autofree char *key = g_strdup_printf("%s/%u", uuid, virDomainGetID(domain));
     Mark *mark = g_hash_table_lookup(link->marks, key);
@@ -304,6 +312,23 @@ static HostDomain *read_domain(Link *link, virDomainPtr domain)
     return out;
 }
 
+/* Each is asked now and then, as many at a look as go quickly: the others come at the next one. */
+static void note_addresses(Link *link, virDomainPtr domain, HostDomain *out, gint64 until_us)
+{
+    Mark *mark = mark_of(link, domain, out->uuid);
+    gint64 now_us = g_get_monotonic_time();
+
+    if (!mark || !mark->desktop_id)
+        return;
+    if (out->state == DOMAIN_RUNNING && mark->next_ask_us <= now_us && now_us < until_us) {
+        g_free(mark->addresses);
+        mark->addresses = libvirt_addresses(domain);
+        mark->next_ask_us = g_get_monotonic_time() +
+                            (mark->addresses ? ADDRESSES_MS : NO_ADDRESSES_MS) * 1000;
+    }
+    out->addresses = g_strdup(mark->addresses);
+}
+
 static HostDomain *read_record(Link *link, const virDomainStatsRecord *record)
 {
     HostDomain *out = read_domain(link, record->dom);
@@ -333,10 +358,12 @@ static GPtrArray *link_domains(gpointer data, GError **error)
         return NULL;
     }
     GPtrArray *out = g_ptr_array_new_with_free_func(host_domain_free);
+    gint64 until_us = g_get_monotonic_time() + ASK_MS * 1000;
     for (int i = 0; out && i < n; i++) {
         HostDomain *domain = read_record(link, records[i]);
         if (domain) {
             g_ptr_array_add(out, domain);
+            note_addresses(link, records[i]->dom, domain, until_us);
         } else if (virGetLastErrorCode() != VIR_ERR_NO_DOMAIN) { /* what is missing is not gone */
             set_error(error, "cannot ask for the host's domains");
             g_clear_pointer(&out, g_ptr_array_unref);
@@ -535,6 +562,73 @@ static gboolean link_is_full(gpointer data, const char *uuid, gboolean *ret, GEr
     return n >= 0;
 }
 
+static gboolean link_save(gpointer data, const char *uuid, const char *path, GError **error)
+{
+    virDomainPtr domain = lookup(data, uuid, error);
+    gboolean ok = domain && virDomainSaveFlags(domain, path, NULL, 0) == 0;
+
+    if (domain && !ok)
+        set_error(error, "cannot save its memory");
+    if (domain)
+        virDomainFree(domain);
+    return ok;
+}
+
+/* The guest goes on with the devices, down to their addresses, that it had: as the file tells. */
+static gboolean link_restore(gpointer data, const char *path, const char *saved_incarnation,
+                             const char *incarnation, GError **error)
+{
+    virConnectPtr conn = ((Link *)data)->conn;
+    char *text = virDomainSaveImageGetXMLDesc(conn, path, VIR_DOMAIN_SAVE_IMAGE_XML_SECURE);
+    g_autoptr(GString) xml = g_string_new(text);
+    gboolean ok = text != NULL;
+
+    free(text);
+    if (ok && g_string_replace(xml, saved_incarnation, incarnation, 0) == 0) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT, "its memory is of another run");
+        return FALSE;
+    }
+    ok = ok && virDomainRestoreFlags(conn, path, xml->str, VIR_DOMAIN_SAVE_RUNNING) == 0;
+    return ok || set_error(error, "the host did not go on with its memory");
+}
+
+/* All that the stream has, up to MAX_PICTURE. */
+static GByteArray *receive(virStreamPtr stream)
+{
+    GByteArray *out = g_byte_array_new();
+    char buffer[65536];
+    int n = 1;
+
+    while (n > 0 && out->len <= MAX_PICTURE) {
+        n = virStreamRecv(stream, buffer, sizeof buffer);
+        if (n > 0)
+            g_byte_array_append(out, (guint8 *)buffer, (guint)n);
+    }
+    if (n == 0 && virStreamFinish(stream) == 0)
+        return out;
+    virStreamAbort(stream);
+    g_byte_array_unref(out);
+    return NULL;
+}
+
+static GByteArray *link_screenshot(gpointer data, const char *uuid, char **ret_type, GError **error)
+{
+    virDomainPtr domain = lookup(data, uuid, error);
+    virStreamPtr stream = domain ? virStreamNew(((Link *)data)->conn, 0) : NULL;
+    char *type = stream ? virDomainScreenshot(domain, stream, 0, 0) : NULL;
+    GByteArray *out = type ? receive(stream) : NULL;
+
+    if (domain && !out)
+        set_error(error, "cannot take a picture of it");
+    *ret_type = out ? g_strdup(type) : NULL;
+    free(type);
+    if (stream)
+        virStreamFree(stream);
+    if (domain)
+        virDomainFree(domain);
+    return out;
+}
+
 const HostDriver driver_libvirt = {
     .open = link_open,
     .close = link_close,
@@ -549,6 +643,9 @@ const HostDriver driver_libvirt = {
     .reboot = link_reboot,
     .pause = link_pause,
     .resume = link_resume,
+    .save = link_save,
+    .restore = link_restore,
+    .screenshot = link_screenshot,
     .set_ticket = link_set_ticket,
     .clients = link_clients,
     .open_vnc = link_open_vnc,

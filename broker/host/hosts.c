@@ -257,17 +257,20 @@ void hosts_free(Hosts *hosts)
     g_free(hosts);
 }
 
+static gboolean set_removed(GError **error)
+{
+    /* not NOT_FOUND, which would say that the host has no such domain */
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "the host was removed");
+    return FALSE;
+}
+
 gboolean hosts_call(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
                     GDestroyNotify clear, gint64 limit_ms, GError **error)
 {
     g_autoptr(HostWorker) worker = get_worker(hosts, host_id);
 
-    if (!worker) {
-        /* not NOT_FOUND, which would say that the host has no such domain */
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "the host was removed");
-        return FALSE;
-    }
-    return host_worker_call(worker, call, data, clear, limit_ms, error);
+    return worker ? host_worker_call(worker, call, data, clear, limit_ms, error)
+                  : set_removed(error);
 }
 
 void hosts_post(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
@@ -284,11 +287,8 @@ gboolean hosts_call_apart(Hosts *hosts, const char *host_id, HostCall call, gpoi
 {
     g_autoptr(HostWorker) worker = get_worker(hosts, host_id);
 
-    if (!worker) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "the host was removed");
-        return FALSE;
-    }
-    return host_worker_call_apart(worker, call, data, clear, limit_ms, error);
+    return worker ? host_worker_call_apart(worker, call, data, clear, limit_ms, error)
+                  : set_removed(error);
 }
 
 gboolean hosts_view(Hosts *hosts, const char *host_id, HostView *ret)

@@ -34,6 +34,8 @@ static const char *lack(const PlaceHost *h, const PlaceNeed *need)
         return "does not see the desktop's store";
     if (!h->has_networks)
         return "has not the desktop's networks";
+    if (h->is_unfit)
+        return "is not the one on which it was suspended";
     if (free_memory(h) < need->memory_bytes + OVERHEAD)
         return "has too little free memory";
     if (need->n_cpus > h->n_cpus)

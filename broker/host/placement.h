@@ -11,6 +11,7 @@ typedef struct {
     gboolean is_up, is_maintenance;
     gboolean has_store;    /* it sees the store of the desktop's layers */
     gboolean has_networks; /* those of the desktop */
+    gboolean is_unfit;     /* the desktop's saved memory would not go on there */
     guint64 memory_bytes, given_memory;
     guint n_cpus, given_cpus;
     double cpu_usage; /* measured, 0 to 1 */

@@ -55,6 +55,7 @@ static void note(Entry *e, const HostDomain *d, gint64 now)
     e->now.cpu_ns = d->cpu_ns;
     e->now.memory_bytes = d->memory_bytes;
     e->now.n_cpus = n_cpus;
+    g_strlcpy(e->now.addresses, d->addresses ? d->addresses : "", sizeof e->now.addresses);
 }
 
 /* What this host told before, and does not tell now, is gone. */

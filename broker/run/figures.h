@@ -8,12 +8,15 @@
 
 typedef struct Figures Figures;
 
+#define FIGURES_ADDRESSES 128
+
 typedef struct {
     gint64 seen_at;       /* ms of the epoch */
     double cpu_usage;     /* of the desktop's own processors, 0 to 1, between the last two looks */
     guint64 memory_bytes; /* that its host gives it */
     guint64 cpu_ns;       /* processor time so far */
     guint n_cpus;
+    char addresses[FIGURES_ADDRESSES]; /* the guest's IP addresses, spaces between them, or "" */
 } DesktopFigures;
 
 Figures *figures_new(void);

@@ -20,7 +20,9 @@ gboolean desktop_compact(Cli *cli, GError **error);
 gboolean desktop_flatten(Cli *cli, GError **error);
 
 /* verbs_desktop_run.c */
-extern const Option desktop_run_options[], desktop_stop_options[];
+extern const Option desktop_run_options[], desktop_start_options[], desktop_stop_options[];
+gboolean desktop_suspend(Cli *cli, GError **error);
+gboolean desktop_screenshot(Cli *cli, GError **error);
 gboolean desktop_start(Cli *cli, GError **error);
 gboolean desktop_stop(Cli *cli, GError **error);
 gboolean desktop_restart(Cli *cli, GError **error);

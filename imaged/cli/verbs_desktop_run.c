@@ -1,7 +1,19 @@
 /* verbs_desktop_run.c: imagectl desktop start, stop, restart, pause, resume, migrate. */
 #include "imaged/cli/verbs_desktop.h"
 
+#include <stdio.h>
+
+#include "imaged/cli/list.h"
 #include "imaged/cli/select.h"
+
+static const Column desktop_screenshot_columns[] = {
+    { "NAME", "name", CELL_TEXT, 0 },
+    { "ID", "id", CELL_TEXT, COLUMN_CSV },
+    { "TYPE", "type", CELL_TEXT, 0 },
+    { "WIDTH", "width", CELL_COUNT, 0 },
+    { "HEIGHT", "height", CELL_COUNT, 0 },
+    COLUMN_END,
+};
 
 const Option desktop_run_options[] = {
     SELECT_TEMPLATE,
@@ -34,9 +46,51 @@ static gboolean run(Cli *cli, const char *path, const char *done, GError **error
     return body && select_run(cli, path, body, done, error);
 }
 
+const Option desktop_start_options[] = {
+    SELECT_TEMPLATE,
+    SELECT_PREFIX,
+    { "fresh", OPTION_FLAG, NULL, "without the memory with which it was suspended", NULL },
+    OPTION_NO_WAIT,
+    OPTION_END,
+};
+
 gboolean desktop_start(Cli *cli, GError **error)
 {
-    return run(cli, "/v1/desktops/start", "started", error);
+    json_auto_t *body = select_body(cli->args, cli->args->words->len, error);
+
+    if (!body)
+        return FALSE;
+    if (args_has(cli->args, "fresh"))
+        json_object_set_new(body, "fresh", json_true());
+    return select_run(cli, "/v1/desktops/start", body, "started", error);
+}
+
+gboolean desktop_suspend(Cli *cli, GError **error)
+{
+    return run(cli, "/v1/desktops/suspend", "suspended", error);
+}
+
+gboolean desktop_screenshot(Cli *cli, GError **error)
+{
+    const char *file = args_word(cli->args, 1);
+    g_autoptr(GString) path =
+        client_path("/v1/desktops", "desktop", args_word(cli->args, 0), "screenshot", error);
+    json_auto_t *shot = path ? client_get(cli->client, path->str, error) : NULL;
+    gsize len = 0;
+
+    if (!shot)
+        return FALSE;
+    g_autofree guchar *data = g_base64_decode(json_text(shot, "data"), &len);
+    if (!g_file_set_contents(file, (const char *)data, (gssize)len, error)) {
+        g_prefix_error(error, "cannot write the picture: ");
+        return FALSE;
+    }
+    if (cli->format == FORMAT_TABLE)
+        printf("wrote %s: %d x %d\n", file, (int)json_integer_value(json_object_get(shot, "width")),
+               (int)json_integer_value(json_object_get(shot, "height")));
+    else
+        list_print_object(cli, shot, desktop_screenshot_columns);
+    return TRUE;
 }
 
 gboolean desktop_stop(Cli *cli, GError **error)

@@ -9,6 +9,7 @@
 
 #include "broker/config_disk.h"
 #include "broker/run/stuck.h"
+#include "broker/run/suspensions.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/catalog/lookup.h"
@@ -273,6 +274,7 @@ static void tick(Housekeeping *h)
         h->next_reserve = h->boot + RESERVE_MS;
     }
     if (h->boot >= h->next_tidy) {
+        suspensions_tidy(h->world);
         config_disks_tidy(h->world);
         h->next_tidy = h->boot + TIDY_MS;
     }

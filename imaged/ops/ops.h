@@ -125,6 +125,8 @@ json_t *ops_desktop_stop(OpsCall *call, GError **error);
 json_t *ops_desktop_restart(OpsCall *call, GError **error);
 json_t *ops_desktop_pause(OpsCall *call, GError **error);
 json_t *ops_desktop_resume(OpsCall *call, GError **error);
+json_t *ops_desktop_suspend(OpsCall *call, GError **error);
+json_t *ops_desktop_screenshot(OpsCall *call, GError **error);
 
 /* Sessions */
 json_t *ops_session_connect(OpsCall *call, GError **error);

@@ -13,6 +13,7 @@
 #include "imaged/ops/inspect.h"
 #include "imaged/ops/stand_in_view.h"
 #include "imaged/ops/view.h"
+#include "broker/run/figures.h"
 #include "imaged/ops/hardware.h"
 #include "snapshot/chain.h"
 #include "templates/inspection.h"
@@ -55,7 +56,9 @@
     " (SELECT count(*) FROM snapshot n WHERE n.desktop_id = d.id AND n.is_trashed = 0) AS"         \
     "  n_snapshots,"                                                                               \
     " EXISTS (SELECT 1 FROM trash x WHERE " LOOKUP_UNDO_OF_D ") AS undo_available__bool,"          \
-    " coalesce(r.state, 'off') AS run, r.reason AS run_reason, h.name AS host,"                    \
+    " coalesce(r.state, (SELECT 'suspended' FROM suspension u WHERE u.desktop_id = d.id AND"       \
+    "  u.generation = d.generation AND u.layer_id = d.layer_id), 'off') AS run,"                   \
+    " r.reason AS run_reason, h.name AS host,"                                                     \
     " d.created_at AS created_at__time, d.changed_at AS changed_at__time FROM desktop d"           \
     " JOIN version v ON v.id = d.version_id JOIN template t ON t.id = v.template_id"               \
     " LEFT JOIN layer l ON l.id = d.layer_id LEFT JOIN store s ON s.id = d.store_id"               \
@@ -228,6 +231,20 @@ static gint64 look_at_layer(World *world, const LayerRow *layer, gboolean *ret_i
     return (gint64)stat.disk_bytes;
 }
 
+/* What its host told of it last. */
+static void add_figures(World *world, const char *id, json_t *out)
+{
+    DesktopFigures figures = { 0 };
+    json_t *addresses = json_array();
+    gboolean is_known = figures_get(world->figures, id, &figures);
+    g_auto(GStrv) each = g_strsplit(figures.addresses, " ", -1);
+
+    for (guint i = 0; each[i]; i++)
+        json_array_append_new(addresses, json_string(each[i]));
+    json_object_set_new(out, "addresses", addresses);
+    json_object_set_new(out, "cpu_usage", is_known ? json_real(figures.cpu_usage) : json_null());
+}
+
 json_t *ops_desktop_show(OpsCall *call, GError **error)
 {
     g_auto(DesktopRow) row = { 0 };
@@ -280,6 +297,7 @@ json_t *ops_desktop_show(OpsCall *call, GError **error)
         json_object_set_new(out, "data_disk_bytes", json_null());
     }
     json_object_set_new(out, "live", json_boolean(is_live || is_data_live));
+    add_figures(call->world, row.id, out);
     return out;
 }
 

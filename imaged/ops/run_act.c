@@ -2,10 +2,12 @@
 #include <string.h>
 
 #include "broker/run/runs.h"
+#include "broker/run/suspensions.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/ops/args.h"
 #include "imaged/ops/jobs.h"
+#include "imaged/ops/run_start.h"
 #include "imaged/ops/submit.h"
 
 #define CALL_LIMIT_MS 30000
@@ -75,31 +77,49 @@ static gboolean plan_restart(OpsCall *call, const LookupRows *desktops, BatchPla
     return plan_all(call, &desktop_restart_job, desktops, plan);
 }
 
-json_t *ops_desktop_restart(OpsCall *call, GError **error)
-{
-    return submit_on_desktops(call, "names prefix template", NULL, plan_restart, error);
-}
-
 static gboolean plan_pause(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
                            GError **error)
 {
     return plan_all(call, &desktop_pause_job, desktops, plan);
 }
 
-json_t *ops_desktop_pause(OpsCall *call, GError **error)
-{
-    return submit_on_desktops(call, "names prefix template", NULL, plan_pause, error);
-}
-
+/* Desktops that are paused go on; those that are suspended are started, with their memory. */
 static gboolean plan_resume(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
                             GError **error)
 {
+    guint n_runs = 0, n_suspended = 0;
+    Db *db = catalog_read_begin(call->world->catalog);
+
+    for (guint i = 0; i < desktops->rows->len; i++) {
+        g_auto(RunRow) run = { 0 };
+        g_auto(SuspensionRow) suspended = { 0 };
+        const char *id = row_id(desktops->rows->pdata[i]);
+        if (run_lookup(db, id, &run, NULL))
+            n_runs++;
+        else if (suspension_lookup(db, id, &suspended, NULL))
+            n_suspended++;
+    }
+    catalog_read_end(call->world->catalog, db);
+    if (n_suspended && !n_runs)
+        return run_start_plan_suspended(call, desktops, plan, error);
     return plan_all(call, &desktop_resume_job, desktops, plan);
+}
+
+#define SELECTION "names prefix template"
+
+json_t *ops_desktop_restart(OpsCall *call, GError **error)
+{
+    return submit_on_desktops(call, SELECTION, NULL, plan_restart, error);
+}
+
+json_t *ops_desktop_pause(OpsCall *call, GError **error)
+{
+    return submit_on_desktops(call, SELECTION, NULL, plan_pause, error);
 }
 
 json_t *ops_desktop_resume(OpsCall *call, GError **error)
 {
-    return submit_on_desktops(call, "names prefix template", NULL, plan_resume, error);
+    return submit_on_desktops(call, SELECTION, NULL, plan_resume, error);
 }
 
 /* ---- Asking its host ---- */
@@ -271,81 +291,58 @@ const JobType desktop_stop_job = { "desktop.stop", JOB_LONG, "desktops", run_sto
 
 /* ---- Restarting, pausing, resuming ---- */
 
-static void restart_one(gpointer n, gpointer chunk)
-{
-    guint i = GPOINTER_TO_UINT(n) - 1;
+typedef struct {
+    const JobType *type;
+    Act act;
+    const char *state; /* of those that did, or NULL if it does not change */
+    const char *done;
+} Verb;
 
-    ask(chunk, i, ACT_REBOOT, &((BatchChunk *)chunk)->errors[i]);
+static const Verb verbs[] = {
+    { &desktop_restart_job, ACT_REBOOT, NULL, "restarted" },
+    { &desktop_pause_job, ACT_PAUSE, "paused", "paused" },
+    { &desktop_resume_job, ACT_RESUME, "running", "resumed" },
+};
+
+static const Verb *verb_of(const BatchChunk *chunk)
+{
+    guint i = 0;
+
+    while (!g_str_equal(verbs[i].type->kind, job_type_kind(chunk->job)))
+        i++;
+    return &verbs[i];
 }
 
-static void pause_one(gpointer n, gpointer chunk)
+static void act_one(gpointer n, gpointer data)
 {
+    BatchChunk *chunk = data;
     guint i = GPOINTER_TO_UINT(n) - 1;
 
-    ask(chunk, i, ACT_PAUSE, &((BatchChunk *)chunk)->errors[i]);
+    ask(chunk, i, verb_of(chunk)->act, &chunk->errors[i]);
 }
 
-static void resume_one(gpointer n, gpointer chunk)
+static gboolean prepare_act(BatchChunk *chunk, GError **error)
 {
-    guint i = GPOINTER_TO_UINT(n) - 1;
+    const Verb *verb = verb_of(chunk);
 
-    ask(chunk, i, ACT_RESUME, &((BatchChunk *)chunk)->errors[i]);
-}
-
-/* state: of those that did, or NULL if it does not change. */
-static void do_all(BatchChunk *chunk, GFunc function, const char *state)
-{
-    in_parallel(chunk, function);
-    for (guint i = 0; state && i < chunk->n; i++) {
+    in_parallel(chunk, act_one);
+    for (guint i = 0; verb->state && i < chunk->n; i++) {
         RunRow row = { .desktop_id = (char *)batch_text(chunk, i, "id"),
                        .incarnation = (char *)batch_text(chunk, i, "incarnation") };
         if (!chunk->errors[i])
-            run_set_state(chunk->changes, &row, state, NULL);
+            run_set_state(chunk->changes, &row, verb->state, NULL);
     }
-}
-
-static gboolean prepare_restart(BatchChunk *chunk, GError **error)
-{
-    do_all(chunk, restart_one, NULL);
-    batch_event(chunk, "desktop.restart", "restarted", "desktops");
+    batch_event(chunk, job_type_kind(chunk->job), verb->done, "desktops");
     return TRUE;
 }
 
-static gboolean prepare_pause(BatchChunk *chunk, GError **error)
+static gboolean run_act(Job *job, gpointer world, GError **error)
 {
-    do_all(chunk, pause_one, "paused");
-    batch_event(chunk, "desktop.pause", "paused", "desktops");
-    return TRUE;
-}
-
-static gboolean prepare_resume(BatchChunk *chunk, GError **error)
-{
-    do_all(chunk, resume_one, "running");
-    batch_event(chunk, "desktop.resume", "resumed", "desktops");
-    return TRUE;
-}
-
-static gboolean run_restart(Job *job, gpointer world, GError **error)
-{
-    static const BatchType type = { prepare_restart, NULL, NULL };
+    static const BatchType type = { prepare_act, NULL, NULL };
 
     return batch_run(job, world, &type, error);
 }
 
-static gboolean run_pause(Job *job, gpointer world, GError **error)
-{
-    static const BatchType type = { prepare_pause, NULL, NULL };
-
-    return batch_run(job, world, &type, error);
-}
-
-static gboolean run_resume(Job *job, gpointer world, GError **error)
-{
-    static const BatchType type = { prepare_resume, NULL, NULL };
-
-    return batch_run(job, world, &type, error);
-}
-
-const JobType desktop_restart_job = { "desktop.restart", JOB_INTERACTIVE, "desktops", run_restart };
-const JobType desktop_pause_job = { "desktop.pause", JOB_INTERACTIVE, "desktops", run_pause };
-const JobType desktop_resume_job = { "desktop.resume", JOB_INTERACTIVE, "desktops", run_resume };
+const JobType desktop_restart_job = { "desktop.restart", JOB_INTERACTIVE, "desktops", run_act };
+const JobType desktop_pause_job = { "desktop.pause", JOB_INTERACTIVE, "desktops", run_act };
+const JobType desktop_resume_job = { "desktop.resume", JOB_INTERACTIVE, "desktops", run_act };

@@ -68,8 +68,7 @@ GPtrArray *run_chain_paths(World *world, Db *db, const HostRow *host, const char
     return g_steal_pointer(&out);
 }
 
-/* A path of ours as the host sees it; caller frees. */
-static char *path_there(World *world, const HostRow *host, const char *store_id, const char *path)
+char *run_path_there(World *world, const HostRow *host, const char *store_id, const char *path)
 {
     g_autoptr(Store) store = store_set_peek(world->stores, store_id);
     g_autofree char *there = store ? host_store_path(host, store) : NULL;
@@ -206,7 +205,7 @@ gboolean run_domain_make(World *world, const char *desktop_id, const char *host_
                     r.host.name);
         return FALSE;
     }
-    g_autofree char *config_there = path_there(world, &r.host, r.desktop.store_id, config);
+    g_autofree char *config_there = run_path_there(world, &r.host, r.desktop.store_id, config);
     gboolean is_direct = has_direct_io(world, r.desktop.store_id);
     DomainSpec spec = { .name = r.desktop.name,
                         .uuid = r.desktop.uuid,

@@ -29,6 +29,9 @@ char *run_mac(const DesktopRow *desktop, guint n);
 /* The path of a layer as the host sees it.  UNAVAILABLE: it does not.  Caller frees. */
 char *run_layer_path(World *world, const HostRow *host, const LayerRow *layer, GError **error);
 
+/* A path of ours, in this store, as the host sees it; NULL: it does not.  Caller frees. */
+char *run_path_there(World *world, const HostRow *host, const char *store_id, const char *path);
+
 /* The paths of a chain as the host sees them, the active layer first; ends with NULL. */
 GPtrArray *run_chain_paths(World *world, Db *db, const HostRow *host, const char *layer_id,
                            GError **error);

@@ -1,4 +1,4 @@
-/* run_start.c: desktops are started: placed, leased, and only then given to a host.
+/* run_start.c: desktops are started: leased, and only then given to the host of their plan.
  *
  * What the plan names (host, incarnation) is put into the catalog before any host hears of it.  A
  * run that is taken up again asks the host first, by the incarnation. */
@@ -6,73 +6,27 @@
 
 #include "broker/host/probe.h"
 #include "broker/run/runs.h"
+#include "broker/run/suspensions.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "imaged/ops/jobs.h"
 #include "imaged/ops/run_domain.h"
-#include "imaged/ops/run_place.h"
 #include "imaged/ops/submit.h"
 
 #define CREATE_LIMIT_MS 60000
+#define RESTORE_LIMIT_MS 900000
 #define PROBE_LIMIT_MS 60000
 #define MAX_AT_ONCE 64 /* hosts that are waited for at the same time */
-
-/* ---- Planning ---- */
-
-static gboolean plan_one(World *world, Db *db, RunPlaces *hosts, const DesktopRow *desktop,
-                         BatchPlan *plan, GError **error)
-{
-    g_auto(RunRow) run = { 0 };
-    const PlaceHost *host;
-    Id incarnation = id_new();
-
-    if (run_lookup(db, desktop->id, &run, NULL)) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_EXISTS, "it is on already (%s)", run.state);
-        return FALSE;
-    }
-    if (!(host = run_place(world, db, hosts, desktop, NULL, NULL, error)))
-        return FALSE;
-    json_t *keys = json_array();
-    claims_add(keys, 'x', "run", desktop->id);
-    claims_add(keys, 's', "desktop", desktop->id);
-    claims_add(keys, 's', "host", host->id);
-    batch_plan_add(plan,
-                   json_pack("{s:s,s:s,s:s,s:s,s:s}", "id", desktop->id, "name", desktop->name,
-                             "host", host->id, "host_name", host->name, "incarnation",
-                             incarnation.s),
-                   keys);
-    return TRUE;
-}
-
-static gboolean plan_start(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
-                           GError **error)
-{
-    g_auto(RunPlaces) hosts = { 0 };
-    Db *db = catalog_read_begin(call->world->catalog);
-
-    batch_plan_init(plan, call->world, &desktop_start_job);
-    gboolean ok = run_places_load(call->world, db, &hosts, error);
-    for (guint i = 0; ok && i < desktops->rows->len; i++) {
-        const DesktopRow *row = desktops->rows->pdata[i];
-        g_autoptr(GError) why = NULL;
-        if (!plan_one(call->world, db, &hosts, row, plan, &why))
-            batch_plan_reject(plan, row->name, why);
-    }
-    catalog_read_end(call->world->catalog, db);
-    return ok;
-}
-
-json_t *ops_desktop_start(OpsCall *call, GError **error)
-{
-    return submit_on_desktops(call, "names prefix template", NULL, plan_start, error);
-}
 
 /* ---- Starting ---- */
 
 typedef struct {
     RunDomain domain;
     char *uuid, *incarnation;
+    char *memory;            /* the path there of what it had in its memory, or NULL */
+    char *saved_incarnation; /* whose memory it is */
+    GError *why;             /* it must not be started; but it may be on already */
 } Create;
 
 static void create_clear(gpointer data)
@@ -82,6 +36,9 @@ static void create_clear(gpointer data)
     run_domain_clear(&c->domain);
     g_free(c->uuid);
     g_free(c->incarnation);
+    g_free(c->memory);
+    g_free(c->saved_incarnation);
+    g_clear_error(&c->why);
 }
 
 /* Whether the host has it is not known: the lease stays.  FALSE. */
@@ -129,19 +86,73 @@ static gboolean create(const HostDriver *driver, gpointer link, gpointer data, G
     if (!g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND))
         return set_unknown(error, local);
     g_clear_error(&local);
+    if (c->why) {
+        g_propagate_error(error, g_error_copy(c->why));
+        return FALSE;
+    }
     for (guint i = 0; i < c->domain.networks->len; i++) {
         if (!driver->make_network(link, c->domain.networks->pdata[i], error))
             return FALSE;
     }
-    if (driver->create(link, c->domain.xml, &local))
-        return TRUE;
-    return check_failed(driver, link, c, g_steal_pointer(&local), error);
+    gboolean ok = c->memory ? driver->restore(link, c->memory, c->saved_incarnation,
+                                              c->incarnation, &local)
+                            : driver->create(link, c->domain.xml, &local);
+    return ok || check_failed(driver, link, c, g_steal_pointer(&local), error);
 }
 
 typedef struct {
     World *world;
     BatchChunk *chunk;
 } Starting;
+
+/* Its memory, where the plan says that it goes on with it.  FALSE: its disks are not any more as
+ * they were then. */
+static gboolean find_memory(Starting *s, guint i, const DesktopRow *desktop, Create *c,
+                            GError **error)
+{
+    g_auto(SuspensionRow) memory = { 0 };
+    g_auto(HostRow) host = { 0 };
+
+    if (!json_is_true(json_object_get(batch_item(s->chunk, i), "memory")))
+        return TRUE;
+    Db *db = catalog_read_begin(s->world->catalog);
+    gboolean ok = host_lookup(db, batch_text(s->chunk, i, "host"), &host, error) &&
+                  suspension_lookup(db, desktop->id, &memory, error);
+    gboolean is_valid = ok && suspension_is_valid(s->world, db, desktop, &memory);
+    catalog_read_end(s->world->catalog, db);
+    if (ok && !is_valid)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
+                    "its disk was changed meanwhile: what it had in its memory is of no use");
+    if (!is_valid)
+        return FALSE;
+    g_autofree char *path = suspension_path(s->world, desktop, error);
+    c->memory = path ? run_path_there(s->world, &host, desktop->store_id, path) : NULL;
+    c->saved_incarnation = g_strdup(memory.incarnation);
+    return c->memory != NULL;
+}
+
+static void give_to_host(Starting *s, guint i, const DesktopRow *desktop, GError **error)
+{
+    const char *host = batch_text(s->chunk, i, "host");
+    Create *c = g_atomic_rc_box_new0(Create);
+
+    c->uuid = g_strdup(desktop->uuid);
+    c->incarnation = g_strdup(batch_text(s->chunk, i, "incarnation"));
+    probe_wait(s->world, host, PROBE_LIMIT_MS);
+    /* A run that was begun before is asked for on its host, whatever there is against starting it.
+     */
+    if (!find_memory(s, i, desktop, c, &c->why) ||
+        !run_domain_make(s->world, desktop->id, host, c->incarnation, &c->domain, &c->why))
+        g_debug("'%s' is not to be started", desktop->name);
+    gboolean ok = c->memory ? hosts_call_apart(s->world->hosts, host, create, c, create_clear,
+                                               RESTORE_LIMIT_MS, error)
+                            : hosts_call(s->world->hosts, host, create, c, create_clear,
+                                         CREATE_LIMIT_MS, error);
+    if (!ok && c->memory)
+        imaged_error_hint(error, "start it without: imagectl desktop start %s --fresh",
+                          desktop->name);
+    g_atomic_rc_box_release_full(c, create_clear);
+}
 
 /* In a thread of the pool: item n - 1. */
 static void start_one(gpointer n, gpointer data)
@@ -154,17 +165,8 @@ static void start_one(gpointer n, gpointer data)
     gboolean ok = lookup_desktop_by_id(db, batch_text(s->chunk, i, "id"), &desktop, error);
 
     catalog_read_end(s->world->catalog, db);
-    if (!ok)
-        return;
-    Create *c = g_atomic_rc_box_new0(Create);
-    c->uuid = g_strdup(desktop.uuid);
-    c->incarnation = g_strdup(batch_text(s->chunk, i, "incarnation"));
-    probe_wait(s->world, batch_text(s->chunk, i, "host"), PROBE_LIMIT_MS);
-    if (run_domain_make(s->world, desktop.id, batch_text(s->chunk, i, "host"), c->incarnation,
-                        &c->domain, error))
-        hosts_call(s->world->hosts, batch_text(s->chunk, i, "host"), create, c, create_clear,
-                   CREATE_LIMIT_MS, error);
-    g_atomic_rc_box_release_full(c, create_clear);
+    if (ok)
+        give_to_host(s, i, &desktop, error);
 }
 
 /* The rows, with the leases, before any host hears of it. */
@@ -207,6 +209,7 @@ static void note(BatchChunk *chunk, guint i)
 
     if (!error) {
         run_set_state(chunk->changes, &row, "running", NULL);
+        suspension_delete(chunk->changes, row.desktop_id); /* used, or not wanted */
     } else if (g_error_matches(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE)) {
         run_set_state(chunk->changes, &row, "unknown", error->message);
     } else {
@@ -244,10 +247,24 @@ static gboolean is_off(World *world, const char *desktop_id)
     return !is_on && g_error_matches(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND);
 }
 
+/* What it had in its memory is in use, or of no use. */
+static void drop_memory(BatchChunk *chunk, guint i)
+{
+    g_auto(DesktopRow) desktop = { 0 };
+    Db *db = catalog_read_begin(chunk->world->catalog);
+    gboolean ok = lookup_desktop_by_id(db, batch_text(chunk, i, "id"), &desktop, NULL);
+
+    catalog_read_end(chunk->world->catalog, db);
+    if (ok)
+        suspension_remove_file(chunk->world, desktop.store_id, desktop.id, desktop.generation);
+}
+
 static void complete_start(BatchChunk *chunk)
 {
     for (guint i = 0; i < chunk->n; i++) {
-        if (chunk->errors[i] && is_off(chunk->world, batch_text(chunk, i, "id")))
+        if (!chunk->errors[i])
+            drop_memory(chunk, i);
+        else if (is_off(chunk->world, batch_text(chunk, i, "id")))
             runs_let_go(chunk->world->runs, batch_text(chunk, i, "id"));
     }
 }

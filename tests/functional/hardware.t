@@ -107,6 +107,15 @@ ctl desktop create c --template lin --network far >/dev/null
 fails_with 1 "has not the desktop's networks" 'its network is not there' ctl desktop start c
 ok 'without it' ctl desktop set c --unset networks
 ok '... it starts' ctl desktop start c
-ok 'all stop' ctl desktop stop a b c w --force
+# ---- Addresses: of libvirt's own mock, which makes some up ----
+
+ctl host add sim test:///default --accelerator tcg >/dev/null
+ok 'a host that is none' wait_for 60 host_is sim up
+ctl host maintenance vs-a >/dev/null
+ctl desktop create d --template lin >/dev/null
+ok 'a desktop there' ctl desktop start d
+has_address() { ctlj desktop show d | jq -e '.addresses == ["192.168.0.1"]' >/dev/null; }
+ok 'its address is told' wait_for 60 has_address
+ok 'all stop' ctl desktop stop a b c d w --force
 ok 'the check is clean' ctl store check
 done_testing

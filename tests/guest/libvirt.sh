@@ -6,7 +6,8 @@
 # transient, TCG alone (type='qemu'), their chains spelled out.  Needs root.
 #
 #   libvirt_start DIR                     once; DIR is a scratch folder with a short path.
-#                                         LIBVIRT_NET=1: in a network namespace of its own
+#                                         LIBVIRT_NET=1: in a network namespace of its own;
+#                                         LIBVIRT_USER: QEMU's user and group (root)
 #   libvirt_inside COMMAND...             in its namespaces
 #   libvirt_define NAME KEY=VALUE...      boots a domain; see there for the keys
 #   libvirt_virsh ARGS...                 virsh with our libvirtd
@@ -52,8 +53,8 @@ unix_sock_group = "root"
 log_outputs = "2:file:/var/log/libvirt/libvirtd.log"
 E
     cat >"$libvirt_dir/etc/qemu.conf" <<E
-user = "root"
-group = "root"
+user = "${LIBVIRT_USER:-root}"
+group = "${LIBVIRT_USER:-root}"
 dynamic_ownership = 0
 remember_owner = 0
 security_driver = "none"

@@ -260,7 +260,7 @@ def check_events():
             kinds.update(re.findall(r'"([a-z]+\.[a-z.-]+)"', second))
             if "job_type_kind(" in second:  # the event is called like the job: one of this file's
                 kinds.update(re.findall(r'\bJobType \w+ =\s*\{\s*"([a-z.-]+)"', text))
-        if re.search(r"\bnew_version_commit\([^;]*job_type_kind\(", text):
+        if re.search(r"\b(?:new_version_commit|batch_event)\([^;]*job_type_kind\(", text):
             kinds.update(re.findall(r'\bJobType \w+ =\s*\{\s*"([a-z.-]+)"', text))
         # these hand the kind on: it is the second or third of what they are called with
         kinds.update(re.findall(r'\b(?:say|batch_event|new_version_commit)\((?:[^,"]+,\s*){1,2}'

@@ -5,14 +5,14 @@
 
 #include "imaged/base/error.h"
 
-#define LIMIT_MS 10000
+#define LIMIT_MS 60000
 
 /* ---- A host that does as it is told ---- */
 
 static struct {
     GMutex lock;
     GCond cond;
-    gboolean is_off, is_hung, is_broken;
+    gboolean is_off, is_hung, is_broken, is_stuck;
     guint n_opens, n_open, n_looks;
     HostListener listener;
 } fake;
@@ -28,6 +28,8 @@ static void set(gboolean *flag, gboolean on)
 static gpointer fake_open(const char *uri, const HostListener *listener, GError **error)
 {
     g_mutex_lock(&fake.lock);
+    while (fake.is_stuck)
+        g_cond_wait(&fake.cond, &fake.lock);
     gboolean is_off = fake.is_off;
     fake.n_opens++;
     fake.n_open += !is_off;
@@ -317,9 +319,45 @@ static void test_event(void)
     finish(w);
 }
 
+/* A host that takes the connection and never says a word is told as down; nobody waits for it; when
+ * it speaks at last it is up, and one that was removed meanwhile is let go of. */
+static void test_stuck(void)
+{
+    g_autoptr(GError) error = NULL;
+    gint n_cleared = 0;
+    gboolean gone = FALSE;
+
+    memset(&fake, 0, sizeof fake);
+    g_mutex_init(&fake.lock);
+    g_cond_init(&fake.cond);
+    fake.is_stuck = TRUE;
+    n_seen = n_changed = 0;
+    HostWorker *w = host_worker_new("id", "fake", &driver, &watcher);
+    wait_for_state(w, HOST_DOWN);
+    g_assert_cmpint(g_atomic_int_get(&n_changed), ==, 1);
+    Data *data = data_new(&n_cleared);
+    g_assert_false(host_worker_call(w, work, data, clear, LIMIT_MS, &error));
+    g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE);
+    g_atomic_rc_box_release_full(data, clear);
+    set(&fake.is_stuck, FALSE);
+    wait_for_state(w, HOST_UP);
+    finish(w);
+    set(&fake.is_stuck, TRUE);
+    finish(host_worker_new("id", "fake", &driver, &watcher)); /* returns at once */
+    set(&fake.is_stuck, FALSE);
+    for (gint64 end = g_get_monotonic_time() + LIMIT_MS * 1000; !gone; g_usleep(1000)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_mutex_lock(&fake.lock);
+        gone = fake.n_open == 0;
+        g_mutex_unlock(&fake.lock);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    /* the first: it counts connections, and others leave theirs to be closed later */
+    g_test_add_func("/host-worker/stuck", test_stuck);
     g_test_add_func("/host-worker/call", test_call);
     g_test_add_func("/host-worker/hung", test_hung);
     g_test_add_func("/host-worker/not-begun", test_not_begun);
