@@ -424,12 +424,18 @@ ok 'a user in a group, with a role and a token' eval \
 token=$(ctlj token list | jq -r '.[0].id')
 ok 'a group for it, a network' eval 'ctl host-group add rack && ctl host set gone --host-group rack --accelerator tcg &&
     ctl network add office --bridge br0 && ctl desktop set bob --network office --heads 2'
+ok 'a pool' ctl pool create crowd --template win11 --size 0
+# No host is up here that a session could be on.
+session=0123456789abcdef0123456789abcdef
+sqlite3 -cmd '.timeout 5000' "$state/catalog.db" "INSERT INTO session (id, user_id, desktop_id, generation, protocol,
+    state, created_at, ended_at) SELECT '$session', u.id, d.id, 1, 'spice', 'ended', 1, 2 FROM user u, desktop d
+    WHERE u.name = 'dora' AND d.name = 'alice'" >/dev/null
 bad=
 while read -r method path; do
     url=$(sed 's/{template}/win11/; s/{desktop}/alice/; s/{store}/default/; s/{job}/'"$job"'/
         s/{snapshot}/now/; s/{target}/nas/; s/{schedule}/nightly/; s/{point}/'"$point"'/; s/{export}/'"$export"'/
         s/{alert}/oncall/; s/{host}/gone/; s/{rollout}/'"$rollout"'/; s/{user}/dora/; s/{group}/pupils/; s/{role}/helpdesk/
-        s/{token}/'"$token"'/; s/{directory}/corp/' <<<"$path")
+        s/{token}/'"$token"'/; s/{directory}/corp/; s/{pool}/crowd/; s/{session}/'"$session"'/' <<<"$path")
     body='{"no_such_field":1}'
     if [ "$method" = GET ]; then http GET "$url" -m 1 >/dev/null 2>&1; else http "$method" "$url?no_such_param=1" -d "$body" >/dev/null; fi
     case "$(http_code) $url" in
