@@ -217,8 +217,15 @@ gboolean durable_mkdir(int dirfd, const char *name, mode_t mode, GError **error)
 
     if (fstatat(dirfd, name, &st, 0) == 0 && S_ISDIR(st.st_mode))
         return TRUE;
-    return !fault_failed("make folder", name, error) &&
-           finish(mkdirat(dirfd, name, mode & 0777), "make folder", name, error) &&
+    if (fault_failed("make folder", name, error))
+        return FALSE;
+    int made = mkdirat(dirfd, name, mode & 0777);
+    if (made < 0 && errno == EEXIST) {
+        /* Another thread was faster, and may not have set the mode yet; or it is no folder. */
+        made = fstatat(dirfd, name, &st, 0) == 0 && S_ISDIR(st.st_mode) ? 0 : -1;
+        errno = EEXIST;
+    }
+    return finish(made, "make folder", name, error) &&
            /* mkdir ignores the setgid bit in its mode */
            finish(fchmodat(dirfd, name, mode, 0), "chmod", name, error);
 }

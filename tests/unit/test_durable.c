@@ -119,6 +119,29 @@ static void test_names(void)
     REFUSED(durable_unlink(dir, "sub", error), IMAGED_ERROR_UNAVAILABLE); /* not a file */
 }
 
+/* Threads that need the same folder at the same moment: it is there for all of them. */
+static gpointer make_many(gpointer failures)
+{
+    for (guint i = 0; i < 500; i++) {
+        g_autofree char *name = g_strdup_printf("same-%u", i);
+        if (!durable_mkdir(dir, name, 02770, NULL))
+            g_atomic_int_inc((gint *)failures);
+    }
+    return NULL;
+}
+
+static void test_mkdir_race(void)
+{
+    GThread *threads[4];
+    gint n_failures = 0;
+
+    for (guint i = 0; i < G_N_ELEMENTS(threads); i++)
+        threads[i] = g_thread_new("mkdir", make_many, &n_failures);
+    for (guint i = 0; i < G_N_ELEMENTS(threads); i++)
+        g_thread_join(threads[i]);
+    g_assert_cmpint(n_failures, ==, 0);
+}
+
 static void test_read(void)
 {
     g_autofree char *data = NULL, *path = g_build_filename(folder, "fifo", NULL);
@@ -258,6 +281,7 @@ int main(int argc, char **argv)
     dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     g_test_add_data_func("/durable/create", test_create, run_clean);
     g_test_add_data_func("/durable/names", test_names, run_clean);
+    g_test_add_data_func("/durable/mkdir-race", test_mkdir_race, run_clean);
     g_test_add_data_func("/durable/read", test_read, run_clean);
     g_test_add_data_func("/durable/replace", test_replace, run_clean);
     g_test_add_data_func("/durable/fault/kill", test_kill, run_clean);
