@@ -295,6 +295,22 @@ class Unix(http.client.HTTPConnection):
         return json.loads(self.getresponse().read())
 
 
+def differences(truth, daemon, name, node, text):
+    """What the daemon answers otherwise than a look at every row, as lines."""
+    wanted = sorted(str(row["id"]) for row in getattr(truth, name) if holds(row, node))
+    lines = []
+    # twice: as one page that may be walked, and as all that there is
+    for how in (" LIMIT 900", " LIMIT 90000", " COUNT"):
+        answer = daemon.ask(text + how)
+        if how == " COUNT":
+            got, want = answer.get("count", answer), len(wanted)
+        else:
+            got, want = sorted(r["id"] for r in answer["rows"]) if "rows" in answer else answer, wanted
+        if got != want:
+            lines.append(f"{text}{how}: wanted {str(want)[:200]}, got {str(got)[:200]}")
+    return wanted, lines
+
+
 def ask(path, sock, n, seed):
     truth, daemon, rng = Truth(path), Unix(sock), random.Random(seed)
     n_wrong = n_some = 0
@@ -302,17 +318,14 @@ def ask(path, sock, n, seed):
         name = rng.choice(list(FIELDS))
         node = random_node(rng, name, 2)
         text = f"{name}: {text_of(node, rng)}"
-        # twice: as one page that may be walked, and as all that there is
-        wanted = sorted(str(row["id"]) for row in getattr(truth, name) if holds(row, node))
-        for how in (" LIMIT 900", " LIMIT 90000", " COUNT"):
-            answer = daemon.ask(text + how)
-            if how == " COUNT":
-                got, want = answer.get("count", answer), len(wanted)
-            else:
-                got, want = sorted(r["id"] for r in answer["rows"]) if "rows" in answer else answer, wanted
-            if got != want:
-                n_wrong += 1
-                print(f"{text}{how}: wanted {str(want)[:200]}, got {str(got)[:200]}")
+        wanted, lines = differences(truth, daemon, name, node, text)
+        for _ in range(5):
+            if not lines:
+                break
+            truth = Truth(path)  # the daemon tells of a host that is down, for one: rows are added
+            wanted, lines = differences(truth, daemon, name, node, text)
+        n_wrong += len(lines)
+        print("\n".join(lines), end="\n" if lines else "")
         n_some += bool(wanted) and len(wanted) < len(getattr(truth, name))
     print(f"{n} searches, {n_some} of which found some and not all, {n_wrong} answers are wrong")
     return n_wrong or n_some * 8 < n
