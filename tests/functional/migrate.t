@@ -50,7 +50,7 @@ give_password()
         sed "s/ passwd='[^']*'/ passwd='$2'/; s/passwdValidTo='[^']*'/passwdValidTo='$(date -u -d "$3" +%Y-%m-%dT%H:%M:%S)'/" >"$file"
     vhost_virsh "$1" update-device a "$file" --live
 }
-port_on() { vhost_virsh "$1" domdisplay a | sed 's/.*://; s/?.*//'; }
+port_on() { vhost_virsh "$1" domdisplay --type spice a | sed 's/.*://; s/?.*//'; }
 ok 'a password' give_password 1 sesame '+1 hour'
 mkfifo "$top/viewer.in"
 "$BUILD/tests/spice_client" --host "$(vhost_address 1)" --port "$(port_on 1)" --password sesame <"$top/viewer.in" >"$top/viewer.log" 2>"$top/viewer.err" &

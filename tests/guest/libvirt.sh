@@ -259,7 +259,7 @@ guest_reboot()
 guest_screenshot()
 {
     local port
-    port=$(libvirt_virsh domdisplay "$1" | sed 's/.*://')
+    port=$(libvirt_virsh domdisplay --type spice "$1" | sed 's/.*://')
     # GTK's client wants a home; it needs no display.
     HOME=$libvirt_dir timeout 120 spicy-screenshot -h 127.0.0.1 -p "$port" -o "$2" >/dev/null 2>&1
     [ -s "$2" ]
