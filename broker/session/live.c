@@ -242,6 +242,19 @@ void sessions_host(gpointer user, const char *host_id, HostState state, const ch
     g_mutex_unlock(&s->lock);
 }
 
+/* Those that came there before this was known are asked for. */
+void sessions_moved(Sessions *s, const char *uuid, const char *host_id)
+{
+    g_mutex_lock(&s->lock);
+    Live *live = g_hash_table_lookup(s->by_uuid, uuid);
+    if (live) {
+        g_free(live->host_id);
+        live->host_id = g_strdup(host_id);
+        g_hash_table_add(s->to_ask, g_strdup(host_id));
+    }
+    g_mutex_unlock(&s->lock);
+}
+
 static void ask_one(World *world, const char *uuid, const HostDriver *driver, gpointer link)
 {
     Sessions *s = world->sessions;

@@ -11,7 +11,9 @@
 
 typedef struct {
     char *id, *user_id; /* user_id: "" for root */
-    char *desktop_id, *pool_id, *host_id, *incarnation;
+    char *desktop_id, *pool_id, *incarnation;
+    char *host_id;      /* where its desktop runs now; once that is off: where it ran */
+    gboolean is_moving; /* to another host, at the moment */
     gint64 generation;
     char *protocol, *client_address, *state, *reason;
     gint64 created_at, connected_at, disconnected_at, ended_at; /* 0: not yet */
@@ -34,8 +36,11 @@ gboolean session_of_user(Db *db, const char *user_id, SessionRow *ret, GError **
  * AND, and may name session s, desktop d, run r (or NULLs).  NULL on an error; caller unrefs. */
 GPtrArray *session_rows(Db *db, const char *sql, const char *types, ...);
 #define SESSION_SELECT                                                                             \
-    "SELECT s.*, d.name AS desktop_name, d.uuid, coalesce(u.name, 'root') AS user_name FROM"       \
-    " session s JOIN desktop d ON d.id = s.desktop_id LEFT JOIN user u ON u.id = s.user_id "
+    "SELECT s.*, coalesce((SELECT n.host_id FROM run n WHERE n.desktop_id = s.desktop_id AND"      \
+    " n.incarnation = s.incarnation), s.host_id) AS at_host_id, EXISTS (SELECT 1 FROM run n WHERE" \
+    " n.desktop_id = s.desktop_id AND n.incarnation = s.incarnation AND n.target_host_id IS NOT"   \
+    " NULL) AS is_moving, d.name AS desktop_name, d.uuid, coalesce(u.name, 'root') AS user_name"   \
+    " FROM session s JOIN desktop d ON d.id = s.desktop_id LEFT JOIN user u ON u.id = s.user_id "
 
 /* A new one, with the note that this generation has seen this user: into one set of changes.  It
  * cannot be committed (EXISTS) if the desktop has another session, runs as another incarnation, is

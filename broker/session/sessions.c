@@ -233,16 +233,36 @@ gboolean sessions_open(Sessions *s, const SessionAsk *ask, SessionTicket *ret, G
 
 /* ---- Ending ---- */
 
-/* Nobody gets in with this one, and whoever is in is out.  TRUE also if there is no such domain. */
+/* The host does not have it: has another one? */
+static gboolean has_moved(World *world, const SessionRow *row)
+{
+    g_auto(RunRow) run = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean is_on = run_lookup(db, row->desktop_id, &run, NULL) &&
+                     g_strcmp0(run.incarnation, row->incarnation) == 0;
+
+    catalog_read_end(world->catalog, db);
+    return is_on && (run.target_host_id || g_strcmp0(run.host_id, row->host_id) != 0);
+}
+
+/* Nobody gets in with this one, and whoever is in is out.  TRUE also if there is no such domain.
+ * Of two hosts that a desktop moves between neither will do. */
 static gboolean cut(World *world, const SessionRow *row, gint64 limit_ms, GError **error)
 {
     g_autofree char *password = new_password();
     g_autoptr(GError) local = NULL;
 
-    if (!row->host_id || g_str_equal(row->protocol, "rdp") ||
-        arm(world, row, password, 0, TRUE, limit_ms, NULL, &local) ||
-        g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND))
+    if (!row->host_id || g_str_equal(row->protocol, "rdp"))
         return TRUE;
+    if (!row->is_moving && (arm(world, row, password, 0, TRUE, limit_ms, NULL, &local) ||
+                            (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND) &&
+                             !has_moved(world, row))))
+        return TRUE;
+    if (!local || g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND)) {
+        g_clear_error(&local);
+        g_set_error(&local, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
+                    "its desktop is being moved to another host");
+    }
     g_propagate_error(error, g_steal_pointer(&local));
     return FALSE;
 }

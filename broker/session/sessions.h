@@ -51,6 +51,9 @@ gboolean sessions_open(Sessions *sessions, const SessionAsk *ask, SessionTicket 
 gboolean sessions_end(Sessions *sessions, const char *session_id, const char *reason,
                       const char *who, GError **error);
 
+/* The desktop runs on another host from now on, by the catalog. */
+void sessions_moved(Sessions *sessions, const char *uuid, const char *host_id);
+
 /* ---- What hosts tell, on their workers' threads; user is the World ---- */
 
 void sessions_client(gpointer world, const char *host_id, const ClientEvent *event);

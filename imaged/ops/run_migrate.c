@@ -9,6 +9,7 @@
 
 #include "broker/run/live.h"
 #include "broker/run/move.h"
+#include "broker/session/sessions.h"
 #include "imaged/base/error.h"
 #include "imaged/job/each.h"
 #include "imaged/ops/args.h"
@@ -274,6 +275,7 @@ static gboolean end_moved(Migrate *m, GError **error)
                   "moved from %s to %s", m->from.name, m->to.name);
     if (!commit(m, changes, error))
         return FALSE;
+    sessions_moved(m->world->sessions, m->run.uuid, m->to.id);
     live_end_password(m->world, m->to.id, &m->run, NULL);
     return TRUE;
 }

@@ -631,6 +631,30 @@ static void test_hung(Fixture *f, gconstpointer unused)
     g_assert_cmpuint(fake.domains[0].n_cuts, ==, 1);
 }
 
+/* While a desktop moves to another host, its client could be on either: it is cut off afterwards,
+ * where the desktop is then. */
+static void test_moving(Fixture *f, gconstpointer unused)
+{
+    SessionAsk anna = ask_of("u1");
+    g_autofree char *id = open_ok(f, &anna);
+    g_autoptr(GError) error = NULL;
+
+    sql(f, "INSERT INTO host (id, name, uri, accelerator, store_paths, is_maintenance, created_at)"
+           " VALUES ('other', 'vs-b', 'test:///y', 'auto', '{}', 0, 0)");
+    sql(f, "UPDATE run SET host_id = 'other', target_host_id = '" HOST "' WHERE desktop_id = 'd0'");
+    g_assert_false(sessions_end(f->world.sessions, id, "so", "root", &error));
+    g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE);
+    check_state(f, id, "ending");
+    tick(f, units_now_ms() + 10000);
+    check_state(f, id, "ending");
+    g_assert_cmpuint(fake.domains[0].n_cuts, ==, 0);
+    sql(f, "UPDATE run SET host_id = '" HOST "', target_host_id = NULL WHERE desktop_id = 'd0'");
+    sessions_moved(f->world.sessions, "00000000-0000-0000-0000-000000000000", HOST);
+    tick(f, units_now_ms() + 20000);
+    check_state(f, id, "ended");
+    g_assert_cmpuint(fake.domains[0].n_cuts, ==, 1);
+}
+
 /* What happened while nobody listened is found by asking the host. */
 static void test_restart(Fixture *f, gconstpointer unused)
 {
@@ -746,6 +770,7 @@ int main(int argc, char **argv)
     ADD(off);
     ADD(log_off);
     ADD(hung);
+    ADD(moving);
     ADD(restart);
     ADD(race);
     ADD(choose);
