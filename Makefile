@@ -10,7 +10,7 @@ DESTDIR ?=
 VERSION := 0.1.0
 JOBS ?= $(shell nproc)
 
-PKGS := glib-2.0 gio-unix-2.0 sqlite3 libmicrohttpd jansson libcurl libzstd zlib libxxhash libsodium libcrypt libnbd yaml-0.1
+PKGS := glib-2.0 gio-unix-2.0 sqlite3 libmicrohttpd jansson libcurl libzstd zlib libxxhash libsodium libcrypt libnbd yaml-0.1 libvirt libvirt-qemu ldap
 # Looked up when a recipe runs, so that `make deps` works before pkg-config is there.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
@@ -29,11 +29,12 @@ ALL_CFLAGS += -D_FORTIFY_SOURCE=2
 endif
 
 LIB_SRC := $(wildcard imaged/base/*.c cow/*.c imaged/catalog/*.c imaged/job/*.c imaged/guest/*.c templates/*.c \
-  snapshot/*.c broker/*.c imaged/ops/*.c imaged/http/*.c)
+  snapshot/*.c broker/*.c broker/*/*.c imaged/ops/*.c imaged/http/*.c)
 DAEMON_SRC := imaged/main.c imaged/daemon.c imaged/config.c
 CLI_SRC := $(wildcard imaged/cli/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 TOOL_SRC := $(wildcard tests/tools/*.c)
+SIM_SRC := $(wildcard tests/sim/*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 
@@ -41,6 +42,7 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB := $(BUILD)/libimaged.a
 UNIT_BIN := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_SRC))
 TOOL_BIN := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(TOOL_SRC))
+SIM := $(BUILD)/tests/imaged-sim
 BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
 .PHONY: all help deps build demo check check-recipes bench lint asan crash soak fuzz install clean test-binaries format
@@ -118,9 +120,19 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(HELPER_LIB) $(LIB)
 $(BUILD)/tests/%: $(BUILD)/obj/tests/tools/%.o $(LIB)
 	@mkdir -p $(@D)
 	@echo '  LINK $@'
-	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread -lm
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(TOOL_LIBS) -lpthread -lm
+
+# A client of desktops, for tests; the library's headers are not held to our warnings.
+$(BUILD)/obj/tests/tools/spice_client.o: ALL_CFLAGS += $(subst -I,-isystem ,$(shell pkg-config --cflags-only-I spice-client-glib-2.0))
+$(BUILD)/tests/spice_client: TOOL_LIBS = $(shell pkg-config --libs spice-client-glib-2.0)
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIB)
+	@mkdir -p $(@D)
+	@echo '  LINK $@'
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread -lm
+
+# The daemon with simulated hosts, for tests of many.
+$(SIM): $(call obj,$(SIM_SRC) imaged/daemon.c imaged/config.c) $(LIB)
 	@mkdir -p $(@D)
 	@echo '  LINK $@'
 	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread -lm
@@ -131,7 +143,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIB)
 build:
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 
-test-binaries: all $(UNIT_BIN) $(TOOL_BIN)
+test-binaries: all $(UNIT_BIN) $(TOOL_BIN) $(SIM)
 
 deps:
 	@sh tests/deps.sh docs/packages.txt
@@ -170,7 +182,7 @@ fuzz: deps
 	@BUILD=$(BUILD) bash tests/fuzz/run.sh $(or $(FUZZ_SECONDS),60)
 
 bench: deps
-	@$(MAKE) --no-print-directory -j$(JOBS) all $(BENCH_BIN) $(TOOL_BIN)
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BENCH_BIN) $(TOOL_BIN) $(SIM)
 	@bash tests/bench/run.sh $(BUILD)
 
 install: all

@@ -186,6 +186,15 @@ static gboolean note(const char *name, const StoreStat *stat, gpointer names, GE
     return TRUE;
 }
 
+/* Memory is needed while the desktop is suspended, or while a run of it may be about to be. */
+static gboolean is_needed(Db *db, const char *id, gint64 generation)
+{
+    return lookup_int(db,
+                      "SELECT EXISTS (SELECT 1 FROM suspension WHERE desktop_id = ?1 AND"
+                      " generation = ?2) OR EXISTS (SELECT 1 FROM run WHERE desktop_id = ?1)",
+                      "ti", id, generation) != 0;
+}
+
 static gboolean is_of_today(Db *db, const char *store_id, const char *id, gint64 generation)
 {
     return lookup_int(db,
@@ -200,13 +209,15 @@ static void tidy_store(World *world, Store *store)
     g_autoptr(GPtrArray) stale = g_ptr_array_new();
     char id[ID_LEN + 1];
     gint64 generation;
+    gboolean is_memory;
 
     if (!store->ops->list_config(store, note, names, NULL) || !names->len)
         return;
     Db *db = catalog_read_begin(world->catalog);
     for (guint i = 0; i < names->len; i++) {
-        if (store_config_name_parse(names->pdata[i], id, &generation) &&
-            !is_of_today(db, store->id, id, generation))
+        if (store_config_name_parse(names->pdata[i], id, &generation, &is_memory) &&
+            (!is_of_today(db, store->id, id, generation) ||
+             (is_memory && !is_needed(db, id, generation))))
             g_ptr_array_add(stale, names->pdata[i]);
     }
     catalog_read_end(world->catalog, db);

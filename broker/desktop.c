@@ -125,6 +125,8 @@ static gboolean plan_target(World *world, Db *db, const DesktopSpec *spec, json_
                                                 ? __builtin_ctz(spec->cluster_size) : 0));
     json_object_set_new(plan, "disk_size", json_integer((json_int_t)spec->disk_size));
     json_object_set_new(plan, "data_size", json_integer((json_int_t)spec->data_size));
+    if (spec->hardware)
+        json_object_set_new(plan, "hardware", json_string(spec->hardware));
     json_object_set_new(plan, "has_subclusters", json_boolean(spec->has_subclusters));
     if (spec->is_draft)
         json_object_set_new(plan, "draft_of", json_string(version.template_id));

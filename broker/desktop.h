@@ -24,6 +24,7 @@ typedef struct {
     gboolean is_draft;     /* the next version of its template is made in it */
     guint64 disk_size;     /* bytes; 0: as the template's.  Never smaller than that */
     guint64 data_size;     /* of a data disk, bytes; 0: none */
+    const char *hardware;  /* as its row has it, or NULL */
 } DesktopSpec;
 
 #define DESKTOP_MAX_BATCH 20000

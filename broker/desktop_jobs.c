@@ -62,6 +62,8 @@ static void put_facts(BatchChunk *chunk, guint i, const CreatePlan *p, const Lay
                            .created_at = now, .changed_at = now,
                            .data_layer_id = (char *)batch_text(chunk, i, "data_layer"),
                            .disk_size = p->disk_size,
+                           .hardware = (char *)json_string_value(
+                               json_object_get(chunk->plan, "hardware")),
                            .draft_of = (char *)json_string_value(
                                json_object_get(chunk->plan, "draft_of")) };
 

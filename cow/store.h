@@ -122,7 +122,8 @@ typedef struct {
     /* Small named files beside the layers (the catalog's backup): replaced as a whole from fd. */
     gboolean (*put_file)(Store *store, const char *name, int fd, GError **error);
 
-    /* Config disks: small files that QEMU reads, named as store_config_name_parse() takes it.
+    /* Config disks: small files that QEMU reads, named as store_config_name_parse() takes it; and
+     * memory of desktops that are suspended, which hosts write.
      * Nothing is written if what is there says the same; a missing one is no error to remove. */
     gboolean (*put_config)(Store *store, const char *name, const void *data, gsize len,
                            GError **error);
@@ -173,8 +174,10 @@ gboolean store_lock_layer(Store *store, const char *slot, ImageLock *ret_lock, G
 gboolean store_hold_layer(Store *store, const char *slot, ImageLock *ret_lock, StoreStat *ret_stat,
                           gboolean *ret_is_there, GError **error);
 
-/* Take apart "DESKTOP-GENERATION.iso"; ret_id has room for an id.  FALSE if it is another name. */
-gboolean store_config_name_parse(const char *name, char *ret_id, gint64 *ret_generation);
+/* Take apart "DESKTOP-GENERATION.iso", or ".mem": memory; ret_id has room for an id.  FALSE if it
+ * is another name. */
+gboolean store_config_name_parse(const char *name, char *ret_id, gint64 *ret_generation,
+                                 gboolean *ret_is_memory);
 
 /* The geometry of this store's layers. */
 void store_geometry(const Store *store, guint32 *ret_cluster_bits, gboolean *ret_has_subclusters);

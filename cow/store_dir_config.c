@@ -80,7 +80,8 @@ char *store_dir_config_path(Store *store, const char *name, GError **error)
     return g_build_filename(store->location, CONFIG_NAME, name, NULL);
 }
 
-gboolean store_config_name_parse(const char *name, char *ret_id, gint64 *ret_generation)
+gboolean store_config_name_parse(const char *name, char *ret_id, gint64 *ret_generation,
+                                 gboolean *ret_is_memory)
 {
     char *end;
 
@@ -88,5 +89,6 @@ gboolean store_config_name_parse(const char *name, char *ret_id, gint64 *ret_gen
         return FALSE;
     g_strlcpy(ret_id, name, ID_LEN + 1);
     *ret_generation = g_ascii_strtoll(name + ID_LEN + 1, &end, 10);
-    return id_is_valid(ret_id) && g_str_equal(end, ".iso");
+    *ret_is_memory = g_str_equal(end, ".mem");
+    return id_is_valid(ret_id) && (*ret_is_memory || g_str_equal(end, ".iso"));
 }

@@ -2,6 +2,7 @@
  * can be held against it. */
 #include "imaged/config.h"
 
+#include <string.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -75,6 +76,9 @@ static const struct {
     { "state_dir", parse_text, G_STRUCT_OFFSET(Config, state_dir) },
     { "socket", parse_text, G_STRUCT_OFFSET(Config, socket) },
     { "socket_group", parse_text, G_STRUCT_OFFSET(Config, socket_group) },
+    { "listen", parse_text, G_STRUCT_OFFSET(Config, listen) },
+    { "tls_cert", parse_text, G_STRUCT_OFFSET(Config, tls_cert) },
+    { "tls_key", parse_text, G_STRUCT_OFFSET(Config, tls_key) },
     { "store", parse_text, G_STRUCT_OFFSET(Config, store) },
     { "interactive_workers", parse_number, G_STRUCT_OFFSET(Config, interactive_workers) },
     { "bulk_workers", parse_number, G_STRUCT_OFFSET(Config, bulk_workers) },
@@ -87,14 +91,23 @@ static const struct {
     { "max_chain_depth", parse_number, G_STRUCT_OFFSET(Config, settings.max_chain_depth) },
     { "low_space_bytes", parse_size, G_STRUCT_OFFSET(Config, settings.low_space_bytes) },
     { "low_space_percent", parse_number, G_STRUCT_OFFSET(Config, settings.low_space_percent) },
+    { "warn_space_bytes", parse_size, G_STRUCT_OFFSET(Config, settings.warn_space_bytes) },
+    { "warn_space_percent", parse_number, G_STRUCT_OFFSET(Config, settings.warn_space_percent) },
     { "empty_trash_when_low", parse_choice, G_STRUCT_OFFSET(Config, settings.empty_when_low) },
     { "backup_interval", parse_duration, G_STRUCT_OFFSET(Config, settings.backup_interval_ms) },
     { "data_check_interval", parse_duration,
       G_STRUCT_OFFSET(Config, settings.data_check_interval_ms) },
+    { "directory_interval", parse_duration,
+      G_STRUCT_OFFSET(Config, settings.directory_interval_ms) },
     { "inspect_imports", parse_choice, G_STRUCT_OFFSET(Config, settings.inspect_imports) },
     { "guest_user", parse_text, G_STRUCT_OFFSET(Config, settings.guest.user) },
     { "guest_socket_dir", parse_text, G_STRUCT_OFFSET(Config, settings.guest.socket_dir) },
     { "appliance", parse_text, G_STRUCT_OFFSET(Config, settings.guest.appliance) },
+    { "alert_ca", parse_text, G_STRUCT_OFFSET(Config, settings.alert_ca) },
+    { "alert_timeout", parse_duration, G_STRUCT_OFFSET(Config, settings.alert_timeout_ms) },
+    { "sendmail", parse_text, G_STRUCT_OFFSET(Config, settings.sendmail) },
+    { "mail_from", parse_text, G_STRUCT_OFFSET(Config, settings.mail_from) },
+    { "mail_interval", parse_duration, G_STRUCT_OFFSET(Config, settings.mail_interval_ms) },
     { "accelerator", parse_accelerator, G_STRUCT_OFFSET(Config, settings.guest.accelerator) },
 };
 
@@ -148,9 +161,13 @@ static void set_defaults(Config *config)
                         .bulk_workers = 2 };
     config->settings = (Settings){ .trash_keep_ms = 7 * 86400000ll, .merged_keep_ms = 86400000ll,
                                    .max_chain_depth = 8, .low_space_bytes = 10 * GIB,
-                                   .low_space_percent = 5, .backup_interval_ms = 3600000,
+                                   .low_space_percent = 5, .warn_space_bytes = 50 * GIB,
+                                   .warn_space_percent = 15, .backup_interval_ms = 3600000,
                                    .data_check_interval_ms = 30 * 86400000ll,
+                                   .directory_interval_ms = 15 * 60000,
                                    .inspect_imports = TRUE,
+                                   .alert_timeout_ms = 30000, .mail_interval_ms = 60000,
+                                   .sendmail = g_strdup("/usr/sbin/sendmail"),
                                    .health_user = g_strdup("nobody") };
 }
 
@@ -170,10 +187,15 @@ static gboolean complete(Config *config, GError **error)
     char **texts[] = { &config->socket,
                        &config->socket_group,
                        &config->store,
+                       &config->listen,
+                       &config->tls_cert,
+                       &config->tls_key,
                        &config->settings.image_group,
                        &config->settings.guest.user,
                        &config->settings.guest.socket_dir,
                        &config->settings.guest.appliance,
+                       &config->settings.alert_ca,
+                       &config->settings.mail_from,
                        &config->settings.health_dir };
 
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
@@ -190,6 +212,11 @@ static gboolean complete(Config *config, GError **error)
     find_units(&config->settings.guest);
     if (!config->settings.health_dir)
         config->settings.health_dir = g_build_filename(config->state_dir, "health", NULL);
+    if (config->listen && (!config->tls_cert || !config->tls_key)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "listen needs tls_cert and tls_key: TCP is served with TLS alone");
+        return FALSE;
+    }
     if (config->interactive_workers < 1 || config->bulk_workers < 1) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "there must be workers");
         return FALSE;
@@ -255,10 +282,16 @@ void config_clear(Config *config)
     g_free(config->socket);
     g_free(config->socket_group);
     g_free(config->store);
+    g_free(config->listen);
+    g_free(config->tls_cert);
+    g_free(config->tls_key);
     g_free(config->settings.image_group);
     g_free(config->settings.guest.user);
     g_free(config->settings.guest.socket_dir);
     g_free(config->settings.guest.appliance);
+    g_free(config->settings.alert_ca);
+    g_free(config->settings.sendmail);
+    g_free(config->settings.mail_from);
     g_free(config->settings.health_dir);
     g_free(config->settings.health_user);
     *config = (Config){ 0 };

@@ -4,13 +4,25 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib-unix.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "broker/access/directory.h"
+#include "broker/access/login.h"
+#include "broker/access/roles.h"
+#include "broker/alert/alerts.h"
+#include "broker/host/hosts.h"
+#include "broker/pool/pools.h"
+#include "broker/run/figures.h"
+#include "broker/run/runs.h"
+#include "broker/session/sessions.h"
+#include "broker/session/shadow.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
@@ -18,6 +30,7 @@
 #include "imaged/http/server.h"
 #include "imaged/ops/exports.h"
 #include "imaged/ops/housekeeping.h"
+#include "imaged/ops/pool_keeper.h"
 #include "imaged/ops/recover.h"
 
 #define CATALOG_NAME "catalog.db"
@@ -26,9 +39,11 @@
 typedef struct {
     World world;
     const Config *config;
+    const HostDriver *driver;
     int state_fd, lock_fd;
     Server *server;
     Housekeeping *housekeeping;
+    PoolKeeper *pool_keeper;
     GMainLoop *loop;
 } Daemon;
 
@@ -270,6 +285,13 @@ static gboolean recover(Daemon *d, GError **error)
     return TRUE;
 }
 
+static void seen(gpointer world, const char *host_id, const GPtrArray *domains,
+                 const HostDriver *driver, gpointer link)
+{
+    runs_seen(world, host_id, domains, driver, link);
+    sessions_seen(world, host_id, driver, link);
+}
+
 static gboolean start_jobs(Daemon *d, GError **error)
 {
     g_autofree char *epoch = catalog_get_meta(d->world.catalog, "epoch");
@@ -281,7 +303,8 @@ static gboolean start_jobs(Daemon *d, GError **error)
     changes_event(changes, "imaged.start", d->world.rescue_reason ? "alarm" : "info", NULL, NULL,
                   "version " IMAGED_VERSION "%s%s", d->world.rescue_reason ? "; rescue mode: " : "",
                   d->world.rescue_reason ? d->world.rescue_reason : "");
-    if (!catalog_commit(d->world.catalog, changes, error))
+    if (!catalog_commit(d->world.catalog, changes, error) ||
+        !roles_prepare(d->world.catalog, error))
         return FALSE;
     d->world.guest = guest_new(d->config->state_dir, &d->config->settings.guest);
     d->world.jobs = job_queue_new(d->world.catalog, d->world.claims, ops_job_types, &d->world,
@@ -291,11 +314,25 @@ static gboolean start_jobs(Daemon *d, GError **error)
     d->world.exports = exports_new(&d->world, d->config->socket_group, error);
     if (!d->world.exports)
         return FALSE;
-    if (d->world.rescue_reason)
-        return TRUE;
-    if (!job_queue_resume(d->world.jobs, error))
+    /* Likewise the hosts: jobs that go on ask them.  What hosts tell has to wait for the claims of
+     * these jobs. */
+    const HostWatcher watcher = { seen, sessions_host, &d->world, sessions_client };
+    d->world.directories =
+        directories_new(&d->world, d->config->settings.directory_interval_ms);
+    d->world.figures = figures_new();
+    d->world.pools = pools_new(&d->world);
+    if (!(d->world.runs = runs_new(&d->world, error)) ||
+        !(d->world.sessions = sessions_new(&d->world, error)) ||
+        !(d->world.hosts = hosts_new(&d->world, d->driver, &watcher, error)) ||
+        (!d->world.rescue_reason && !job_queue_resume(d->world.jobs, error)))
         return FALSE;
-    exports_restore(d->world.exports);
+    if (!d->world.rescue_reason)
+        exports_restore(d->world.exports);
+    g_autofree char *socket_dir = g_path_get_dirname(d->config->socket);
+    g_autofree char *shadow_dir = g_build_filename(socket_dir, "shadow", NULL);
+    d->world.shadows = shadows_new(&d->world, shadow_dir);
+    hosts_listen(d->world.hosts);
+    sessions_start(d->world.sessions);
     return TRUE;
 }
 
@@ -342,12 +379,23 @@ static void serve(Daemon *d)
 /* In the opposite order of the start; whatever is not there yet is passed over. */
 static void shut_down(Daemon *d)
 {
+    pool_keeper_stop(d->pool_keeper);
     if (d->housekeeping)
         housekeeping_stop(d->housekeeping);
     if (d->world.jobs)
         job_queue_stop(d->world.jobs);
     if (d->server)
         server_stop(d->server);
+    shadows_free(d->world.shadows);
+    if (d->world.sessions)
+        sessions_stop(d->world.sessions);
+    alerts_free(d->world.alerts);
+    directories_free(d->world.directories);
+    hosts_free(d->world.hosts);
+    sessions_free(d->world.sessions);
+    runs_free(d->world.runs);
+    pools_free(d->world.pools);
+    figures_free(d->world.figures);
     exports_free(d->world.exports);
     if (d->world.jobs)
         job_queue_free(d->world.jobs);
@@ -355,15 +403,36 @@ static void shut_down(Daemon *d)
     catalog_close(d->world.catalog);
     store_set_free(d->world.stores);
     claims_free(d->world.claims);
+    logins_free(d->world.logins);
     g_free(d->world.manager_id);
     durable_close(&d->lock_fd);
     durable_close(&d->state_fd);
     g_clear_pointer(&d->loop, g_main_loop_unref);
 }
 
-gboolean daemon_run(const Config *config, GError **error)
+/* Batches hold thousands of locked images open. */
+static void raise_open_files(void)
 {
-    Daemon d = { .config = config, .state_fd = -1, .lock_fd = -1 };
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+void daemon_prepare(void)
+{
+    mallopt(M_ARENA_MAX, 4); /* threads come and go; an arena for each would keep what they freed */
+    /* Or the first big buffer that is freed makes malloc keep all later ones of its size. */
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    umask(0007);
+    raise_open_files();
+}
+
+gboolean daemon_run(const Config *config, const HostDriver *driver, GError **error)
+{
+    Daemon d = { .config = config, .driver = driver, .state_fd = -1, .lock_fd = -1 };
 
     signal(SIGPIPE, SIG_IGN);
     d.loop = g_main_loop_new(NULL, FALSE);
@@ -371,11 +440,18 @@ gboolean daemon_run(const Config *config, GError **error)
     d.world.state_dir = config->state_dir;
     d.world.started_at = units_now_ms();
     d.world.claims = claims_new();
+    d.world.logins = logins_new();
     gboolean ok = open_state(&d, error) && open_catalog(&d, error) && open_stores(&d, error) &&
                   recover(&d, error) && start_jobs(&d, error) &&
-                  (d.server = server_start(&d.world, config->socket, config->socket_group, error));
+                  (d.world.alerts = alerts_new(&d.world, error)) &&
+                  (d.server =
+                       server_start(&d.world, config->socket, config->socket_group, error)) &&
+                  (!config->listen || server_listen_tls(d.server, config->listen, config->tls_cert,
+                                                        config->tls_key, error));
     if (ok) {
         d.housekeeping = housekeeping_start(&d.world);
+        if (!d.world.rescue_reason)
+            d.pool_keeper = pool_keeper_start(&d.world);
         serve(&d);
     }
     shut_down(&d);

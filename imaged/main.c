@@ -1,23 +1,10 @@
 /* main.c: the daemon's command line. */
-#include <malloc.h>
 #include <sodium.h>
 #include <stdio.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 
+#include "broker/host/driver_libvirt.h"
 #include "imaged/base/error.h"
 #include "imaged/daemon.h"
-
-/* Batches hold thousands of locked images open. */
-static void raise_open_files(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
 
 static int fail(const GError *error)
 {
@@ -36,11 +23,7 @@ int main(int argc, char **argv)
     g_autoptr(GError) error = NULL;
     gboolean is_over = FALSE;
 
-    mallopt(M_ARENA_MAX, 4); /* threads come and go; an arena for each would keep what they freed */
-    /* Or the first big buffer that is freed makes malloc keep all later ones of its size. */
-    mallopt(M_MMAP_THRESHOLD, 1 << 20);
-    umask(0007);
-    raise_open_files();
+    daemon_prepare();
     if (sodium_init() < 0) {
         fputs("imaged: no source of random numbers\n", stderr);
         return 1;
@@ -51,5 +34,5 @@ int main(int argc, char **argv)
     }
     if (is_over)
         return 0;
-    return daemon_run(&config, &error) ? 0 : fail(error);
+    return daemon_run(&config, &driver_libvirt, &error) ? 0 : fail(error);
 }

@@ -50,7 +50,7 @@ gboolean desktop_plan_flatten(World *world, const LookupRows *desktops, BatchPla
 }
 
 typedef struct {
-    gboolean drop, is_flat, is_governor;
+    gboolean drop, is_flat, is_governor, is_live;
 } Mode;
 
 /* The ids are derived from the job and the run's top, so a resumed job makes the same ones. */
@@ -64,7 +64,8 @@ static gboolean merge_one(Job *job, World *world, const Mode *mode, const char *
                     .trash = trash.s,
                     .drop = mode->drop,
                     .ret_needless = mode->drop ? ret_needless : NULL,
-                    .is_paced = mode->is_governor };
+                    .is_paced = mode->is_governor,
+                    .is_live = mode->is_live };
 
     return merge_layers(job, world, &merge, NULL, error);
 }
@@ -245,6 +246,11 @@ static gboolean shorten_one(Job *job, World *world, json_t *item, GError **error
     return work(job, world, item, &(Mode){ .is_governor = TRUE }, error);
 }
 
+gboolean merges_shorten_live(Job *job, World *world, json_t *item, GError **error)
+{
+    return work(job, world, item, &(Mode){ .is_governor = TRUE, .is_live = TRUE }, error);
+}
+
 static gboolean run_compact(Job *job, gpointer world, GError **error)
 {
     return job_each(job, world, compact_one, error);
@@ -282,6 +288,13 @@ static guint n_mergeable(Db *db, const DesktopRow *row)
         most = MAX(most, n);
     }
     return most;
+}
+
+gboolean merges_is_deep(World *world, Db *db, const DesktopRow *desktop)
+{
+    guint max = world->settings.max_chain_depth;
+
+    return max && n_mergeable(db, desktop) > max;
 }
 
 static gboolean is_disk_at_rest(World *world, Db *db, const char *layer_id)

@@ -102,6 +102,10 @@ static gboolean load(MergeWork *w, gboolean *ret_is_done, GError **error)
         return FALSE;
     w->is_active = g_str_equal(w->top->state, "active");
     w->is_data = layer_row_is_data(w->top);
+    if (w->is_active && w->m->is_live) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "its active layer is in use");
+        return FALSE;
+    }
     w->store = store_set_get(w->world->stores, w->top->store_id, error);
     w->former = id_derive("former", w->m->merged, "");
     return w->store != NULL;
@@ -111,7 +115,8 @@ static gboolean claim_desktop(MergeWork *w, gint64 wait_ms, GError **error)
 {
     json_t *keys = json_array();
 
-    claims_add(keys, 'x', "desktop", w->desktop.id);
+    /* A run shares the desktop: its jobs keep each other off by the run. */
+    claims_add(keys, w->m->is_live ? 's' : 'x', "desktop", w->desktop.id);
     if (world_wait_claims(w->world, w->job, keys, wait_ms, error)) {
         w->claimed = keys;
         return TRUE;

@@ -19,6 +19,8 @@ typedef struct {
     gboolean *ret_needless;   /* set: a single layer in which nothing can be left out is left as it
                                * is, and told here; or NULL */
     gboolean is_paced;        /* give way to others by the kernel's pressure figures */
+    gboolean is_live;         /* the desktop runs, and the caller holds x:run/ID: top is a frozen
+                               * layer, and QEMU has the files that it opened */
 } Merge;
 
 /* Merge, and commit that together with more changes (taken over, may be NULL) as a step of the job.

@@ -151,10 +151,10 @@ static Changes *delete_changes(Job *job, World *world, const json_t *item, Snaps
 /* Merge the data disk's layer, as a step of its own: as long as the snapshot is there its layer
  * stays below the merged one's, so that a stop after this loses nothing. */
 static gboolean merge_data(Job *job, World *world, const json_t *item, const SnapshotRow *row,
-                           gboolean *ret_merged, GError **error)
+                           gboolean is_live, gboolean *ret_merged, GError **error)
 {
     Merge merge = { .bottom = row->data_layer_id, .merged = item_text(item, "data_merged"),
-                    .trash = item_text(item, "data_former") };
+                    .trash = item_text(item, "data_former"), .is_live = is_live };
     g_auto(LayerRow) done = { 0 };
     Db *db = catalog_read_begin(world->catalog);
     gboolean is_done = merge.merged && lookup_layer(db, merge.merged, &done, NULL);
@@ -166,7 +166,7 @@ static gboolean merge_data(Job *job, World *world, const json_t *item, const Sna
     return is_done || !upper || !merge.merged || merge_layers(job, world, &merge, NULL, error);
 }
 
-static gboolean delete_one(Job *job, World *world, json_t *item, GError **error)
+static gboolean delete_one(Job *job, World *world, json_t *item, gboolean is_live, GError **error)
 {
     g_auto(SnapshotRow) row = { 0 };
     SnapshotDeleteNeed need = { 0 };
@@ -182,11 +182,11 @@ static gboolean delete_one(Job *job, World *world, json_t *item, GError **error)
     catalog_read_end(world->catalog, db);
     if (!ok || row.is_trashed) /* committed before a stop */
         return ok;
-    if (!merge_data(job, world, item, &row, &has_data_merged, error))
+    if (!merge_data(job, world, item, &row, is_live, &has_data_merged, error))
         return FALSE;
     g_autofree char *layer_id = g_strdup(row.layer_id);
     Merge merge = { .top = upper, .bottom = layer_id, .merged = item_text(item, "merged"),
-                    .trash = item_text(item, "former") };
+                    .trash = item_text(item, "former"), .is_live = is_live };
     Changes *changes = delete_changes(job, world, item, &row, need.own);
     json_object_set_new(item, "result",
                         json_pack("{s:b,s:I}", "merged", upper != NULL || has_data_merged,
@@ -196,9 +196,33 @@ static gboolean delete_one(Job *job, World *world, json_t *item, GError **error)
     return merge_layers(job, world, &merge, changes, error);
 }
 
+gboolean snapshot_delete_live(Job *job, World *world, json_t *item, GError **error)
+{
+    return delete_one(job, world, item, TRUE, error);
+}
+
+void snapshot_delete_uppers(World *world, const char *snapshot_id, char **ret_upper,
+                            char **ret_data_upper)
+{
+    g_auto(SnapshotRow) row = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+
+    *ret_upper = *ret_data_upper = NULL;
+    if (lookup_snapshot_by_id(db, snapshot_id, &row, NULL) && !row.is_trashed) {
+        *ret_upper = find_upper(db, &row, row.layer_id);
+        *ret_data_upper = find_upper(db, &row, row.data_layer_id);
+    }
+    catalog_read_end(world->catalog, db);
+}
+
+static gboolean delete_at_rest(Job *job, World *world, json_t *item, GError **error)
+{
+    return delete_one(job, world, item, FALSE, error);
+}
+
 static gboolean run_delete(Job *job, gpointer world, GError **error)
 {
-    return job_each(job, world, delete_one, error);
+    return job_each(job, world, delete_at_rest, error);
 }
 
 const JobType snapshot_delete_job = { "snapshot.delete", JOB_BULK, "bytes", run_delete };

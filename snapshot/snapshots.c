@@ -125,11 +125,24 @@ static void undo_create(BatchChunk *chunk)
     catalog_read_end(chunk->world->catalog, db);
 }
 
+static const BatchType create_type = { prepare_create, undo_create, NULL };
+
 static gboolean run_create(Job *job, gpointer world, GError **error)
 {
-    static const BatchType type = { prepare_create, undo_create, NULL };
+    return batch_run(job, world, &create_type, error);
+}
 
-    return batch_run(job, world, &type, error);
+gboolean snapshot_create_one(Job *job, World *world, json_t *item, GError **error)
+{
+    json_auto_t *items = json_pack("[O]", item);
+    g_autoptr(BatchChunk) chunk = batch_chunk_new(job, world, job_plan(job), items, changes_new());
+
+    if (!prepare_create(chunk, error))
+        return FALSE;
+    if (!chunk->errors[0])
+        return batch_chunk_commit(chunk, &create_type, error);
+    g_propagate_error(error, g_steal_pointer(&chunk->errors[0]));
+    return FALSE;
 }
 
 const JobType snapshot_create_job = { "snapshot.create", JOB_INTERACTIVE, "desktops", run_create };

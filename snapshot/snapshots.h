@@ -13,6 +13,9 @@ extern const JobType snapshot_create_job;
 gboolean snapshot_plan_create(World *world, const LookupRows *desktops, const char *name,
                               const char *description, BatchPlan *plan, GError **error);
 
+/* One item of that plan alone, as a step of a job that does more. */
+gboolean snapshot_create_one(Job *job, World *world, json_t *item, GError **error);
+
 /* Give it another name or description (NULL: as it is). */
 gboolean snapshot_rename(World *world, const char *desktop, const char *name, const char *new_name,
                          const char *description, const char *who, GError **error);

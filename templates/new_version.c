@@ -5,14 +5,18 @@
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 
-/* What its desktops are told stays from one version to the next, unless the plan says otherwise. */
-static void inherit_identity(Db *db, const char *name, json_t *plan)
+/* What its desktops are told and what machines they are stays from one version to the next, unless
+ * the plan says otherwise. */
+static void inherit(Db *db, const char *name, json_t *plan)
 {
     g_auto(VersionRow) newest = { 0 };
 
-    if (!json_object_get(plan, "identity") && lookup_version(db, name, FALSE, &newest, NULL) &&
-        newest.identity)
+    if (!lookup_version(db, name, FALSE, &newest, NULL))
+        return;
+    if (!json_object_get(plan, "identity") && newest.identity)
         json_object_set_new(plan, "identity", json_string(newest.identity));
+    if (!json_object_get(plan, "machine") && newest.hardware)
+        json_object_set_new(plan, "machine", json_string(newest.hardware));
 }
 
 /* The template's id and the version's number, for a new or an existing template. */
@@ -25,7 +29,7 @@ static gboolean plan_number(Db *db, const char *name, json_t *plan, GError **err
         json_object_set_new(plan, "template_id", json_string(template.id));
         json_object_set_new(plan, "number", json_integer(template.last_version + 1));
         json_object_set_new(plan, "template_created", json_integer(template.created_at));
-        inherit_identity(db, name, plan);
+        inherit(db, name, plan);
         return TRUE;
     }
     if (!lookup_check_new_name(db, "template", name, error))
@@ -171,7 +175,8 @@ gboolean new_version_commit(Job *job, const NewVersion *made, const char *event,
                            .sealed_at = made->sealed_at,
                            .recipe = (char *)plan_text(job, "recipe"),
                            .identity = (char *)plan_text(job, "identity"),
-                           .video = (char *)plan_text(job, "video") };
+                           .video = (char *)plan_text(job, "video"),
+                           .hardware = (char *)plan_text(job, "machine") };
     Changes *changes = more ? more : changes_new();
     json_t *out = result(job, name);
 

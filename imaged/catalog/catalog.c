@@ -88,6 +88,25 @@ void catalog_read_end(Catalog *c, Db *db)
     g_mutex_unlock(&c->lock);
 }
 
+Db *catalog_read_begin_long(Catalog *c)
+{
+    g_mutex_lock(&c->lock);
+    while (c->n_long >= MAX_READERS - 1)
+        g_cond_wait(&c->changed, &c->lock);
+    c->n_long++;
+    g_mutex_unlock(&c->lock);
+    return catalog_read_begin(c);
+}
+
+void catalog_read_end_long(Catalog *c, Db *db)
+{
+    catalog_read_end(c, db);
+    g_mutex_lock(&c->lock);
+    c->n_long--;
+    g_cond_broadcast(&c->changed);
+    g_mutex_unlock(&c->lock);
+}
+
 gboolean catalog_backup(Catalog *c, const char *path, GError **error)
 {
     Db *db = catalog_read_begin(c);

@@ -42,6 +42,10 @@ void catalog_set_journal(Catalog *catalog, const CatalogJournal *journal, gpoint
 Db *catalog_read_begin(Catalog *catalog);
 void catalog_read_end(Catalog *catalog, Db *db);
 
+/* The same for a question that may take long: one reader is always left to the others. */
+Db *catalog_read_begin_long(Catalog *catalog);
+void catalog_read_end_long(Catalog *catalog, Db *db);
+
 /* Make changes durable (taken over).  Returns when they are.  EXISTS, INVALID, NO_SPACE,
  * UNAVAILABLE (a store's journal cannot be written: nothing of this set was done). */
 gboolean catalog_commit(Catalog *catalog, Changes *changes, GError **error);

@@ -1,6 +1,8 @@
 /* changes.c: see changes.h. */
 #include "imaged/catalog/changes.h"
 
+#include <string.h>
+
 #include "imaged/base/units.h"
 
 typedef struct {
@@ -97,6 +99,9 @@ void changes_sql(Changes *changes, const char *sql, const char *types, ...)
 void changes_event(Changes *changes, const char *kind, const char *severity, const char *object,
                    const char *who, const char *format, ...)
 {
+    /* "NAME from ADDRESS": the address has no blanks, so the last one of these counts. */
+    const char *from = who ? g_strrstr(who, " from ") : NULL;
+    g_autofree char *name = from ? g_strndup(who, (gsize)(from - who)) : g_strdup(who);
     va_list args;
 
     va_start(args, format);
@@ -104,10 +109,10 @@ void changes_event(Changes *changes, const char *kind, const char *severity, con
     va_end(args);
     changes->has_events = TRUE;
     changes_sql(changes,
-                "INSERT INTO event (time, kind, severity, object, who, message)"
-                " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                "ittttt", units_now_ms(), kind, severity, object ? object : "",
-                who ? who : "imaged", message);
+                "INSERT INTO event (time, kind, severity, object, who, address, message)"
+                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "itttttt", units_now_ms(), kind, severity, object ? object : "",
+                name ? name : "imaged", from ? from + strlen(" from ") : NULL, message);
 }
 
 static gboolean apply_local(const Local *c, Db *db, GError **error)

@@ -22,7 +22,8 @@ void changes_delete(Changes *changes, RowKind kind, const char *id, const char *
 /* A local statement: sql is a literal; values as in db_query(). */
 void changes_sql(Changes *changes, const char *sql, const char *types, ...);
 
-/* An event (severity info, warning or alarm); who and object may be NULL. */
+/* An event (severity info, warning or alarm); who (NAME, or NAME from ADDRESS) and object may be
+ * NULL. */
 void changes_event(Changes *changes, const char *kind, const char *severity, const char *object,
                    const char *who, const char *format, ...) G_GNUC_PRINTF(6, 7);
 

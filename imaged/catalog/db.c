@@ -9,6 +9,9 @@
 struct Db {
     sqlite3 *handle;
     GHashTable *statements; /* literal's address -> sqlite3_stmt */
+    GHashTable *functions;  /* names of those defined */
+    gint64 deadline;        /* us, monotonic */
+    gint64 steps_left;      /* till they are cut off */
 };
 
 struct Query {
@@ -31,6 +34,9 @@ static void set_error(sqlite3 *handle, int result, GError **error)
         break;
     case SQLITE_FULL:
         code = IMAGED_ERROR_NO_SPACE;
+        break;
+    case SQLITE_INTERRUPT: /* by its deadline */
+        code = IMAGED_ERROR_BUSY;
         break;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
@@ -56,6 +62,7 @@ Db *db_open(const char *uri, gboolean is_writer, GError **error)
     int result = sqlite3_open_v2(uri, &db->handle, flags, vfs_name());
 
     db->statements = g_hash_table_new_full(NULL, NULL, NULL, finalize);
+    db->functions = g_hash_table_new(g_str_hash, g_str_equal);
     if (result != SQLITE_OK) {
         set_error(db->handle, result, error);
         return NULL;
@@ -64,7 +71,7 @@ Db *db_open(const char *uri, gboolean is_writer, GError **error)
     sqlite3_extended_result_codes(db->handle, 1);
     if (!db_script(db,
                    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
-                   "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-2048;",
+                   "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8192;",
                    error) ||
         /* The writer has room for all pages of a big batch: looking for one to write out early took
          * most of a batch's time.  The catalog gives the memory back afterwards. */
@@ -86,6 +93,7 @@ void db_close(Db *db)
     if (!db)
         return;
     g_hash_table_unref(db->statements);
+    g_hash_table_unref(db->functions);
     sqlite3_close(db->handle);
     g_free(db);
 }
@@ -130,12 +138,77 @@ Query *db_query_va(Db *db, const char *sql, const char *types, va_list args)
     return q;
 }
 
+Query *db_query_made(Db *db, const char *sql, const DbValue *values, guint n_values)
+{
+    Query *q = g_new0(Query, 1);
+
+    q->db = db;
+    q->is_own = TRUE;
+    q->result = sqlite3_prepare_v2(db->handle, sql, -1, &q->stmt, NULL);
+    if (q->result != SQLITE_OK)
+        return q;
+    for (guint i = 0; i < n_values; i++) {
+        const DbValue *v = &values[i];
+        if (v->type == 't')
+            sqlite3_bind_text(q->stmt, (int)i + 1, v->text, -1, SQLITE_TRANSIENT);
+        else if (v->type == 'i')
+            sqlite3_bind_int64(q->stmt, (int)i + 1, v->integer);
+        else
+            sqlite3_bind_double(q->stmt, (int)i + 1, v->real);
+    }
+    q->n_columns = sqlite3_column_count(q->stmt);
+    return q;
+}
+
+void db_define(Db *db, const char *name, int n_arguments, gboolean is_pure, DbFunction function,
+               gpointer data)
+{
+    int flags = SQLITE_UTF8 | SQLITE_DIRECTONLY | (is_pure ? SQLITE_DETERMINISTIC : 0);
+
+    if (g_hash_table_add(db->functions, (gpointer)name))
+        sqlite3_create_function(db->handle, name, n_arguments, flags, data, function, NULL, NULL);
+}
+
+#define STEPS 1000
+
+static int is_past(void *data)
+{
+    Db *db = data;
+
+    db->steps_left -= STEPS;
+    return db->steps_left < 0 || g_get_monotonic_time() > db->deadline;
+}
+
+void db_set_deadline(Db *db, gint64 until_us, gint64 max_steps)
+{
+    db->deadline = until_us;
+    db->steps_left = max_steps ? max_steps : G_MAXINT64;
+    sqlite3_progress_handler(db->handle, until_us ? STEPS : 0, until_us ? is_past : NULL, db);
+}
+
 Query *db_query(Db *db, const char *sql, const char *types, ...)
 {
     va_list args;
 
     va_start(args, types);
     Query *q = db_query_va(db, sql, types, args);
+    va_end(args);
+    return q;
+}
+
+Query *db_query_once(Db *db, const char *sql, const char *types, ...)
+{
+    Query *q = g_new0(Query, 1);
+    va_list args;
+
+    q->db = db;
+    q->is_own = TRUE;
+    q->result = sqlite3_prepare_v2(db->handle, sql, -1, &q->stmt, NULL);
+    if (q->result != SQLITE_OK)
+        return q;
+    q->n_columns = sqlite3_column_count(q->stmt);
+    va_start(args, types);
+    bind(q, types, args);
     va_end(args);
     return q;
 }

@@ -38,6 +38,7 @@ static const Column version_columns[] = {
     INTEGER(VersionRow, created_at), INTEGER(VersionRow, changed_at),
     OPTIONAL(VersionRow, firmware), ADDED_INTEGER(VersionRow, sealed_at),
     OPTIONAL(VersionRow, recipe),  OPTIONAL(VersionRow, identity), OPTIONAL(VersionRow, video),
+    OPTIONAL(VersionRow, hardware),
 };
 static const Column layer_columns[] = {
     TEXT(LayerRow, id),           TEXT(LayerRow, slot),      TEXT(LayerRow, store_id),
@@ -53,6 +54,7 @@ static const Column desktop_columns[] = {
     INTEGER(DesktopRow, created_at), INTEGER(DesktopRow, changed_at),
     OPTIONAL(DesktopRow, draft_of), OPTIONAL(DesktopRow, identity),
     OPTIONAL(DesktopRow, data_layer_id), ADDED_INTEGER(DesktopRow, disk_size),
+    OPTIONAL(DesktopRow, hardware),
 };
 static const Column trash_columns[] = {
     TEXT(TrashRow, id),           TEXT(TrashRow, kind),       TEXT(TrashRow, reason),
@@ -94,14 +96,14 @@ static const Table tables[ROW_N_KINDS] = {
                       G_N_ELEMENTS(version_columns),
                       "INSERT INTO version (id, template_id, version, state, is_trashed, layer_id,"
                       " cpus, memory_bytes, os, description, source, notes, created_at, changed_at,"
-                      " firmware, sealed_at, recipe, identity, video)"
+                      " firmware, sealed_at, recipe, identity, video, hardware)"
                       " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,"
-                      "?19)"
+                      "?19,?20)"
                       " ON CONFLICT (id)"
                       " DO UPDATE SET template_id=?2, version=?3, state=?4, is_trashed=?5,"
                       " layer_id=?6, cpus=?7, memory_bytes=?8, os=?9, description=?10, source=?11,"
                       " notes=?12, created_at=?13, changed_at=?14, firmware=?15, sealed_at=?16,"
-                      " recipe=?17, identity=?18, video=?19",
+                      " recipe=?17, identity=?18, video=?19, hardware=?20",
                       "DELETE FROM version WHERE id = ?1" },
     [ROW_LAYER] = { "layer", sizeof(LayerRow), layer_columns, G_N_ELEMENTS(layer_columns),
                     "INSERT INTO layer (id, slot, store_id, parent_id, owner_kind, owner_id,"
@@ -115,13 +117,13 @@ static const Table tables[ROW_N_KINDS] = {
                       G_N_ELEMENTS(desktop_columns),
                       "INSERT INTO desktop (id, name, version_id, owner, generation, layer_id,"
                       " store_id, mac, uuid, state, is_trashed, created_at, changed_at, draft_of,"
-                      " identity, data_layer_id, disk_size) VALUES"
-                      " (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)"
+                      " identity, data_layer_id, disk_size, hardware) VALUES"
+                      " (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)"
                       " ON CONFLICT (id)"
                       " DO UPDATE SET name=?2, version_id=?3, owner=?4, generation=?5, layer_id=?6,"
                       " store_id=?7, mac=?8, uuid=?9, state=?10, is_trashed=?11, created_at=?12,"
                       " changed_at=?13, draft_of=?14, identity=?15, data_layer_id=?16,"
-                      " disk_size=?17",
+                      " disk_size=?17, hardware=?18",
                       "DELETE FROM desktop WHERE id = ?1" },
     [ROW_TRASH] = { "trash", sizeof(TrashRow), trash_columns, G_N_ELEMENTS(trash_columns),
                     "INSERT INTO trash (id, kind, reason, name, desktop_id, version_id, layer_id,"

@@ -31,6 +31,7 @@ typedef struct {
     char *recipe;     /* the text that it was built from, or NULL */
     char *identity;   /* JSON: what its desktops are told at their first boot, or NULL */
     char *video;      /* qxl or virtio; NULL: nobody has said */
+    char *hardware;   /* JSON: the rest of its hardware (broker/run/hardware.h), or NULL */
 } VersionRow;
 
 /* A layer between a template version and some of its desktops (snapshot/stand_in.h). */
@@ -60,6 +61,7 @@ typedef struct {
     char *identity; /* JSON: what it is told beyond what its version says, or NULL */
     char *data_layer_id; /* the active layer of its data disk, or NULL */
     gint64 disk_size;    /* bytes that its disk has at least; 0: as its template */
+    char *hardware;      /* JSON: what differs from its version's hardware, or NULL */
 } DesktopRow;
 
 typedef struct {

@@ -206,6 +206,157 @@ static const char *const migrations[] = {
     "CREATE INDEX desktop_data_layer ON desktop(data_layer_id) WHERE data_layer_id IS NOT NULL;"
     "CREATE INDEX snapshot_data_layer ON snapshot(data_layer_id) WHERE data_layer_id IS NOT NULL;"
     "CREATE INDEX trash_data_layer ON trash(data_layer_id) WHERE data_layer_id IS NOT NULL;",
+
+    /* 7: hosts, and what runs there: local, because hosts can be asked */
+    "CREATE TABLE host (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, uri TEXT NOT NULL UNIQUE,"
+    " display_address TEXT, proxy TEXT, accelerator TEXT NOT NULL, store_paths TEXT NOT NULL,"
+    " is_maintenance INTEGER NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE run (desktop_id TEXT PRIMARY KEY, host_id TEXT NOT NULL REFERENCES host(id),"
+    " incarnation TEXT NOT NULL, generation INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT,"
+    " started_at INTEGER NOT NULL, changed_at INTEGER NOT NULL, target_host_id TEXT REFERENCES"
+    " host(id)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX run_host ON run(host_id);"
+    "CREATE INDEX run_target_host ON run(target_host_id) WHERE target_host_id IS NOT NULL;",
+
+    /* 8: host groups, networks, a desktop's own hardware */
+    "CREATE TABLE host_group (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, cpu_model TEXT,"
+    " machine TEXT, store_paths TEXT, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "ALTER TABLE host ADD COLUMN group_id TEXT;"
+    "ALTER TABLE host ADD COLUMN listen TEXT;"
+    "ALTER TABLE host ADD COLUMN tls_subject TEXT;" /* set: clients come by TLS alone */
+    "ALTER TABLE host ADD COLUMN tls_ca TEXT;"      /* PEM */
+    "ALTER TABLE host ADD COLUMN driver_iso TEXT;"
+    "ALTER TABLE host ADD COLUMN found_accelerator TEXT;" /* kvm or tcg, once it was tried */
+    "CREATE TABLE network (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,"
+    " bridge TEXT, vlan INTEGER, group_id TEXT, created_at INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    "ALTER TABLE version ADD COLUMN hardware TEXT;"
+    "ALTER TABLE desktop ADD COLUMN hardware TEXT;"
+    /* what a desktop that is suspended had in its memory: a file of its store, which holds for
+     * one state of its disks alone */
+    "CREATE TABLE suspension (desktop_id TEXT PRIMARY KEY, incarnation TEXT NOT NULL,"
+    " generation INTEGER NOT NULL, layer_id TEXT NOT NULL, data_layer_id TEXT,"
+    " disk_stamp TEXT NOT NULL, store_id TEXT NOT NULL, host_id TEXT NOT NULL,"
+    " bytes INTEGER NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+
+    /* 9: who may do what.  external_id is the directory's objectGUID or entryUUID. */
+    "CREATE TABLE directory (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,"
+    " settings TEXT NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE user (id TEXT PRIMARY KEY, name TEXT NOT NULL, name_key TEXT NOT NULL UNIQUE,"
+    " full_name TEXT NOT NULL, email TEXT NOT NULL, directory_id TEXT, external_id TEXT,"
+    " password_hash TEXT, is_disabled INTEGER NOT NULL, created_at INTEGER NOT NULL,"
+    " changed_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX user_external ON user(directory_id, external_id)"
+    " WHERE external_id IS NOT NULL;"
+    "CREATE TABLE user_group (id TEXT PRIMARY KEY, name TEXT NOT NULL, name_key TEXT NOT NULL"
+    " UNIQUE, directory_id TEXT, external_id TEXT, created_at INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE TABLE group_member (group_id TEXT NOT NULL, user_id TEXT NOT NULL,"
+    " PRIMARY KEY (group_id, user_id)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX group_member_user ON group_member(user_id);"
+    "CREATE TABLE role (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, permissions TEXT NOT NULL,"
+    " is_own INTEGER NOT NULL, is_built_in INTEGER NOT NULL, created_at INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    /* subject: user or group; scope: all, template, pool or desktop */
+    "CREATE TABLE role_grant (id TEXT PRIMARY KEY, role_id TEXT NOT NULL REFERENCES role(id),"
+    " subject_kind TEXT NOT NULL, subject_id TEXT NOT NULL, scope_kind TEXT NOT NULL,"
+    " scope_id TEXT, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX role_grant_subject ON role_grant(subject_id);"
+    "CREATE TABLE token (id TEXT PRIMARY KEY, name TEXT NOT NULL, user_id TEXT NOT NULL,"
+    " hash TEXT NOT NULL UNIQUE, permissions TEXT, scope_kind TEXT NOT NULL, scope_id TEXT,"
+    " is_login INTEGER NOT NULL, expires_at INTEGER, used_at INTEGER, created_at INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE INDEX token_user ON token(user_id);"
+    "ALTER TABLE event ADD COLUMN address TEXT;" /* who asked from there; NULL: this machine */
+    "CREATE TABLE quota (subject_id TEXT PRIMARY KEY, subject_kind TEXT NOT NULL,"
+    " n_desktops INTEGER, n_running INTEGER, disk_bytes INTEGER, n_snapshots INTEGER)"
+    " STRICT, WITHOUT ROWID;",
+
+    /* 10: pools and who has which desktop.  attachment: which users a desktop's generation has
+     * seen; a pooled one is given to nobody else. */
+    "CREATE TABLE assignment (desktop_id TEXT NOT NULL, user_id TEXT NOT NULL,"
+    " is_owner INTEGER NOT NULL, may_take_over INTEGER NOT NULL, lease TEXT,"
+    " lease_until INTEGER, warned_at INTEGER,"
+    " created_at INTEGER NOT NULL, PRIMARY KEY (desktop_id, user_id))"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE INDEX assignment_user ON assignment(user_id);"
+    "CREATE TABLE pool (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, type TEXT NOT NULL,"
+    " template_id TEXT NOT NULL, version_id TEXT, size INTEGER NOT NULL, spares INTEGER NOT NULL,"
+    " max_per_user INTEGER NOT NULL, disconnect_limit_s INTEGER, settings TEXT NOT NULL,"
+    " created_at INTEGER NOT NULL, changed_at INTEGER NOT NULL,"
+    " is_deleting INTEGER NOT NULL DEFAULT 0, reason TEXT) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE pool_grant (pool_id TEXT NOT NULL, subject_kind TEXT NOT NULL,"
+    " subject_id TEXT NOT NULL, created_at INTEGER NOT NULL, PRIMARY KEY (pool_id, subject_id))"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE INDEX pool_grant_subject ON pool_grant(subject_id);"
+    /* state: making, free, given, archiving, returning, leaving, broken */
+    /* clean_generation: the one in which the pool last laid it fresh on its template; nothing that
+     * is in it is older.  job_id: of what is done to it while it is made or comes back */
+    "CREATE TABLE pool_desktop (desktop_id TEXT PRIMARY KEY, pool_id TEXT NOT NULL,"
+    " state TEXT NOT NULL, user_id TEXT, clean_generation INTEGER NOT NULL, job_id TEXT,"
+    " given_at INTEGER, lease_until INTEGER, warned_at INTEGER,"
+    " n_extensions INTEGER NOT NULL, reason TEXT, changed_at INTEGER NOT NULL,"
+    " n_failures INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX pool_desktop_lease ON pool_desktop(lease_until) WHERE lease_until IS NOT NULL;"
+    "CREATE INDEX assignment_lease ON assignment(lease_until) WHERE lease_until IS NOT NULL;"
+    "CREATE INDEX pool_desktop_pool ON pool_desktop(pool_id, state);"
+    "CREATE INDEX pool_desktop_user ON pool_desktop(user_id) WHERE user_id IS NOT NULL;"
+    "CREATE TABLE attachment (desktop_id TEXT NOT NULL, generation INTEGER NOT NULL,"
+    " user_id TEXT NOT NULL, created_at INTEGER NOT NULL,"
+    " PRIMARY KEY (desktop_id, generation, user_id)) STRICT, WITHOUT ROWID;",
+
+    /* 11: sessions.  state: opening, connected, disconnected, ending, ended.  user_id '': root. */
+    "CREATE TABLE session (id TEXT PRIMARY KEY, user_id TEXT NOT NULL, desktop_id TEXT NOT NULL,"
+    " pool_id TEXT, host_id TEXT, generation INTEGER NOT NULL, incarnation TEXT,"
+    " protocol TEXT NOT NULL, client_address TEXT, state TEXT NOT NULL, reason TEXT,"
+    " created_at INTEGER NOT NULL, connected_at INTEGER, disconnected_at INTEGER,"
+    " ended_at INTEGER) STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX session_desktop ON session(desktop_id) WHERE ended_at IS NULL;"
+    "CREATE INDEX session_user ON session(user_id, created_at);"
+    "CREATE INDEX session_old ON session(ended_at) WHERE ended_at IS NOT NULL;",
+
+    /* 12: saved searches, and what makes searching fast */
+    "CREATE TABLE saved_search (id TEXT PRIMARY KEY, name TEXT NOT NULL, user_id TEXT,"
+    " text TEXT NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX saved_search_name ON saved_search(coalesce(user_id, ''),"
+    " name COLLATE NOCASE);"
+    /* is_trashed is in them, not in a WHERE: so that they alone answer */
+    "CREATE INDEX desktop_search ON desktop(name COLLATE NOCASE, is_trashed);"
+    "CREATE INDEX desktop_of_version ON desktop(version_id, is_trashed);"
+    "CREATE INDEX desktop_owner ON desktop(owner COLLATE NOCASE);"
+    "CREATE INDEX user_owner ON user(name_key COLLATE NOCASE);"
+    "CREATE INDEX template_search ON template(name COLLATE NOCASE, is_trashed);"
+    "CREATE INDEX host_search ON host(name COLLATE NOCASE);"
+    "CREATE INDEX session_time ON session(created_at);"
+    "CREATE INDEX session_of_desktop ON session(desktop_id);"
+    "CREATE INDEX snapshot_desktop ON snapshot(desktop_id);"
+    "CREATE INDEX archive_point_version ON archive_point(version_id);"
+    "CREATE INDEX event_object ON event(object);"
+    /* Which texts have which three letters in them: what is searched for is looked up here, then
+     * compared.  Only the letters are kept (detail none); the texts stay where they are. */
+    "CREATE VIRTUAL TABLE application_text USING fts5(name, content='application',"
+    " content_rowid='id', tokenize='trigram', detail=none);"
+    "CREATE TRIGGER application_text_new AFTER INSERT ON application BEGIN"
+    " INSERT INTO application_text(rowid, name) VALUES (NEW.id, NEW.name); END;"
+    "CREATE TRIGGER application_text_gone AFTER DELETE ON application BEGIN"
+    " INSERT INTO application_text(application_text, rowid, name)"
+    " VALUES ('delete', OLD.id, OLD.name); END;"
+    "INSERT INTO application_text(application_text) VALUES ('rebuild');"
+    "CREATE VIRTUAL TABLE event_text USING fts5(kind, object, who, message, content='event',"
+    " content_rowid='id', tokenize='trigram', detail=none);"
+    "CREATE TRIGGER event_text_new AFTER INSERT ON event BEGIN"
+    " INSERT INTO event_text(rowid, kind, object, who, message)"
+    " VALUES (NEW.id, NEW.kind, NEW.object, NEW.who, NEW.message); END;"
+    "CREATE TRIGGER event_text_gone AFTER DELETE ON event BEGIN"
+    " INSERT INTO event_text(event_text, rowid, kind, object, who, message)"
+    " VALUES ('delete', OLD.id, OLD.kind, OLD.object, OLD.who, OLD.message); END;"
+    "INSERT INTO event_text(event_text) VALUES ('rebuild');",
+
+    /* 13: who is told of events, and up to which one.  kind: webhook or mail; kinds: of events */
+    "CREATE TABLE alert (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,"
+    " target TEXT NOT NULL, severity TEXT NOT NULL, kinds TEXT, has_secret INTEGER NOT NULL,"
+    " is_on INTEGER NOT NULL, last_event INTEGER NOT NULL, created_at INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;",
 };
 
 int schema_version(void)

@@ -31,6 +31,7 @@ struct Catalog {
     GCond changed;
     GQueue readers;   /* idle connections */
     guint n_readers;
+    guint n_long; /* readers that are out for long */
     guint64 n_commits;
     gint64 last_event;
 };

@@ -148,6 +148,12 @@ static gboolean parse_option(Args *args, char **argv, int *i, GError **error)
         return FALSE;
     }
     option = commands_find_option(args->command ? args->command->options : NULL, name);
+    if (!option && args->noun && !args->command && commands_find_default(args->noun)) {
+        const Command *command = commands_find_default(args->noun);
+        option = commands_find_option(command->options, name);
+        if (option)
+            args->command = command;
+    }
     if (!option)
         option = commands_find_option(commands_global_options(), name);
     if (!option)
@@ -180,7 +186,10 @@ static gboolean take_word(Args *args, char *word, GError **error)
     }
     if (!args->command) {
         args->command = commands_find_verb(args->noun, word);
-        if (!args->command) {
+        if (!args->command && commands_find_default(args->noun)) {
+            args->command = commands_find_default(args->noun);
+            g_ptr_array_add(args->words, word);
+        } else if (!args->command) {
             g_autoptr(GPtrArray) names = commands_verb_names(args->noun);
             g_autofree char *help = help_command(args);
             return unknown_word("verb", word, names, help, error);

@@ -55,12 +55,36 @@ void client_free(Client *client)
         curl_easy_cleanup(client->curl);
     g_free(client->socket_path);
     g_free(client->base);
+    g_free(client->token);
+    g_free(client->ca_file);
     g_free(client);
 }
 
 const char *client_socket_path(const Client *client)
 {
     return client->socket_path;
+}
+
+const char *client_url(const Client *client)
+{
+    return client->socket_path ? NULL : client->base;
+}
+
+void client_set_token(Client *client, const char *token)
+{
+    g_free(client->token);
+    client->token = g_strdup(token);
+}
+
+const char *client_token(const Client *client)
+{
+    return client->token;
+}
+
+void client_set_ca_file(Client *client, const char *path)
+{
+    g_free(client->ca_file);
+    client->ca_file = g_strdup(path);
 }
 
 gboolean client_was_lost(const Client *client)
@@ -97,6 +121,12 @@ void client_prepare(Client *client, CURL *curl, const char *url)
     if (client->socket_path) {
         curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, client->socket_path);
         curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    }
+    if (client->ca_file)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, client->ca_file);
+    if (client->token && g_str_has_prefix(client->base, "https://")) {
+        curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
+        curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, client->token);
     }
     client->why[0] = 0;
 }

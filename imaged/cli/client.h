@@ -19,6 +19,15 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Client, client_free)
 /* The path of the unix socket, or NULL with a URL. */
 const char *client_socket_path(const Client *client);
 
+/* The URL, without a slash at its end; NULL with a socket. */
+const char *client_url(const Client *client);
+
+/* What says who we are (NULL: nothing), and a file of authorities for the daemon's certificate
+ * instead of the system's.  Copied. */
+void client_set_token(Client *client, const char *token);
+const char *client_token(const Client *client);
+void client_set_ca_file(Client *client, const char *path);
+
 typedef enum {
     CLIENT_READ,   /* changes nothing: a dry run, too */
     CLIENT_WAIT,   /* a read that holds on for long, and that Ctrl-C ends (CANCELLED) */

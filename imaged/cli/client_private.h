@@ -11,6 +11,8 @@ struct Client {
     CURL *curl;
     char *socket_path; /* NULL with a URL */
     char *base;        /* "http://localhost" or the URL without a slash at its end */
+    char *token;       /* sent with each request to an https URL, or NULL */
+    char *ca_file;     /* who vouches for the daemon, or NULL: the system's authorities */
     gboolean was_lost;
     char why[CURL_ERROR_SIZE];
 };

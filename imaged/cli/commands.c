@@ -5,7 +5,10 @@
 
 static const Noun *const nouns[] = {
     &noun_template, &noun_desktop, &noun_snapshot, &noun_archive, &noun_export,     &noun_trash,
-    &noun_rollout,
+    &noun_rollout,  &noun_host, &noun_host_group, &noun_network,
+    &noun_user,     &noun_group,   &noun_role,     &noun_token,   &noun_login,    &noun_logout,
+    &noun_whoami,   &noun_directory, &noun_connect, &noun_session, &noun_alert,
+    &noun_pool,     &noun_search,
     &noun_store,    &noun_job,     &noun_event,    &noun_report,  &noun_catalog,    &noun_status,
     &noun_completion, &noun_version, NULL,
 };
@@ -17,6 +20,9 @@ static const Option global_options[] = {
       "file" },
     { "url", OPTION_TEXT, "URL", "a daemon elsewhere, http://HOST:PORT or https://HOST:PORT",
       NULL },
+    { "token-file", OPTION_TEXT, "FILE", "its first line says who one is, for --url", "file" },
+    { "ca-file", OPTION_TEXT, "FILE", "who vouches for the daemon at --url (the system's)",
+      "file" },
     { "output", OPTION_CHOICE, "table|json|csv", "-o: how to print; a table is for people", NULL },
     { "help", OPTION_FLAG, NULL, "-h: explain the command", NULL },
     OPTION_END,
@@ -45,6 +51,15 @@ const Command *commands_find_verb(const Noun *noun, const char *verb)
 {
     for (const Command *c = noun->commands; c->run; c++) {
         if (c->verb && g_str_equal(c->verb, verb))
+            return c;
+    }
+    return NULL;
+}
+
+const Command *commands_find_default(const Noun *noun)
+{
+    for (const Command *c = noun->commands; c->run; c++) {
+        if (!c->verb)
             return c;
     }
     return NULL;

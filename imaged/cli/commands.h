@@ -45,9 +45,8 @@ typedef struct {
 #define OPTION_SEARCH                                                                              \
     {                                                                                              \
         "search", OPTION_TEXT, "TEXT",                                                             \
-            "only those in whose fields all these words (or parts of "                             \
-            "words) appear",                                                                       \
-            NULL                                                                                   \
+            "only those that fit: words, or conditions ('owner = ann')",                           \
+            "search"                                                                               \
     }
 
 typedef gboolean (*CommandRun)(struct Cli *cli, GError **error);
@@ -74,8 +73,12 @@ typedef struct {
 
 extern const Noun noun_template, noun_desktop, noun_snapshot, noun_trash, noun_store, noun_job,
     noun_event, noun_report, noun_catalog, noun_status, noun_completion, noun_version;
-extern const Noun noun_archive, noun_export;
-extern const Noun noun_rollout;
+extern const Noun noun_alert;
+extern const Noun noun_archive, noun_export, noun_host, noun_host_group, noun_network;
+extern const Noun noun_connect, noun_session, noun_pool;
+extern const Noun noun_rollout, noun_search;
+extern const Noun noun_user, noun_group, noun_role, noun_token, noun_login, noun_logout,
+    noun_whoami, noun_directory;
 
 /* All nouns, NULL at the end. */
 const Noun *const *commands_nouns(void);
@@ -85,6 +88,9 @@ const Option *commands_global_options(void);
 
 const Noun *commands_find_noun(const char *name);
 const Command *commands_find_verb(const Noun *noun, const char *verb);
+
+/* The command that stands for a noun where no verb is given (the last in its list), or NULL. */
+const Command *commands_find_default(const Noun *noun);
 
 /* The option called name in the list (NULL allowed), or NULL. */
 const Option *commands_find_option(const Option *options, const char *name);

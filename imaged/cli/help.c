@@ -60,7 +60,7 @@ static void append_noun(GString *out, const Noun *noun)
                            "usage: imagectl %s VERB [ARGUMENTS] [OPTIONS]\n\n%s: %s\n\nverbs:\n",
                            noun->name, noun->name, noun->summary);
     for (const Command *c = noun->commands; c->run; c++)
-        g_string_append_printf(out, "  %-14s%s\n", c->verb, c->summary);
+        g_string_append_printf(out, "  %-14s%s\n", c->verb ? c->verb : c->arguments, c->summary);
     g_string_append(out, "\nexamples:\n");
     for (const Command *c = noun->commands; c->run; c++)
         append_examples(out, c, 1);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "imaged/cli/cli.h"
+#include "imaged/cli/hardware.h"
 #include "imaged/cli/user_file.h"
 
 static const char *const texts[][2] = {
@@ -39,11 +40,14 @@ static void put_unset(const Args *args, json_t *body)
     const char *keys = args_text(args, "unset");
     g_auto(GStrv) each = keys ? g_strsplit(keys, ",", -1) : NULL;
 
-    for (guint i = 0; each && each[i]; i++)
-        json_object_set_new(body, g_strstrip(each[i]), json_null());
+    for (guint i = 0; each && each[i]; i++) {
+        if (!hardware_is_key(g_strstrip(each[i])))
+            json_object_set_new(body, each[i], json_null());
+    }
 }
 
-json_t *identity_from_args(const Args *args, GError **error)
+/* NULL with an error: nothing to set (but if something else is), a file that cannot be read. */
+static json_t *identity_from_args(const Args *args, gboolean may_be_empty, GError **error)
 {
     json_t *body = json_object();
 
@@ -63,11 +67,27 @@ json_t *identity_from_args(const Args *args, GError **error)
         json_decref(body);
         return NULL;
     }
-    if (json_object_size(body))
+    if (json_object_size(body) || may_be_empty)
         return body;
     args_usage_error(args, error, "nothing is to be set");
     json_decref(body);
     return NULL;
+}
+
+gboolean identity_put_settings(const Args *args, json_t *body, GError **error)
+{
+    json_t *hardware = hardware_from_args(args);
+    json_t *identity = identity_from_args(args, hardware != NULL, error);
+
+    if (hardware)
+        json_object_set_new(body, "hardware", hardware);
+    if (!identity)
+        return FALSE;
+    if (json_object_size(identity))
+        json_object_set_new(body, "identity", identity);
+    else
+        json_decref(identity);
+    return TRUE;
 }
 
 /* ---- Warnings ---- */

@@ -46,9 +46,9 @@
         "ACCOUNT", "identity.account", CELL_TEXT, COLUMN_SHOW                                      \
     }
 
-/* The body's "identity".  NULL with an error: a file that cannot be read, nothing to set.  Caller
- * unrefs. */
-json_t *identity_from_args(const Args *args, GError **error);
+/* The body's "identity" and "hardware".  FALSE with an error: a file that cannot be read, nothing
+ * to set. */
+gboolean identity_put_settings(const Args *args, json_t *body, GError **error);
 
 /* Tell the warnings of what was set, to standard error: objects with "name" and "warnings".  One
  * that is told of many is printed once. */

@@ -8,6 +8,7 @@
 #include "imaged/cli/help.h"
 #include "imaged/cli/interrupt.h"
 #include "imaged/cli/output.h"
+#include "imaged/cli/secret.h"
 
 /* Report what went wrong.  Returns the exit code. */
 static int fail(const Cli *cli, GError *error)
@@ -60,6 +61,25 @@ static Client *find_daemon(const Args *args, GError **error)
     return client_new(CLIENT_DEFAULT_SOCKET, NULL, error);
 }
 
+/* What says who we are, for a daemon elsewhere: a file that is named, or what a log-in left. */
+static gboolean find_token(Client *client, const Args *args, GError **error)
+{
+    const char *path = args_text(args, "token-file"), *ca = args_text(args, "ca-file");
+    const char *url = client_url(client);
+    g_autofree char *token = NULL;
+    g_autofree char *kept = url ? secret_token_path(url) : NULL;
+
+    client_set_ca_file(client, ca ? ca : g_getenv("IMAGED_CA_FILE"));
+    if (!path)
+        path = g_getenv("IMAGED_TOKEN_FILE");
+    if (!url || (!path && !g_file_test(kept, G_FILE_TEST_EXISTS)))
+        return TRUE;
+    if (!(token = secret_read_file(path ? path : kept, error)))
+        return FALSE;
+    client_set_token(client, token);
+    return TRUE;
+}
+
 static gboolean find_format(Cli *cli, GError **error)
 {
     static const char *const names[] = { "table", "json", "csv", "html" };
@@ -84,7 +104,7 @@ static int run(Cli *cli)
     if (!args_check_count(args, &error) || !find_format(cli, &error))
         return fail(cli, error);
     g_autoptr(Client) client = find_daemon(args, &error);
-    if (!client)
+    if (!client || !find_token(client, args, &error))
         return fail(cli, error);
     cli->client = client;
     if (!args->command->run(cli, &error))

@@ -8,16 +8,18 @@
 static json_t *make_body(const Args *args, guint first, guint n_names, GError **error)
 {
     const char *template = args_text(args, "template"), *prefix = args_text(args, "all-of-prefix");
-    guint n_ways = (n_names > 0) + (template != NULL) + (prefix != NULL);
+    const char *search = args_text(args, "search");
+    guint n_ways = (n_names > 0) + (template != NULL) + (prefix != NULL) + (search != NULL);
     gboolean takes_all = args->command && commands_find_option(args->command->options, "all");
 
     if (n_ways != 1) {
         args_usage_error(args, error,
-                         n_ways      ? "give only one of names, --template and --all-of-prefix"
-                         : takes_all ? "which desktops? give names, --template, --all-of-prefix "
-                                       "or --all"
-                                     : "which desktops? give names, --template or "
-                                       "--all-of-prefix");
+                         n_ways      ? "give only one of names, --template, --all-of-prefix and "
+                                       "--search"
+                         : takes_all ? "which desktops? give names, --template, --all-of-prefix, "
+                                       "--search or --all"
+                                     : "which desktops? give names, --template, "
+                                       "--all-of-prefix or --search");
         return NULL;
     }
     json_t *body = json_object();
@@ -29,6 +31,7 @@ static json_t *make_body(const Args *args, guint first, guint n_names, GError **
     }
     json_set_text(body, "template", template);
     json_set_text(body, "prefix", prefix);
+    json_set_text(body, "search", search);
     return body;
 }
 

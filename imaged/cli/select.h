@@ -1,4 +1,5 @@
-/* select.h: which desktops a verb is for: names, a template's, or those with a prefix. */
+/* select.h: which desktops a verb is for: names, a template's, those with a prefix, or
+ * those that a search finds. */
 #pragma once
 
 #include <glib.h>
@@ -14,6 +15,12 @@
 #define SELECT_PREFIX                                                                              \
     {                                                                                              \
         "all-of-prefix", OPTION_TEXT, "P", "all desktops whose name begins with P", NULL           \
+    },                                                                                             \
+        SELECT_SEARCH
+#define SELECT_SEARCH                                                                              \
+    {                                                                                              \
+        "search", OPTION_TEXT, "SEARCH", "all that a search finds: 'status = off', or @NAME",      \
+            "search"                                                                               \
     }
 
 /* The body of a request that selects desktops exactly one way: by the first n_names words of the

@@ -10,6 +10,7 @@
 #include "imaged/base/error.h"
 #include "imaged/cli/batch.h"
 #include "imaged/cli/confirm.h"
+#include "imaged/cli/hardware.h"
 #include "imaged/cli/identity.h"
 #include "imaged/cli/import.h"
 #include "imaged/cli/job.h"
@@ -40,6 +41,7 @@ const Column template_version_columns[] = {
     { "AGENTS", "inspection.agents", CELL_LIST, COLUMN_CSV },
     { "NOT INSPECTED", "inspection.error.message", CELL_TEXT, COLUMN_SHOW },
     IDENTITY_COLUMNS,
+    HARDWARE_COLUMNS,
     { "STORES", "stores", CELL_LIST, COLUMN_CSV },
     { "LAYER", "layer", CELL_TEXT, COLUMN_CSV },
     { "CHECKSUM", "checksum", CELL_TEXT, COLUMN_CSV },

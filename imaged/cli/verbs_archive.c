@@ -54,9 +54,10 @@ json_t *archive_words(const Args *args, guint from)
 json_t *archive_selection(const Args *args, guint from, GError **error)
 {
     const char *prefix = args_text(args, "prefix"), *template = args_text(args, "template");
+    const char *search = args_text(args, "search"); /* a schedule has none */
     gboolean has_words = args->words->len > from;
 
-    if (has_words + (prefix != NULL) + (template != NULL) != 1) {
+    if (has_words + (prefix != NULL) + (template != NULL) + (search != NULL) != 1) {
         args_usage_error(args, error,
                          has_words || prefix || template
                              ? "give only one of names, --prefix and --template"
@@ -72,6 +73,7 @@ json_t *archive_selection(const Args *args, guint from, GError **error)
         json_object_set_new(body, "names", archive_words(args, from));
     json_set_text(body, "prefix", prefix);
     json_set_text(body, "template", template);
+    json_set_text(body, "search", search);
     json_set_text(body, "target", args_text(args, "to"));
     return body;
 }
@@ -351,6 +353,7 @@ static const Option create_options[] = {
     TO,
     PREFIX,
     SELECT_TEMPLATE,
+    SELECT_SEARCH,
     { "description", OPTION_TEXT, "TEXT", "what the points are for", NULL },
     OPTION_NO_WAIT,
     OPTION_END,

@@ -8,6 +8,7 @@
 
 #include "imaged/cli/batch.h"
 #include "imaged/cli/cli.h"
+#include "imaged/cli/hardware.h"
 #include "imaged/cli/identity.h"
 #include "imaged/cli/job.h"
 #include "imaged/cli/list.h"
@@ -28,6 +29,11 @@ static const Column desktop_columns[] = {
     { "STATE", "state", CELL_STATE, 0 },
     { "HOST NAME", "hostname", CELL_TEXT, COLUMN_SHOW },
     IDENTITY_COLUMNS,
+    { "CPUS", "hardware.cpus", CELL_COUNT, COLUMN_SHOW },
+    { "MEMORY", "hardware.memory_bytes", CELL_SIZE, COLUMN_SHOW },
+    { "FIRMWARE", "hardware.firmware", CELL_TEXT, COLUMN_SHOW },
+    { "VIDEO", "hardware.video", CELL_TEXT, COLUMN_SHOW },
+    HARDWARE_COLUMNS,
     { "MAC", "mac", CELL_TEXT, COLUMN_CSV },
     { "UUID", "uuid", CELL_TEXT, COLUMN_CSV },
     { "SIZE", "virtual_size", CELL_SIZE, 0 },
@@ -38,7 +44,12 @@ static const Column desktop_columns[] = {
     { "SNAPSHOTS", "n_snapshots", CELL_COUNT, 0 },
     { "CHAIN DEPTH", "chain_depth", CELL_COUNT, COLUMN_SHOW },
     { "STAND-IN", "stand_in", CELL_TEXT, COLUMN_SHOW },
+    { "RUN", "run", CELL_STATE, 0 },
+    { "HOST", "host", CELL_TEXT, 0 },
+    { "WHY", "run_reason", CELL_TEXT, COLUMN_CSV },
     { "LIVE", "live", CELL_TRUTH, COLUMN_SHOW },
+    { "ADDRESSES", "addresses", CELL_LIST, COLUMN_SHOW },
+    { "CPU USE", "cpu_usage", CELL_PERCENT, COLUMN_SHOW },
     { "UNDO", "undo_available", CELL_TRUTH, 0 },
     { "SYSTEM", "inspection.product_name", CELL_TEXT, COLUMN_SHOW },
     { "HOST NAME FOUND", "inspection.hostname", CELL_TEXT, COLUMN_SHOW },
@@ -109,6 +120,9 @@ static json_t *create_body(const Args *args, GError **error)
     if (args_has(args, "data-disk"))
         json_object_set_new(body, "data_disk_size",
                             json_integer(args_number(args, "data-disk", 0)));
+    json_t *hardware = hardware_from_args(args);
+    if (hardware)
+        json_object_set_new(body, "hardware", hardware);
     if (args_has(args, "no-subclusters"))
         json_object_set_new(body, "subclusters", json_false());
     return body;
@@ -222,11 +236,9 @@ static gboolean desktop_set(Cli *cli, GError **error)
     if (args_has(cli->args, "disk-size"))
         return desktop_set_disk_size(cli, error);
     json_auto_t *body = select_body(cli->args, cli->args->words->len, error);
-    json_t *identity = body ? identity_from_args(cli->args, error) : NULL;
-
-    if (!identity)
+    if (!body || !identity_put_settings(cli->args, body, error))
         return FALSE;
-    json_object_set_new(body, "identity", identity);
+    gboolean is_identity = json_object_get(body, "identity") != NULL;
     json_auto_t *answer =
         client_request(cli->client, CLIENT_CHANGE, "POST", "/v1/desktops/set", body, error);
     if (!answer)
@@ -234,7 +246,9 @@ static gboolean desktop_set(Cli *cli, GError **error)
     g_autofree char *count = output_count_text((gint64)json_array_size(answer), "desktop");
     identity_print_warnings(cli, answer);
     if (cli->format == FORMAT_TABLE)
-        printf("set for %s; told at the first boot after the next reset\n", count);
+        printf("set for %s; %s\n", count,
+               is_identity ? "told at the first boot after the next reset"
+                           : "it holds from the next start on");
     else
         list_print_array(cli, answer, set_columns);
     return TRUE;
@@ -261,6 +275,7 @@ static const Option create_options[] = {
     { "data-disk", OPTION_SIZE, "SIZE", "a data disk too, which no re-image touches", NULL },
     { "cluster-size", OPTION_SIZE, "SIZE", "the layers' cluster size (as the store has it)", NULL },
     { "no-subclusters", OPTION_FLAG, NULL, "layers without extended L2 entries", NULL },
+    HARDWARE_OPTIONS,
     OPTION_NO_WAIT,
     OPTION_END,
 };
@@ -284,6 +299,7 @@ static const Option set_options[] = {
     { "disk-size", OPTION_SIZE, "SIZE", "alone: bytes that the disk has from now on", NULL },
     { "hostname", OPTION_TEXT, "NAME", "its host name (the desktop's name)", NULL },
     IDENTITY_OPTIONS,
+    HARDWARE_OPTIONS,
     OPTION_END,
 };
 static const Command commands[] = {
@@ -327,7 +343,7 @@ static const Command commands[] = {
       "Its id, MAC, UUID and disk stay what they are.", "desktop rename alice alice-old\n", NULL,
       desktop_rename },
     { "set", "(NAME... | --template T | --all-of-prefix P) OPTION...", 0, COMMAND_MANY, "desktop",
-      "Set what desktops are told at their first boot, or make their disks larger",
+      "Set what desktops are told at their first boot, their hardware, or the size of their disks",
       "Host name, user, domain: over what their template's version says ('template set').\n"
       "A guest with imaged's guest parts, cloud-init or Windows reads it from the config disk,\n"
       "once for each generation of its disk.  An empty text means none, whatever the version\n"
@@ -337,7 +353,8 @@ static const Command commands[] = {
       "desktop set --all-of-prefix lab --domain ad.example.org --join-user joiner \\\n"
       "    --join-password-file secret --account renew\n"
       "desktop set alice --unset user,auto_login\n"
-      "desktop set alice --disk-size 80G\n",
+      "desktop set alice --disk-size 80G\n"
+      "desktop set alice --cpus 4 --memory 8G --heads 2 --cpu-limit 50\n",
       set_options, desktop_set },
     { "config-disk", "NAME", 1, 1, "desktop", "Make the desktop's config disk and print its path",
       "A small CD-ROM image for its virtual machine, from which the guest learns who it is.",
@@ -352,6 +369,51 @@ static const Command commands[] = {
       "desktop data-disk add alice --size 20G\ndesktop data-disk resize alice --size 40G\n"
       "desktop data-disk detach alice --yes\ndesktop data-disk add bob --disk 019ab3f0...\n",
       desktop_data_disk_options, desktop_data_disk },
+    { "assign", "NAME USER", 2, 2, "desktop", "Make a desktop a user's own",
+      "One that another user has is refused.  With --until he has it until then.",
+      "desktop assign fin-01 alice\ndesktop assign fin-01 alice --until 2027-01-31\n",
+      desktop_assign_options, desktop_assign },
+    { "share", "NAME USER", 2, 2, "desktop", "Let several users have a desktop, one at a time",
+      NULL, "desktop share desk-1 alice\ndesktop share desk-1 bob --may-take-over\n",
+      desktop_share_options, desktop_share },
+    { "unassign", "NAME [USER]", 1, 2, "desktop", "Take a desktop from a user, or from all",
+      "Its disk stays as it is.", "desktop unassign fin-01\n", NULL, desktop_unassign },
+    { "assignments", "[NAME]", 0, 1, "desktop", "List whose desktops are", NULL,
+      "desktop assignments\n", NULL, desktop_assignments },
+    { "extend", "NAME", 1, 1, "desktop", "Extend the lease of a pool's desktop",
+      "As often and as long as its pool allows.", "desktop extend desk-007\n", NULL,
+      desktop_extend },
+    { "start", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
+      "Start desktops on hosts that have room for them",
+      "One that is suspended goes on with its memory.",
+      "desktop start alice\ndesktop start --all-of-prefix lab\n", desktop_start_options,
+      desktop_start },
+    { "stop", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
+      "Shut desktops down",
+      "The guest is asked.  If it does not listen it stays on, unless --force is given.",
+      "desktop stop alice\ndesktop stop alice --force\n", desktop_stop_options, desktop_stop },
+    { "restart", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
+      "Ask guests to restart", NULL, "desktop restart alice\n", desktop_run_options,
+      desktop_restart },
+    { "pause", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
+      "Let desktops stand still", NULL, "desktop pause alice\n", desktop_run_options,
+      desktop_pause },
+    { "suspend", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
+      "Save what desktops have in their memory, and switch them off",
+      "'resume' or 'start' lets them go on.  What replaces the disk throws the memory away.",
+      "desktop suspend alice\n", desktop_run_options, desktop_suspend },
+    { "screenshot", "NAME FILE", 2, 2, "desktop", "Write a picture of a desktop's display",
+      "A PNG of its first monitor.",
+      "desktop screenshot alice alice.png\n", NULL, desktop_screenshot },
+    { "resume", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
+      "Let desktops that are paused or suspended go on", NULL, "desktop resume alice\n",
+      desktop_run_options,
+      desktop_resume },
+    { "migrate", "(NAME... | --template T | --all-of-prefix P) [--to HOST]", 0, COMMAND_MANY,
+      "desktop", "Move desktops to another host while they run",
+      "They go on there, with the session of their users.  One that cannot be moved stays.",
+      "desktop migrate alice\ndesktop migrate alice --to vs-b\n", desktop_migrate_options,
+      desktop_migrate },
     { "reset", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
       "Re-image desktops: back to their template",
       "Each gets a fresh layer; the former one goes to the trash, from where 'desktop undo-reset'\n"

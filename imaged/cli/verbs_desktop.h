@@ -18,3 +18,23 @@ gboolean desktop_move(Cli *cli, GError **error);
 extern const Option desktop_merge_options[];
 gboolean desktop_compact(Cli *cli, GError **error);
 gboolean desktop_flatten(Cli *cli, GError **error);
+
+/* verbs_desktop_run.c */
+extern const Option desktop_run_options[], desktop_start_options[], desktop_stop_options[];
+gboolean desktop_suspend(Cli *cli, GError **error);
+gboolean desktop_screenshot(Cli *cli, GError **error);
+gboolean desktop_start(Cli *cli, GError **error);
+gboolean desktop_stop(Cli *cli, GError **error);
+gboolean desktop_restart(Cli *cli, GError **error);
+gboolean desktop_pause(Cli *cli, GError **error);
+extern const Option desktop_migrate_options[];
+gboolean desktop_migrate(Cli *cli, GError **error);
+gboolean desktop_resume(Cli *cli, GError **error);
+
+/* verbs_desktop_assign.c */
+extern const Option desktop_assign_options[], desktop_share_options[];
+gboolean desktop_assign(Cli *cli, GError **error);
+gboolean desktop_share(Cli *cli, GError **error);
+gboolean desktop_unassign(Cli *cli, GError **error);
+gboolean desktop_assignments(Cli *cli, GError **error);
+gboolean desktop_extend(Cli *cli, GError **error);

@@ -17,6 +17,7 @@ const Option desktop_reset_options[] = {
     SELECT_PREFIX,
     { "to", OPTION_COUNT, "VERSION", "another version of the template (the one it stands on)",
       NULL },
+    { "stop", OPTION_FLAG, NULL, "those that run are switched off, and started again", NULL },
     { "keep", OPTION_LIST, "PATH", "carry this over; several with commas or --keep again", NULL },
     OPTION_YES,
     OPTION_DRY_RUN,
@@ -64,6 +65,8 @@ gboolean desktop_reset(Cli *cli, GError **error)
         return FALSE;
     if (args_has(cli->args, "to"))
         json_object_set_new(body, "to", json_integer(args_number(cli->args, "to", 0)));
+    if (args_has(cli->args, "stop"))
+        json_object_set_new(body, "stop", json_true());
     if (args_has(cli->args, "keep"))
         json_object_set_new(body, "keep", kept_paths(cli->args));
     if (!select_run_destructive(cli, "/v1/desktops/reset", body, "reset", "reset", error))

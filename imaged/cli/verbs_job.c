@@ -17,7 +17,8 @@ static const Column event_columns[] = {
     { "TIME", "time", CELL_TIME, 0 },          { "ID", "id", CELL_TEXT, COLUMN_CSV },
     { "SEVERITY", "severity", CELL_STATE, 0 }, { "EVENT", "name", CELL_TEXT, 0 },
     { "OBJECT", "object", CELL_TEXT, 0 },      { "WHO", "who", CELL_TEXT, 0 },
-    { "MESSAGE", "message", CELL_TEXT, 0 },    COLUMN_END,
+    { "FROM", "address", CELL_TEXT, COLUMN_CSV }, { "MESSAGE", "message", CELL_TEXT, 0 },
+    COLUMN_END,
 };
 
 static gboolean job_list(Cli *cli, GError **error)
@@ -101,12 +102,24 @@ static void print_event(Follow *follow, const json_t *event)
     fflush(stdout);
 }
 
+/* What the list and the stream are both asked. */
+static void put_filter(Cli *cli, GString *path)
+{
+    client_query(path, "severity", args_text(cli->args, "severity"));
+    client_query(path, "kind", args_text(cli->args, "kind"));
+    client_query(path, "since", args_text(cli->args, "since"));
+}
+
 /* The stream is open, so nothing is missed between this list and it. */
 static void follow_opened(gpointer data)
 {
     Follow *follow = data;
-    g_autofree char *path = g_strdup_printf("/v1/events?limit=%" G_GINT64_FORMAT, follow->limit);
-    json_auto_t *events = follow->limit ? client_get(follow->cli->client, path, NULL) : NULL;
+    g_autofree char *limit = g_strdup_printf("%" G_GINT64_FORMAT, follow->limit);
+    g_autoptr(GString) path = g_string_new("/v1/events");
+
+    client_query(path, "limit", limit);
+    put_filter(follow->cli, path);
+    json_auto_t *events = follow->limit ? client_get(follow->cli->client, path->str, NULL) : NULL;
 
     for (gsize i = json_array_size(events); i > 0; i--) {
         const json_t *event = json_array_get(events, i - 1);
@@ -126,8 +139,9 @@ static void follow_event(json_t *event, gpointer data)
 static gboolean event_follow(Cli *cli, GError **error)
 {
     g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_autoptr(GString) path = g_string_new("/v1/events/stream");
     gint64 limit = args_number(cli->args, "limit", EVENTS_BEFORE_FOLLOW);
-    Follow follow = { cli, seen, MIN(limit, 1000) };
+    Follow follow = { cli, seen, args_has(cli->args, "since") ? 0 : MIN(limit, 1000) };
 
     if (args_has(cli->args, "search")) {
         args_usage_error(cli->args, error, "--search and --follow do not go together");
@@ -138,8 +152,8 @@ static gboolean event_follow(Cli *cli, GError **error)
         output_csv_header(header, event_columns, COLUMN_SHOW);
         output_print(header);
     }
-    return client_stream(cli->client, "/v1/events/stream", follow_opened, follow_event, &follow,
-                         error);
+    put_filter(cli, path);
+    return client_stream(cli->client, path->str, follow_opened, follow_event, &follow, error);
 }
 
 static gboolean event_list(Cli *cli, GError **error)
@@ -150,6 +164,7 @@ static gboolean event_list(Cli *cli, GError **error)
     if (args_has(cli->args, "follow"))
         return event_follow(cli, error);
     client_query(path, "search", args_text(cli->args, "search"));
+    put_filter(cli, path);
     return list_print(cli, path->str, "id", args_number(cli->args, "limit", otherwise),
                       event_columns, error);
 }
@@ -167,6 +182,9 @@ static const Option event_list_options[] = {
     { "follow", OPTION_FLAG, NULL, "go on and print events as they happen", NULL },
     { "limit", OPTION_COUNT, "N", "the newest N (a table: 100; json and csv: all); 0 is all",
       NULL },
+    { "severity", OPTION_CHOICE, "info|warning|alarm", "only these, and what is worse", NULL },
+    { "kind", OPTION_TEXT, "KINDS", "only of these kinds: 'host.down,store.*'", NULL },
+    { "since", OPTION_COUNT, "ID", "only newer ones than the event with this id", NULL },
     OPTION_SEARCH,
     OPTION_END,
 };
@@ -193,7 +211,9 @@ static const Command job_commands[] = {
 static const Command event_commands[] = {
     { "list", "", 0, 0, NULL, "List what happened, newest first",
       "With --follow the oldest of them comes first, and -o json prints one object per line.",
-      "event list --limit 20\nevent list --follow\n", event_list_options, event_list },
+      "event list --limit 20\nevent list --follow --severity warning\n"
+      "event list --kind 'host.*' --since 4711\n",
+      event_list_options, event_list },
     { NULL },
 };
 

@@ -15,6 +15,7 @@ const Option rollout_start_options[] = {
     { "to", OPTION_COUNT, "V", "the version to move to (the newest published one)", NULL },
     { "all", OPTION_FLAG, NULL, "all desktops of the template", NULL },
     { "prefix", OPTION_TEXT, "P", "those of them whose name begins with P", NULL },
+    { "search", OPTION_TEXT, "SEARCH", "those that a search finds", "search" },
     { "canary", OPTION_COUNT, "N", "so many first, and a health gate behind them (1)", NULL },
     { "batch", OPTION_COUNT, "N", "then so many between two health gates (1024)", NULL },
     { "max-unavailable", OPTION_COUNT, "N",
@@ -99,14 +100,17 @@ static gboolean put_selection(Cli *cli, json_t *body, GError **error)
     const GPtrArray *words = cli->args->words;
     gboolean all = args_has(cli->args, "all");
     const char *prefix = args_text(cli->args, "prefix");
+    const char *search = args_text(cli->args, "search");
 
-    if (all + (prefix != NULL) + (words->len > 0) != 1) {
-        args_usage_error(cli->args, error, "which desktops? give names, --prefix or --all");
+    if (all + (prefix != NULL) + (search != NULL) + (words->len > 0) != 1) {
+        args_usage_error(cli->args, error,
+                         "which desktops? give names, --prefix, --search or --all");
         return FALSE;
     }
     if (all)
         json_object_set_new(body, "all", json_true());
     json_set_text(body, "prefix", prefix);
+    json_set_text(body, "search", search);
     if (words->len) {
         json_t *names = json_array();
         for (guint i = 0; i < words->len; i++)

@@ -10,6 +10,7 @@
 #include "imaged/cli/build.h"
 #include "imaged/cli/cli.h"
 #include "imaged/cli/confirm.h"
+#include "imaged/cli/hardware.h"
 #include "imaged/cli/identity.h"
 #include "imaged/cli/import.h"
 #include "imaged/cli/job.h"
@@ -222,11 +223,10 @@ static gboolean template_rename(Cli *cli, GError **error)
 static gboolean template_set(Cli *cli, GError **error)
 {
     g_autoptr(GString) path = template_path(cli, "set", error);
-    json_t *identity = path ? identity_from_args(cli->args, error) : NULL;
+    json_auto_t *body = json_object();
 
-    if (!identity)
+    if (!path || !identity_put_settings(cli->args, body, error))
         return FALSE;
-    json_auto_t *body = json_pack("{s:o}", "identity", identity);
     json_auto_t *version =
         client_request(cli->client, CLIENT_CHANGE, "POST", path->str, body, error);
     if (!version)
@@ -329,7 +329,7 @@ static const Option publish_options[] = {
     OPTION_NO_WAIT,
     OPTION_END,
 };
-static const Option set_options[] = { IDENTITY_OPTIONS, OPTION_END };
+static const Option set_options[] = { IDENTITY_OPTIONS, HARDWARE_OPTIONS, OPTION_END };
 static const Option list_options[] = { OPTION_SEARCH, OPTION_APP, OPTION_END };
 static const Option delete_options[] = { OPTION_YES, OPTION_DRY_RUN, OPTION_NO_WAIT, OPTION_END };
 
@@ -416,10 +416,12 @@ static const Command commands[] = {
       "template rename win11 win11-office\n", NULL, template_rename },
     { "set", "NAME[:VERSION] OPTION...", 1, 1, "template",
       "Set what desktops of a version are told at their first boot",
-      "User, domain and so on; 'desktop set' goes before it.  Without VERSION, its newest one.\n"
+      "User, domain and so on, and their hardware; 'desktop set' goes before it.\n"
+      "Without VERSION, its newest one.\n"
       "The template's next versions take it over.",
       "template set win11 --domain ad.example.org --join-user joiner --join-password-file secret\n"
-      "template set kiosk --auto-login guest\n",
+      "template set kiosk --auto-login guest\n"
+      "template set win11 --cpus 4 --memory 8G --heads 2 --network office --usb storage,printer\n",
       set_options, template_set },
     { "delete", "NAME[:VERSION]", 1, 1, "template", "Delete a template, or one version of it",
       "Refused while desktops stand on it.  Its layers go to the trash.",

@@ -9,6 +9,8 @@ typedef struct {
     const char *path;      /* "/v1/desktops/{desktop}": the part in braces becomes an argument */
     OpsFunction function;  /* NULL: a stream or text that server.c makes itself */
     gboolean in_rescue;    /* served in rescue mode too */
+    Permission permission; /* that the caller needs; a test fails if none is said */
+    AccessOn on;           /* and for what: checked before function is called */
 } Route;
 
 extern const Route routes[];

@@ -2,34 +2,36 @@
  * JSON object, and the route's operation does the rest. */
 #include "imaged/http/server.h"
 
-#include <errno.h>
-#include <grp.h>
 #include <microhttpd.h>
-#include <pwd.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
+#include "imaged/http/auth.h"
+#include "imaged/http/listen.h"
 #include "imaged/http/routes.h"
 #include "imaged/http/stream.h"
 #include "imaged/http/stream_file.h"
+#include "imaged/ops/search.h"
 
 #define MAX_BODY (8 * MIB)
+#define MAX_STRANGERS_BODY (16 * KIB) /* a log-in */
 #define MAX_CONNECTIONS 256
+#define MAX_TCP_CONNECTIONS 1024
+#define MAX_OF_ONE_ADDRESS 256
 #define IDLE_SECONDS 120
 #define MAX_WAIT_S 60
 
 #define ANSWERS_KEPT 256
 
+#define SERVE_FLAGS                                                                                \
+    (MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC)
+
 struct Server {
     World *world;
-    struct MHD_Daemon *mhd;
+    struct MHD_Daemon *mhd, *tls; /* on the unix socket; on TCP, or NULL */
     char *path;
     gint is_stopping; /* atomic */
 
@@ -46,6 +48,9 @@ typedef struct {
 typedef struct {
     GByteArray *body;
     gboolean is_too_long;
+    char *address;  /* of a client over TCP, or NULL */
+    Caller *caller; /* or NULL, over TCP without a token */
+    GError *error;  /* why there is none */
 } Request;
 
 static enum MHD_Result answer(struct MHD_Connection *c, unsigned status, const char *type,
@@ -66,6 +71,22 @@ static enum MHD_Result answer_json(struct MHD_Connection *c, unsigned status, js
 
     json_decref(body);
     return answer(c, status, "application/json", text ? text : strdup("null"));
+}
+
+/* Over TCP: nobody has said who he is. */
+static enum MHD_Result answer_unauthorized(struct MHD_Connection *c, const GError *error)
+{
+    json_t *body = job_error_json(error);
+    char *text = json_dumps(body, JSON_COMPACT);
+
+    json_decref(body);
+    struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), text,
+                                                             MHD_RESPMEM_MUST_FREE);
+    MHD_add_response_header(r, "Content-Type", "application/json");
+    MHD_add_response_header(r, "WWW-Authenticate", "Bearer");
+    enum MHD_Result result = MHD_queue_response(c, 401, r);
+    MHD_destroy_response(r);
+    return result;
 }
 
 static unsigned status_of(const GError *error)
@@ -126,22 +147,6 @@ static gboolean merge_args(struct MHD_Connection *c, const Request *request, jso
     json_object_update_missing(args, body);
     json_decref(body);
     return TRUE;
-}
-
-/* "root", or "uid 1000 (alice)".  Caller frees. */
-static char *name_of_peer(struct MHD_Connection *c)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct ucred peer = { .uid = (uid_t)-1 };
-    socklen_t len = sizeof peer;
-    struct passwd entry, *found = NULL;
-    char buffer[4096];
-
-    if (!info || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-        return g_strdup("unknown");
-    getpwuid_r(peer.uid, &entry, buffer, sizeof buffer, &found);
-    return found ? g_strdup(found->pw_name) : g_strdup_printf("uid %u", peer.uid);
 }
 
 /* How long the client wants the answer held back for the job's end, in ms. */
@@ -211,17 +216,40 @@ static gboolean find_answer(Server *s, const char *key, const char *hash, json_t
     return kept != NULL;
 }
 
-static enum MHD_Result run(Server *s, struct MHD_Connection *c, const Route *route, json_t *args,
-                           const char *hash)
+/* The file for the client program alone, as a browser wants it. */
+static gboolean wants_file(struct MHD_Connection *c, const json_t *out)
 {
-    g_autofree char *who = name_of_peer(c);
-    g_autoptr(GError) error = NULL;
-    gint64 wait = take_wait(args);
+    const char *accept = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Accept");
+    const char *type = json_string_value(json_object_get(out, "content_type"));
+
+    return accept && type && strstr(accept, type);
+}
+
+/* Keys are each user's own: nobody gets the answer to another's request. */
+static char *idempotency_key(struct MHD_Connection *c, const Caller *caller)
+{
     const char *key = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Idempotency-Key");
-    OpsCall call = { .world = s->world, .who = who, .idem_key = key, .idem_hash = hash,
+
+    return key && caller && caller->user_id ? g_strconcat(caller->user_id, " ", key, NULL)
+                                            : g_strdup(key);
+}
+
+static enum MHD_Result run(Server *s, struct MHD_Connection *c, const Route *route,
+                           const Request *request, json_t *args, const char *hash)
+{
+    g_autoptr(GError) error = NULL;
+    const Caller *caller = request->caller;
+    gint64 wait = take_wait(args);
+    g_autofree char *key = idempotency_key(c, caller);
+    OpsCall call = { .world = s->world,
+                     .caller = caller,
+                     .permission = route->permission,
+                     .who = caller ? caller->who : request->address,
+                     .idem_key = key,
+                     .idem_hash = hash,
                      .args = args };
 
-    if (key && (strlen(key) > 200 || !*key))
+    if (key && (strlen(key) > 250 || !*key))
         return refuse(c, 400, IMAGED_ERROR_INVALID, "the idempotency key is too long or empty");
     json_t *before;
     if (key && find_answer(s, key, hash, &before))
@@ -236,9 +264,43 @@ static enum MHD_Result run(Server *s, struct MHD_Connection *c, const Route *rou
         json_decref(out);
         return answer_error(c, error);
     }
+    if (out && route->function == ops_session_connect && wants_file(c, out)) {
+        char *file = strdup(json_string_value(json_object_get(out, "file")));
+        const char *type = json_string_value(json_object_get(out, "content_type"));
+        enum MHD_Result result = answer(c, 200, type, file);
+        json_decref(out);
+        return result;
+    }
     if (key && out && !id)
         keep_answer(s, key, hash, out);
     return id ? answer_job(s, c, id, wait) : answer_json(c, 200, out ? out : json_null());
+}
+
+/* May the caller do what the route is for, with what the arguments name? */
+static gboolean may(Server *s, const Route *route, const Caller *caller, const json_t *args,
+                    GError **error)
+{
+    if (caller && caller->is_admin)
+        return TRUE;
+    Db *db = catalog_read_begin(s->world->catalog);
+    gboolean ok = access_check(db, caller, route->permission, route->on, args, error);
+    catalog_read_end(s->world->catalog, db);
+    return ok;
+}
+
+/* What a search finds takes its place, before anything is asked of the names. */
+static gboolean select_names(Server *s, struct MHD_Connection *c, const Route *route,
+                             const Caller *caller, json_t *args, const char *hash, GError **error)
+{
+    g_autofree char *key = idempotency_key(c, caller);
+    OpsCall call = { .world = s->world,
+                     .caller = caller,
+                     .idem_key = key,
+                     .idem_hash = hash,
+                     .args = args };
+
+    return !caller || !g_str_equal(route->method, "POST") || route->function == ops_search_save ||
+           search_select(&call, error);
 }
 
 static enum MHD_Result send_file(Server *s, struct MHD_Connection *c, json_t *args)
@@ -247,6 +309,28 @@ static enum MHD_Result send_file(Server *s, struct MHD_Connection *c, json_t *ar
     enum MHD_Result result = stream_file(s->world, &s->is_stopping, c, args, &error);
 
     return error ? answer_error(c, error) : result;
+}
+
+/* A client that comes back says what it has seen; browsers do so by themselves. */
+static enum MHD_Result send_stream(Server *s, struct MHD_Connection *c, const Caller *caller,
+                                   json_t *args)
+{
+    const char *seen = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Last-Event-ID");
+    g_autoptr(GError) error = NULL;
+
+    if (seen && !json_object_get(args, "job"))
+        json_object_set_new(args, "since", json_string(seen));
+    enum MHD_Result result = stream_start(s->world, &s->is_stopping, c, caller, args, &error);
+
+    return error ? answer_error(c, error) : result;
+}
+
+/* The list of events, asked for as a stream? */
+static gboolean wants_stream(struct MHD_Connection *c, const Route *route)
+{
+    const char *accept = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Accept");
+
+    return route->function == ops_event_list && accept && strstr(accept, "text/event-stream");
 }
 
 static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char *path,
@@ -261,7 +345,12 @@ static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char 
                                         XXH3_64bits(path, strlen(path)));
     g_autofree char *hash_text = g_strdup_printf("%s %" G_GINT64_MODIFIER "x", method, hash);
 
-    if (request->is_too_long)
+    gboolean is_public = route && route->permission == PERMISSION_NONE;
+
+    if (!request->caller && !is_public)
+        result = request->address ? answer_unauthorized(c, request->error)
+                                  : answer_error(c, request->error);
+    else if (request->is_too_long)
         result = refuse(c, 413, IMAGED_ERROR_INVALID, "the request is too large");
     else if (!route)
         result = path_exists ? refuse(c, 405, IMAGED_ERROR_INVALID, "not with this method")
@@ -270,16 +359,18 @@ static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char 
         result = refuse(c, 503, IMAGED_ERROR_RESCUE,
                         "imaged is in rescue mode: the catalog is lost, but the store has layers\n"
                         "make it anew from the store: imagectl catalog rebuild");
-    else if (!merge_args(c, request, args, &error))
+    else if (!merge_args(c, request, args, &error) ||
+             !select_names(s, c, route, request->caller, args, hash_text, &error) ||
+             !may(s, route, request->caller, args, &error))
         result = answer_error(c, error);
     else if (g_str_equal(route->path, "/metrics"))
         result = answer(c, 200, "text/plain; version=0.0.4", ops_metrics(s->world));
     else if (g_str_equal(route->path, "/v1/files/content"))
         result = send_file(s, c, args);
-    else if (!route->function)
-        result = stream_start(s->world, &s->is_stopping, c, args);
+    else if (!route->function || wants_stream(c, route))
+        result = send_stream(s, c, request->caller, args);
     else
-        result = run(s, c, route, args, hash_text);
+        result = run(s, c, route, request, args, hash_text);
     json_decref(args);
     return result;
 }
@@ -290,13 +381,15 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const ch
 {
     Request *request = *state;
 
-    if (!request) {
+    if (!request) { /* before the body, so that a stranger's is short */
         request = *state = g_new0(Request, 1);
         request->body = g_byte_array_new();
+        request->caller = auth_caller(((Server *)user)->world, c, &request->address,
+                                      &request->error);
         return MHD_YES;
     }
     if (*data_len) {
-        if (request->body->len + *data_len > MAX_BODY)
+        if (request->body->len + *data_len > (request->caller ? MAX_BODY : MAX_STRANGERS_BODY))
             request->is_too_long = TRUE;
         else
             g_byte_array_append(request->body, (const guint8 *)data, (guint)*data_len);
@@ -313,38 +406,12 @@ static void on_completed(void *user, struct MHD_Connection *c, void **state,
 
     if (request) {
         g_byte_array_unref(request->body);
+        g_free(request->address);
+        caller_free(request->caller);
+        g_clear_error(&request->error);
         g_free(request);
         *state = NULL;
     }
-}
-
-static int listen_on(const char *path, const char *group, GError **error)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    struct group *entry = group && *group ? getgrnam(group) : NULL;
-    auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (strlen(path) >= sizeof address.sun_path) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the socket's path is too long: %s",
-                    path);
-        imaged_error_hint(error, "choose a shorter state folder (a path has at most 107 bytes)");
-        return -1;
-    }
-    if (group && *group && !entry) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "there is no group '%s'", group);
-        return -1;
-    }
-    strcpy(address.sun_path, path);
-    unlink(path);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
-        chmod(path, 0660) < 0 || (entry && chown(path, (uid_t)-1, entry->gr_gid) < 0) ||
-        listen(fd, 128) < 0) {
-        imaged_error_set_errno(error, errno, "cannot listen on '%s'", path);
-        return -1;
-    }
-    int result = fd;
-    fd = -1;
-    return result;
 }
 
 static void free_server(Server *s)
@@ -356,9 +423,31 @@ static void free_server(Server *s)
     g_free(s);
 }
 
+static struct MHD_Daemon *serve_unix(Server *s, int fd)
+{
+    return MHD_start_daemon(SERVE_FLAGS, 0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, fd,
+                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
+                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+                            MHD_OPTION_THREAD_STACK_SIZE, (size_t)(512 * KIB), MHD_OPTION_END);
+}
+
+static struct MHD_Daemon *serve_tls(Server *s, int fd, const char *cert, const char *key)
+{
+    return MHD_start_daemon(SERVE_FLAGS | MHD_USE_TLS, 0, NULL, NULL, on_request, s,
+                            MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_HTTPS_MEM_CERT, cert,
+                            MHD_OPTION_HTTPS_MEM_KEY, key, MHD_OPTION_HTTPS_PRIORITIES,
+                            "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2",
+                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_TCP_CONNECTIONS,
+                            MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)MAX_OF_ONE_ADDRESS,
+                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+                            MHD_OPTION_THREAD_STACK_SIZE, (size_t)(512 * KIB), MHD_OPTION_END);
+}
+
 Server *server_start(World *world, const char *path, const char *group, GError **error)
 {
-    int fd = listen_on(path, group, error);
+    int fd = listen_unix(path, group, error);
 
     if (fd < 0)
         return NULL;
@@ -368,13 +457,7 @@ Server *server_start(World *world, const char *path, const char *group, GError *
     s->answers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_kept);
     g_mutex_init(&s->lock);
     g_queue_init(&s->keys);
-    s->mhd = MHD_start_daemon(
-        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
-            MHD_USE_ITC,
-        0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_THREAD_STACK_SIZE,
-        (size_t)(512 * KIB), MHD_OPTION_END);
+    s->mhd = serve_unix(s, fd);
     if (!s->mhd) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "cannot serve HTTP");
         close(fd);
@@ -384,9 +467,35 @@ Server *server_start(World *world, const char *path, const char *group, GError *
     return s;
 }
 
+gboolean server_listen_tls(Server *s, const char *address, const char *cert_path,
+                           const char *key_path, GError **error)
+{
+    g_autofree char *cert = NULL;
+    g_autofree char *key = NULL;
+    g_autoptr(GError) local = NULL;
+
+    if (!g_file_get_contents(cert_path, &cert, NULL, &local) ||
+        !g_file_get_contents(key_path, &key, NULL, &local)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "%s", local->message);
+        return FALSE;
+    }
+    int fd = listen_tcp(address, error);
+    if (fd < 0)
+        return FALSE;
+    s->tls = serve_tls(s, fd, cert, key);
+    if (s->tls)
+        return TRUE;
+    close(fd);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                "cannot serve TLS with the certificate '%s' and the key '%s'", cert_path, key_path);
+    return FALSE;
+}
+
 void server_stop(Server *s)
 {
     g_atomic_int_set(&s->is_stopping, 1);
+    if (s->tls)
+        MHD_stop_daemon(s->tls);
     MHD_stop_daemon(s->mhd);
     unlink(s->path);
     free_server(s);

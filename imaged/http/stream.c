@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "broker/alert/event_filter.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/ops/args.h"
@@ -10,22 +11,28 @@
 
 #define TICK_MS 1000
 #define KEEPALIVE_MS 15000
+#define EVENTS_AT_ONCE 500
 
 typedef struct {
     World *world;
     const gint *stopping;
     char *job;        /* NULL: events */
+    char *visible;    /* the condition on them, or NULL: all */
     guint64 stamp;    /* of the job queue */
-    gint64 last_event;
+    EventFilter filter;
+    gint64 last_event; /* looked at so far */
     GString *out;     /* not sent yet */
     gboolean is_over;
     gint64 last_sent;
 } Stream;
 
-static void put(Stream *s, json_t *object)
+/* id: what a client that comes back asks from, or NULL. */
+static void put(Stream *s, const char *id, json_t *object)
 {
     char *text = json_dumps(object, JSON_COMPACT);
 
+    if (id)
+        g_string_append_printf(s->out, "id: %s\n", id);
     g_string_append_printf(s->out, "data: %s\n\n", text);
     free(text);
     json_decref(object);
@@ -39,25 +46,28 @@ static void next_job(Stream *s)
 
     s->is_over = !job || !(g_str_equal(state, "queued") || g_str_equal(state, "running"));
     if (job)
-        put(s, job);
+        put(s, NULL, job);
 }
 
 static void next_events(Stream *s)
 {
     gint64 last = catalog_wait_event(s->world->catalog, s->last_event, TICK_MS);
+    gint64 end = MIN(last, s->last_event + EVENTS_AT_ONCE);
 
     if (last <= s->last_event)
         return;
     Db *db = catalog_read_begin(s->world->catalog);
-    Query *q = db_query(db,
-                        "SELECT CAST(id AS TEXT) AS id, kind AS name, time AS time__time, severity,"
-                        " object, who, message FROM event WHERE id > ?1 AND id <= ?2 ORDER BY id",
-                        "ii", s->last_event, last);
+    g_autofree char *sql = g_strdup_printf(
+        "SELECT " EVENT_COLUMNS_SQL " FROM event WHERE event.id > ?3 AND event.id <= ?4"
+        " AND " EVENT_FILTER_SQL " AND %s ORDER BY event.id",
+        s->visible ? s->visible : "1");
+    Query *q = db_query_once(db, sql, "ttii", s->filter.severities, s->filter.kinds, s->last_event,
+                             end);
     while (query_next(q))
-        put(s, view_object(q));
+        put(s, query_text(q, "id"), view_object(q));
     query_end(q, NULL);
     catalog_read_end(s->world->catalog, db);
-    s->last_event = last;
+    s->last_event = end;
 }
 
 static ssize_t read_stream(void *user, uint64_t pos, char *buffer, size_t max)
@@ -88,21 +98,44 @@ static void free_stream(void *user)
     Stream *s = user;
 
     g_string_free(s->out, TRUE);
+    event_filter_clear(&s->filter);
     g_free(s->job);
+    g_free(s->visible);
     g_free(s);
 }
 
+/* Of events: which, and from where on. */
+static gboolean take_args(Stream *s, json_t *args, GError **error)
+{
+    OpsCall call = { .world = s->world, .args = args };
+    gint64 newest = catalog_wait_event(s->world->catalog, G_MAXINT64, 0), since;
+
+    s->job = g_strdup(json_string_value(json_object_get(args, "job")));
+    if (s->job)
+        return TRUE;
+    if (!args_check(&call, "since severity kind", error) ||
+        !args_are_texts(&call, "severity kind", error) ||
+        !args_int(&call, "since", -1, 0, G_MAXINT64, &since, error))
+        return FALSE;
+    s->last_event = since < 0 ? newest : MIN(since, newest);
+    return event_filter_init(&s->filter, args_text(&call, "severity", FALSE, NULL),
+                             args_text(&call, "kind", FALSE, NULL), error);
+}
+
 enum MHD_Result stream_start(World *world, const gint *stopping, struct MHD_Connection *c,
-                             json_t *args)
+                             const Caller *caller, json_t *args, GError **error)
 {
     Stream *s = g_new0(Stream, 1);
 
     s->world = world;
     s->stopping = stopping;
-    s->job = g_strdup(json_string_value(json_object_get(args, "job")));
+    s->visible = access_visible_sql(caller, "event", "event");
     s->out = g_string_new(NULL);
-    s->last_event = catalog_wait_event(world->catalog, G_MAXINT64, 0);
     s->last_sent = units_boottime_ms();
+    if (!take_args(s, args, error)) {
+        free_stream(s);
+        return MHD_NO;
+    }
     struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, read_stream,
                                                                s, free_stream);
     MHD_add_response_header(r, "Content-Type", "text/event-stream");

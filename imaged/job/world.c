@@ -23,6 +23,23 @@ gboolean world_is_low(World *world, Store *store)
            (space.free_bytes < watermark(world, &space) || space.free_inodes < LOW_INODES);
 }
 
+gboolean world_space_level(World *world, Store *store, SpaceLevel was, SpaceLevel *ret,
+                           StoreSpace *ret_space)
+{
+    const Settings *s = &world->settings;
+
+    if (!store->ops->space(store, ret_space, NULL))
+        return FALSE;
+    guint64 warn_share = ret_space->total_bytes / 100 * s->warn_space_percent;
+    SpaceFigures figures = { .free_bytes = ret_space->free_bytes,
+                             .free_inodes = ret_space->free_inodes,
+                             .warn_bytes = MIN(s->warn_space_bytes, warn_share),
+                             .low_bytes = watermark(world, ret_space),
+                             .low_inodes = LOW_INODES };
+    *ret = space_level(was, &figures);
+    return TRUE;
+}
+
 gboolean world_check_space(World *world, Store *store, guint64 wanted_bytes, GError **error)
 {
     StoreSpace space;

@@ -8,6 +8,7 @@
 #include "imaged/ops/args.h"
 #include "imaged/ops/dry_run.h"
 #include "imaged/ops/jobs.h"
+#include "imaged/ops/pool_guard.h"
 #include "imaged/ops/submit.h"
 #include "snapshot/archive.h"
 #include "snapshot/archive_keep.h"
@@ -168,10 +169,16 @@ json_t *ops_archive_restore(OpsCall *call, GError **error)
     if ((!dry_run && submit_is_repeat(call, error)) || (error && *error) ||
         !archive_plan_restore(call->world, &archive_restore_job, &restore, &request, error))
         return NULL;
-    if (dry_run) {
+    gboolean is_fine =
+        !restore.in_place ||
+        pool_guard_item(call->world, GUARD_ARCHIVE,
+                        json_string_value(json_object_get(request.plan, "desktop_id")), error);
+    if (dry_run || !is_fine) {
         claims_release(call->world->claims, request.claims);
         json_decref(request.claims);
         json_decref(request.plan);
+        if (!is_fine)
+            return NULL;
         return dry_run_restore(call->world, restore.point, restore.in_place, restore.disks, error);
     }
     return submit_request(call, &request, error);

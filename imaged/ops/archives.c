@@ -286,14 +286,16 @@ json_t *ops_archive_list(OpsCall *call, GError **error)
     gboolean deleted, fresh;
 
     if (!args_check(call, "search limit after target of deleted refresh", error) ||
-        !args_are_texts(call, "of", error) || !view_page(call, &page, error) ||
+        !args_are_texts(call, "of after", error) ||
         !args_bool(call, "deleted", &deleted, error) ||
         !args_bool(call, "refresh", &fresh, error) ||
         !archives_find_target(call, "target", FALSE, &target, error) ||
-        !refresh(call->world, target, !fresh || page.after != NULL, error))
+        !refresh(call->world, target, !fresh || args_text(call, "after", FALSE, NULL), error) ||
+        !(deleted ? view_page(call, &page, error) /* the language knows none that are deleted */
+                  : view_page_of(call, "archives", &page, error)))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
-    json_t *out = view_array(
+    json_t *out = view_found(
         db_query(db,
                  POINT_COLUMNS
                  "(?1 IS NULL OR (p.created_at, p.id) < (SELECT created_at, id FROM archive_point"
@@ -301,7 +303,7 @@ json_t *ops_archive_list(OpsCall *call, GError **error)
                  " substr(p.name, 1, length(?3) + 1) IN (?3 || '@', ?3 || ':')) AND"
                  " (p.deleted_at IS NOT NULL) = ?4 ORDER BY p.created_at DESC, p.id DESC",
                  "ttti", page.after, target, args_text(call, "of", FALSE, NULL), (gint64)deleted),
-        page.search, page.limit, error);
+        &page, error);
     catalog_read_end(call->world->catalog, db);
     return out;
 }

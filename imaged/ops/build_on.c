@@ -36,6 +36,8 @@ static void take_over(const VersionRow *version, const json_t *recipe, json_t *p
         json_object_set_new(plan, "os", json_string(version->os));
     if (!json_object_get(plan, "identity") && version->identity)
         json_object_set_new(plan, "identity", json_string(version->identity));
+    if (version->hardware)
+        json_object_set_new(plan, "machine", json_string(version->hardware));
 }
 
 /* What standing on a base costs is told: each layer is one more to look through. */

@@ -6,7 +6,10 @@
 #include "imaged/base/units.h"
 #include "imaged/ops/args.h"
 #include "imaged/ops/dry_run.h"
+#include "imaged/ops/hardware.h"
 #include "imaged/ops/jobs.h"
+#include "imaged/ops/pool_guard.h"
+#include "imaged/ops/run_reset.h"
 #include "imaged/ops/submit.h"
 #include "snapshot/reset_keep.h"
 #include "snapshot/trash.h"
@@ -59,7 +62,7 @@ json_t *ops_version_object(OpsCall *call, const char *name, GError **error)
     const char *colon = strrchr(name, ':');
     g_autofree char *template = g_strndup(name, (gsize)(colon - name));
     json_t *args = json_pack("{s:s}", "template", template), *found = NULL, *version;
-    OpsCall list = { .world = call->world, .args = args };
+    OpsCall list = { .world = call->world, .caller = call->caller, .args = args };
     json_t *versions = ops_template_versions(&list, error);
     size_t i;
 
@@ -92,7 +95,7 @@ static json_t *show_renamed(OpsCall *call, const char *key, const char *new_name
                             GError **error)
 {
     json_t *args = json_pack("{s:s}", key, new_name);
-    OpsCall again = { .world = call->world, .args = args };
+    OpsCall again = { .world = call->world, .caller = call->caller, .args = args };
     json_t *out = show(&again, error);
 
     json_decref(args);
@@ -122,6 +125,7 @@ json_t *ops_template_delete(OpsCall *call, GError **error)
     if (dry_run)
         return dry_run_template(call->world, ref, error);
     if (submit_is_repeat(call, error) || (error && *error) ||
+        !pool_guard_template(call->world, ref, error) ||
         !template_plan_delete(call->world, ref, &plan, error))
         return NULL;
     return submit_plan(call, &plan, error);
@@ -134,11 +138,13 @@ json_t *ops_desktop_create(OpsCall *call, GError **error)
     json_t *names = NULL;
     gint64 count, cluster_size;
     gboolean has_subclusters;
+    const json_t *change;
 
     if (!args_check(call,
                     "names prefix count template owner store cluster_size subclusters disk_size"
-                    " data_disk_size",
+                    " data_disk_size hardware",
                     error) ||
+        !hardware_take(call, &change, error) ||
         !args_disk_size(call, "disk_size", &spec.disk_size, error) ||
         !args_disk_size(call, "data_disk_size", &spec.data_size, error) ||
         !args_are_texts(call, "prefix owner store", error) ||
@@ -163,6 +169,8 @@ json_t *ops_desktop_create(OpsCall *call, GError **error)
     spec.has_subclusters = has_subclusters || !json_object_get(call->args, "subclusters");
     if (!spec.has_subclusters && !spec.cluster_size)
         spec.cluster_size = 64 * KIB;
+    g_autofree char *hardware = change ? hardware_apply(NULL, change) : NULL;
+    spec.hardware = hardware;
     if (!desktop_plan_create(call->world, &spec, &plan, error))
         return NULL;
     jobs_choose_create(call->world, &plan);
@@ -179,10 +187,16 @@ static json_t *dry_run_reset(World *world, const LookupRows *desktops, const jso
     return dry_run_desktops(world, desktops, missing, TRUE);
 }
 
+static gboolean make_allowed_delete(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
+                                    GError **error)
+{
+    return desktop_plan_delete(call->world, desktops, plan, error);
+}
+
 static gboolean make_delete(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
                             GError **error)
 {
-    return desktop_plan_delete(call->world, desktops, plan, error);
+    return pool_guard_plan(call, GUARD_DELETE, NULL, desktops, make_allowed_delete, plan, error);
 }
 
 json_t *ops_desktop_delete(OpsCall *call, GError **error)
@@ -195,25 +209,41 @@ static gboolean make_reset(OpsCall *call, const LookupRows *desktops, BatchPlan 
                            GError **error)
 {
     json_t *keep = NULL;
+    gboolean may_stop;
     gint64 to;
 
-    return args_int(call, "to", 0, 1, G_MAXINT32, &to, error) &&
-           args_texts(call, "keep", &keep, error) &&
-           (keep ? reset_keep_plan(call->world, desktops, to, keep, plan, error)
+    if (!args_int(call, "to", 0, 1, G_MAXINT32, &to, error) ||
+        !args_texts(call, "keep", &keep, error) || !args_bool(call, "stop", &may_stop, error))
+        return FALSE;
+    if (may_stop && keep) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "files are carried over from desktops that are off: not 'keep' with 'stop'");
+        return FALSE;
+    }
+    if (may_stop)
+        return run_reset_plan(call->world, desktops, to, plan, error) &&
+               jobs_check_stores(call->world, desktops, error);
+    return (keep ? reset_keep_plan(call->world, desktops, to, keep, plan, error)
                  : reimage_plan_reset(call->world, desktops, to, plan, error)) &&
            jobs_check_reset(call->world, plan, error);
 }
 
 json_t *ops_desktop_reset(OpsCall *call, GError **error)
 {
-    return submit_on_desktops(call, "names prefix template to keep dry_run", dry_run_reset,
+    return submit_on_desktops(call, "names prefix template to keep stop dry_run", dry_run_reset,
                               make_reset, error);
+}
+
+static gboolean make_allowed_undo(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
+                                  GError **error)
+{
+    return reimage_plan_undo(call->world, desktops, plan, error);
 }
 
 static gboolean make_undo(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
                           GError **error)
 {
-    return reimage_plan_undo(call->world, desktops, plan, error);
+    return pool_guard_plan(call, GUARD_UNDO, NULL, desktops, make_allowed_undo, plan, error);
 }
 
 json_t *ops_desktop_undo_reset(OpsCall *call, GError **error)
@@ -256,7 +286,8 @@ json_t *ops_trash_restore(OpsCall *call, GError **error)
         !args_texts(call, "ids", &ids, error) || submit_is_repeat(call, error) ||
         (error && *error) ||
         !trash_plan_restore(call->world, ids, args_text(call, "new_name", FALSE, NULL), &plan,
-                            error))
+                            error) ||
+        !pool_guard_trash(call->world, ids, error))
         return NULL;
     return submit_plan(call, &plan, error);
 }

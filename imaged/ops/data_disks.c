@@ -6,6 +6,7 @@
 #include "imaged/ops/args.h"
 #include "imaged/ops/dry_run.h"
 #include "imaged/ops/jobs.h"
+#include "imaged/ops/pool_guard.h"
 #include "imaged/ops/submit.h"
 
 static gboolean need_size(const OpsCall *call, const char *key, guint64 *ret, GError **error)
@@ -17,7 +18,8 @@ static gboolean need_size(const OpsCall *call, const char *key, guint64 *ret, GE
     return *ret != 0;
 }
 
-static gboolean make_add(OpsCall *call, const LookupRows *desktops, BatchPlan *plan, GError **error)
+static gboolean make_allowed_add(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
+                                 GError **error)
 {
     const char *entry = args_text(call, "disk", FALSE, NULL);
     guint64 size;
@@ -33,6 +35,11 @@ static gboolean make_add(OpsCall *call, const LookupRows *desktops, BatchPlan *p
     return entry ? data_disk_plan_attach(call->world, desktops, entry, plan, error)
                  : data_disk_plan_add(call->world, desktops, size, plan, error) &&
                        jobs_check_stores(call->world, desktops, error);
+}
+
+static gboolean make_add(OpsCall *call, const LookupRows *desktops, BatchPlan *plan, GError **error)
+{
+    return pool_guard_plan(call, GUARD_DATA_DISK, NULL, desktops, make_allowed_add, plan, error);
 }
 
 json_t *ops_data_disk_add(OpsCall *call, GError **error)

@@ -8,11 +8,14 @@
 #include <malloc.h>
 
 #include "broker/config_disk.h"
+#include "broker/run/stuck.h"
+#include "broker/run/suspensions.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/catalog/lookup.h"
 #include "imaged/ops/archives.h"
 #include "imaged/ops/jobs.h"
+#include "imaged/ops/live_merge.h"
 #include "imaged/ops/recover.h"
 #include "snapshot/merges.h"
 #include "snapshot/stand_in.h"
@@ -22,6 +25,7 @@
 #define EXPIRY_MS 30000
 #define SPACE_MS 10000
 #define RESERVE_MS 600000
+#define LEAST_FREE (16 * MIB) /* before a guest that found no space goes on */
 #define TIDY_MS 300000 /* of config disks and secrets that nothing needs any more */
 #define JUMP_MS 3600000ll
 #define STEADY_MS 86400000ll
@@ -45,7 +49,7 @@ struct Housekeeping {
     gint64 next_expiry, next_space, next_reserve, next_tidy;
     gint64 next_backup, next_big_backup, next_clock_note;
     guint64 commits_at_backup, commits_at_trim;
-    GHashTable *low_stores;   /* ids of stores that were low at the last look */
+    GHashTable *levels;       /* id of a store -> its SpaceLevel at the last look */
     GHashTable *away_stores;  /* ids of stores that were offline at the last look */
 };
 
@@ -159,24 +163,40 @@ static void watch_stores(Housekeeping *h)
     }
 }
 
+static void tell_level(World *world, const char *name, SpaceLevel level, const StoreSpace *space)
+{
+    static const char *const severities[] = { "info", "warning", "alarm" };
+    static const char *const texts[] = { "the store has space again",
+                                         "the store is nearly short of space",
+                                         "the store is short of space: no new work starts there" };
+    g_autofree char *free_text = units_format_size(space->free_bytes);
+    g_autofree char *total = units_format_size(space->total_bytes);
+    Changes *changes = changes_new();
+
+    changes_event(changes, "store.low-space", severities[level], name, NULL, "%s (%s of %s free)",
+                  texts[level], free_text, total);
+    catalog_commit(world->catalog, changes, NULL);
+}
+
 static void watch_space(Housekeeping *h)
 {
     g_autoptr(GPtrArray) ids = store_set_ids(h->world->stores);
 
     for (guint i = 0; i < ids->len; i++) {
         g_autoptr(Store) store = store_set_peek(h->world->stores, ids->pdata[i]);
-        gboolean was_low = g_hash_table_contains(h->low_stores, ids->pdata[i]);
-        gboolean is_low = store && world_is_low(h->world, store);
-        if (is_low && !was_low) {
-            g_hash_table_add(h->low_stores, g_strdup(ids->pdata[i]));
-            say(h->world, "store.low-space", "alarm", store->location,
-                "the store is short of space: no new work starts there");
-        } else if (!is_low && was_low) {
-            g_hash_table_remove(h->low_stores, ids->pdata[i]);
-            if (store)
-                say(h->world, "store.low-space", "info", store->location,
-                    "the store has space again");
-        }
+        SpaceLevel was = GPOINTER_TO_UINT(g_hash_table_lookup(h->levels, ids->pdata[i]));
+        SpaceLevel level = SPACE_OK;
+        StoreSpace space = { 0 };
+        gboolean is_known = store && world_space_level(h->world, store, was, &level, &space);
+        if (h->world->runs)
+            stuck_note_space(runs_stuck(h->world->runs), ids->pdata[i],
+                             is_known && level != SPACE_LOW && space.free_bytes >= LEAST_FREE);
+        if (!is_known || level == was)
+            continue;
+        g_auto(StoreEntry) e = { 0 };
+        g_hash_table_insert(h->levels, g_strdup(ids->pdata[i]), GUINT_TO_POINTER(level));
+        if (store_set_describe(h->world->stores, ids->pdata[i], &e))
+            tell_level(h->world, e.name, level, &space);
     }
 }
 
@@ -240,6 +260,7 @@ static void tick(Housekeeping *h)
     }
     if (h->boot >= h->next_expiry) {
         merges_govern(h->world);
+        live_govern(h->world);
         stand_in_drop_unused(h->world);
         if (!g_atomic_int_get(&h->world->expiry_held)) {
             trash_expire(h->world, h->wall);
@@ -253,6 +274,7 @@ static void tick(Housekeeping *h)
         h->next_reserve = h->boot + RESERVE_MS;
     }
     if (h->boot >= h->next_tidy) {
+        suspensions_tidy(h->world);
         config_disks_tidy(h->world);
         h->next_tidy = h->boot + TIDY_MS;
     }
@@ -284,7 +306,7 @@ Housekeeping *housekeeping_start(World *world)
     Housekeeping *h = g_new0(Housekeeping, 1);
 
     h->world = world;
-    h->low_stores = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    h->levels = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     h->away_stores = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     g_mutex_init(&h->lock);
     g_cond_init(&h->wake);
@@ -299,7 +321,7 @@ void housekeeping_stop(Housekeeping *h)
     g_cond_signal(&h->wake);
     g_mutex_unlock(&h->lock);
     g_thread_join(h->thread);
-    g_hash_table_unref(h->low_stores);
+    g_hash_table_unref(h->levels);
     g_hash_table_unref(h->away_stores);
     g_mutex_clear(&h->lock);
     g_cond_clear(&h->wake);

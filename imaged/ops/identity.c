@@ -5,6 +5,9 @@
 #include "broker/identity_merge.h"
 #include "broker/identity_secrets.h"
 #include "broker/identity_settings.h"
+#include "imaged/ops/hardware.h"
+#include "imaged/ops/identity.h"
+
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/ops/args.h"
@@ -13,6 +16,18 @@
 #include "templates/template.h"
 
 /* ---- A change ---- */
+
+/* What is to be set; one of the two may be NULL. */
+typedef struct {
+    json_t *identity; /* owned; secrets are stored, and their ids stand here */
+    const json_t *hardware;
+} Change;
+
+static void change_clear(Change *change)
+{
+    json_decref(change->identity);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Change, change_clear)
 
 /* The change that a call asks for, checked; secrets are stored and replaced by their ids.  NULL
  * with an error.  Caller unrefs. */
@@ -43,17 +58,25 @@ static json_t *take_change(OpsCall *call, IdentityLevel level, GError **error)
     return NULL;
 }
 
-/* "user, user_password", for the event.  Caller frees. */
-static char *keys_of(const json_t *change)
+/* Both parts of what the call asks for. */
+static gboolean take_both(OpsCall *call, IdentityLevel level, Change *ret, GError **error)
 {
-    GString *out = g_string_new(NULL);
-    const char *key;
-    json_t *value;
+    if (!hardware_take(call, &ret->hardware, error))
+        return FALSE;
+    if (!ret->hardware || json_object_get(call->args, "identity"))
+        ret->identity = take_change(call, level, error);
+    return ret->identity || (ret->hardware && !json_object_get(call->args, "identity"));
+}
 
-    json_object_foreach ((json_t *)change, key, value) {
-        g_string_append_printf(out, "%s%s", out->len ? ", " : "", key);
-    }
-    return g_string_free(out, FALSE);
+/* "identity: user, user_password; hardware: cpus", for the event.  Caller frees. */
+static char *keys_of(const Change *change)
+{
+    g_autofree char *identity = change->identity ? hardware_keys(change->identity) : NULL;
+    g_autofree char *hardware = change->hardware ? hardware_keys(change->hardware) : NULL;
+
+    return g_strconcat(identity ? "identity: " : "", identity ? identity : "",
+                       identity && hardware ? "; " : "", hardware ? "hardware: " : "",
+                       hardware ? hardware : "", NULL);
 }
 
 /* ---- Desktops ---- */
@@ -78,32 +101,49 @@ static gboolean check_selected(const LookupRows *desktops, const json_t *missing
 }
 
 /* The change of one desktop, as the catalog has it now. */
-static gboolean put_desktop(OpsCall *call, Db *db, DesktopRow *row, const json_t *change,
-                            Changes *changes, json_t *out, GError **error)
+static gboolean put_identity(const VersionRow *version, DesktopRow *row, const json_t *change,
+                             json_t **warnings, GError **error)
 {
-    g_auto(VersionRow) version = { 0 };
-    g_autofree char *before = g_steal_pointer(&row->identity), *keys = keys_of(change);
+    g_autofree char *before = g_steal_pointer(&row->identity);
 
-    lookup_version_by_id(db, row->version_id, &version, NULL);
-    if (!identity_merge_apply(version.identity, before, change, &row->identity, error)) {
+    if (!identity_merge_apply(version->identity, before, change, &row->identity, error)) {
         g_prefix_error(error, "'%s': ", row->name);
         return FALSE;
     }
+    json_decref(*warnings);
+    *warnings = identity_merge_warnings(version->identity, before, row->identity, change);
+    if (row->draft_of)
+        json_array_append_new(*warnings, json_string("it is a draft, which is told no more than a"
+                                                     " host name"));
+    return TRUE;
+}
+
+static gboolean put_desktop(OpsCall *call, Db *db, DesktopRow *row, const Change *change,
+                            Changes *changes, json_t *out, GError **error)
+{
+    g_auto(VersionRow) version = { 0 };
+    g_autofree char *keys = keys_of(change);
+    json_auto_t *warnings = json_array();
+
+    lookup_version_by_id(db, row->version_id, &version, NULL);
+    if (change->identity && !put_identity(&version, row, change->identity, &warnings, error))
+        return FALSE;
+    if (change->hardware) {
+        g_autofree char *before = g_steal_pointer(&row->hardware);
+        row->hardware = hardware_apply(before, change->hardware);
+    }
     row->changed_at = units_now_ms();
     changes_put(changes, ROW_DESKTOP, row, row->store_id);
-    changes_event(changes, "desktop.set", "info", row->name, call->who, "identity: %s", keys);
-    json_t *warnings = identity_merge_warnings(version.identity, before, row->identity, change);
-    if (row->draft_of)
-        json_array_append_new(warnings, json_string("it is a draft, which is told no more than a"
-                                                    " host name"));
+    changes_event(changes, "desktop.set", "info", row->name, call->who, "%s", keys);
     json_array_append_new(
-        out, json_pack("{s:s,s:s,s:o?,s:o}", "id", row->id, "name", row->name, "identity",
-                       identity_settings_shown(row->identity), "warnings", warnings));
+        out, json_pack("{s:s,s:s,s:o?,s:o,s:O}", "id", row->id, "name", row->name, "identity",
+                       identity_settings_shown(row->identity), "hardware",
+                       hardware_shown(db, row->version_id, row), "warnings", warnings));
     return TRUE;
 }
 
 /* The desktops are claimed. */
-static gboolean put_changed(OpsCall *call, const LookupRows *desktops, const json_t *change,
+static gboolean put_changed(OpsCall *call, const LookupRows *desktops, const Change *change,
                             Changes *changes, json_t *out, GError **error)
 {
     Db *db = catalog_read_begin(call->world->catalog);
@@ -118,7 +158,7 @@ static gboolean put_changed(OpsCall *call, const LookupRows *desktops, const jso
     return ok;
 }
 
-static json_t *change_desktops(OpsCall *call, const LookupRows *desktops, const json_t *change,
+static json_t *change_desktops(OpsCall *call, const LookupRows *desktops, const Change *change,
                                GError **error)
 {
     json_t *keys = json_array(), *out = json_array();
@@ -147,22 +187,21 @@ json_t *ops_desktop_set(OpsCall *call, GError **error)
     g_auto(LookupRows) desktops = { 0 };
     json_t *missing = NULL, *out = NULL;
 
-    if (!args_check(call, "names prefix template identity", error) ||
+    if (!args_check(call, "names prefix template identity hardware", error) ||
         !args_are_texts(call, "prefix template", error))
         return NULL;
     const json_t *asked = json_object_get(call->args, "identity");
     if (submit_select(call, &desktops, &missing, error) &&
         check_selected(&desktops, missing, asked, error)) {
-        json_t *change = take_change(call, IDENTITY_OF_DESKTOP, error);
-        out = change ? change_desktops(call, &desktops, change, error) : NULL;
-        json_decref(change);
+        g_auto(Change) change = { 0 };
+        if (take_both(call, IDENTITY_OF_DESKTOP, &change, error))
+            out = change_desktops(call, &desktops, &change, error);
     }
     json_decref(missing);
     return out;
 }
 
-/* What was found in the desktop's disk, or else in its template's; NULL if nobody looked. */
-static char *os_type_of(Db *db, const DesktopRow *desktop)
+char *identity_os_type(Db *db, const DesktopRow *desktop)
 {
     g_auto(VersionRow) version = { 0 };
     json_t *found = inspection_of_layer(db, desktop->layer_id, NULL);
@@ -186,7 +225,7 @@ json_t *ops_desktop_config_disk(OpsCall *call, GError **error)
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
     gboolean ok = lookup_desktop(db, name, &row, error);
-    g_autofree char *os_type = ok ? os_type_of(db, &row) : NULL;
+    g_autofree char *os_type = ok ? identity_os_type(db, &row) : NULL;
     catalog_read_end(call->world->catalog, db);
     g_autofree char *path = ok ? config_disk_make(call->world, name, os_type, error) : NULL;
     return path ? json_pack("{s:s,s:s,s:s}", "id", row.id, "name", row.name, "path", path) : NULL;
@@ -196,7 +235,7 @@ json_t *ops_desktop_config_disk(OpsCall *call, GError **error)
 
 /* The template is claimed.  *ret_warnings: caller unrefs. */
 static gboolean change_version(OpsCall *call, const VersionRow *found, const char *name,
-                               const json_t *change, json_t **ret_warnings, GError **error)
+                               const Change *change, json_t **ret_warnings, GError **error)
 {
     g_auto(VersionRow) version = { 0 };
     g_auto(TemplateRow) template = { 0 };
@@ -206,13 +245,17 @@ static gboolean change_version(OpsCall *call, const VersionRow *found, const cha
     gboolean ok = lookup_version_by_id(db, found->id, &version, error) &&
                   lookup_template_by_id(db, found->template_id, &template, error);
 
-    if (ok) {
+    if (ok && change->identity) {
         g_autofree char *before = g_steal_pointer(&version.identity);
-        ok = identity_merge_apply(NULL, before, change, &version.identity, error);
-        *ret_warnings = identity_merge_warnings(NULL, before, version.identity, change);
+        ok = identity_merge_apply(NULL, before, change->identity, &version.identity, error);
+        *ret_warnings = identity_merge_warnings(NULL, before, version.identity, change->identity);
+    }
+    ok = ok &&
+         (!change->hardware || hardware_apply_version(&version, change->hardware, error));
+    if (ok) {
         version.changed_at = units_now_ms();
         template_put_version(db, changes, &template, &version);
-        changes_event(changes, "template.set", "info", name, call->who, "identity: %s", keys);
+        changes_event(changes, "template.set", "info", name, call->who, "%s", keys);
     }
     catalog_read_end(call->world->catalog, db);
     return ok && catalog_commit(call->world->catalog, g_steal_pointer(&changes), error);
@@ -221,30 +264,29 @@ static gboolean change_version(OpsCall *call, const VersionRow *found, const cha
 json_t *ops_template_set(OpsCall *call, GError **error)
 {
     g_auto(VersionRow) found = { 0 };
+    g_auto(Change) change = { 0 };
     g_autofree char *name = NULL;
     const char *ref = args_text(call, "template", TRUE, error);
 
-    if (!ref || !args_check(call, "template identity", error))
+    if (!ref || !args_check(call, "template identity hardware", error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
     if (lookup_version(db, ref, FALSE, &found, error))
         name = lookup_version_name(db, found.id);
     catalog_read_end(call->world->catalog, db);
-    json_t *change = name ? take_change(call, IDENTITY_OF_VERSION, error) : NULL;
-    if (!change)
+    if (!name || !take_both(call, IDENTITY_OF_VERSION, &change, error))
         return NULL;
     json_t *keys = json_array(), *warnings = NULL;
     claims_add(keys, 'x', "template", found.template_id);
     gboolean ok = claims_take(call->world->claims, keys, "template.set", error);
     if (ok) {
-        ok = change_version(call, &found, name, change, &warnings, error);
+        ok = change_version(call, &found, name, &change, &warnings, error);
         claims_release(call->world->claims, keys);
     }
     json_decref(keys);
-    json_decref(change);
     json_t *out = ok ? ops_version_object(call, name, error) : NULL;
     if (out)
-        json_object_set(out, "warnings", warnings);
+        json_object_set_new(out, "warnings", warnings ? json_incref(warnings) : json_array());
     json_decref(warnings);
     return out;
 }

@@ -2,13 +2,18 @@
 #include "imaged/ops/jobs.h"
 
 #include "broker/desktop.h"
+#include "broker/host/probe.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/ops/inspect.h"
+#include "imaged/ops/live_merge.h"
+#include "imaged/ops/live_snapshot.h"
 #include "imaged/ops/make_version.h"
 #include "imaged/ops/move.h"
 #include "imaged/ops/ops.h"
+#include "imaged/ops/pool_return.h"
 #include "imaged/ops/rollouts.h"
+#include "imaged/ops/run_reset.h"
 #include "imaged/ops/template_diff.h"
 #include "snapshot/advice.h"
 #include "snapshot/archive.h"
@@ -162,5 +167,9 @@ const JobType *const ops_job_types[] = {
     &report_advice_job,  &stand_in_job,
     &data_disk_add_job,  &data_disk_attach_job, &data_disk_detach_job, &data_disk_resize_job,
     &disk_resize_job,
+    &desktop_start_job,  &desktop_stop_job,     &desktop_restart_job, &desktop_pause_job,
+    &desktop_resume_job, &desktop_suspend_job, &host_probe_job,
+    &reset_running_job,  &desktop_migrate_job,  &snapshot_live_job,   &snapshot_delete_live_job,
+    &desktop_shorten_live_job, &pool_return_job, &pool_return_copy_job,
     NULL,
 };

@@ -33,3 +33,11 @@ extern const JobType jobs_build;
 extern const JobType jobs_check;
 extern const JobType archive_create_keep_job; /* archive.create, and what a schedule keeps */
 extern const JobType archive_restore_job;
+
+/* Of desktops that run. */
+extern const JobType desktop_start_job, desktop_stop_job, desktop_restart_job, desktop_pause_job,
+    desktop_resume_job, desktop_suspend_job, desktop_migrate_job;
+
+/* Start one desktop as a step of a job that does more and has claimed x:run/ID: item has id, name,
+ * host and incarnation. */
+gboolean run_start_one(Job *job, World *world, json_t *item, GError **error);

@@ -76,6 +76,7 @@ static gboolean add_hardware(OpsCall *call, const VersionRow *version, json_t *p
     put_text(plan, "firmware", version->firmware);
     put_text(plan, "video", version->video);
     put_text(plan, "identity", version->identity);
+    put_text(plan, "machine", version->hardware);
     return TRUE;
 }
 

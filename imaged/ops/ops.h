@@ -9,11 +9,14 @@
 #include <glib.h>
 #include <jansson.h>
 
+#include "broker/access/caller.h"
 #include "imaged/job/world.h"
 
 typedef struct {
     World *world;
-    const char *who;      /* who asks, for events */
+    const Caller *caller; /* who asks; NULL may nothing */
+    Permission permission; /* that the route needs; caller has it for what the arguments name */
+    const char *who;      /* the caller's name and address, for events and jobs */
     const char *idem_key; /* idempotency key, or NULL */
     const char *idem_hash;
     json_t *args;         /* borrowed */
@@ -116,8 +119,101 @@ json_t *ops_archive_schedule_list(OpsCall *call, GError **error);
 json_t *ops_archive_schedule_add(OpsCall *call, GError **error);
 json_t *ops_archive_schedule_remove(OpsCall *call, GError **error);
 
+/* Desktops that run */
+json_t *ops_desktop_start(OpsCall *call, GError **error);
+json_t *ops_desktop_stop(OpsCall *call, GError **error);
+json_t *ops_desktop_restart(OpsCall *call, GError **error);
+json_t *ops_desktop_pause(OpsCall *call, GError **error);
+json_t *ops_desktop_resume(OpsCall *call, GError **error);
+json_t *ops_desktop_suspend(OpsCall *call, GError **error);
+json_t *ops_desktop_screenshot(OpsCall *call, GError **error);
+
+/* Sessions */
+json_t *ops_session_connect(OpsCall *call, GError **error);
+json_t *ops_session_list(OpsCall *call, GError **error);
+json_t *ops_session_show(OpsCall *call, GError **error);
+json_t *ops_session_end(OpsCall *call, GError **error);
+json_t *ops_session_message(OpsCall *call, GError **error);
+json_t *ops_session_shadow(OpsCall *call, GError **error);
+json_t *ops_session_consent(OpsCall *call, GError **error);
+
+/* Alerts */
+json_t *ops_alert_list(OpsCall *call, GError **error);
+json_t *ops_alert_show(OpsCall *call, GError **error);
+json_t *ops_alert_add(OpsCall *call, GError **error);
+json_t *ops_alert_set(OpsCall *call, GError **error);
+json_t *ops_alert_test(OpsCall *call, GError **error);
+json_t *ops_alert_remove(OpsCall *call, GError **error);
+
+/* Hosts */
+json_t *ops_host_list(OpsCall *call, GError **error);
+json_t *ops_host_show(OpsCall *call, GError **error);
+json_t *ops_host_add(OpsCall *call, GError **error);
+json_t *ops_host_set(OpsCall *call, GError **error);
+json_t *ops_host_remove(OpsCall *call, GError **error);
+json_t *ops_desktop_migrate(OpsCall *call, GError **error);
+json_t *ops_host_evacuate(OpsCall *call, GError **error);
+json_t *ops_host_maintenance(OpsCall *call, GError **error);
+json_t *ops_host_activate(OpsCall *call, GError **error);
+json_t *ops_host_group_list(OpsCall *call, GError **error);
+json_t *ops_host_group_add(OpsCall *call, GError **error);
+json_t *ops_host_group_remove(OpsCall *call, GError **error);
+json_t *ops_network_list(OpsCall *call, GError **error);
+json_t *ops_network_add(OpsCall *call, GError **error);
+json_t *ops_network_remove(OpsCall *call, GError **error);
+
+/* Users, roles, tokens */
+json_t *ops_user_list(OpsCall *call, GError **error);
+json_t *ops_user_show(OpsCall *call, GError **error);
+json_t *ops_user_add(OpsCall *call, GError **error);
+json_t *ops_user_set(OpsCall *call, GError **error);
+json_t *ops_user_delete(OpsCall *call, GError **error);
+json_t *ops_user_passwd(OpsCall *call, GError **error);
+json_t *ops_group_list(OpsCall *call, GError **error);
+json_t *ops_group_show(OpsCall *call, GError **error);
+json_t *ops_group_add(OpsCall *call, GError **error);
+json_t *ops_group_set(OpsCall *call, GError **error);
+json_t *ops_group_delete(OpsCall *call, GError **error);
+json_t *ops_group_add_members(OpsCall *call, GError **error);
+json_t *ops_group_remove_members(OpsCall *call, GError **error);
+json_t *ops_role_list(OpsCall *call, GError **error);
+json_t *ops_role_show(OpsCall *call, GError **error);
+json_t *ops_role_create(OpsCall *call, GError **error);
+json_t *ops_role_delete(OpsCall *call, GError **error);
+json_t *ops_role_grant(OpsCall *call, GError **error);
+json_t *ops_role_revoke(OpsCall *call, GError **error);
+json_t *ops_token_list(OpsCall *call, GError **error);
+json_t *ops_token_create(OpsCall *call, GError **error);
+json_t *ops_token_revoke(OpsCall *call, GError **error);
+json_t *ops_login(OpsCall *call, GError **error);
+json_t *ops_logout(OpsCall *call, GError **error);
+json_t *ops_directory_list(OpsCall *call, GError **error);
+json_t *ops_directory_add(OpsCall *call, GError **error);
+json_t *ops_directory_remove(OpsCall *call, GError **error);
+json_t *ops_directory_test(OpsCall *call, GError **error);
+json_t *ops_directory_refresh(OpsCall *call, GError **error);
+json_t *ops_whoami(OpsCall *call, GError **error);
+
+/* Pools, and whose desktops are */
+json_t *ops_pool_list(OpsCall *call, GError **error);
+json_t *ops_pool_show(OpsCall *call, GError **error);
+json_t *ops_pool_desktops(OpsCall *call, GError **error);
+json_t *ops_pool_create(OpsCall *call, GError **error);
+json_t *ops_pool_set(OpsCall *call, GError **error);
+json_t *ops_pool_resize(OpsCall *call, GError **error);
+json_t *ops_pool_delete(OpsCall *call, GError **error);
+json_t *ops_pool_grant(OpsCall *call, GError **error);
+json_t *ops_pool_revoke(OpsCall *call, GError **error);
+json_t *ops_pool_return(OpsCall *call, GError **error);
+json_t *ops_assignment_list(OpsCall *call, GError **error);
+json_t *ops_desktop_assign(OpsCall *call, GError **error);
+json_t *ops_desktop_share(OpsCall *call, GError **error);
+json_t *ops_desktop_unassign(OpsCall *call, GError **error);
+json_t *ops_desktop_extend(OpsCall *call, GError **error);
+
 /* The object of one version, by NAME:VERSION. */
 json_t *ops_version_object(OpsCall *call, const char *name, GError **error);
+
 /* Roll-outs */
 json_t *ops_rollout_list(OpsCall *call, GError **error);
 json_t *ops_rollout_show(OpsCall *call, GError **error);
@@ -128,6 +224,13 @@ json_t *ops_rollout_resume(OpsCall *call, GError **error);
 json_t *ops_rollout_rollback(OpsCall *call, GError **error);
 json_t *ops_rollout_cancel(OpsCall *call, GError **error);
 json_t *ops_rollout_delete(OpsCall *call, GError **error);
+
+/* Searching */
+json_t *ops_search(OpsCall *call, GError **error);
+json_t *ops_search_complete(OpsCall *call, GError **error);
+json_t *ops_search_saved(OpsCall *call, GError **error);
+json_t *ops_search_save(OpsCall *call, GError **error);
+json_t *ops_search_delete(OpsCall *call, GError **error);
 
 /* All job types there are, ending with NULL. */
 extern const JobType *const ops_job_types[];

@@ -2,6 +2,7 @@
  * the storage knows are added for a single object. */
 #include <string.h>
 
+#include "broker/alert/event_filter.h"
 #include "broker/config_disk.h"
 #include "broker/identity_settings.h"
 #include "imaged/base/durable.h"
@@ -12,6 +13,8 @@
 #include "imaged/ops/inspect.h"
 #include "imaged/ops/stand_in_view.h"
 #include "imaged/ops/view.h"
+#include "broker/run/figures.h"
+#include "imaged/ops/hardware.h"
 #include "snapshot/chain.h"
 #include "templates/inspection.h"
 
@@ -25,7 +28,7 @@
     " AS n_desktops, v.layer_id AS layer,"                                                         \
     " (SELECT group_concat(s.name, char(10)) FROM layer r JOIN store s ON s.id = r.store_id"       \
     "  WHERE r.owner_id = v.id) AS stores__lines, v.notes AS notes__lines,"                        \
-    " v.identity,"                                                                                 \
+    " v.identity, v.hardware,"                                                                     \
     " v.created_at AS created_at__time FROM version v JOIN template t ON t.id = v.template_id"     \
     " LEFT JOIN layer l ON l.id = v.layer_id WHERE v.is_trashed = 0 AND "
 
@@ -53,10 +56,14 @@
     " (SELECT count(*) FROM snapshot n WHERE n.desktop_id = d.id AND n.is_trashed = 0) AS"         \
     "  n_snapshots,"                                                                               \
     " EXISTS (SELECT 1 FROM trash x WHERE " LOOKUP_UNDO_OF_D ") AS undo_available__bool,"          \
+    " coalesce(r.state, (SELECT 'suspended' FROM suspension u WHERE u.desktop_id = d.id AND"       \
+    "  u.generation = d.generation AND u.layer_id = d.layer_id), 'off') AS run,"                   \
+    " r.reason AS run_reason, h.name AS host,"                                                     \
     " d.created_at AS created_at__time, d.changed_at AS changed_at__time FROM desktop d"           \
     " JOIN version v ON v.id = d.version_id JOIN template t ON t.id = v.template_id"               \
     " LEFT JOIN layer l ON l.id = d.layer_id LEFT JOIN store s ON s.id = d.store_id"               \
     " LEFT JOIN layer b ON b.id = d.data_layer_id"                                                 \
+    " LEFT JOIN run r ON r.desktop_id = d.id LEFT JOIN host h ON h.id = r.host_id"                 \
     " WHERE d.is_trashed = 0 AND "
 
 json_t *ops_template_list(OpsCall *call, GError **error)
@@ -64,17 +71,19 @@ json_t *ops_template_list(OpsCall *call, GError **error)
     ViewPage page;
 
     if (!args_check(call, PAGE_ARGS " app", error) || !args_are_texts(call, "app", error) ||
-        !view_page(call, &page, error))
+        !view_page_of(call, "templates", &page, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
-    json_t *out = view_array(
+    g_autofree char *visible = access_visible_ids(db, call->caller, "template");
+    json_t *out = view_found(
         db_query(db,
                  TEMPLATE_COLUMNS
                  "t.name > coalesce(?1, '') AND (?2 IS NULL OR EXISTS (SELECT 1 FROM version w"
                  " WHERE w.template_id = t.id AND w.is_trashed = 0 AND "
-                 INSPECTION_HAS_APP("w.layer_id", "?2") ")) GROUP BY t.id ORDER BY t.name",
-                 "tt", page.after, args_text(call, "app", FALSE, NULL)),
-                             page.search, page.limit, error);
+                 INSPECTION_HAS_APP("w.layer_id", "?2") ")) AND (?3 IS NULL OR t.id IN (SELECT"
+                 " value FROM json_each(?3))) GROUP BY t.id ORDER BY t.name",
+                 "ttt", page.after, args_text(call, "app", FALSE, NULL), visible),
+                             &page, error);
     catalog_read_end(call->world->catalog, db);
     return out;
 }
@@ -136,6 +145,9 @@ static void complete_versions(World *world, json_t *versions)
         const char *identity = json_string_value(json_object_get(version, "identity"));
         if (identity)
             json_object_set_new(version, "identity", identity_settings_shown(identity));
+        const char *hardware = json_string_value(json_object_get(version, "hardware"));
+        if (hardware)
+            json_object_set_new(version, "hardware", hardware_merge(&hardware, 1));
     }
 }
 
@@ -180,20 +192,26 @@ json_t *ops_desktop_list(OpsCall *call, GError **error)
     ViewPage page;
 
     if (!args_check(call, PAGE_ARGS " template prefix app", error) ||
-        !args_are_texts(call, "app", error) || !view_page(call, &page, error))
+        !args_are_texts(call, "app", error) || !view_page_of(call, "desktops", &page, error))
         return NULL;
     const char *template = args_text(call, "template", FALSE, NULL);
     const char *prefix = args_text(call, "prefix", FALSE, NULL);
     Db *db = catalog_read_begin(call->world->catalog);
-    json_t *out = view_array(db_query(db,
+    /* what was found is visible */
+    g_autofree char *found = view_found_ids(&page);
+    g_autofree char *visible = found ? NULL
+                                     : access_visible_ids(db, call->caller, "desktop");
+    json_t *out = view_found(db_query(db,
                                       DESKTOP_COLUMNS
                                       "d.name > coalesce(?1, '') AND (?2 IS NULL OR t.name = ?2 OR"
                                       " t.name || ':' || v.version = ?2) AND (?3 IS NULL OR"
                                       " substr(d.name, 1, length(?3)) = ?3) AND (?4 IS NULL OR "
-                                      INSPECTION_DESKTOP_HAS_APP("d", "?4") ") ORDER BY d.name",
-                                      "tttt", page.after, template, prefix,
-                                      args_text(call, "app", FALSE, NULL)),
-                             page.search, page.limit, error);
+                                      INSPECTION_DESKTOP_HAS_APP("d", "?4") ") AND (?5 IS NULL OR"
+                                      " d.id IN (SELECT value FROM json_each(?5)))"
+                                      " ORDER BY d.name",
+                                      "ttttt", page.after, template, prefix,
+                                      args_text(call, "app", FALSE, NULL), found ? found : visible),
+                             &page, error);
     catalog_read_end(call->world->catalog, db);
     return out;
 }
@@ -211,6 +229,20 @@ static gint64 look_at_layer(World *world, const LayerRow *layer, gboolean *ret_i
     durable_close(&fd);
     store_stat_layer(store, layer->slot, &stat, NULL);
     return (gint64)stat.disk_bytes;
+}
+
+/* What its host told of it last. */
+static void add_figures(World *world, const char *id, json_t *out)
+{
+    DesktopFigures figures = { 0 };
+    json_t *addresses = json_array();
+    gboolean is_known = figures_get(world->figures, id, &figures);
+    g_auto(GStrv) each = g_strsplit(figures.addresses, " ", -1);
+
+    for (guint i = 0; each[i]; i++)
+        json_array_append_new(addresses, json_string(each[i]));
+    json_object_set_new(out, "addresses", addresses);
+    json_object_set_new(out, "cpu_usage", is_known ? json_real(figures.cpu_usage) : json_null());
 }
 
 json_t *ops_desktop_show(OpsCall *call, GError **error)
@@ -249,6 +281,7 @@ json_t *ops_desktop_show(OpsCall *call, GError **error)
         g_autofree char *hostname = config_disk_hostname(db, &row);
         json_object_set_new(out, "hostname", json_string(hostname));
         json_object_set_new(out, "identity", config_disk_shown(db, &row));
+        json_object_set_new(out, "hardware", hardware_shown(db, row.version_id, &row));
     }
     catalog_read_end(call->world->catalog, db);
     if (!out)
@@ -264,6 +297,7 @@ json_t *ops_desktop_show(OpsCall *call, GError **error)
         json_object_set_new(out, "data_disk_bytes", json_null());
     }
     json_object_set_new(out, "live", json_boolean(is_live || is_data_live));
+    add_figures(call->world, row.id, out);
     return out;
 }
 
@@ -298,6 +332,7 @@ json_t *ops_trash_list(OpsCall *call, GError **error)
     if (!args_check(call, PAGE_ARGS, error) || !view_page(call, &page, error))
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
+    g_autofree char *visible = access_visible_ids(db, call->caller, "trash");
     json_t *out = view_array(
         db_query(
             db,
@@ -306,9 +341,10 @@ json_t *ops_trash_list(OpsCall *call, GError **error)
             " x.trashed_at AS trashed_at__time,"
             " x.expires_at AS expires_at__time FROM trash x LEFT JOIN store s ON s.id = x.store_id"
             " LEFT JOIN desktop d ON d.id = x.desktop_id WHERE"
-            " ?1 IS NULL OR (x.trashed_at, x.id) < (SELECT trashed_at, id FROM trash WHERE"
-            " id = ?1) ORDER BY x.trashed_at DESC, x.id DESC",
-            "t", page.after),
+            " (?1 IS NULL OR (x.trashed_at, x.id) < (SELECT trashed_at, id FROM trash WHERE"
+            " id = ?1)) AND (?2 IS NULL OR x.id IN (SELECT value FROM json_each(?2)))"
+            " ORDER BY x.trashed_at DESC, x.id DESC",
+            "tt", page.after, visible),
         page.search, page.limit, error);
     catalog_read_end(call->world->catalog, db);
     return out;
@@ -316,19 +352,29 @@ json_t *ops_trash_list(OpsCall *call, GError **error)
 
 json_t *ops_event_list(OpsCall *call, GError **error)
 {
+    g_auto(EventFilter) filter = { 0 };
     ViewPage page;
+    gint64 since;
 
-    if (!args_check(call, PAGE_ARGS, error) || !view_page(call, &page, error))
+    if (!args_check(call, PAGE_ARGS " since severity kind", error) ||
+        !args_are_texts(call, "severity kind", error) ||
+        !args_int(call, "since", 0, 0, G_MAXINT64, &since, error) ||
+        !event_filter_init(&filter, args_text(call, "severity", FALSE, NULL),
+                           args_text(call, "kind", FALSE, NULL), error) ||
+        !view_page_of(call, "events", &page, error))
         return NULL;
-    gint64 after = page.after ? g_ascii_strtoll(page.after, NULL, 10) : 0;
+    gint64 before = page.after ? g_ascii_strtoll(page.after, NULL, 10) : 0;
+    g_autofree char *visible = access_visible_sql(call->caller, "event", "event");
+    g_autofree char *found = view_found_ids(&page);
+    g_autofree char *sql = g_strdup_printf(
+        "SELECT " EVENT_COLUMNS_SQL " FROM event WHERE (?3 = 0 OR event.id < ?3) AND"
+        " event.id > ?4 AND " EVENT_FILTER_SQL " AND %s AND %s ORDER BY event.id DESC",
+        visible ? visible : "1",
+        found ? "event.id IN (SELECT CAST(value AS INTEGER) FROM json_each(?5))" : "?5 IS NULL");
     Db *db = catalog_read_begin(call->world->catalog);
-    json_t *out = view_array(
-        db_query(
-            db,
-            "SELECT CAST(id AS TEXT) AS id, kind AS name, time AS time__time, severity, object,"
-            " who, message FROM event e WHERE ?1 = 0 OR e.id < ?1 ORDER BY e.id DESC",
-            "i", after),
-        page.search, page.limit, error);
+    json_t *out = view_found(db_query_once(db, sql, "ttiit", filter.severities, filter.kinds,
+                                           before, since, found),
+                             &page, error);
     catalog_read_end(call->world->catalog, db);
     return out;
 }
@@ -337,27 +383,31 @@ json_t *ops_job_list(OpsCall *call, GError **error)
 {
     ViewPage page;
 
-    if (!args_check(call, PAGE_ARGS " state", error) || !view_page(call, &page, error))
+    if (!args_check(call, PAGE_ARGS " state", error) || !view_page_of(call, "jobs", &page, error))
         return NULL;
     const char *state = args_text(call, "state", FALSE, NULL);
     g_autoptr(GPtrArray) ids = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GHashTable) wanted = g_hash_table_new(g_str_hash, g_str_equal);
     Db *db = catalog_read_begin(call->world->catalog);
-    Query *q =
-        db_query(db,
-                 "SELECT id FROM job WHERE ?1 IS NULL OR rowid < (SELECT rowid FROM job WHERE"
-                 " id = ?1) ORDER BY rowid DESC LIMIT 10000",
-                 "t", page.after);
+    g_autofree char *visible = access_visible_sql(call->caller, "job", "j");
+    g_autofree char *sql = g_strdup_printf(
+        "SELECT j.id FROM job j WHERE (?1 IS NULL OR j.rowid < (SELECT rowid FROM job WHERE"
+        " id = ?1)) AND %s ORDER BY j.rowid DESC LIMIT 10000", visible ? visible : "1");
+    Query *q = db_query_once(db, sql, "t", page.after);
     while (query_next(q))
         g_ptr_array_add(ids, g_strdup(query_text(q, "id")));
     query_end(q, NULL);
     catalog_read_end(call->world->catalog, db);
+    g_autoptr(GPtrArray) found = page.found;
+    for (guint i = 0; found && i < found->len; i++)
+        g_hash_table_add(wanted, found->pdata[i]);
     json_t *out = json_array();
     for (guint i = 0; i < ids->len && (gint64)json_array_size(out) < page.limit; i++) {
+        if (found && !g_hash_table_contains(wanted, ids->pdata[i]))
+            continue;
         json_t *job = job_to_json(call->world->jobs, ids->pdata[i], FALSE, NULL);
         const char *is = json_string_value(json_object_get(job, "state"));
-        const char *kind = json_string_value(json_object_get(job, "kind"));
-        if (job && (!state || g_str_equal(is, state)) &&
-            (!page.search || strstr(kind, page.search)))
+        if (job && (!state || g_str_equal(is, state)))
             json_array_append(out, job);
         json_decref(job);
     }

@@ -51,6 +51,14 @@ static void drop_jobs(World *world, GError **error)
                 " an old copy when imaged started' WHERE state IN ('planned', 'canary', 'gate',"
                 " 'rolling', 'rolling-back')",
                 "");
+    /* Who was given what since is not known: of a pool's desktops only those are given that are
+     * made fresh now; one that somebody had, and that was not replaced since, is still his. */
+    changes_sql(changes,
+                "UPDATE pool_desktop SET state = 'returning', reason = 'the catalog was an old copy"
+                " when imaged started' WHERE state IN ('free', 'making') OR state = 'given' AND"
+                " clean_generation <> (SELECT d.generation FROM desktop d WHERE d.id ="
+                " desktop_id)",
+                "");
     catalog_commit(world->catalog, changes, error);
 }
 

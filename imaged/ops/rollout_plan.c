@@ -51,6 +51,14 @@ static gint compare_names(gconstpointer a, gconstpointer b)
     return strcmp((*first)->name, (*second)->name);
 }
 
+/* Those follow their pool's version by themselves. */
+static gboolean is_of_pool(Db *db, const char *desktop_id)
+{
+    return lookup_int(db,
+                      "SELECT EXISTS (SELECT 1 FROM pool_desktop WHERE desktop_id = ?1) AS is_so",
+                      "t", desktop_id) != 0;
+}
+
 static gboolean add_named(Db *db, RolloutPlan *plan, const char *name, GError **error)
 {
     g_autofree DesktopRow *row = g_new0(DesktopRow, 1);
@@ -58,6 +66,13 @@ static gboolean add_named(Db *db, RolloutPlan *plan, const char *name, GError **
 
     if (!lookup_desktop(db, name, row, error))
         return FALSE;
+    if (is_of_pool(db, row->id)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED,
+                    "desktop '%s' is of a pool, and follows its version", row->name);
+        imaged_error_hint(error, "set that: imagectl pool set POOL --template T:N");
+        row_clear(ROW_DESKTOP, row);
+        return FALSE;
+    }
     if (lookup_version_by_id(db, row->version_id, &version, error) &&
         g_str_equal(version.template_id, plan->template.id)) {
         g_ptr_array_add(plan->desktops.rows, g_steal_pointer(&row));
@@ -102,7 +117,8 @@ static gboolean select_desktops(OpsCall *call, Db *db, RolloutPlan *plan, GError
     if (names ? !select_named(db, plan, names, error)
               : !lookup_rows(db, ROW_DESKTOP, &plan->desktops, error,
                              "SELECT d.* FROM desktop d JOIN version v ON v.id = d.version_id WHERE"
-                             " d.is_trashed = 0 AND v.template_id = ?1 AND"
+                             " d.is_trashed = 0 AND v.template_id = ?1 AND d.id NOT IN (SELECT"
+                             " desktop_id FROM pool_desktop) AND"
                              " substr(d.name, 1, length(?2)) = ?2 ORDER BY d.name",
                              "tt", plan->template.id, prefix ? prefix : ""))
         return FALSE;

@@ -4,6 +4,9 @@
 #include "imaged/ops/args.h"
 #include "imaged/ops/dry_run.h"
 #include "imaged/ops/jobs.h"
+#include "imaged/ops/live_merge.h"
+#include "imaged/ops/live_snapshot.h"
+#include "imaged/ops/pool_guard.h"
 #include "imaged/ops/submit.h"
 #include "imaged/ops/view.h"
 #include "snapshot/diff.h"
@@ -55,17 +58,21 @@ json_t *ops_snapshot_list(OpsCall *call, GError **error)
     ViewPage page;
     g_auto(DesktopRow) desktop = { 0 };
 
-    if (!args_check(call, "desktop search limit after", error) || !view_page(call, &page, error))
+    if (!args_check(call, "desktop search limit after", error) ||
+        !view_page_of(call, "snapshots", &page, error))
         return NULL;
     const char *name = args_text(call, "desktop", FALSE, NULL);
     Db *db = catalog_read_begin(call->world->catalog);
+    g_autofree char *visible = access_visible_ids(db, call->caller, "snapshot");
     gboolean ok = !name || lookup_desktop(db, name, &desktop, error);
     json_t *out =
-        ok ? view_array(db_query(db,
+        ok ? view_found(db_query(db,
                                  SNAPSHOT_COLUMNS "(?1 IS NULL OR s.desktop_id = ?1) AND s.id >"
-                                                  " coalesce(?2, '') ORDER BY s.id",
-                                 "tt", desktop.id, page.after),
-                        page.search, page.limit, error)
+                                                  " coalesce(?2, '') AND (?3 IS NULL OR s.id IN"
+                                                  " (SELECT value FROM json_each(?3)))"
+                                                  " ORDER BY s.id",
+                                 "ttt", desktop.id, page.after, visible),
+                        &page, error)
            : NULL;
     catalog_read_end(call->world->catalog, db);
     add_disk_bytes(call->world, out);
@@ -102,8 +109,8 @@ static gboolean make_create(OpsCall *call, const LookupRows *desktops, BatchPlan
     const char *description = name ? args_text(call, "description", FALSE, error) : NULL;
 
     return name &&
-           snapshot_plan_create(call->world, desktops, name, description ? description : "", plan,
-                                error) &&
+           live_snapshot_plan(call->world, desktops, name, description ? description : "", plan,
+                              error) &&
            jobs_check_stores(call->world, desktops, error);
 }
 
@@ -113,8 +120,8 @@ json_t *ops_snapshot_create(OpsCall *call, GError **error)
                               error);
 }
 
-static gboolean make_revert(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
-                            GError **error)
+static gboolean make_allowed_revert(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
+                                    GError **error)
 {
     const char *name = args_text(call, "snapshot", TRUE, error);
     Disks disks;
@@ -122,6 +129,15 @@ static gboolean make_revert(OpsCall *call, const LookupRows *desktops, BatchPlan
     return name && args_disks(call, &disks, error) &&
            reimage_plan_revert(call->world, desktops, name, disks, plan, error) &&
            jobs_check_stores(call->world, desktops, error);
+}
+
+static gboolean make_revert(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
+                            GError **error)
+{
+    const char *name = args_text(call, "snapshot", TRUE, error);
+
+    return name &&
+           pool_guard_plan(call, GUARD_REVERT, name, desktops, make_allowed_revert, plan, error);
 }
 
 static json_t *dry_revert(World *world, const LookupRows *desktops, const json_t *missing)
@@ -168,7 +184,7 @@ json_t *ops_snapshot_rename(OpsCall *call, GError **error)
         return NULL;
     json_t *args =
         json_pack("{s:s,s:s}", "desktop", desktop, "snapshot", new_name ? new_name : name);
-    OpsCall again = { .world = call->world, .args = args };
+    OpsCall again = { .world = call->world, .caller = call->caller, .args = args };
     json_t *out = ops_snapshot_show(&again, error);
     json_decref(args);
     return out;
@@ -192,7 +208,7 @@ json_t *ops_snapshot_delete(OpsCall *call, GError **error)
     if (dry_run)
         return dry_run_snapshots(call->world, desktop, names, error);
     if (submit_is_repeat(call, error) || (error && *error) ||
-        !snapshot_plan_delete(call->world, desktop, names, &plan, error))
+        !live_plan_delete(call->world, desktop, names, &plan, error))
         return NULL;
     return submit_plan(call, &plan, error);
 }

@@ -1,5 +1,7 @@
 /* status.c: how the daemon and its stores are, in one look: for people, and as figures in the text
  * form that Prometheus reads. */
+#include "broker/alert/alerts.h"
+#include "broker/host/hosts.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/units.h"
 #include "imaged/catalog/lookup.h"
@@ -45,6 +47,75 @@ static void count_stores(World *world, GString *out)
     }
 }
 
+/* One figure for each row: its label's value and its number. */
+static void count_by(Db *db, GString *out, const char *name, const char *help, const char *label,
+                     const char *sql)
+{
+    Query *q = db_query(db, sql, "");
+
+    g_string_append_printf(out, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name);
+    while (query_next(q)) /* states are words of ours */
+        g_string_append_printf(out, "%s{%s=\"%s\"} %" G_GINT64_FORMAT "\n", name, label,
+                               query_text(q, "state"), query_int(q, "n"));
+    query_end(q, NULL);
+}
+
+/* States that nothing is in are there with 0, so that an alarm on them can be set. */
+static void count_broker(Db *db, GString *out)
+{
+    count_by(db, out, "imaged_runs", "Desktops that run, by state", "state",
+             "SELECT column1 AS state, (SELECT count(*) FROM run WHERE state = column1) AS n FROM"
+             " (VALUES ('starting'), ('running'), ('paused'), ('stuck'), ('stopping'),"
+             " ('unknown'))");
+    count_by(db, out, "imaged_pool_desktops", "Desktops of pools, by state", "state",
+             "SELECT column1 AS state, (SELECT count(*) FROM pool_desktop WHERE state = column1)"
+             " AS n FROM (VALUES ('making'), ('free'), ('given'), ('returning'), ('broken'))");
+    count_by(db, out, "imaged_sessions", "Sessions that are not over, by state", "state",
+             "SELECT column1 AS state, (SELECT count(*) FROM session WHERE ended_at IS NULL AND"
+             " state = column1) AS n FROM (VALUES ('opening'), ('connected'), ('disconnected'),"
+             " ('ending'))");
+}
+
+static void count_hosts(World *world, Db *db, GString *out)
+{
+    guint n[HOST_DOWN + 1] = { 0 };
+    Query *q = db_query(db, "SELECT id FROM host", "");
+
+    while (query_next(q)) {
+        g_auto(HostView) view = { 0 };
+        if (world->hosts && hosts_view(world->hosts, query_text(q, "id"), &view))
+            n[view.state]++;
+    }
+    query_end(q, NULL);
+    g_string_append(out, "# HELP imaged_hosts Hosts, by state\n# TYPE imaged_hosts gauge\n");
+    for (guint i = 0; i < G_N_ELEMENTS(n); i++)
+        g_string_append_printf(out, "imaged_hosts{state=\"%s\"} %u\n", host_state_name(i), n[i]);
+}
+
+static void count_alerts(World *world, Db *db, GString *out)
+{
+    GString *failing = g_string_new("# HELP imaged_alert_failing Does its receiver not take events"
+                                    "\n# TYPE imaged_alert_failing gauge\n");
+    Query *q = db_query(db, "SELECT id FROM alert ORDER BY name", "");
+
+    g_string_append(out, "# HELP imaged_alert_backlog Events that wait to be told\n"
+                         "# TYPE imaged_alert_backlog gauge\n");
+    while (query_next(q)) {
+        g_auto(AlertView) view = { 0 };
+        g_auto(AlertRow) row = { 0 };
+        if (!world->alerts || !alerts_view(world->alerts, query_text(q, "id"), &view) ||
+            !alert_lookup(db, query_text(q, "id"), &row, NULL))
+            continue;
+        g_string_append_printf(out, "imaged_alert_backlog{alert=\"%s\"} %" G_GINT64_FORMAT "\n",
+                               row.name, row.is_on ? alert_backlog(db, &row, view.position) : 0);
+        g_string_append_printf(failing, "imaged_alert_failing{alert=\"%s\"} %d\n", row.name,
+                               g_str_equal(view.state, "failing"));
+    }
+    query_end(q, NULL);
+    g_string_append(out, failing->str);
+    g_string_free(failing, TRUE);
+}
+
 char *ops_metrics(World *world)
 {
     GString *out = g_string_new(NULL);
@@ -68,6 +139,9 @@ char *ops_metrics(World *world)
         g_string_append_printf(out, "# HELP %s %s\n# TYPE %s gauge\n%s %" G_GINT64_FORMAT "\n",
                                counts[i][0], counts[i][1], counts[i][0], counts[i][0],
                                lookup_int(db, counts[i][2], ""));
+    count_broker(db, out);
+    count_hosts(world, db, out);
+    count_alerts(world, db, out);
     catalog_read_end(world->catalog, db);
     g_string_append_printf(
         out,

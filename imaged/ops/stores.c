@@ -3,6 +3,7 @@
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "imaged/ops/args.h"
+#include "imaged/ops/view.h"
 #include "imaged/ops/jobs.h"
 #include "imaged/ops/recover.h"
 #include "imaged/ops/submit.h"
@@ -54,13 +55,18 @@ json_t *ops_store_list(OpsCall *call, GError **error)
 {
     g_autoptr(GPtrArray) ids = store_set_ids(call->world->stores);
     json_t *out = json_array();
+    ViewPage page = { 0 };
 
-    if (!args_check(call, "search limit after", error)) {
+    if (!args_check(call, "search limit after", error) ||
+        !view_page_of(call, "stores", &page, error)) {
         json_decref(out);
         return NULL;
     }
-    const char *after = args_text(call, "after", FALSE, NULL);
+    const char *after = page.after;
+    g_autoptr(GPtrArray) found = page.found;
     for (guint i = 0; i < ids->len; i++) {
+        if (found && !g_ptr_array_find_with_equal_func(found, ids->pdata[i], g_str_equal, NULL))
+            continue;
         json_t *store = store_object(call->world, ids->pdata[i]);
         if (store &&
             (!after || g_strcmp0(json_string_value(json_object_get(store, "name")), after) > 0))

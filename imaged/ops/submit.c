@@ -5,6 +5,7 @@
 #include "imaged/base/ident.h"
 #include "imaged/ops/args.h"
 #include "imaged/ops/dry_run.h"
+#include "imaged/ops/quota_gate.h"
 
 gboolean submit_is_repeat(OpsCall *call, GError **error)
 {
@@ -72,6 +73,33 @@ static gboolean select_names(Db *db, json_t *names, LookupRows *ret, json_t *mis
     return TRUE;
 }
 
+/* Of what was selected, drop what the caller can't see (if it was named: it is missing); he must be
+ * allowed all the rest.  The route's check was made with names, which may mean others by now. */
+static gboolean keep_allowed(Db *db, const OpsCall *call, LookupRows *rows, json_t *missing,
+                             GError **error)
+{
+    gboolean is_named = json_object_get(call->args, "names") != NULL;
+
+    for (guint i = 0; !(call->caller && call->caller->is_admin) && i < rows->rows->len;) {
+        DesktopRow *row = rows->rows->pdata[i];
+        g_autoptr(GError) local = NULL;
+        if (access_check_id(db, call->caller, call->permission, "desktop", row->id, row->name,
+                            &local)) {
+            i++;
+            continue;
+        }
+        if (!g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND)) {
+            g_propagate_error(error, g_steal_pointer(&local));
+            return FALSE;
+        }
+        if (is_named)
+            json_array_append_new(missing, json_string(row->name));
+        row_free(ROW_DESKTOP, row);
+        g_ptr_array_remove_index(rows->rows, i);
+    }
+    return TRUE;
+}
+
 gboolean submit_select(OpsCall *call, LookupRows *ret, json_t **ret_missing, GError **error)
 {
     json_t *names = NULL;
@@ -99,6 +127,7 @@ gboolean submit_select(OpsCall *call, LookupRows *ret, json_t **ret_missing, GEr
                           " template t ON t.id = v.template_id WHERE d.is_trashed = 0 AND"
                           " (t.name = ?1 OR t.name || ':' || v.version = ?1) ORDER BY d.name",
                           "t", template);
+    ok = ok && keep_allowed(db, call, ret, *ret_missing, error);
     catalog_read_end(call->world->catalog, db);
     if (ok && ret->rows->len == 0 && json_array_size(*ret_missing) == 0) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "no desktop is selected");
@@ -126,6 +155,7 @@ json_t *submit_on_desktops(OpsCall *call, const char *allowed, SubmitDryRun dry,
 {
     g_auto(BatchPlan) plan = { 0 };
     g_auto(LookupRows) desktops = { 0 };
+    g_auto(QuotaGate) gate = { 0 };
     json_t *missing = NULL, *out = NULL;
     gboolean dry_run;
 
@@ -146,10 +176,12 @@ json_t *submit_on_desktops(OpsCall *call, const char *allowed, SubmitDryRun dry,
         json_decref(out);
         return NULL;
     }
+    quota_gate(call, &desktops, &gate);
     if (!make(call, &desktops, &plan, error)) {
         json_decref(missing);
         return NULL;
     }
+    quota_gate_reject(&gate, &plan);
     submit_reject_missing(&plan, missing);
     return submit_plan(call, &plan, error);
 }

@@ -9,6 +9,7 @@
 
 
 daemon=
+imaged= # another program than $build/imaged
 kept_pids=()
 
 say()
@@ -104,7 +105,7 @@ start_daemon()
     # Not to depend on how full the disk is.
     printf '[imaged]\nlow_space_bytes = 16M\nlow_space_percent = 0\ninspect_imports = no\n' >"$1/conf"
     : >"$top/ready"
-    "$build/imaged" --state "$state" --config "$1/conf" >"$top/ready" 2>>"$top/imaged.log" &
+    "${imaged:-$build/imaged}" --state "$state" --config "$1/conf" >"$top/ready" 2>>"$top/imaged.log" &
     daemon=$!
     until grep -q '^ready' "$top/ready"; do
         kill -0 "$daemon" 2>/dev/null || fail "imaged ended before it was ready"

@@ -8,7 +8,7 @@
 # A missed goal is a result, not a failure: the exit code is 0.
 #
 #   BENCH_ONLY=create,reset  only these lines: create reset rollout report check growth chain snapshot
-#                            merge pack nbd archive borg inspect advice latency daemon
+#                            merge pack nbd archive borg inspect advice search latency daemon sessions
 #   BENCH_QUICK=1            small counts, to try the benchmark itself
 #   BENCH_ROUNDS=N           rounds of what is repeated; medians are shown (default 3)
 #   BENCH_DIR=DIR            where the scratch folder goes (default TMPDIR); needs 15 GB
@@ -37,10 +37,12 @@ if [ "${BENCH_QUICK:-}" ]; then
     n_desktops=500 n_peer=30 n_map=20 big_image=64G n_writes=1000 n_reads=20000 n_layers=32
     n_resets=100 archive_mib=200 big_mib=512 n_big=2 n_merged=128 pack_mib=300
     advice_mib=256 advice_diffs=10
+    search_desktops=500 search_apps=10000 search_events=20000 search_rounds=20
 else
     n_desktops=5000 n_peer=300 n_map=100 big_image=1T n_writes=16000 n_reads=200000 n_layers=32
     n_resets=500 archive_mib=2000 big_mib=4096 n_big=4 n_merged=512 pack_mib=1500
     advice_mib=2048 advice_diffs=50
+    search_desktops=10000 search_apps=500000 search_events=1000000 search_rounds=300
 fi
 n_threads=$(nproc)
 
@@ -57,6 +59,8 @@ n_threads=$(nproc)
 . "$here/borg.sh"
 . "$here/inspect.sh"
 . "$here/advice.sh"
+. "$here/search.sh"
+. "$here/sessions.sh"
 
 machine=$(printf '%s cores, %s MiB, Linux %s, %s, %s' "$n_threads" \
     "$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)" "$(uname -r)" \
@@ -81,6 +85,8 @@ selected nbd && bench_nbd
 selected borg && bench_borg
 selected inspect && bench_inspect
 selected advice && bench_advice
+selected search && bench_search
+selected sessions && bench_sessions
 cat "$top/rows.latency" >>"$top/rows"
 
 echo "$machine"

@@ -190,7 +190,7 @@ uri()
 launch_daemon()
 {
     : >"$log.out"
-    ${RUN_WITH:-} "$BUILD/imaged" --state "$state" --config "$top/conf" "$@" >"$log.out" 2>>"$log" &
+    ${RUN_WITH:-} "${IMAGED:-$BUILD/imaged}" --state "$state" --config "$top/conf" "$@" >"$log.out" 2>>"$log" &
     daemon=$!
 }
 
@@ -227,7 +227,7 @@ stop_daemon()
 # shellcheck disable=SC2120 # the arguments come from the tests
 configure()
 {
-    { printf '%s\n' '[imaged]' 'low_space_bytes = 16M' 'low_space_percent = 0' 'inspect_imports = no'; printf '%s\n' "$@"; } \
+    { printf '%s\n' '[imaged]' 'low_space_bytes = 16M' 'low_space_percent = 0' 'warn_space_percent = 0' 'inspect_imports = no'; printf '%s\n' "$@"; } \
         >"$top/conf"
 }
 configure

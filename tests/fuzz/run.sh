@@ -14,8 +14,9 @@ flags=(-std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DIMAGED_VERSION='"fuzz"'
 # shellcheck disable=SC2046,SC2086,SC2207
 flags+=($(pkg-config --cflags $packages))
 rm -f "$work/libfuzzed.a"
-for source in imaged/base/*.c cow/*.c snapshot/archive_{point,prune,schedule}.c \
-    templates/{yaml_tree,recipe,recipe_read}.c imaged/guest/talk.c \
+for source in imaged/base/*.c cow/*.c \
+    broker/search/{lexer,parser,objects,objects_images,objects_people,resolve,values,complete}.c snapshot/archive_{point,prune,schedule}.c \
+    broker/access/{ldap_text,permission,user_name}.c templates/{yaml_tree,recipe,recipe_read}.c imaged/guest/talk.c \
     imaged/guest/helper/{block,fs_probe,partitions,texts,trace}.c; do
     object=$work/obj/$(basename "$source" .c).o
     clang "${flags[@]}" -fsanitize=fuzzer-no-link,address,undefined -c -o "$object" "$source"
@@ -31,8 +32,12 @@ printf '[2001:db8::7]:10809' >"$seeds/address"
 printf 'version: 1\nbase: {suite: bookworm}\nsize: 4G\nusers:\n  - name: bob\n    sudo: yes\nfiles: [{path: /a, content: x}]\nhardware: {cpus: 1}\ndesktop: xfce\n' >"$seeds/recipe"
 printf 'Package: a\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n\nP:b\nV:2\n\n' >"$seeds/packages"
 printf 'ID="debian"\nroot:x:0:0::/root:/bin/sh\nUUID=1 /a\\040b ext4 rw\n' >"$seeds/system"
+printf 'member;range=0-1499' >"$seeds/range"
+printf 'desktop.see snapshot.*' >"$seeds/permissions"
 truncate -s 128K "$seeds/disk"
 printf 'label: gpt\nstart=64, size=64\n' | sfdisk -q "$seeds/disk"
+printf 'Vms: user.username = *John* AND NOT (size > 20G OR created >= now-2h) SORTBY name DESC LIMIT 5' >"$seeds/search"
+printf 'Events: "a \\" b" @old x IN (a, b*, c?) IS NONE cpu < 90%% GROUP BY template COUNT PAGE 2' >"$seeds/search2"
 printf 'alice:00ff00ff00ff00ff00ff00ff00ff00ff\n' >"$seeds/keys"
 for source in tests/fuzz/fuzz_*.c; do
     name=$(basename "$source" .c)

@@ -5,7 +5,10 @@
 # test's, and when its first process is ended, every QEMU that it started is gone.  Domains are
 # transient, TCG alone (type='qemu'), their chains spelled out.  Needs root.
 #
-#   libvirt_start DIR                     once; DIR is a scratch folder with a short path
+#   libvirt_start DIR                     once; DIR is a scratch folder with a short path.
+#                                         LIBVIRT_NET=1: in a network namespace of its own;
+#                                         LIBVIRT_USER: QEMU's user and group (root)
+#   libvirt_inside COMMAND...             in its namespaces
 #   libvirt_define NAME KEY=VALUE...      boots a domain; see there for the keys
 #   libvirt_virsh ARGS...                 virsh with our libvirtd
 #   guest_wait NAME SECONDS               until its guest agent answers
@@ -31,6 +34,7 @@ for m in run:/run/libvirt lib:/var/lib/libvirt etc:/etc/libvirt log:/var/log/lib
     mount --bind "$libvirt_dir/\${m%%:*}" "\${m#*:}" || exit 1
 done
 mount -t tmpfs tmpfs /sys/fs/cgroup
+ip link set lo up
 libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirt/d.pid >/var/log/libvirt/out 2>&1 &
 trap : CHLD
 while :; do sleep 1000 & wait; done
@@ -49,8 +53,8 @@ unix_sock_group = "root"
 log_outputs = "2:file:/var/log/libvirt/libvirtd.log"
 E
     cat >"$libvirt_dir/etc/qemu.conf" <<E
-user = "root"
-group = "root"
+user = "${LIBVIRT_USER:-root}"
+group = "${LIBVIRT_USER:-root}"
 dynamic_ownership = 0
 remember_owner = 0
 security_driver = "none"
@@ -60,7 +64,8 @@ stdio_handler = "file"
 E
     : >"$libvirt_dir/etc/libvirt.conf"
     libvirt_write_init
-    unshare --mount --uts --ipc --pid --fork --kill-child --mount-proc \
+    # shellcheck disable=SC2086 # no word if it is empty
+    unshare --mount --uts --ipc --pid ${LIBVIRT_NET:+--net} --fork --kill-child --mount-proc \
         bash "$libvirt_dir/init.sh" </dev/null >"$libvirt_dir/log/init" 2>&1 &
     libvirt_pid=$!
     local end=$((SECONDS + 30))
@@ -80,6 +85,11 @@ libvirt_stop()
     kill -9 "$libvirt_pid" 2>/dev/null
     wait "$libvirt_pid" 2>/dev/null
     libvirt_pid=
+}
+
+libvirt_inside()
+{
+    nsenter -a -t "$(pgrep -P "$libvirt_pid" | head -n 1)" "$@"
 }
 
 libvirt_virsh()
@@ -249,7 +259,7 @@ guest_reboot()
 guest_screenshot()
 {
     local port
-    port=$(libvirt_virsh domdisplay "$1" | sed 's/.*://')
+    port=$(libvirt_virsh domdisplay --type spice "$1" | sed 's/.*://')
     # GTK's client wants a home; it needs no display.
     HOME=$libvirt_dir timeout 120 spicy-screenshot -h 127.0.0.1 -p "$port" -o "$2" >/dev/null 2>&1
     [ -s "$2" ]

@@ -243,7 +243,8 @@ def check_imagectl_page():
     for line in re.findall(r"^\.TP\n(.*)$", words, re.M):
         parts = line.split()
         if parts and parts[0] in nouns:
-            described.add(parts[0] if parts[0] in verbs else " ".join(parts[:2]))
+            both = " ".join(parts[:2])
+            described.add(parts[0] if parts[0] in verbs and both not in verbs else both)
     for verb in sorted(verbs - described):
         yield f"docs/man/imagectl.1: 'imagectl {verb}' is missing"
     for verb in sorted(described - verbs):
@@ -259,7 +260,7 @@ def check_events():
             kinds.update(re.findall(r'"([a-z]+\.[a-z.-]+)"', second))
             if "job_type_kind(" in second:  # the event is called like the job: one of this file's
                 kinds.update(re.findall(r'\bJobType \w+ =\s*\{\s*"([a-z.-]+)"', text))
-        if re.search(r"\bnew_version_commit\([^;]*job_type_kind\(", text):
+        if re.search(r"\b(?:new_version_commit|batch_event)\([^;]*job_type_kind\(", text):
             kinds.update(re.findall(r'\bJobType \w+ =\s*\{\s*"([a-z.-]+)"', text))
         # these hand the kind on: it is the second or third of what they are called with
         kinds.update(re.findall(r'\b(?:say|batch_event|new_version_commit)\((?:[^,"]+,\s*){1,2}'

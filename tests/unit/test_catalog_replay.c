@@ -273,7 +273,8 @@ static const char *const rows_of_version[] = {
           "INSERT INTO job (id, kind, tier, state, owner, plan, step, done, total, unit, message,"
           " epoch, created_at) VALUES ('j', 'k', 'bulk', 'queued', '', '{}', 0, 0, 0, '', '', 0,"
           " 0);"
-          "INSERT INTO event VALUES (1, 1, 'k', 'info', '', '', 'm');",
+          "INSERT INTO event (id, time, kind, severity, object, who, message) VALUES (1, 1, 'k',"
+          " 'info', '', '', 'm');",
 };
 
 /* What came with schema 3. */

@@ -1,0 +1,335 @@
+/* directory.c: see directory.h. */
+#include "broker/access/directory_row.h"
+
+#include <string.h>
+
+#include "imaged/base/error.h"
+#include "imaged/base/ident.h"
+#include "imaged/base/units.h"
+#include "imaged/catalog/lookup.h"
+
+#define DOWN_MS 20000 /* how long one that did not answer is not asked again */
+
+struct Directories {
+    World *world;
+    gint64 interval_ms;
+    GThread *thread;
+
+    GMutex lock; /* guards the rest */
+    GCond cond;
+    gboolean is_stopping;
+    GHashTable *down_until; /* id -> gint64, by units_boottime_ms() */
+};
+
+/* ---- Asking ---- */
+
+/* Is it known not to answer?  done: what came of asking it (NULL: nobody has asked). */
+static gboolean is_down(Directories *d, const char *id)
+{
+    g_mutex_lock(&d->lock);
+    const gint64 *until = g_hash_table_lookup(d->down_until, id);
+    gboolean down = until && units_boottime_ms() < *until;
+    g_mutex_unlock(&d->lock);
+    return down;
+}
+
+static void note_answer(Directories *d, const char *id, gboolean answered)
+{
+    gint64 *until = g_new(gint64, 1);
+
+    *until = answered ? 0 : units_boottime_ms() + DOWN_MS;
+    g_mutex_lock(&d->lock);
+    g_hash_table_insert(d->down_until, g_strdup(id), until);
+    g_mutex_unlock(&d->lock);
+}
+
+LdapLink *directory_open(World *world, const DirectoryRow *row, GError **error)
+{
+    g_autoptr(GError) local = NULL;
+
+    if (is_down(world->directories, row->id)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
+                    "the directory '%s' does not answer", row->name);
+        return NULL;
+    }
+    LdapLink *link = ldap_link_open(&row->servers, &local);
+    note_answer(world->directories, row->id,
+                !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE));
+    if (link)
+        return link;
+    /* That our own account is refused is no word about who wants to log in. */
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "the directory '%s': %s", row->name,
+                local->message);
+    return NULL;
+}
+
+static gboolean log_in_at(World *world, const DirectoryRow *row, const char *name,
+                          const char *password, UserRow *ret, GError **error)
+{
+    g_autoptr(LdapLink) link = directory_open(world, row, error);
+    g_autoptr(LdapPerson) person = link ? ldap_find_person(link, &row->shape, name, error) : NULL;
+
+    if (!person)
+        return FALSE;
+    g_autoptr(GPtrArray) groups = ldap_groups_of(link, &row->shape, person, error);
+    if (!groups || !ldap_link_bind(link, person->dn, password, error))
+        return FALSE;
+    return directory_store_person(world, row, person, groups, person->name, ret, error);
+}
+
+gboolean directory_log_in(World *world, const char *name, const char *password, UserRow *ret,
+                          GError **error)
+{
+    g_autoptr(GError) unavailable = NULL;
+    Db *db = catalog_read_begin(world->catalog);
+    g_autoptr(GPtrArray) rows = directory_list(db);
+    const char *at = strrchr(name, '@');
+
+    catalog_read_end(world->catalog, db);
+    for (guint i = 0; i < rows->len; i++) {
+        const DirectoryRow *row = rows->pdata[i];
+        g_autoptr(GError) local = NULL;
+        g_autofree char *plain = at && g_ascii_strcasecmp(at + 1, row->name) == 0
+                                     ? g_strndup(name, (gsize)(at - name))
+                                     : g_strdup(name);
+        if (log_in_at(world, row, plain, password, ret, &local))
+            return TRUE;
+        if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE) && !unavailable)
+            unavailable = g_steal_pointer(&local);
+    }
+    if (unavailable) {
+        g_propagate_error(error, g_steal_pointer(&unavailable));
+        return FALSE;
+    }
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED, "no directory knows him");
+    return FALSE;
+}
+
+static DirectoryRow *find(World *world, const char *name, GError **error)
+{
+    Db *db = catalog_read_begin(world->catalog);
+    DirectoryRow *row = directory_lookup(db, name, error);
+
+    catalog_read_end(world->catalog, db);
+    return row;
+}
+
+/* "no user of that name" is not a refusal here. */
+static LdapPerson *find_person(LdapLink *link, const DirectoryRow *row, const char *name,
+                               GError **error)
+{
+    g_autoptr(GError) local = NULL;
+    LdapPerson *person = ldap_find_person(link, &row->shape, name, &local);
+
+    if (person)
+        return person;
+    g_set_error(error, IMAGED_ERROR,
+                g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_DENIED) ? IMAGED_ERROR_NOT_FOUND
+                                                                          : local->code,
+                "%s", local->message);
+    return NULL;
+}
+
+gboolean directory_import_user(World *world, const char *directory, const char *name,
+                               const char *who, UserRow *ret, GError **error)
+{
+    g_autoptr(DirectoryRow) row = find(world, directory, error);
+    g_autoptr(LdapLink) link = row ? directory_open(world, row, error) : NULL;
+    g_autoptr(LdapPerson) person = link ? find_person(link, row, name, error) : NULL;
+    g_autoptr(GPtrArray) groups = person ? ldap_groups_of(link, &row->shape, person, error) : NULL;
+
+    return groups && directory_store_person(world, row, person, groups, who, ret, error);
+}
+
+gboolean directory_import_group(World *world, const char *directory, const char *name,
+                                const char *who, GroupRow *ret, GError **error)
+{
+    g_autoptr(DirectoryRow) row = find(world, directory, error);
+    g_autoptr(LdapLink) link = row ? directory_open(world, row, error) : NULL;
+    GroupRow group = { 0 };
+
+    if (!link || !ldap_find_group(link, &row->shape, name, &group.external_id, &group.name, error))
+        return FALSE;
+    for (char *p = group.name; *p; p++) { /* "Domain Users": our names have no blanks */
+        if (*p == ' ')
+            *p = '_';
+    }
+    group.directory_id = g_strdup(row->id);
+    *ret = group;
+    if (!group_add(world->catalog, ret, who, error))
+        return FALSE;
+    directory_refresh(world, row->id, NULL); /* who is in it; else that comes later */
+    return TRUE;
+}
+
+json_t *directory_test(World *world, const char *name, const char *user, GError **error)
+{
+    g_autoptr(DirectoryRow) row = find(world, name, error);
+    g_autoptr(LdapLink) link = row ? directory_open(world, row, error) : NULL;
+    g_autoptr(GPtrArray) people = link ? ldap_list_people(link, &row->shape, error) : NULL;
+
+    if (!people)
+        return NULL;
+    json_auto_t *out = json_pack("{s:s,s:s,s:s,s:i}", "id", row->id, "name", row->name, "server",
+                                 ldap_link_server(link), "n_users", (int)people->len);
+    if (!user)
+        return g_steal_pointer(&out);
+    g_autoptr(LdapPerson) p = find_person(link, row, user, error);
+    g_autoptr(GPtrArray) groups = p ? ldap_groups_of(link, &row->shape, p, error) : NULL;
+    if (!groups)
+        return NULL;
+    json_t *names = json_array();
+    Db *db = catalog_read_begin(world->catalog);
+    for (guint i = 0; i < groups->len; i++) {
+        Query *q = db_query(db,
+                            "SELECT name FROM user_group WHERE directory_id = ?1 AND external_id ="
+                            " ?2",
+                            "tt", row->id, groups->pdata[i]);
+        if (query_next(q))
+            json_array_append_new(names, json_string(query_text(q, "name")));
+        query_end(q, NULL);
+    }
+    catalog_read_end(world->catalog, db);
+    json_object_set_new(out, "user",
+                        json_pack("{s:s,s:s,s:s?,s:s?,s:s,s:b,s:i,s:o}", "id", p->id, "name",
+                                  p->name, "full_name", p->full_name, "email", p->email, "dn",
+                                  p->dn, "disabled", p->is_disabled, "n_groups", (int)groups->len,
+                                  "groups", names));
+    return g_steal_pointer(&out);
+}
+
+/* ---- Rows ---- */
+
+gboolean directory_add(World *world, const char *name, const char *kind, json_t *settings,
+                       const char *who, GError **error)
+{
+    g_autoptr(GError) local = NULL;
+    Id id = id_new();
+
+    if (!name_check("directory", name, error))
+        return FALSE;
+    char *text = json_dumps(settings, JSON_COMPACT);
+    Changes *changes = changes_new();
+    changes_sql(changes,
+                "INSERT INTO directory (id, name, kind, settings, created_at) VALUES (?1, ?2, ?3,"
+                " ?4, ?5)",
+                "tttti", id.s, name, kind, text, units_now_ms());
+    changes_event(changes, "directory.add", "info", name, who, "%s", kind);
+    free(text);
+    if (catalog_commit(world->catalog, changes, &local))
+        return TRUE;
+    if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_EXISTS))
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_EXISTS, "there is a directory '%s' already",
+                    name);
+    else
+        g_propagate_error(error, g_steal_pointer(&local));
+    return FALSE;
+}
+
+gboolean directory_remove(World *world, const char *name, const char *who, GError **error)
+{
+    g_autoptr(DirectoryRow) row = find(world, name, error);
+    static const char *const forget[] = {
+        "DELETE FROM role_grant WHERE subject_id IN (SELECT id FROM user WHERE directory_id = ?1"
+        " UNION ALL SELECT id FROM user_group WHERE directory_id = ?1)",
+        "DELETE FROM pool_grant WHERE subject_id IN (SELECT id FROM user WHERE directory_id = ?1"
+        " UNION ALL SELECT id FROM user_group WHERE directory_id = ?1)",
+        "DELETE FROM quota WHERE subject_id IN (SELECT id FROM user WHERE directory_id = ?1"
+        " UNION ALL SELECT id FROM user_group WHERE directory_id = ?1)",
+        "DELETE FROM token WHERE user_id IN (SELECT id FROM user WHERE directory_id = ?1)",
+        "DELETE FROM group_member WHERE user_id IN (SELECT id FROM user WHERE directory_id = ?1)"
+        " OR group_id IN (SELECT id FROM user_group WHERE directory_id = ?1)",
+        "DELETE FROM user WHERE directory_id = ?1",
+        "DELETE FROM user_group WHERE directory_id = ?1",
+        "DELETE FROM directory WHERE id = ?1",
+    };
+
+    if (!row)
+        return FALSE;
+    Db *db = catalog_read_begin(world->catalog);
+    gint64 n = lookup_int(
+        db,
+        "SELECT count(*) FROM user u WHERE u.directory_id = ?1 AND (EXISTS (SELECT 1 FROM"
+        " assignment WHERE user_id = u.id) OR EXISTS (SELECT 1 FROM pool_desktop WHERE user_id ="
+        " u.id) OR EXISTS (SELECT 1 FROM session WHERE user_id = u.id AND ended_at IS NULL))",
+        "t", row->id);
+    catalog_read_end(world->catalog, db);
+    if (n) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
+                    "%" G_GINT64_FORMAT " of its users have desktops or a session", n);
+        return FALSE;
+    }
+    Changes *changes = changes_new();
+    for (guint i = 0; i < G_N_ELEMENTS(forget); i++)
+        changes_sql(changes, forget[i], "t", row->id);
+    changes_event(changes, "directory.remove", "info", row->name, who, "with its users and groups");
+    return catalog_commit(world->catalog, changes, error);
+}
+
+/* ---- The thread ---- */
+
+static void refresh_all(Directories *d)
+{
+    Db *db = catalog_read_begin(d->world->catalog);
+    g_autoptr(GPtrArray) rows = directory_list(db);
+
+    catalog_read_end(d->world->catalog, db);
+    for (guint i = 0; i < rows->len; i++) {
+        const DirectoryRow *row = rows->pdata[i];
+        g_autoptr(GError) why = NULL;
+        if (directory_refresh(d->world, row->id, &why))
+            continue;
+        Changes *changes = changes_new();
+        changes_event(changes, "directory.refresh", "warning", row->name, NULL, "%s", why->message);
+        catalog_commit(d->world->catalog, changes, NULL);
+    }
+}
+
+static gpointer run(gpointer data)
+{
+    Directories *d = data;
+
+    g_mutex_lock(&d->lock);
+    while (!d->is_stopping) {
+        gint64 end = g_get_monotonic_time() + d->interval_ms * 1000;
+        while (!d->is_stopping && g_cond_wait_until(&d->cond, &d->lock, end))
+            ;
+        if (d->is_stopping)
+            break;
+        g_mutex_unlock(&d->lock);
+        refresh_all(d);
+        g_mutex_lock(&d->lock);
+    }
+    g_mutex_unlock(&d->lock);
+    return NULL;
+}
+
+Directories *directories_new(World *world, gint64 interval_ms)
+{
+    Directories *d = g_new0(Directories, 1);
+
+    d->world = world;
+    d->interval_ms = interval_ms;
+    g_mutex_init(&d->lock);
+    g_cond_init(&d->cond);
+    d->down_until = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    if (interval_ms > 0)
+        d->thread = g_thread_new("directories", run, d);
+    return d;
+}
+
+void directories_free(Directories *d)
+{
+    if (!d)
+        return;
+    g_mutex_lock(&d->lock);
+    d->is_stopping = TRUE;
+    g_cond_signal(&d->cond);
+    g_mutex_unlock(&d->lock);
+    if (d->thread)
+        g_thread_join(d->thread);
+    g_hash_table_unref(d->down_until);
+    g_mutex_clear(&d->lock);
+    g_cond_clear(&d->cond);
+    g_free(d);
+}

@@ -1,0 +1,31 @@
+/* directory_row.h: a directory as a row, and what is made of its entries here.  For directory.c and
+ * directory_refresh.c alone. */
+#pragma once
+
+#include "broker/access/directory.h"
+#include "broker/access/ldap_people.h"
+
+typedef struct {
+    char *id, *name;
+    json_t *settings; /* what shape and servers point into */
+    char **server_list;
+    LdapServers servers;
+    LdapShape shape;
+} DirectoryRow;
+void directory_row_free(DirectoryRow *row);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DirectoryRow, directory_row_free)
+
+/* NOT_FOUND; name may be an id. */
+DirectoryRow *directory_lookup(Db *db, const char *name, GError **error);
+
+/* All of them, the oldest first. */
+GPtrArray *directory_list(Db *db);
+
+/* A link to it.  One that did not answer is given up at once for a while.  UNAVAILABLE, DENIED. */
+LdapLink *directory_open(World *world, const DirectoryRow *row, GError **error);
+
+/* His row as it has to be: made if it is not there, otherwise brought up to date.  groups: ids of
+ * the directory's groups that he is in, or NULL: not known. */
+gboolean directory_store_person(World *world, const DirectoryRow *row, const LdapPerson *person,
+                                const GPtrArray *groups, const char *who, UserRow *ret,
+                                GError **error);

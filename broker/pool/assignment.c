@@ -1,0 +1,169 @@
+/* assignment.c: desktops that are somebody's own: see change.h. */
+#include "broker/pool/change.h"
+#include "broker/pool/lease.h"
+#include "broker/pool/members.h"
+#include "imaged/base/error.h"
+#include "imaged/base/units.h"
+
+typedef struct {
+    DesktopRow desktop;
+    char *user_id, *pool;
+    gint64 n_others, n_owners;
+} Facts;
+
+static void facts_clear(Facts *f)
+{
+    desktop_row_clear(&f->desktop);
+    g_free(f->user_id);
+    g_free(f->pool);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Facts, facts_clear)
+
+static gboolean look(World *world, const char *desktop, const char *user, Facts *f, GError **error)
+{
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = lookup_desktop(db, desktop, &f->desktop, error) &&
+                  (!user || (f->user_id = user_find(db, user, error)));
+
+    if (ok) {
+        f->pool = member_pool_name(db, f->desktop.id);
+        f->n_others = lookup_int(db,
+                                 "SELECT count(*) FROM assignment WHERE desktop_id = ?1 AND"
+                                 " user_id IS NOT ?2",
+                                 "tt", f->desktop.id, f->user_id);
+        f->n_owners = lookup_int(db,
+                                 "SELECT count(*) FROM assignment WHERE desktop_id = ?1 AND"
+                                 " user_id IS NOT ?2 AND is_owner",
+                                 "tt", f->desktop.id, f->user_id);
+    }
+    catalog_read_end(world->catalog, db);
+    return ok;
+}
+
+static gboolean check(const Facts *f, const AssignSpec *spec, GError **error)
+{
+    if (f->pool) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "the desktop '%s' is of the pool '%s', which gives it to its users",
+                    f->desktop.name, f->pool);
+        imaged_error_hint(error, "let him use the pool: imagectl pool grant %s --user NAME",
+                          f->pool);
+        return FALSE;
+    }
+    if (!spec->is_shared ? f->n_others > 0 : f->n_owners > 0) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_EXISTS,
+                    "the desktop '%s' is assigned to another user", f->desktop.name);
+        imaged_error_hint(error,
+                          "take it from him: imagectl desktop unassign %s; several users"
+                          " have one by: imagectl desktop share",
+                          f->desktop.name);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+gboolean assignment_add(World *world, const char *desktop, const char *user, const AssignSpec *spec,
+                        const char *who, GError **error)
+{
+    g_auto(Facts) f = { 0 };
+
+    if (!look(world, desktop, user, &f, error) || !check(&f, spec, error))
+        return FALSE;
+    Changes *changes = changes_new();
+    /* NULL, and so an error, if somebody else got it just now */
+    changes_sql(changes,
+                "INSERT INTO assignment (desktop_id, user_id, is_owner, may_take_over, lease,"
+                " lease_until, created_at) VALUES (?1, ?2, (SELECT ?3 WHERE NOT EXISTS (SELECT 1"
+                " FROM assignment WHERE desktop_id = ?1 AND user_id <> ?2 AND (?3 OR is_owner))"
+                " AND NOT EXISTS (SELECT 1 FROM pool_desktop WHERE desktop_id = ?1)), ?4, ?5,"
+                " nullif(?6, 0), ?7) ON CONFLICT (desktop_id, user_id) DO UPDATE SET is_owner ="
+                " excluded.is_owner, may_take_over = excluded.may_take_over, lease ="
+                " excluded.lease, lease_until = excluded.lease_until, warned_at = NULL",
+                "ttiitii", f.desktop.id, f.user_id, (gint64)!spec->is_shared,
+                (gint64)spec->may_take_over, spec->lease, spec->until_ms, units_now_ms());
+    changes_event(changes, spec->is_shared ? "desktop.share" : "desktop.assign", "info",
+                  f.desktop.name, who, "to %s", user);
+    if (!catalog_commit(world->catalog, changes, error)) {
+        g_prefix_error(error, "cannot assign '%s': ", f.desktop.name);
+        return FALSE;
+    }
+    pools_touch(world->pools); /* there may be a lease to look at */
+    return TRUE;
+}
+
+gboolean assignment_remove(World *world, const char *desktop, const char *user, const char *who,
+                           GError **error)
+{
+    g_auto(Facts) f = { 0 };
+    gint64 n;
+
+    if (!look(world, desktop, user, &f, error))
+        return FALSE;
+    Db *db = catalog_read_begin(world->catalog);
+    n = lookup_int(db,
+                   "SELECT count(*) FROM assignment WHERE desktop_id = ?1 AND (?2 IS NULL OR"
+                   " user_id = ?2)",
+                   "tt", f.desktop.id, f.user_id);
+    catalog_read_end(world->catalog, db);
+    if (n == 0) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND,
+                    "the desktop '%s' is not assigned to %s", desktop, user ? user : "anybody");
+        return FALSE;
+    }
+    Changes *changes = changes_new();
+    changes_sql(changes,
+                "DELETE FROM assignment WHERE desktop_id = ?1 AND (?2 IS NULL OR user_id = ?2)",
+                "tt", f.desktop.id, f.user_id);
+    changes_event(changes, "desktop.unassign", "info", f.desktop.name, who, "from %s",
+                  user ? user : "all");
+    return catalog_commit(world->catalog, changes, error);
+}
+
+/* ---- Extensions ---- */
+
+static gboolean prolong(World *world, const char *desktop_id, const char *name, Query *q,
+                        const char *who, gint64 *ret_until, GError **error)
+{
+    g_auto(LeaseTerms) terms = { 0 };
+    gint64 n = query_int(q, "n_extensions"), until = query_int(q, "lease_until");
+
+    if (!lease_terms_read(query_text(q, "settings"), &terms, error) ||
+        !lease_extend(&terms, until, n, ret_until, error))
+        return FALSE;
+    g_autofree char *when = units_format_time(*ret_until);
+    Changes *changes = changes_new();
+    changes_sql(changes,
+                "UPDATE pool_desktop SET lease_until = ?2, n_extensions = n_extensions + 1,"
+                " warned_at = NULL WHERE desktop_id = ?1 AND state = 'given' AND lease_until = ?3",
+                "tii", desktop_id, *ret_until, until);
+    changes_event(changes, "lease.extend", "info", name, who, "until %s", when);
+    return catalog_commit(world->catalog, changes, error);
+}
+
+gboolean lease_prolong(World *world, const char *desktop, const char *who, gint64 *ret_until,
+                       GError **error)
+{
+    g_auto(DesktopRow) row = { 0 };
+    gboolean ok = FALSE;
+    Db *db = catalog_read_begin(world->catalog);
+
+    if (!lookup_desktop(db, desktop, &row, error)) {
+        catalog_read_end(world->catalog, db);
+        return FALSE;
+    }
+    Query *q = db_query(db,
+                        "SELECT m.lease_until, m.n_extensions, p.settings FROM pool_desktop m JOIN"
+                        " pool p ON p.id = m.pool_id WHERE m.desktop_id = ?1 AND m.state = 'given'"
+                        " AND m.lease_until IS NOT NULL",
+                        "t", row.id);
+    if (query_next(q))
+        ok = prolong(world, row.id, row.name, q, who, ret_until, error);
+    else
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "the desktop '%s' has no lease of a pool", row.name);
+    query_end(q, NULL);
+    catalog_read_end(world->catalog, db);
+    if (ok)
+        pools_touch(world->pools);
+    return ok;
+}

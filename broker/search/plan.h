@@ -1,0 +1,37 @@
+/* plan.h: which rows a search selects, as one statement of SQLite.
+ *
+ * SQLite can't know how many rows a bound pattern fits.  So the terms that lead over links are
+ * tried first, each for a few hundred rows at most: one that selects few drives the whole search,
+ * and the others are asked of its rows alone.  For this folder. */
+#pragma once
+
+#include "broker/search/compile.h"
+
+typedef struct {
+    const SearchObject *object;
+    SearchTree *tree; /* owned */
+    const Caller *caller;
+    gint64 now;
+    /* of plan_drive() */
+    GPtrArray *sets; /* of GHashTable of ids, or NULL: what a term, or the caller's eyes, leave */
+    GArray *done;    /* gboolean for each term: a set or the index answers it */
+    guint n_few;     /* rows that are so few that no more is tried */
+    char *text;      /* else the question to the full-text index, or NULL */
+} SearchPlan;
+
+void search_plan_clear(SearchPlan *plan);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SearchPlan, search_plan_clear)
+
+/* Look for what drives the search. */
+gboolean plan_drive(SearchPlan *plan, Db *db, GError **error);
+gboolean plan_is_driven(const SearchPlan *plan);
+
+/* Append "FROM ... WHERE ..." of the rows, called a0.  mode: how links are asked if nothing
+ * drives. */
+gboolean plan_from(const SearchPlan *plan, Compiler *c, CompileMode mode, GError **error);
+
+/* Append " ORDER BY ...". */
+gboolean plan_order(const SearchPlan *plan, Compiler *c, GError **error);
+
+/* Append a statement that yields value and n, of GROUP BY. */
+gboolean plan_group(const SearchPlan *plan, Compiler *c, GError **error);

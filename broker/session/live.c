@@ -1,0 +1,384 @@
+/* live.c: the table of sessions that are open, and what their hosts tell of them. */
+#include "broker/session/live.h"
+
+#include <sodium.h>
+#include <string.h>
+
+#include "broker/session/session_ends.h"
+#include "imaged/base/error.h"
+#include "imaged/base/units.h"
+
+#define TICK_MS 1000
+#define ASK_MS 20000        /* between two questions who is logged in */
+#define ASK_AGAIN_MS 300000 /* where no agent answered */
+
+/* One session. */
+typedef struct {
+    char *session_id, *host_id, *uuid, *incarnation, *password;
+    Clients clients;
+    gint64 ask_ms; /* when its agent is asked next */
+    gint n_users;  /* logged in there when it was asked last; -1: not known */
+} Live;
+
+struct Sessions {
+    World *world;
+    GMutex lock; /* guards what follows */
+    GCond wake;
+    GHashTable *by_uuid; /* uuid of the desktop -> Live */
+    GHashTable *to_ask;  /* ids of hosts that are to be asked who is connected */
+    gboolean is_stopping;
+    GThread *thread;
+    SessionEnds *ends;
+};
+
+World *sessions_world(Sessions *s)
+{
+    return s->world;
+}
+
+static void live_free(gpointer data)
+{
+    Live *live = data;
+
+    g_free(live->session_id);
+    g_free(live->host_id);
+    g_free(live->uuid);
+    g_free(live->incarnation);
+    if (live->password)
+        sodium_memzero(live->password, strlen(live->password));
+    g_free(live->password);
+    clients_clear(&live->clients);
+    g_free(live);
+}
+
+void live_add(Sessions *s, const SessionRow *row, const char *password, gint64 now_ms)
+{
+    g_mutex_lock(&s->lock);
+    Live *live = g_hash_table_lookup(s->by_uuid, row->uuid);
+    if (!live || !g_str_equal(live->session_id, row->id)) {
+        live = g_new0(Live, 1);
+        live->session_id = g_strdup(row->id);
+        live->uuid = g_strdup(row->uuid);
+        live->n_users = -1;
+        g_hash_table_replace(s->by_uuid, live->uuid, live);
+    }
+    g_free(live->host_id);
+    live->host_id = g_strdup(row->host_id);
+    g_free(live->incarnation);
+    live->incarnation = g_strdup(row->incarnation);
+    if (password) {
+        g_free(live->password);
+        live->password = g_strdup(password);
+        clients_arm(&live->clients, now_ms);
+    }
+    g_mutex_unlock(&s->lock);
+}
+
+void live_drop(Sessions *s, const char *uuid, const char *session_id)
+{
+    g_mutex_lock(&s->lock);
+    Live *live = uuid ? g_hash_table_lookup(s->by_uuid, uuid) : NULL;
+    if (live && g_str_equal(live->session_id, session_id))
+        g_hash_table_remove(s->by_uuid, uuid);
+    g_mutex_unlock(&s->lock);
+}
+
+gboolean live_is_over(Sessions *s, const char *uuid, const char *password)
+{
+    g_mutex_lock(&s->lock);
+    const Live *live = g_hash_table_lookup(s->by_uuid, uuid);
+    gboolean is = live && !live->clients.deadline_ms && g_strcmp0(live->password, password) == 0;
+    g_mutex_unlock(&s->lock);
+    return is;
+}
+
+void live_claim_end(Sessions *s, const char *session_id)
+{
+    session_ends_claim(s->ends, session_id);
+}
+
+void live_release_end(Sessions *s, const char *session_id)
+{
+    session_ends_release(s->ends, session_id);
+}
+
+guint sessions_count(Sessions *s)
+{
+    g_mutex_lock(&s->lock);
+    guint n = g_hash_table_size(s->by_uuid);
+    g_mutex_unlock(&s->lock);
+    return n;
+}
+
+/* ---- What is due ---- */
+
+void live_ticket_free(gpointer data)
+{
+    LiveTicket *t = data;
+
+    g_free(t->host_id);
+    g_free(t->uuid);
+    g_free(t->incarnation);
+    g_free(t->password);
+    g_free(t);
+}
+
+GPtrArray *live_over(Sessions *s, gint64 now_ms)
+{
+    GPtrArray *out = g_ptr_array_new_with_free_func(live_ticket_free);
+    GHashTableIter iter;
+    gpointer value;
+
+    g_mutex_lock(&s->lock);
+    g_hash_table_iter_init(&iter, s->by_uuid);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        Live *live = value;
+        if (!clients_is_over(&live->clients, now_ms))
+            continue;
+        LiveTicket *t = g_new0(LiveTicket, 1);
+        *t = (LiveTicket){ g_strdup(live->host_id), g_strdup(live->uuid),
+                           g_strdup(live->incarnation), g_strdup(live->password) };
+        g_ptr_array_add(out, t);
+    }
+    g_mutex_unlock(&s->lock);
+    return out;
+}
+
+void live_ask_free(gpointer data)
+{
+    LiveAsk *ask = data;
+
+    g_free(ask->session_id);
+    g_free(ask->host_id);
+    g_free(ask->uuid);
+    g_free(ask->incarnation);
+    g_free(ask);
+}
+
+GPtrArray *live_ask_due(Sessions *s, gint64 now_ms)
+{
+    GPtrArray *out = g_ptr_array_new_with_free_func(live_ask_free);
+    GHashTableIter iter;
+    gpointer value;
+
+    g_mutex_lock(&s->lock);
+    g_hash_table_iter_init(&iter, s->by_uuid);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        Live *live = value;
+        if (!live->ask_ms)
+            live->ask_ms = now_ms + ASK_MS;
+        if (now_ms < live->ask_ms)
+            continue;
+        live->ask_ms = now_ms + ASK_AGAIN_MS; /* unless an answer comes */
+        LiveAsk *ask = g_new0(LiveAsk, 1);
+        *ask = (LiveAsk){ g_strdup(live->session_id), g_strdup(live->host_id), g_strdup(live->uuid),
+                          g_strdup(live->incarnation) };
+        g_ptr_array_add(out, ask);
+    }
+    g_mutex_unlock(&s->lock);
+    return out;
+}
+
+gboolean live_note_users(Sessions *s, const char *uuid, const char *session_id, gint n_users,
+                         gint64 now_ms)
+{
+    gboolean is_off = FALSE;
+
+    g_mutex_lock(&s->lock);
+    Live *live = g_hash_table_lookup(s->by_uuid, uuid);
+    if (live && g_str_equal(live->session_id, session_id)) {
+        is_off = live->n_users > 0 && n_users == 0;
+        live->n_users = n_users;
+        live->ask_ms = now_ms + ASK_MS;
+    }
+    g_mutex_unlock(&s->lock);
+    return is_off;
+}
+
+/* ---- What hosts tell ---- */
+
+/* The session of a desktop now has a client, or none any more. */
+static void follow(World *world, const char *session_id, ClientsChange change, const char *address)
+{
+    Changes *changes;
+    gint64 now = units_now_ms();
+
+    if (change == CLIENTS_SAME)
+        return;
+    changes = changes_new();
+    if (change == CLIENTS_CAME)
+        session_set_connected(changes, session_id, address, now);
+    else
+        session_set_disconnected(changes, session_id, "connected", now);
+    catalog_commit(world->catalog, changes, NULL);
+}
+
+void sessions_client(gpointer user, const char *host_id, const ClientEvent *event)
+{
+    World *world = user;
+    Sessions *s = world->sessions;
+    ClientsChange change = CLIENTS_SAME;
+    g_autofree char *session_id = NULL;
+
+    g_mutex_lock(&s->lock);
+    Live *live = g_hash_table_lookup(s->by_uuid, event->uuid);
+    if (live) {
+        change = clients_note(&live->clients, event, units_now_ms());
+        session_id = g_strdup(live->session_id);
+    }
+    g_mutex_unlock(&s->lock);
+    if (session_id)
+        follow(world, session_id, change, event->address);
+}
+
+/* What was told meanwhile is lost: ask it once it is there. */
+void sessions_host(gpointer user, const char *host_id, HostState state, const char *why)
+{
+    Sessions *s = ((World *)user)->sessions;
+
+    g_mutex_lock(&s->lock);
+    if (state == HOST_UP)
+        g_hash_table_add(s->to_ask, g_strdup(host_id));
+    g_mutex_unlock(&s->lock);
+}
+
+/* Those that came there before this was known are asked for. */
+void sessions_moved(Sessions *s, const char *uuid, const char *host_id)
+{
+    g_mutex_lock(&s->lock);
+    Live *live = g_hash_table_lookup(s->by_uuid, uuid);
+    if (live) {
+        g_free(live->host_id);
+        live->host_id = g_strdup(host_id);
+        g_hash_table_add(s->to_ask, g_strdup(host_id));
+    }
+    g_mutex_unlock(&s->lock);
+}
+
+static void ask_one(World *world, const char *uuid, const HostDriver *driver, gpointer link)
+{
+    Sessions *s = world->sessions;
+    g_autoptr(GPtrArray) events = driver->clients ? driver->clients(link, uuid, NULL) : NULL;
+    g_autofree char *session_id = NULL;
+
+    if (!events)
+        return;
+    g_mutex_lock(&s->lock);
+    Live *live = g_hash_table_lookup(s->by_uuid, uuid);
+    if (live) {
+        clients_replace(&live->clients, events, units_now_ms());
+        session_id = g_strdup(live->session_id);
+    }
+    g_mutex_unlock(&s->lock);
+    if (session_id) /* the row may say something else, whatever was known here */
+        follow(world, session_id, events->len ? CLIENTS_CAME : CLIENTS_LEFT,
+               events->len ? ((ClientEvent *)events->pdata[0])->address : NULL);
+}
+
+void sessions_seen(World *world, const char *host_id, const HostDriver *driver, gpointer link)
+{
+    Sessions *s = world->sessions;
+    g_autoptr(GPtrArray) uuids = g_ptr_array_new_with_free_func(g_free);
+    GHashTableIter iter;
+    gpointer value;
+
+    g_mutex_lock(&s->lock);
+    if (g_hash_table_remove(s->to_ask, host_id)) {
+        g_hash_table_iter_init(&iter, s->by_uuid);
+        while (g_hash_table_iter_next(&iter, NULL, &value)) {
+            if (g_strcmp0(((Live *)value)->host_id, host_id) == 0)
+                g_ptr_array_add(uuids, g_strdup(((Live *)value)->uuid));
+        }
+    }
+    g_mutex_unlock(&s->lock);
+    for (guint i = 0; i < uuids->len; i++)
+        ask_one(world, uuids->pdata[i], driver, link);
+}
+
+/* ---- Beginning and end ---- */
+
+static gboolean load(Sessions *s, GError **error)
+{
+    Db *db = catalog_read_begin(s->world->catalog);
+    g_autoptr(GPtrArray) rows = session_rows(db, SESSION_SELECT "WHERE s.ended_at IS NULL", "");
+
+    catalog_read_end(s->world->catalog, db);
+    if (!rows) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT, "cannot read the sessions");
+        return FALSE;
+    }
+    for (guint i = 0; i < rows->len; i++)
+        live_add(s, rows->pdata[i], NULL, 0);
+    return TRUE;
+}
+
+Sessions *sessions_new(World *world, GError **error)
+{
+    Sessions *s = g_new0(Sessions, 1);
+
+    s->world = world;
+    g_mutex_init(&s->lock);
+    g_cond_init(&s->wake);
+    s->by_uuid = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, live_free);
+    s->to_ask = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    s->ends = session_ends_new(s);
+    if (!load(s, error))
+        g_clear_pointer(&s, sessions_free);
+    return s;
+}
+
+static gpointer run(gpointer data)
+{
+    Sessions *s = data;
+
+    g_mutex_lock(&s->lock);
+    while (!s->is_stopping) {
+        g_cond_wait_until(&s->wake, &s->lock, g_get_monotonic_time() + TICK_MS * 1000);
+        if (s->is_stopping)
+            break;
+        g_mutex_unlock(&s->lock);
+        sessions_tick(s, units_now_ms());
+        g_mutex_lock(&s->lock);
+    }
+    g_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+void sessions_start(Sessions *s)
+{
+    s->thread = g_thread_new("sessions", run, s);
+}
+
+void sessions_stop(Sessions *s)
+{
+    g_mutex_lock(&s->lock);
+    s->is_stopping = TRUE;
+    g_cond_signal(&s->wake);
+    g_mutex_unlock(&s->lock);
+    if (s->thread)
+        g_thread_join(s->thread);
+    s->thread = NULL;
+    session_ends_wait(s->ends);
+}
+
+void sessions_free(Sessions *s)
+{
+    if (!s)
+        return;
+    session_ends_free(s->ends);
+    g_hash_table_unref(s->by_uuid);
+    g_hash_table_unref(s->to_ask);
+    g_mutex_clear(&s->lock);
+    g_cond_clear(&s->wake);
+    g_free(s);
+}
+
+void sessions_tick(Sessions *s, gint64 now_ms)
+{
+    session_ends_tick(s->ends, now_ms);
+}
+
+void sessions_settle(Sessions *s)
+{
+    session_ends_wait(s->ends);
+}

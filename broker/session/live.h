@@ -1,0 +1,45 @@
+/* live.h: what sessions.c, session_ends.c and live.c share: the table of sessions that are open. */
+#pragma once
+
+#include "broker/session/clients.h"
+#include "broker/session/sessions.h"
+
+World *sessions_world(Sessions *sessions);
+
+/* Its password (NULL: it has none) is out from now_ms on. */
+void live_add(Sessions *sessions, const SessionRow *row, const char *password, gint64 now_ms);
+void live_drop(Sessions *sessions, const char *uuid, const char *session_id);
+
+/* Those whose password is over: of LiveTicket, each told once. */
+typedef struct {
+    char *host_id, *uuid, *incarnation, *password;
+} LiveTicket;
+void live_ticket_free(gpointer ticket);
+GPtrArray *live_over(Sessions *sessions, gint64 now_ms);
+
+/* It lets nobody in any more; who is in stays.  Not waited for. */
+void sessions_end_password(Sessions *sessions, const LiveTicket *ticket);
+
+/* What the guest's agent says of users, asked now and then.  live_ask_due(): uuids of those to be
+ * asked now.  live_note_users(): TRUE if somebody was logged in there, and nobody is any more. */
+typedef struct {
+    char *session_id, *host_id, *uuid, *incarnation;
+} LiveAsk;
+void live_ask_free(gpointer ask);
+GPtrArray *live_ask_due(Sessions *sessions, gint64 now_ms);
+gboolean live_note_users(Sessions *sessions, const char *uuid, const char *session_id, gint n_users,
+                         gint64 now_ms);
+
+/* Is this the password that was given out last, and over? */
+gboolean live_is_over(Sessions *sessions, const char *uuid, const char *password);
+
+/* One thread at a time ends a session: who has it looks at the row again first. */
+void live_claim_end(Sessions *sessions, const char *session_id); /* waits */
+void live_release_end(Sessions *sessions, const char *session_id);
+
+/* Both with the end claimed. The session's row: cut off its client, and then it is ended. */
+gboolean sessions_cut_and_finish(Sessions *sessions, const SessionRow *row, gint64 now_ms,
+                                 gint64 limit_ms, GError **error);
+/* Its desktop is off: there is nobody to cut off. */
+gboolean sessions_finish(Sessions *sessions, const SessionRow *row, const char *reason,
+                         gint64 now_ms, GError **error);

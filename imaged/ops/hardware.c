@@ -1,0 +1,46 @@
+/* hardware.c: see hardware.h. */
+#include "imaged/ops/hardware.h"
+
+#include "broker/host/networks.h"
+#include "imaged/catalog/lookup.h"
+
+gboolean hardware_take(const OpsCall *call, const json_t **ret, GError **error)
+{
+    const json_t *change = json_object_get(call->args, "hardware");
+    gboolean ok = TRUE;
+    size_t i;
+    json_t *name;
+
+    *ret = json_is_null(change) ? NULL : change;
+    if (!*ret)
+        return TRUE;
+    if (!hardware_check(change, error))
+        return FALSE;
+    Db *db = catalog_read_begin(call->world->catalog);
+    json_array_foreach (json_object_get(change, "networks"), i, name) {
+        g_auto(NetworkRow) network = { 0 };
+        ok = ok && network_lookup(db, json_string_value(name), &network, error);
+    }
+    catalog_read_end(call->world->catalog, db);
+    return ok;
+}
+
+char *hardware_keys(const json_t *change)
+{
+    GString *out = g_string_new(NULL);
+    const char *key;
+    json_t *value;
+
+    json_object_foreach ((json_t *)change, key, value)
+        g_string_append_printf(out, "%s%s", out->len ? ", " : "", key);
+    return g_string_free(out, FALSE);
+}
+
+json_t *hardware_shown(Db *db, const char *version_id, const DesktopRow *desktop)
+{
+    g_auto(VersionRow) version = { 0 };
+
+    return lookup_version_by_id(db, version_id, &version, NULL)
+               ? hardware_of(&version, desktop, NULL)
+               : json_object();
+}

@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# directory.t: users and groups of a real LDAP server: log-ins, nested groups, renames, disabled and
+# deleted users, a server that is down or hangs.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/ldap_server.sh"
+cd "$top" || exit 1
+ok "a directory" ldap_start "$top/ldap"
+ldap_certificates "$top" >/dev/null 2>&1 # the daemon's own
+port=$(ldap_ports | cut -d' ' -f1)
+url=https://localhost:$port
+configure "listen = 127.0.0.1:$port" "tls_cert = $top/tls.pem" "tls_key = $top/tls.key"
+ok "a daemon" start_daemon
+export XDG_CONFIG_HOME=$top/config IMAGED_CA_FILE=$top/ca.pem
+remote() { "$BUILD/imagectl" --url "$url" "$@"; }
+login() { printf '%s\n' "$2" | "$BUILD/imagectl" --url "$url" login "$1"; }
+printf '%s\n' "$ldap_secret" >secret
+
+# ---- adding ----
+
+fails_with 2 "no server of a directory" "only ldap and ldaps" ctl directory add x --kind ldap --server http://localhost --base dc=corp
+fails_with 2 "is no filter" "a filter that is none" ctl directory add x --kind ldap --server ldaps://localhost --base dc=corp --user-filter '(uid=*'
+add() { ctl directory add "$1" --kind ldap --base dc=corp,dc=test --authorities "$top/ldap/ca.pem" "${@:2}"; }
+ok "a directory whose first server is down" add corp --server "ldaps://localhost:1" --server "ldap://127.0.0.1:$ldap_port" \
+    --bind-dn "$ldap_root" --bind-password-file secret
+json_ok "its settings are shown, its password is not" "$(ctlj directory list)" \
+    '.[0] | .has_password and .has_ca and (tostring | contains("ad(min)") | not)'
+json_ok "the second one answers (StartTLS)" "$(ctlj directory test corp)" '.server | startswith("ldap://127.0.0.1")'
+is "$(ctlj directory test corp | jq .n_users)" 4 "it has users"
+ok "a directory with a certificate that nobody vouches for" ctl directory add liar --kind ldap --base dc=corp,dc=test \
+    --server "ldaps://127.0.0.1:$ldaps_port"
+fails_with 1 "ldaps://127.0.0.1:.*LDAP server" "is not believed" ctl directory test liar
+ok "it is removed" ctl directory remove liar --yes
+ok "one whose name is not in the certificate" add other --server "ldaps://127.0.0.2:$ldaps_port"
+fails_with 1 "ldaps://127.0.0.2:.*LDAP server" "is not believed either" ctl directory test other
+ok "it is removed too" ctl directory remove other --yes
+
+# ---- logging in ----
+
+ok "alice logs in" login alice 'alice secret'
+json_ok "and is somebody" "$(ctlj user show alice)" \
+    '.full_name == "Alice Ames" and .email == "alice@corp.test" and .directory == "corp" and (.has_password | not)'
+is "$(ctlj user show alice | jq -r .id)" "$(remote -o json whoami | jq -r .id)" "herself"
+fails_with 5 "name or the password is not right" "not with a wrong password" login bob 'alice secret'
+fails_with 5 "name or the password is not right" "nor as nobody" login zed 'alice secret'
+fails_with 5 "name or the password is not right" "a star finds nobody" login '*' 'alice secret'
+fails_with 5 "name or the password is not right" "nor does a filter" login 'alice)(uid=bob' 'alice secret'
+fails_with 5 "name or the password is not right" "nor an entry's name" login 'uid=alice,ou=people,dc=corp,dc=test' 'alice secret'
+is "$(curl -sS --cacert ca.pem "$url/v1/login" -d '{"name":"alice","password":""}' | jq -r .code)" denied "an empty password is refused"
+ok "a password with brackets and a star" login bob 'bob (secret)*'
+fails_with 2 "cannot be the name of a user|kept by" "his password is not kept here" ctl user passwd bob --password-file secret
+fails_with 2 "said by its directory" "nor his name" ctl user set bob --full-name x
+ok "a quota is" ctl user set bob --max-desktops 1
+is "$(ctlj user list | jq -r '[.[].name] | join(" ")')" "alice bob" "only who came has a row"
+
+# ---- before the first log-in ----
+
+ok "carol is added before she comes" ctl user add carol --directory corp
+fails_with 3 "no user of that name" "somebody else is not there" ctl user add zed --directory corp
+ok "she gets a role" ctl role grant auditor carol
+ok "she comes" login carol 'carol secret'
+json_ok "and has it" "$(remote -o json whoami)" '.permissions | index("host.see") != null'
+
+# ---- groups ----
+
+ok "groups are added" eval 'for g in staff night posix; do ctl group add $g --directory corp || exit 1; done'
+fails_with 3 "there is no group" "one that is not there" ctl group add zombies --directory corp
+members() { ctlj group show "$1" | jq -r '.members | join(" ")'; }
+is "$(members staff)" "alice bob" "members through groups, in spite of a circle"
+is "$(members night)" "alice bob" "likewise"
+is "$(members posix)" carol "by name"
+ok "a role for a group" ctl role grant helpdesk staff --group
+login bob 'bob (secret)*' >/dev/null
+json_ok "is its members'" "$(remote -o json whoami)" '.permissions | index("session.shadow") != null'
+fails_with 2 "said by its directory" "nobody is put into it here" ctl group add-member staff carol
+
+# ---- changes there ----
+
+id=$(ctlj user show alice | jq -r .id)
+ok "alice is renamed there" ldap_change <<E
+dn: uid=alice,ou=people,dc=corp,dc=test
+changetype: modrdn
+newrdn: uid=alice.bell
+deleteoldrdn: 1
+
+dn: cn=tutors,ou=groups,dc=corp,dc=test
+changetype: modify
+add: member
+member: uid=alice.bell,ou=people,dc=corp,dc=test
+E
+ok "it is looked at" ctl directory refresh corp
+is "$(ctlj user show alice.bell | jq -r .id)" "$id" "she is the same"
+fails_with 3 "no user 'alice'" "under her new name alone" ctl user show alice
+ok "she logs in" login alice.bell 'alice secret'
+is "$(ctlj user show alice.bell | jq -r .id)" "$id" "and still is"
+is "$(members staff)" "alice.bell bob" "in her groups"
+ok "bob leaves a group there" ldap_change <<E
+dn: cn=night,ou=groups,dc=corp,dc=test
+changetype: modify
+delete: member
+member: uid=bob,ou=people,dc=corp,dc=test
+E
+login bob 'bob (secret)*' >/dev/null
+is "$(members staff)" alice.bell "his log-in says so at once"
+json_ok "his role is gone" "$(remote -o json whoami)" '.permissions | index("session.shadow") == null'
+ok "a local user of bob's name is refused" eval '! ctl user add Bob'
+ok "bob is deleted there" ldap_change <<E
+dn: uid=bob,ou=people,dc=corp,dc=test
+changetype: delete
+E
+ctl directory refresh corp >/dev/null
+is "$(ctlj user show bob | jq .disabled)" true "he is kept out here"
+fails_with 5 "token is not valid" "his log-in is over" remote whoami
+json_ok "that is an event" "$(ctlj event list --limit 20)" '[.[] | select(.name == "user.set" and .object == "bob" and (.message | contains("knows him no more")))] | length == 1'
+
+# ---- many ----
+
+many() { for i in $(seq 300); do ldap_person "u$i" "User $i" "pw $i"; done | sed 's/^\(dn: .*\)$/\1\nchangetype: add/'; }
+ok "300 more users, in pages of at most 20" eval 'many | ldap_change'
+is "$(ctlj directory test corp | jq .n_users)" 303 "are all seen"
+
+# ---- down, and hanging ----
+
+kill -STOP "$ldap_pid"
+start=$(date +%s)
+fails_with 1 "does not answer|Can't contact|Timed out|StartTLS|imed out" "a directory that hangs" login carol 'carol secret'
+ok "is waited for not too long" test $(($(date +%s) - start)) -lt 40
+start=$(date +%s%N)
+fails_with 1 "does not answer" "and then not at all for a while" login carol 'carol secret'
+ok "at once" test $((($(date +%s%N) - start) / 1000000)) -lt 5000
+ok "others go on" ctl user add local --password-file <(echo 'local secret')
+ok "local users log in" login local 'local secret'
+kill -CONT "$ldap_pid"
+back() { login carol 'carol secret'; }
+ok "when it is back, so do its users" wait_for 60 back
+ldap_stop
+fails_with 1 "directory 'corp'" "one that is down" ctl directory refresh corp
+is "$(ctlj user show carol | jq .disabled)" false "disables nobody"
+ok "its users' log-ins go on" remote whoami
+
+ok "it is removed with its users" ctl directory remove corp --yes
+is "$(ctlj user list | jq -r '[.[].name] | join(" ")')" local "only local ones are left"
+is "$(ctlj group list)" '[]' "no groups"
+done_testing

@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# live.t: snapshots and merges of desktops that run, on a real libvirtd and QEMU; the daemon killed at
+# changes of theirs, the host frozen, cut off and switched off meanwhile.  The guests count on their own
+# disks, and would tell if they ran twice or lost a write.
+# heavy: guests under TCG
+. "$(dirname "$0")/lib.sh"
+. "$repo/tests/guest/vhosts.sh"
+. "$repo/tests/guest/counter_guest.sh"
+trap 'vhosts_end; cleanup' EXIT
+
+chmod 755 "$top"
+vhosts_begin "$top/v" || exit 1
+vhost_start 1 || exit 1
+start_daemon || exit 1
+counter_image "$top/g.raw"
+ctl template import count "$top/g.raw" --format raw --memory 32M --cpus 1 >/dev/null 2>&1
+ctl desktop create a b --template count >/dev/null
+run_of() { field .run desktop show "$1"; }
+is_run() { [ "$(run_of "$1")" = "$2" ]; }
+host_is() { [ "$(field .state host show "$1")" = "$2" ]; }
+# The file that QEMU writes to, by libvirt; and by the catalog.
+written() { vhost_virsh 1 domblklist "$1" | awk '$1 == "vda" { print $2 }'; }
+snapshot_path() { echo "$store/layers/$(field .layer snapshot show "$1" "$2")"; }
+counter_flush() { vhost_flush 1 a; }
+image_is_sound() { qemu-img check -U -q "$1"; }
+
+ctl host add h1 "$(vhost_uri 1)" --accelerator tcg --store-path default="$store" >/dev/null
+ok 'a host' wait_for 30 host_is h1 up
+ok 'start' ctl desktop start a
+ok 'it counts' counter_runs "$(path_of a)"
+
+# ---- Snapshots ----
+
+before=$(counter_of "$(path_of a)")
+old=$(path_of a)
+ok 'a snapshot while it runs' ctl snapshot create a one
+isnt "$(path_of a)" "$old" 'its disk is another file'
+is "$(written a)" "$(path_of a)" '... which QEMU writes to'
+is "$(snapshot_path a one)" "$old" 'the snapshot has the former one'
+is "$(stat -c %a "$old")" 440 '... frozen'
+sum=$(sha256sum <"$old")
+ok 'it counts on' counter_runs "$(path_of a)"
+is "$(sha256sum <"$old")" "$sum" 'the snapshot stays as it is'
+ok '... and holds what was counted until then' counter_is_sound "$old" "$before"
+ok 'no write was lost' counter_is_sound "$(path_of a)" "$before"
+ok "QEMU's tool finds the snapshot sound" image_is_sound "$old"
+json_ok 'it is told so' "$(ctlj event list)" 'any(.[]; .name == "snapshot.create" and (.message | test("while it ran")))'
+ok 'snapshots of one that runs and one that is off' ctl snapshot create a b two
+is "$(written a)" "$(path_of a)" 'the one writes to its new disk'
+fails_with 1 'already' 'the same name again' ctl snapshot create a two
+ok 'the check is clean' check_is_clean
+ok 'stop' ctl desktop stop a --force
+ok "QEMU's tool finds the disk sound" image_is_sound "$(path_of a)"
+ok 'back to the first' ctl snapshot revert a one --yes
+ok 'start' ctl desktop start a
+at=$(counter_of "$old")
+ok 'it counts from there' wait_for 20 counter_is_beyond "$(path_of a)" "$at"
+
+# ---- Merges ----
+
+ctl snapshot create a three >/dev/null && ctl snapshot create a four >/dev/null
+counter_runs "$(path_of a)" >/dev/null
+# The files that QEMU has open, by libvirt; and those of the chain, by QEMU's tool.
+open_files() { vhost_virsh 1 dumpxml a | sed -n "/device='disk'/,/<target/s/.*<source file='\([^']*\)'.*/\1/p"; }
+chain_files() { qemu-img info -U --backing-chain --output=json "$(path_of a)" | jq -r '.[].filename' | xargs -n 1 realpath; }
+at=$(counter_of "$(path_of a)")
+three=$(snapshot_path a three)
+ok 'a snapshot below another one is deleted while it runs' ctl snapshot delete a three --yes
+is "$(open_files)" "$(chain_files)" 'QEMU has the files of the chain as it is now'
+is "$(written a)" "$(path_of a)" '... and writes to the disk'
+ok 'it counts on' counter_runs "$(path_of a)"
+ok 'no write was lost' counter_is_sound "$(path_of a)" "$at"
+ok "QEMU's tool finds its layer sound" image_is_sound "$(path_of a)"
+ok 'the uppermost snapshot is deleted while it runs' ctl snapshot delete a four --yes
+is "$(open_files)" "$(chain_files)" 'QEMU has the files of the chain as it is now'
+ok 'it counts on' counter_runs "$(path_of a)"
+ok 'no write was lost' counter_is_sound "$(path_of a)" "$at"
+ok 'the snapshots before hold what they held' counter_is_sound "$(snapshot_path a one)" "$before"
+is "$(sha256sum <"$(snapshot_path a one)")" "$sum" '... to the last byte'
+ok 'the check is clean' check_is_clean
+
+# ---- The daemon is killed at each change that a snapshot makes ----
+
+jobs_are_over() { [ "$(sqlite3 "$state/catalog.db" "SELECT count(*) FROM job WHERE state IN ('queued', 'running')")" = 0 ]; }
+died() { ! kill -0 "$daemon" 2>/dev/null; }
+ended_or_died() { died || ! kill -0 "$1" 2>/dev/null; }
+is_up_or_died() { died || host_is h1 up; }
+# Start it so that it is killed at its N-th change, and do this.  FALSE: it outlived that.  Else it is
+# started again; was_at_work: it was not killed in its start.
+killed_at()
+{
+    local n=$1
+    shift
+    stop_daemon
+    was_at_work=
+    if RUN_WITH="env IMAGED_FAULT=kill:$n" start_daemon 2>/dev/null; then
+        wait_for 60 is_up_or_died
+        if ! died; then
+            was_at_work=1
+            "$@" >/dev/null 2>&1 & # it would wait for a daemon that is gone
+            local client=$!
+            wait_for 60 ended_or_died $client
+            died || ! wait $client || return
+            kill $client 2>/dev/null
+            wait $client
+        fi
+        wait "$daemon" 2>/dev/null
+        daemon=
+    fi
+    start_daemon && wait_for 60 jobs_are_over
+}
+agrees() { [ "$(written a)" = "$(path_of a)" ]; }
+runs_once() { [ "$(vhost_guests 1)" = a ]; }
+# Every change of a verb on the desktop a that runs; STEP passes some over.
+at_each_change()
+{
+    local what=$1 n=${FIRST:-30} n_killed=0 bad='' at
+    shift
+    while killed_at $n "$@" "k$n"; do
+        echo "# $n at $SECONDS $was_at_work" >&3
+        if [ "$was_at_work" ]; then
+            n_killed=$((n_killed + 1))
+            at=$(counter_of "$(path_of a)")
+            agrees || bad+=" $n:agree"
+            runs_once || bad+=" $n:once"
+            counter_runs "$(path_of a)" || bad+=" $n:runs"
+            counter_is_sound "$(path_of a)" "$at" || bad+=" $n:sound"
+        fi
+        n=$((n + ${STEP:-1}))
+    done 2>/dev/null
+    echo "# $n_killed, the last at $n"
+    is "$bad" "" "killed at each of $n_killed changes of $what, it agrees with its host, and no write is lost"
+    ok '... it was killed at some' [ $n_killed -gt 3 ]
+}
+[ "${SWEEP:-}" ] && at_each_change 'a snapshot' ctl snapshot create a
+ok 'the check is clean' check_is_clean
+ok 'stop' ctl desktop stop a --force
+ok 'no write was lost, on the disk as it is then' counter_is_sound "$(path_of a)" "$at"
+ok "QEMU's tool finds it sound" image_is_sound "$(path_of a)"
+done_testing

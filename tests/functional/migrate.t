@@ -1,0 +1,162 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# migrate.t: desktops that run are moved between two hosts, with a SPICE client that stays connected;
+# the daemon killed meanwhile, a host frozen, cut off and switched off.  The guests count on their own
+# disks, and would tell if they ran twice or lost a write.
+# heavy: guests under TCG
+. "$(dirname "$0")/lib.sh"
+. "$repo/tests/guest/vhosts.sh"
+. "$repo/tests/guest/counter_guest.sh"
+trap 'vhosts_end; cleanup' EXIT
+
+chmod 755 "$top"
+vhosts_begin "$top/v" || exit 1
+vhost_start 1 && vhost_start 2 || exit 1
+start_daemon || exit 1
+counter_image "$top/g.raw"
+ctl template import count "$top/g.raw" --format raw --memory 32M --cpus 1 >/dev/null 2>&1
+ctl desktop create a b --template count >/dev/null
+run_of() { field .run desktop show "$1"; }
+host_of() { field .host desktop show "$1"; }
+is_run() { [ "$(run_of "$1")" = "$2" ]; }
+is_on() { [ "$(host_of "$1")" = "$2" ]; }
+host_is() { [ "$(field .state host show "$1")" = "$2" ]; }
+# Where it runs, by the processes; by libvirt.
+on() { for n in 1 2; do vhost_guests $n | sed "s/^/h$n:/"; done | tr '\n' ' '; }
+counter_flush() { local n; for n in 1 2; do vhost_virsh $n domstate a 2>/dev/null | grep -q running && vhost_flush $n a; done; }
+
+for n in 1 2; do
+    ctl host add h$n "$(vhost_uri $n)" --accelerator tcg --store-path default="$store" --display-address "$(vhost_address $n)" >/dev/null
+done
+ok 'two hosts' wait_for 30 host_is h1 up
+ok '...' wait_for 30 host_is h2 up
+ctl host maintenance h2 >/dev/null
+ok 'start' ctl desktop start a
+ctl host activate h2 >/dev/null
+ok 'it counts' counter_runs "$(path_of a)"
+is "$(on)" 'h1:a ' 'on the first host'
+fails_with 1 'there already' 'not to where it is' ctl desktop migrate a --to h1
+fails_with 3 'does not run' 'not one that is off' ctl desktop migrate b
+fails_with 3 'no host' 'not to a host that is not there' ctl desktop migrate a --to h9
+
+# ---- With a client ----
+
+# What a session does: a password, for a minute at most.  It has ended when the move begins.
+give_password()
+{
+    local file=$top/graphics.xml
+    vhost_virsh "$1" dumpxml a --security-info | sed -n "/<graphics type='spice'/,/<\/graphics>/p" |
+        sed "s/ passwd='[^']*'/ passwd='$2'/; s/passwdValidTo='[^']*'/passwdValidTo='$(date -u -d "$3" +%Y-%m-%dT%H:%M:%S)'/" >"$file"
+    vhost_virsh "$1" update-device a "$file" --live
+}
+port_on() { vhost_virsh "$1" domdisplay --type spice a | sed 's/.*://; s/?.*//'; }
+ok 'a password' give_password 1 sesame '+1 hour'
+mkfifo "$top/viewer.in"
+"$BUILD/tests/spice_client" --host "$(vhost_address 1)" --port "$(port_on 1)" --password sesame <"$top/viewer.in" >"$top/viewer.log" 2>"$top/viewer.err" &
+viewer=$!
+keep_pid $viewer
+exec 9>"$top/viewer.in"
+ok 'a client logs in' wait_for 60 grep -qx up "$top/viewer.log"
+ok '... whose password ends then' give_password 1 sesame '-1 hour'
+before=$(counter_of "$(path_of a)")
+ok 'it is moved' ctl desktop migrate a
+is "$(on)" 'h2:a ' 'to the other host, and is on that alone'
+json_ok '... as the catalog says' "$(ctlj desktop show a)" '.host == "h2" and .run == "running"'
+ok 'it counts on' counter_runs "$(path_of a)"
+ok 'no write was lost' counter_is_sound "$(path_of a)" "$before"
+is "$n_boots" 1 'it was not started anew'
+ok 'the client goes on at the other host' wait_for 30 grep -q "^server $(vhost_address 2):" "$top/viewer.log"
+ok '... and is there still' kill -0 $viewer
+unlike "$(cat "$top/viewer.log")" '^(refused|closed main)' '... never cut'
+"$BUILD/tests/spice_client" --once --host "$(vhost_address 2)" --port "$(port_on 2)" --password sesame </dev/null >"$top/late.log" 2>&1
+is "$?" 3 'the password has ended there too'
+echo quit >&9
+exec 9>&-
+wait $viewer
+is "$?" 0 'the client ends when it wants to'
+json_ok 'it is told' "$(ctlj event list)" 'any(.[]; .name == "desktop.migrate" and .message == "moved from h1 to h2")'
+
+# ---- The daemon is killed while it is moved ----
+
+jobs_are_over() { [ "$(sqlite3 "$state/catalog.db" "SELECT count(*) FROM job WHERE state IN ('queued', 'running')")" = 0 ]; }
+is_migrating() { [ "$(sqlite3 "$state/catalog.db" "SELECT count(*) FROM run WHERE target_host_id IS NOT NULL")" = 1 ]; }
+# On one host, which is the catalog's.
+agrees() { [ "$(on)" = "$(host_of a):a " ]; }
+for delay in 0 0.1 0.3; do
+    at=$(counter_of "$(path_of a)")
+    ctl desktop migrate a --no-wait >/dev/null
+    wait_for 10 is_migrating || wait_for 10 jobs_are_over
+    [ $delay = 0 ] || sleep $delay # any moment will do
+    stop_daemon KILL
+    start_daemon || exit 1
+    ok "killed $delay s after the move began: its job comes to an end" wait_for 90 jobs_are_over
+    ok '... it runs on one host, which is the catalog'"'s" wait_for 20 agrees
+    ok '... and counts on' counter_runs "$(path_of a)"
+    ok '... no write was lost, and it never ran twice' counter_is_sound "$(path_of a)" "$at"
+done
+
+# ---- The target hangs ----
+
+source=$(host_of a)
+target=$((3 - ${source#h}))
+at=$(counter_of "$(path_of a)")
+vhost_freeze $target
+ctl desktop migrate a --to h$target --no-wait >/dev/null 2>&1
+ok 'a move to a host that hangs begins' wait_for 20 is_migrating
+fails_with 1 'on already' '... it is started nowhere else' ctl desktop start a
+fails_with 4 'busy' '... nor stopped' ctl desktop stop a --force
+stop_daemon KILL
+start_daemon || exit 1
+ok '... and neither after the daemon was killed' is_migrating
+vhost_thaw $target
+ok 'when the host answers again, its job comes to an end' wait_for 120 jobs_are_over
+ok '... it runs on one host, which is the catalog'"'s" wait_for 20 agrees
+ok '... and counts on' counter_runs "$(path_of a)"
+ok '... no write was lost, and it never ran twice' counter_is_sound "$(path_of a)" "$at"
+
+# ---- The host is switched off ----
+
+source=$(host_of a)
+n=${source#h}
+vhost_power_off "$n"
+ok 'its host is switched off' wait_for 30 host_is "$source" down
+fails_with 1 'on already' 'it is not started elsewhere: nobody knows that it is off' ctl desktop start a
+fails_with 4 'busy' '... nor is its disk exchanged' ctl desktop reset a --yes
+vhost_start "$n"
+ok 'its host is back' wait_for 60 host_is "$source" up
+ok '... and says that it is off' wait_for 30 is_run a off
+ok 'start' ctl desktop start a
+ok 'it counts' counter_runs "$(path_of a)"
+ok 'it never ran twice' counter_is_sound "$(path_of a)"
+
+# ---- A host is emptied ----
+
+source=$(host_of a)
+ok 'a host is emptied' ctl host maintenance "$source" --evacuate
+isnt "$(host_of a)" "$source" 'it runs on the other one'
+ok '... alone' agrees
+
+# ---- One that runs is re-imaged ----
+
+ctl host activate "$source" >/dev/null
+at=$(counter_of "$(path_of a)")
+old=$(path_of a)
+fails_with 4 'busy' 'one that runs is not re-imaged' ctl desktop reset a --yes
+# who looks at what the host tells may have the run just then
+ok '... unless it may be stopped' wait_for 20 ctl desktop reset a --stop --yes
+isnt "$(path_of a)" "$old" 'it has another disk'
+ok '... on which it counts' counter_runs "$(path_of a)"
+counter_read "$(path_of a)"
+is "$n_boots" 1 '... from the beginning'
+ok '... and runs on one host' agrees
+ctl desktop reset a --stop --yes --no-wait >/dev/null
+stop_daemon KILL
+start_daemon || exit 1
+ok 'killed in it: its job comes to an end' wait_for 90 jobs_are_over
+ok '... it runs on one host, which is the catalog'"'s" wait_for 20 agrees
+ok '... and counts' counter_runs "$(path_of a)"
+ok '... alone' counter_is_sound "$(path_of a)"
+json_ok 'both former disks can be brought back' "$(ctlj trash list)" '[.[] | select(.desktop == "a" or .name == "a")] | length >= 2'
+ok 'the check is clean' check_is_clean
+done_testing

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# runs.t: desktops on a real libvirtd and QEMU: started, found again after the daemon was killed, left
+# alone where they are somebody else's, and never started where it is not known that they are off.
+# The guests have no system: their BIOS looks for one.
+. "$(dirname "$0")/lib.sh"
+. "$repo/tests/guest/libvirt.sh"
+trap 'libvirt_stop; cleanup' EXIT
+
+chmod 755 "$top"
+start_daemon || exit 1
+truncate -s 64M "$top/g.raw"
+ctl template import win "$top/g.raw" --format raw --memory 128M --cpus 1 >/dev/null 2>&1
+ctl desktop create a b c --template win >/dev/null
+run_of() { field .run desktop show "$1"; }
+is_run() { [ "$(run_of "$1")" = "$2" ]; }
+host_is() { [ "$(field .state host show "$1")" = "$2" ]; }
+on_host() { libvirt_virsh list --name | sed '/^$/d' | sort | tr '\n' ' '; }
+
+# ---- Hosts ----
+
+fails_with 1 'there is no host' 'without a host' ctl desktop start a
+fails_with 2 'no address of a host' 'what is no address' ctl host add x http://x
+fails_with 2 'no address of a host' 'a program is not started for an address' ctl host add x 'qemu+ext:///system?command=/bin/sh'
+ok 'a host that does not answer is added all the same' ctl host add gone qemu+tcp://127.0.0.1:9/system
+ok '... it is down' wait_for 10 host_is gone down
+like "$(ctl host show gone)" 'REASON .*refused' '... and says why'
+libvirt_start "$top/lv" || exit 1
+uri="qemu+unix:///system?socket=$top/lv/run/libvirt-sock"
+ok 'a host' ctl host add vs-a "$uri" --accelerator tcg
+fails_with 1 'already' 'the same one again' ctl host add vs-b "$uri"
+ok '... is up' wait_for 60 host_is vs-a up
+json_ok 'what it has' "$(ctlj host show vs-a)" '.cpus > 0 and .memory_bytes > 0 and .spice and .n_domains == 0'
+
+# ---- Start ----
+
+is "$(run_of a)" off 'a desktop is off'
+ok 'start' ctl desktop start a b
+is "$(on_host)" 'a b ' 'libvirt runs both'
+json_ok 'and the catalog says so' "$(ctlj desktop show a)" '.run == "running" and .host == "vs-a"'
+uuid=$(field .uuid desktop show a)
+is "$(libvirt_virsh domuuid a)" "$uuid" 'with its UUID'
+like "$(libvirt_virsh dumpxml a)" "incarnation=" 'whose run it is stands in it'
+fails_with 1 'on already' 'a second start' ctl desktop start a
+fails_with 4 'busy' 'its disk is not exchanged' ctl desktop reset a --yes
+ok '... but a snapshot of it can be taken' ctl snapshot create a now
+fails_with 4 'busy' '... nor served for writing' ctl export start a --read-write
+fails_with 4 'busy' '... nor deleted' ctl desktop delete a --yes
+fails_with 4 'desktops? run' 'a host with desktops is not forgotten' ctl host remove vs-a
+ok 'maintenance' ctl host maintenance vs-a
+fails_with 1 'is in maintenance' '... takes no new ones' ctl desktop start c
+ok 'activate' ctl host activate vs-a
+ok 'pause' ctl desktop pause a
+is "$(libvirt_virsh domstate a)" paused '... holds'
+ok 'resume' ctl desktop resume a
+is "$(libvirt_virsh domstate a)" running '... goes on'
+
+# ---- The daemon is killed; one ends meanwhile, and a stranger comes ----
+
+kill -9 "$daemon"
+wait "$daemon" 2>/dev/null
+daemon=
+libvirt_virsh destroy b >/dev/null
+start_daemon || exit 1
+fails_with 4 'busy' 'before its host has answered, too, a disk is not exchanged' ctl desktop reset a --yes
+ok 'who ended is off' wait_for 30 is_run b off
+is "$(run_of a)" running 'who runs is known again'
+ok '... and is stopped by force' ctl desktop stop a --force
+is "$(on_host)" '' 'nothing runs'
+ok 'then its disk is exchanged' ctl desktop reset a --yes
+cat >"$top/stranger.xml" <<E
+<domain type='qemu'><name>a</name><uuid>$uuid</uuid>
+<metadata><imaged:run xmlns:imaged='urn:imaged:run' desktop='$(field .id desktop show a)' generation='1'
+incarnation='00000000000000000000000000000000'/></metadata>
+<memory unit='MiB'>64</memory><os><type arch='x86_64'>hvm</type></os></domain>
+E
+libvirt_virsh create "$top/stranger.xml" >/dev/null
+is "$(on_host)" 'a ' 'somebody starts what says that it is the desktop'
+told() { ctlj event list | jq -e 'any(.[]; .name == "host.stranger")' >/dev/null; }
+ok 'that is told' wait_for 30 told
+fails_with 4 'nobody started from here' 'and it is not started beside it' ctl desktop start a
+is "$(on_host)" 'a ' 'nor is that one touched'
+is "$(run_of a)" off 'nor taken for ours'
+libvirt_virsh destroy a >/dev/null
+
+# ---- A guest that does not listen ----
+
+ok 'start' ctl desktop start a
+fails_with 4 'did not shut down within 1 s' 'a stop that the guest does not hear' ctl desktop stop a --timeout 1
+is "$(on_host)" 'a ' '... leaves it on'
+
+# ---- A host that hangs ----
+
+libvirtd=$(pgrep -f "^libvirtd --config" | while read -r pid; do grep -q "$top/lv" "/proc/$pid/mountinfo" && echo "$pid"; done)
+kill -STOP "$libvirtd"
+before=$SECONDS
+ctl host list >/dev/null
+ctl desktop list >/dev/null
+ok 'nobody waits who does not ask it' [ $((SECONDS - before)) -le 1 ]
+ok 'it is down' wait_for 20 host_is vs-a down
+fails_with 1 'does not answer' 'a stop that it does not hear' ctl desktop stop a --force
+is "$(run_of a)" running 'is none: the desktop keeps its lease'
+fails_with 4 'busy' '... and its disk' ctl desktop reset a --yes
+kill -CONT "$libvirtd"
+ok 'it comes back' wait_for 60 host_is vs-a up
+ok 'stop' ctl desktop stop a --force
+is "$(on_host)" '' 'nothing runs'
+ok 'a host without desktops is forgotten' ctl host remove vs-a
+ok 'the check is clean' ctl store check
+done_testing

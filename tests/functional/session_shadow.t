@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# session_shadow.t: somebody looks at a user's screen, by VNC beside the user's own SPICE client: when
+# he has allowed it, once, and without keys unless he has allowed those too.
+. "$(dirname "$0")/lib.sh"
+. "$repo/tests/guest/libvirt.sh"
+trap 'libvirt_stop; cleanup' EXIT
+
+chmod 755 "$top"
+start_daemon || exit 1
+truncate -s 64M "$top/g.raw"
+ctl template import win "$top/g.raw" --format raw --memory 128M --cpus 1 >/dev/null 2>&1
+ctl desktop create a --template win >/dev/null
+ctl user add nobody >/dev/null
+sqlite3 "$state/catalog.db" "INSERT INTO assignment (desktop_id, user_id, is_owner, may_take_over, created_at)
+    SELECT d.id, u.id, 1, 0, 0 FROM desktop d, user u"
+libvirt_start "$top/lv" || exit 1
+ctl host add vs-a "qemu+unix:///system?socket=$top/lv/run/libvirt-sock" --accelerator tcg >/dev/null
+host_is() { [ "$(field .state host show vs-a)" = "$1" ]; }
+wait_for 60 host_is up
+chmod 755 "$state"
+chmod 666 "$state/imaged.sock"
+as_nobody() { (cd / && setpriv --reuid=65534 --regid=65534 --clear-groups "$BUILD/imagectl" --state "$state" "$@"); }
+session_is() { [ "$(field .state session show a)" = "$1" ]; }
+look() { /usr/bin/python3 "$here/rfb_look.py" "$@"; }
+
+fails_with 3 'no session' 'nobody is on it' ctl session shadow a
+as_nobody connect --file - >"$top/his.vv" 2>"$top/said" || diag "$(cat "$top/said")"
+mkfifo "$top/in"
+"$BUILD/tests/spice_client" --vv "$top/his.vv" <"$top/in" >"$top/his.log" 2>&1 &
+keep_pid $!
+exec {hold}>"$top/in"
+ok 'a user is on his desktop' wait_for 60 grep -qx up "$top/his.log"
+ok 'the session is connected' wait_for 30 session_is connected
+timeout 300 virsh -q -c "qemu+unix:///system?socket=$top/lv/run/libvirt-sock" event --event reboot --loop >"$top/reboots" 2>&1 &
+keep_pid $!
+
+# ---- Asked, and answered ----
+
+json_ok 'somebody asks to look on' "$(ctlj session shadow a)" '.state == "asked" and .socket == null'
+json_ok 'before he has answered nobody looks on' "$(ctlj session shadow a)" '.state == "asked" and .socket == null'
+fails_with 5 'only its user' 'nobody answers for him' ctl session consent a
+ok 'he does not want it' as_nobody session consent a --refuse
+fails_with 5 'does not want it' 'so nobody looks on' ctl session shadow a
+fails_with 3 'nobody has asked' 'there is nothing to answer then' as_nobody session consent a
+ctl session shadow a >/dev/null
+like "$(as_nobody session consent a)" 'root may look on' 'asked again, he allows it'
+fails_with 5 'permission session.shadow' 'he himself may not ask' as_nobody session shadow a
+
+# ---- Looking on ----
+
+socket=$(ctl session shadow a)
+ok 'there is a socket' test -S "$socket"
+said=$(look "$socket" keys)
+like "$said" '^picture [0-9]+ [0-9]+ True' 'it shows the screen'
+like "$said" '^again' 'keys are passed over'
+not_ok 'it is for one client' test -e "$socket"
+json_ok 'and for once' "$(ctlj session shadow a)" '.state == "asked"'
+is "$(grep -c reboot "$top/reboots")" 0 'the guest was not touched'
+
+# ---- With keys ----
+
+ctl session shadow a --control >/dev/null
+like "$(as_nobody session consent a)" 'may look on' 'he allows more'
+(look "$(ctl session shadow a --control)" keys stay >"$top/look.log" 2>&1; echo "$?" >>"$top/look.log") &
+ok 'Ctrl-Alt-Del' wait_for 60 grep -q again "$top/look.log"
+ok '... restarts the guest' wait_for 60 grep -q reboot "$top/reboots"
+unlike "$(cat "$top/his.log")" '^(closed|refused)' 'his own client was never disturbed'
+ok 'the session ends' ctl session end a --yes
+ok '... and so does looking on' wait_for 60 grep -Eq '^(0|end)' "$top/look.log"
+like "$(ctlj event list | jq -r '.[] | select(.name == "session.shadow") | .message')" 'allows root to look on and control' 'all of it is written down'
+ok 'stop' ctl desktop stop a --force
+done_testing

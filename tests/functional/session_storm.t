@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# session_storm.t: everybody logs in at once, against simulated hosts: each is served once, none
+# twice, be it with a desktop of his own or one of a pool; a second storm finds the same sessions.
+. "$(dirname "$0")/lib.sh"
+. "$repo/tests/guest/libvirt.sh"
+. "$repo/tests/sim/sim.sh"
+trap 'libvirt_stop; cleanup' EXIT
+
+n_hosts=${STORM_HOSTS:-8}
+n_users=${STORM_USERS:-240}
+IMAGED=$BUILD/tests/imaged-sim
+load() { "$BUILD/tests/connect_load" "$state/imaged.sock" 48 "$@"; }
+users() { seq -f 'u%.0f' 1 "$n_users"; }
+
+chmod 755 "$top"
+start_daemon || exit 1
+truncate -s 64M "$top/g.raw"
+ctl template import win "$top/g.raw" --format raw --memory 128M --cpus 1 >/dev/null 2>&1
+ctl desktop create --template win --prefix d --count "$n_users" >/dev/null
+stop_daemon
+sim_users "$state/catalog.db" "$n_users"
+sim_assign "$state/catalog.db"
+libvirt_start "$top/lv" || exit 1
+sim_hosts "$top/hosts" "$n_hosts"
+start_daemon || exit 1
+for ((i = 1; i <= n_hosts; i++)); do
+    ctl host add "h$i" "$(sim_uri "$i")" --store-path "$store" >/dev/null
+done
+all_up() { [ "$(ctlj host list | jq '[.[] | select(.state == "up")] | length')" -eq "$n_hosts" ]; }
+ok 'the hosts are up' wait_for 60 all_up
+ok 'all desktops start' ctl desktop start --all-of-prefix d
+json_ok 'as evenly as can be' "$(ctlj host list)" '([.[].n_desktops] | max) - ([.[].n_desktops] | min) <= 1'
+
+# ---- Each has his own ----
+
+said=$(users | load -)
+json_ok 'everybody is served once, with a desktop of his own' "$said" '.n_served == .n_users and .n_twice == 0 and .n_failed == 0'
+diag "$said"
+json_ok 'and has a session' "$(ctlj session list)" "length == $n_users and ([.[].user] | unique | length) == $n_users"
+before=$(ctlj session list | jq -c '[.[] | [.id, .user, .desktop]] | sort')
+said=$(users | load -)
+json_ok 'they come again' "$said" '.n_served == .n_users and .n_twice == 0'
+is "$(ctlj session list | jq -c '[.[] | [.id, .user, .desktop]] | sort')" "$before" 'to the same sessions'
+
+# ---- A pool ----
+
+# A simulated host lives as long as the connection to it.
+stop_daemon
+sqlite3 "$state/catalog.db" 'DELETE FROM session; DELETE FROM assignment; DELETE FROM attachment'
+sim_pool "$state/catalog.db" lab
+start_daemon || exit 1
+wait_for 60 all_up
+none_runs() { [ "$(ctlj host list | jq '[.[].n_desktops] | add')" -eq 0 ]; }
+ok 'what is gone from its hosts is off' wait_for 60 none_runs
+ok 'all desktops start' ctl desktop start --all-of-prefix d
+said=$(users | load lab)
+json_ok 'everybody gets another desktop of the pool' "$said" '.n_served == .n_users and .n_twice == 0 and .n_failed == 0'
+diag "$said"
+is "$(sqlite3 -readonly "$state/catalog.db" 'SELECT count(*), count(DISTINCT desktop_id), count(DISTINCT user_id) FROM attachment')" \
+    "$n_users|$n_users|$n_users" 'each desktop has seen one user'
+stop_daemon
+done_testing

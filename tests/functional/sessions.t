@@ -1,0 +1,174 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# sessions.t: users on their desktops, with a real libvirtd, QEMU and SPICE client: the password of
+# the .vv lets one client in and then nobody; the session follows its user, survives a broken
+# connection and a killed daemon, and is ended by who may.  The guests have no system.
+. "$(dirname "$0")/lib.sh"
+. "$repo/tests/guest/libvirt.sh"
+viewer=$BUILD/tests/spice_client
+trap 'libvirt_stop; cleanup' EXIT
+
+chmod 755 "$top"
+start_daemon || exit 1
+truncate -s 64M "$top/g.raw"
+ctl template import win "$top/g.raw" --format raw --memory 128M --cpus 1 >/dev/null 2>&1
+ctl desktop create a b --template win >/dev/null
+for u in anna bert carl nobody; do ctl user add "$u" >/dev/null; done
+user_id() { field .id user show "$1"; }
+assign() { # DESKTOP USER MAY_TAKE_OVER
+    sqlite3 "$state/catalog.db" "INSERT INTO assignment (desktop_id, user_id, is_owner, may_take_over,
+        created_at) SELECT id, '$(user_id "$2")', 0, $3, 0 FROM desktop WHERE name = '$1'"
+}
+assign a anna 0
+assign a bert 1
+assign b nobody 0
+libvirt_start "$top/lv" || exit 1
+ctl host add vs-a "qemu+unix:///system?socket=$top/lv/run/libvirt-sock" --accelerator tcg >/dev/null
+host_is() { [ "$(field .state host show vs-a)" = "$1" ]; }
+wait_for 60 host_is up
+
+connect() { ctl connect "$1" --user "$2" --file "$top/$3" "${@:4}"; }
+session_is() { [ "$(field .state session show "$1")" = "$2" ]; }
+n_attached() {
+    sqlite3 -readonly "$state/catalog.db" "SELECT count(*) FROM attachment JOIN desktop d ON
+        d.id = desktop_id WHERE name = '$1' AND user_id = '$(user_id "$2")'"
+}
+# watch NAME FILE: a client that stays, with what it says in NAME.log
+declare -A view_in view_pid
+watch() {
+    mkfifo "$top/$1.in"
+    "$viewer" --vv "$top/$2" <"$top/$1.in" >"$top/$1.log" 2>&1 &
+    view_pid[$1]=$!
+    keep_pid $!
+    exec {fd}>"$top/$1.in"
+    view_in[$1]=$fd
+    wait_for 60 grep -qx up "$top/$1.log"
+}
+stays() { kill -0 "${view_pid[$1]}" && ! grep -Eq '^(closed|refused)' "$top/$1.log"; }
+leave() { echo quit >&"${view_in[$1]}"; wait "${view_pid[$1]}"; }
+cut_off() { wait "${view_pid[$1]}"; [ $? -eq 5 ]; }
+try() { "$viewer" --once --limit 60 --vv "$top/$1" </dev/zero >"$top/try.log" 2>&1; }
+refused() { try "$1"; [ $? -eq 3 ]; }
+
+# ---- Who may ----
+
+fails_with 3 'no desktop is assigned' 'who has nothing' ctl connect --user carl
+fails_with 3 "no desktop or pool 'a' for this user" 'what is not his' ctl connect a --user carl
+fails_with 3 "no user 'nobody2'" 'for nobody' ctl connect a --user nobody2
+fails_with 1 'no Windows desktop' 'RDP is for Windows' ctl connect a --user anna --protocol rdp
+
+# ---- A first session ----
+
+ok 'connect starts a desktop that is off' connect a anna anna.vv
+is "$(field .run desktop show a)" running 'it runs'
+is "$(stat -c %a "$top/anna.vv")" 600 'the file is for its reader alone'
+like "$(cat "$top/anna.vv")" '^\[virt-viewer\]$' 'it is what remote-viewer reads'
+like "$(cat "$top/anna.vv")" '^delete-this-file=1$' 'it is to be deleted'
+is "$(n_attached a anna)" 1 'who has seen the desktop is written down'
+json_ok 'the session' "$(ctlj session show a)" '.user == "anna" and .state == "opening" and .host == "vs-a" and .protocol == "spice"'
+sed 's/^password=.*/password=wrong/' "$top/anna.vv" >"$top/wrong.vv"
+ok 'a wrong password is refused' refused wrong.vv
+ok 'the right one lets a client in' watch anna anna.vv
+ok 'the session is connected' wait_for 30 session_is a connected
+json_ok 'from where is known' "$(ctlj session show a)" '.client_address == "127.0.0.1" and .connected_at != null'
+is_over() { libvirt_virsh dumpxml "$1" | grep -q "passwdValidTo='1970"; }
+ok 'when all its channels are up the password ends, before its minute is over' wait_for 45 is_over a
+ok 'it lets nobody in again' refused anna.vv
+ok '... and who is in stays' session_is a connected
+ok '... undisturbed' stays anna
+ok 'a client that goes' leave anna
+ok '... leaves the session open' wait_for 30 session_is a disconnected
+
+# ---- As himself ----
+
+as_nobody() { (cd / && setpriv --reuid=65534 --regid=65534 --clear-groups "$BUILD/imagectl" --state "$state" "$@"); }
+chmod 755 "$state"
+chmod 666 "$state/imaged.sock"
+fails_with 5 'permission session.connect' 'nobody asks for another' as_nobody connect a --user anna
+fails_with 3 "no desktop or pool 'a'" '... nor for another desktop' as_nobody connect a
+fails_with '[35]' 'a' 'nor does he see her session' as_nobody session show a
+fails_with '[35]' 'a' '... nor end it' as_nobody session end a --yes
+fails_with 5 'permission' '... nor send messages' as_nobody session message a hello
+is "$(as_nobody -o json session list)" '[]' '... and his list is empty'
+as_nobody connect --file - >"$top/his.vv" 2>/dev/null
+ok 'what is his he gets' try his.vv
+is "$(as_nobody -o json session list | jq -r '.[0].desktop')" b 'and sees it'
+ok '... and ends it' as_nobody session end b --yes
+ok 'stop' ctl desktop stop b --force
+
+# ---- The user comes again, from elsewhere ----
+
+id=$(field .id session show a)
+ok 'connect again, without a name' ctl connect --user anna --file "$top/home.vv"
+is "$(field .id session show a)" "$id" 'it is the same session'
+ok 'a client at home' watch home home.vv
+ok 'connect at work' connect a anna work.vv
+ok 'a client at work' watch work work.vv
+ok 'takes it over from the one at home' cut_off home
+is "$(field .id session show a)" "$id" 'it is still the same'
+ok '... and connected' wait_for 30 session_is a connected
+
+# ---- A shared desktop: one at a time ----
+
+fails_with 4 'anna is on it since' 'another user is told who is on' connect a bert bert.vv
+fails_with 4 'take-over' 'and how he may take over' connect a bert bert.vv
+ok 'he takes over' connect a bert bert.vv --take-over
+ok 'the other is cut off' cut_off work
+json_ok 'and her session ended' "$(ctlj session show "$id")" '.state == "ended" and (.reason | test("taken over by bert"))'
+is "$(field .user session show a)" bert 'it is his now'
+ok 'her password does not let her in again' refused work.vv
+ok 'his does' watch bert bert.vv
+said=$(connect a anna anna.vv --take-over 2>&1)
+like "$said" 'bert is on it' 'who may not take over does not'
+ok 'the session is connected' wait_for 30 session_is a connected
+
+# ---- The daemon is killed ----
+
+kill -9 "$daemon"
+wait "$daemon" 2>/dev/null
+daemon=
+start_daemon || exit 1
+wait_for 60 host_is up
+ok 'the session is there' session_is a connected
+ok '... and its client undisturbed' stays bert
+kill -9 "$daemon"
+wait "$daemon" 2>/dev/null
+daemon=
+leave bert
+start_daemon || exit 1
+ok 'a client that went while no daemon ran is gone' wait_for 60 session_is a disconnected
+
+# ---- Ends ----
+
+id=$(field .id session show a)
+fails_with 2 'yes' 'an end wants a yes' ctl session end a
+ok 'connect' connect a bert bert2.vv
+ok 'a client' watch bert2 bert2.vv
+ok 'somebody ends it' ctl session end a --yes
+ok 'the client is cut off' cut_off bert2
+fails_with 3 'no session' 'nobody is on it' ctl session show a
+json_ok 'why' "$(ctlj session show "$id")" '.state == "ended" and (.reason | test("ended by root")) and .ended_at != null'
+ok 'its password is over' refused bert2.vv
+is "$(field .run desktop show a)" running 'the desktop runs on'
+ok 'connect' connect a anna anna2.vv
+id=$(field .id session show a)
+fails_with 1 'agent' 'a message without an agent fails' ctl session message a hello
+ok 'the desktop is switched off' ctl desktop stop a --force
+is_ended() { [ "$(field .state session show "$1")" = ended ]; }
+ok 'so is the session' wait_for 30 is_ended "$id"
+json_ok 'why' "$(ctlj session show "$id")" '.reason | test("switched off")'
+json_ok 'all of them' "$(ctlj session list --all --desktop a)" 'length == 3 and all(.[]; .state == "ended")'
+is "$(ctlj session list)" '[]' 'none is open'
+
+# ---- As a browser asks ----
+
+ok 'start' ctl desktop start b
+post /v1/sessions '{"name": "b"}' -H 'Accept: application/x-virt-viewer' -D "$top/headers" >"$top/b.vv"
+like "$(cat "$top/headers")" 'Content-Type: application/x-virt-viewer' 'the file itself'
+ok '... opens it' try b.vv
+like "$(ctlj event list)" 'session.open' 'it is written down'
+unlike "$(sqlite3 -readonly "$state/catalog.db" .dump)" "$(sed -n 's/^password=//p' "$top/b.vv")" 'the password is nowhere in the catalog'
+ok 'stop' ctl desktop stop b --force
+ok 'the check is clean' ctl store check
+done_testing
