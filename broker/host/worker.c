@@ -1,41 +1,20 @@
 /* worker.c: see worker.h.
  *
- * Connecting knows no time limit, and may never come back: a thread of its own does it, so that the
- * worker's can tell that the host is down.  There is one such thread at most.
+ * worker_open.c connects.
  *
  * The thread holds a reference of its own, so that a worker whose host never answers can be left
  * behind.  lock guards everything but link and the times of looks, which are the thread's. */
 #include "broker/host/worker.h"
 
 #include "broker/host/call_apart.h"
+#include "broker/host/worker_private.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 
 #define LOOK_MS 5000      /* between two looks at the domains, if nothing happens */
 #define LEAST_LOOK_MS 200 /* even if much happens */
 #define FIRST_MS 20000    /* how long calls wait for a host that was never reached yet */
-#define OPEN_MS 15000     /* after which a host that does not let us in is told as down */
-#define BACKOFF_MIN_MS 1000
 #define BACKOFF_MAX_MS 30000
-
-struct HostWorker {
-    char *id, *uri;
-    const HostDriver *driver;
-    HostWatcher watcher;
-    GMutex lock;
-    GMutex telling; /* held while the watcher is told */
-    GCond wake;     /* for the thread */
-    GCond done;     /* for who waits */
-    GCond opened;   /* for the thread, while it connects */
-    GQueue calls;   /* of Call, each with a reference */
-    GQueue events;  /* of ClientEvent, to be told */
-    gboolean is_ended, is_dirty;
-    HostView view;
-    guint64 cpu_ns;
-    gpointer link;
-    gint64 next_look_us, last_look_us;
-    gint64 backoff_ms;
-};
 
 typedef struct {
     HostCall function;
@@ -80,7 +59,7 @@ static void call_unref(Call *call)
     g_atomic_rc_box_release_full(call, call_clear);
 }
 
-static void worker_clear(gpointer data)
+void worker_clear(gpointer data)
 {
     HostWorker *w = data;
 
@@ -115,7 +94,7 @@ static void set_down(GError **error, const char *why)
 }
 
 /* The calls that wait have no host to ask. */
-static void refuse_all(HostWorker *w, const char *why)
+void worker_refuse_all(HostWorker *w, const char *why)
 {
     for (;;) {
         GError *error = NULL;
@@ -129,7 +108,7 @@ static void refuse_all(HostWorker *w, const char *why)
     }
 }
 
-static void set_state(HostWorker *w, HostState state, const char *why)
+void worker_set_state(HostWorker *w, HostState state, const char *why)
 {
     gboolean is_new;
 
@@ -152,28 +131,8 @@ static void drop_link(HostWorker *w, const char *why)
 {
     w->driver->close(w->link);
     w->link = NULL;
-    set_state(w, HOST_DOWN, why);
-    refuse_all(w, why);
-}
-
-static void note_change(gpointer user)
-{
-    HostWorker *w = user;
-
-    g_mutex_lock(&w->lock);
-    w->is_dirty = TRUE;
-    g_cond_signal(&w->wake);
-    g_mutex_unlock(&w->lock);
-}
-
-static void note_client(gpointer user, ClientEvent *event)
-{
-    HostWorker *w = user;
-
-    g_mutex_lock(&w->lock);
-    g_queue_push_tail(&w->events, event);
-    g_cond_signal(&w->wake);
-    g_mutex_unlock(&w->lock);
+    worker_set_state(w, HOST_DOWN, why);
+    worker_refuse_all(w, why);
 }
 
 /* Until there is something to do, or us have come; locked.  FALSE: it is to end. */
@@ -186,106 +145,9 @@ static gboolean wait_until(HostWorker *w, gint64 until_us)
     return !w->is_ended;
 }
 
-/* An attempt to connect: an atomic box, of the opening thread and of the worker's. */
-typedef struct {
-    HostWorker *worker; /* a reference: its listener is told things */
-    gboolean is_done, is_given_up;
-    gpointer link;
-    HostFacts facts;
-    GError *error;
-} Opening;
-
-static void opening_clear(gpointer data)
-{
-    Opening *o = data;
-
-    host_facts_clear(&o->facts);
-    g_clear_error(&o->error);
-    g_atomic_rc_box_release_full(o->worker, worker_clear);
-}
-
-static gpointer do_open(gpointer data)
-{
-    Opening *o = data;
-    HostWorker *w = o->worker;
-    const HostListener listener = { note_change, note_client, w };
-
-    gpointer link = w->driver->open(w->uri, &listener, &o->error);
-    if (link && !w->driver->facts(link, &o->facts, &o->error)) {
-        w->driver->close(link);
-        link = NULL;
-    }
-    g_mutex_lock(&w->lock);
-    gboolean is_wanted = !o->is_given_up;
-    o->link = is_wanted ? link : NULL;
-    o->is_done = TRUE;
-    g_cond_broadcast(&w->opened);
-    g_mutex_unlock(&w->lock);
-    if (link && !is_wanted)
-        w->driver->close(link);
-    g_atomic_rc_box_release_full(o, opening_clear);
-    return NULL;
-}
-
-/* FALSE: until_us (0: never) have come, or it is to end. */
-static gboolean wait_opened(HostWorker *w, Opening *o, gint64 until_us)
-{
-    g_mutex_lock(&w->lock);
-    while (!o->is_done && !w->is_ended && (!until_us || g_get_monotonic_time() < until_us)) {
-        if (until_us)
-            g_cond_wait_until(&w->opened, &w->lock, until_us);
-        else
-            g_cond_wait(&w->opened, &w->lock);
-    }
-    gboolean is_done = o->is_done;
-    g_mutex_unlock(&w->lock);
-    return is_done;
-}
-
-/* Connect, however long it takes; after a while it is told that the host is down. */
-static void await(HostWorker *w, Opening *o)
-{
-    if (wait_opened(w, o, g_get_monotonic_time() + OPEN_MS * 1000) ||
-        g_atomic_int_get(&w->is_ended))
-        return;
-    set_state(w, HOST_DOWN, "it accepts the connection, and says nothing");
-    refuse_all(w, "it was not reached yet");
-    wait_opened(w, o, 0);
-}
-
-static gboolean open_link(HostWorker *w)
-{
-    Opening *o = g_atomic_rc_box_new0(Opening);
-
-    o->worker = g_atomic_rc_box_acquire(w);
-    g_thread_unref(g_thread_new("host-open", do_open, g_atomic_rc_box_acquire(o)));
-    await(w, o);
-    g_mutex_lock(&w->lock);
-    o->is_given_up = TRUE;
-    w->link = g_steal_pointer(&o->link);
-    if (w->link) {
-        host_facts_clear(&w->view.facts);
-        w->view.facts = o->facts;
-        o->facts = (HostFacts){ 0 };
-        w->cpu_ns = 0;
-    }
-    g_mutex_unlock(&w->lock);
-    if (w->link) {
-        w->backoff_ms = BACKOFF_MIN_MS;
-        w->next_look_us = w->last_look_us = 0;
-        set_state(w, HOST_UP, NULL);
-    } else if (!g_atomic_int_get(&w->is_ended)) {
-        const char *why = o->error ? o->error->message : "no reason given";
-        set_state(w, HOST_DOWN, why);
-        refuse_all(w, why);
-    }
-    g_atomic_rc_box_release_full(o, opening_clear);
-    return w->link != NULL;
-}
-
 static void connect_again(HostWorker *w)
 {
-    if (open_link(w))
+    if (worker_open(w))
         return;
     gint64 until_us = g_get_monotonic_time() + w->backoff_ms * 1000;
     w->backoff_ms = MIN(2 * w->backoff_ms, BACKOFF_MAX_MS);
@@ -412,7 +274,7 @@ static gpointer run(gpointer data)
     }
     if (w->link)
         w->driver->close(w->link);
-    refuse_all(w, "it was removed");
+    worker_refuse_all(w, "it was removed");
     g_atomic_rc_box_release_full(w, worker_clear);
     return NULL;
 }

@@ -112,7 +112,7 @@ static void add_usb(GString *out, const DomainSpec *s)
     g_auto(GStrv) each = g_strsplit(usb, ",", -1);
     add(out, "<redirfilter>");
     for (guint i = 0; each[i]; i++)
-        add(out, "<usbdev class='0x%02x' allow='yes'/>", (guint)hardware_usb_class(each[i]));
+        add(out, "<usbdev class='0x%02x' allow='yes'/>", (guint)channel_usb_class(each[i]));
     add(out, "<usbdev allow='no'/></redirfilter>\n");
 }
 

@@ -72,20 +72,6 @@ static gboolean parse_resolution(const char *text, guint *ret_width, guint *ret_
            *ret_width >= 640 && *ret_width <= 7680 && *ret_height >= 480 && *ret_height <= 4320;
 }
 
-static gboolean is_usb(const char *text)
-{
-    g_auto(GStrv) each = g_strsplit(text, ",", -1);
-    ChannelPolicy room;
-
-    if (g_str_equal(text, "all") || g_str_equal(text, "none"))
-        return TRUE;
-    for (guint i = 0; each[i]; i++) {
-        if (hardware_usb_class(each[i]) < 0)
-            return FALSE;
-    }
-    return each[0] && strlen(text) < sizeof room.usb;
-}
-
 static gboolean are_networks(const json_t *value)
 {
     size_t i;
@@ -116,7 +102,7 @@ static gboolean is_sound(const Key *key, const json_t *value)
     case KEY_RESOLUTION:
         return text && parse_resolution(text, &width, &height);
     case KEY_USB:
-        return text && is_usb(text);
+        return text && channel_usb_is_sound(text);
     default:
         return are_networks(value);
     }
@@ -328,64 +314,6 @@ void hardware_read(const json_t *m, const char *os_type, Hardware *ret)
     g_strlcpy(ret->channels.usb, text_of(m, "usb", "all"), sizeof ret->channels.usb);
     json_array_foreach (networks, i, name)
         ret->networks[i] = g_strdup(json_string_value(name));
-}
-
-/* ---- Channels ---- */
-
-/* The classes that people allow or forbid, by the numbers of usb.org. */
-static const struct {
-    const char *name;
-    gint number;
-} usb_classes[] = {
-    { "audio", 0x01 },   { "serial", 0x02 },   { "hid", 0x03 },       { "camera", 0x06 },
-    { "printer", 0x07 }, { "storage", 0x08 },  { "smartcard", 0x0b }, { "security", 0x0d },
-    { "video", 0x0e },   { "wireless", 0xe0 }, { "vendor", 0xff },
-};
-
-gint hardware_usb_class(const char *text)
-{
-    guint64 number;
-
-    for (guint i = 0; i < G_N_ELEMENTS(usb_classes); i++) {
-        if (g_str_equal(usb_classes[i].name, text))
-            return usb_classes[i].number;
-    }
-    if (g_str_has_prefix(text, "0x") && strlen(text) <= 4 &&
-        g_ascii_string_to_unsigned(text + 2, 16, 0, 0xff, &number, NULL))
-        return (gint)number;
-    return -1;
-}
-
-/* The classes that both allow, in the order of a. */
-static void narrow_usb(char *a, const char *b, gsize size)
-{
-    g_autoptr(GString) both = g_string_new(NULL);
-    g_auto(GStrv) of_a = g_strsplit(a, ",", -1), of_b = g_strsplit(b, ",", -1);
-
-    if (g_str_equal(b, "all") || g_str_equal(a, "none"))
-        return;
-    if (g_str_equal(a, "all") || g_str_equal(b, "none")) {
-        g_strlcpy(a, b, size);
-        return;
-    }
-    for (guint i = 0; of_a[i]; i++) {
-        for (guint j = 0; of_b[j]; j++) {
-            if (hardware_usb_class(of_a[i]) == hardware_usb_class(of_b[j])) {
-                g_string_append_printf(both, "%s%s", both->len ? "," : "", of_a[i]);
-                break;
-            }
-        }
-    }
-    g_strlcpy(a, both->len ? both->str : "none", size);
-}
-
-void channel_policy_narrow(ChannelPolicy *policy, const ChannelPolicy *other)
-{
-    policy->may_copy = policy->may_copy && other->may_copy;
-    policy->may_transfer = policy->may_transfer && other->may_transfer;
-    policy->may_share = policy->may_share && other->may_share;
-    policy->audio = MAX(policy->audio, other->audio);
-    narrow_usb(policy->usb, other->usb, sizeof policy->usb);
 }
 
 /* ---- Video memory ---- */

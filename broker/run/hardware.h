@@ -25,20 +25,13 @@
 #include <glib.h>
 #include <jansson.h>
 
+#include "broker/run/channel_policy.h"
 #include "imaged/catalog/rows.h"
 
 #define HARDWARE_MAX_NETWORKS 8
 #define HARDWARE_MAX_CPUS 1024
 
 typedef enum { LINK_AUTO, LINK_LAN, LINK_WAN } HardwareLink;
-typedef enum { AUDIO_BOTH, AUDIO_PLAYBACK, AUDIO_NONE } HardwareAudio;
-
-/* What users may do through their client. */
-typedef struct {
-    gboolean may_copy, may_transfer, may_share; /* clipboard, file_transfer, shared_folder */
-    char usb[160];                              /* "all", "none" or classes */
-    HardwareAudio audio;
-} ChannelPolicy;
 
 typedef struct {
     guint n_cpus;
@@ -76,12 +69,6 @@ json_t *hardware_of(const VersionRow *version, const DesktopRow *desktop, const 
 
 /* The same as a struct.  os_type: what inspection found, or NULL. */
 void hardware_read(const json_t *merged, const char *os_type, Hardware *ret);
-
-/* The number of a class of USB devices ("storage", "0x08"), or -1. */
-gint hardware_usb_class(const char *text);
-
-/* The strictest of two policies: what one forbids is forbidden.  For a user's groups. */
-void channel_policy_narrow(ChannelPolicy *policy, const ChannelPolicy *other);
 
 /* Memory of the guest's display adapters, bytes.  A frame holds all heads of one adapter: Windows
  * has one adapter for each monitor, others one for all.  ram is QXL's of surfaces and commands,
