@@ -59,6 +59,11 @@
     " coalesce(r.state, (SELECT 'suspended' FROM suspension u WHERE u.desktop_id = d.id AND"       \
     "  u.generation = d.generation AND u.layer_id = d.layer_id), 'off') AS run,"                   \
     " r.reason AS run_reason, h.name AS host,"                                                     \
+    " (SELECT p.name FROM pool_desktop m JOIN pool p ON p.id = m.pool_id WHERE m.desktop_id ="     \
+    "  d.id) AS pool,"                                                                             \
+    " (SELECT group_concat(name, char(10)) FROM (SELECT u.name FROM user u WHERE u.id IN (SELECT"  \
+    "  a.user_id FROM assignment a WHERE a.desktop_id = d.id UNION ALL SELECT m.user_id FROM"      \
+    "  pool_desktop m WHERE m.desktop_id = d.id) ORDER BY u.name)) AS users__lines,"               \
     " d.created_at AS created_at__time, d.changed_at AS changed_at__time FROM desktop d"           \
     " JOIN version v ON v.id = d.version_id JOIN template t ON t.id = v.template_id"               \
     " LEFT JOIN layer l ON l.id = d.layer_id LEFT JOIN store s ON s.id = d.store_id"               \

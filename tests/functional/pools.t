@@ -121,6 +121,8 @@ ok "one that was replaced behind its back is cleaned" wait_for 30 eval \
 
 ctl desktop create own-1 --template office >/dev/null
 ok "assigned" ctl desktop assign own-1 alice
+json_ok "the list says whose it is" "$(ctlj desktop list)" 'any(.[]; .name == "own-1" and .users == ["alice"] and .pool == null)'
+json_ok "... and which are a pool's" "$(ctlj desktop list --prefix lab-)" 'all(.[]; .pool == "lab")'
 fails_with 1 'another user' "not to two" ctl desktop assign own-1 bob
 fails_with 1 'another user' "nor shared, having an owner" ctl desktop share own-1 bob
 ok "taken" ctl desktop unassign own-1
