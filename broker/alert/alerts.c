@@ -240,6 +240,7 @@ void alerts_free(Alerts *alerts)
     if (!alerts)
         return;
     g_atomic_int_set(&alerts->is_ended, TRUE);
+    catalog_wake(alerts->world->catalog);
     g_thread_join(alerts->thread);
     for (;;) {
         GHashTableIter iter;

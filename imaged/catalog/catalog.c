@@ -196,9 +196,19 @@ gint64 catalog_wait_event(Catalog *c, gint64 after, gint64 ms)
     gint64 until = g_get_monotonic_time() + ms * 1000;
 
     g_mutex_lock(&c->lock);
-    while (c->last_event <= after && g_cond_wait_until(&c->changed, &c->lock, until))
+    guint n_wakes = c->n_wakes;
+    while (c->last_event <= after && c->n_wakes == n_wakes &&
+           g_cond_wait_until(&c->changed, &c->lock, until))
         ;
     gint64 last = c->last_event;
     g_mutex_unlock(&c->lock);
     return last;
+}
+
+void catalog_wake(Catalog *c)
+{
+    g_mutex_lock(&c->lock);
+    c->n_wakes++;
+    g_cond_broadcast(&c->changed);
+    g_mutex_unlock(&c->lock);
 }

@@ -80,3 +80,6 @@ guint64 catalog_n_commits(Catalog *catalog);
 
 /* Wait (at most ms) until an event newer than id was committed.  Returns the newest event's id. */
 gint64 catalog_wait_event(Catalog *catalog, gint64 after, gint64 ms);
+
+/* Who waits for an event goes on at once: for those that are to end. */
+void catalog_wake(Catalog *catalog);

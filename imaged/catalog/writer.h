@@ -34,6 +34,7 @@ struct Catalog {
     guint n_long; /* readers that are out for long */
     guint64 n_commits;
     gint64 last_event;
+    guint n_wakes; /* catalog_wake() */
 };
 
 /* The thread's main function; data is the Catalog.  It ends when catalog_writer_stop() asks. */

@@ -494,6 +494,7 @@ gboolean server_listen_tls(Server *s, const char *address, const char *cert_path
 void server_stop(Server *s)
 {
     g_atomic_int_set(&s->is_stopping, 1);
+    catalog_wake(s->world->catalog);
     if (s->tls)
         MHD_stop_daemon(s->tls);
     MHD_stop_daemon(s->mhd);

@@ -215,6 +215,30 @@ static void test_group_commit(void)
     fake_journal_clear(&j);
 }
 
+static gint is_woken; /* atomic */
+
+static gpointer wait_for_event(gpointer catalog)
+{
+    catalog_wait_event(catalog, G_MAXINT64, 60 * 1000);
+    g_atomic_int_set(&is_woken, TRUE);
+    return NULL;
+}
+
+/* Who waits for an event when the daemon ends need not wait until his time is over. */
+static void test_wake(void)
+{
+    g_autoptr(Catalog) catalog = catalog_open_named("wake.db");
+    GThread *waiter = g_thread_new("waiter", wait_for_event, catalog);
+
+    /* One of these comes after it began to wait. */
+    for (guint i = 0; i < 10000 && !g_atomic_int_get(&is_woken); i++) {
+        g_usleep(2000);
+        catalog_wake(catalog);
+    }
+    g_assert_true(g_atomic_int_get(&is_woken));
+    g_thread_join(waiter);
+}
+
 /* A template called name, in store, from a thread of its own. */
 typedef struct {
     Catalog *catalog;
@@ -445,6 +469,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/catalog/failing-store/1", GUINT_TO_POINTER(1), test_failing_store);
     g_test_add_func("/catalog/order-of-journals", test_order_of_journals);
     g_test_add_func("/catalog/journal-comes-first", test_journal_comes_first);
+    g_test_add_func("/catalog/wake", test_wake);
     g_test_add_func("/catalog/namespace", test_namespace);
     int ret = g_test_run();
     catalog_fixture_end();
