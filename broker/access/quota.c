@@ -4,26 +4,31 @@
 #include "imaged/base/error.h"
 #include "imaged/catalog/lookup.h"
 
-/* Those of the user with the id ?1, or of the members of the group with that id. */
-#define DESKTOPS                                                                                   \
+/* Desktops of the user with the id ?1, or of the members of the group with that id, and ?2. */
+#define MINE                                                                                       \
     "WITH who AS (SELECT ?1 AS id UNION SELECT user_id FROM group_member WHERE group_id = ?1), "   \
-    "mine AS (SELECT desktop_id FROM assignment WHERE is_owner = 1 AND user_id IN (SELECT id FROM" \
-    " who) UNION SELECT desktop_id FROM pool_desktop WHERE user_id IN (SELECT id FROM who)) "
+    "mine AS (SELECT a.desktop_id FROM assignment a JOIN desktop d ON d.id = a.desktop_id WHERE"   \
+    " a.is_owner = 1 AND d.is_trashed = 0 AND a.user_id IN (SELECT id FROM who) UNION SELECT"      \
+    " desktop_id FROM pool_desktop WHERE user_id IN (SELECT id FROM who) UNION SELECT ?2 WHERE"    \
+    " ?2 IS NOT NULL) "
 
 static const struct {
-    const char *key, *name, *used;
+    const char *key, *name, *word, *used;
 } kinds[QUOTA_N] = {
-    [QUOTA_DESKTOPS] = { "max_desktops", "desktops", DESKTOPS "SELECT count(*) FROM mine" },
-    [QUOTA_RUNNING] = { "max_running", "running desktops",
-                        DESKTOPS "SELECT count(*) FROM run WHERE desktop_id IN (SELECT desktop_id"
-                                 " FROM mine)" },
-    [QUOTA_DISK_BYTES] = { "max_disk_bytes", "bytes on disk",
-                           DESKTOPS "SELECT coalesce(sum(c.disk_bytes), 0) FROM layer l JOIN"
-                                    " layer_counts c ON c.layer_id = l.id WHERE l.owner_id IN"
-                                    " (SELECT desktop_id FROM mine)" },
-    [QUOTA_SNAPSHOTS] = { "max_snapshots", "snapshots",
-                          DESKTOPS "SELECT count(*) FROM snapshot WHERE is_trashed = 0 AND"
-                                   " desktop_id IN (SELECT desktop_id FROM mine)" },
+    [QUOTA_DESKTOPS] = { "max_desktops", "desktops", "desktops", MINE "SELECT count(*) FROM mine" },
+    [QUOTA_RUNNING] = { "max_running", "running desktops", "running",
+                        MINE "SELECT count(*) FROM mine m WHERE EXISTS (SELECT 1 FROM run WHERE"
+                             " desktop_id = m.desktop_id) OR EXISTS (SELECT 1 FROM quota_hold"
+                             " WHERE desktop_id = m.desktop_id AND kind = 'running')" },
+    [QUOTA_DISK_BYTES] = { "max_disk_bytes", "bytes on disk", "bytes",
+                           MINE "SELECT l.slot, l.store_id FROM layer l WHERE l.owner_kind ="
+                                " 'desktop' AND l.state IN ('active', 'frozen') AND l.owner_id IN"
+                                " (SELECT desktop_id FROM mine)" },
+    [QUOTA_SNAPSHOTS] = { "max_snapshots", "snapshots", "snapshots",
+                          MINE "SELECT count(*) FROM (SELECT id FROM snapshot WHERE is_trashed = 0"
+                               " AND desktop_id IN (SELECT desktop_id FROM mine) UNION SELECT"
+                               " thing_id FROM quota_hold WHERE kind = 'snapshots' AND desktop_id"
+                               " IN (SELECT desktop_id FROM mine))" },
 };
 
 const char *quota_key(QuotaKind kind)
@@ -64,9 +69,37 @@ gboolean quota_set(Catalog *catalog, const char *subject_id, gboolean is_group, 
     return catalog_commit(catalog, changes, error);
 }
 
-gint64 quota_used(Db *db, const char *subject_id, QuotaKind kind)
+/* What stores that are away hold is not seen. */
+static gint64 bytes_of(World *world, Query *layers)
 {
-    return lookup_int(db, kinds[kind].used, "t", subject_id);
+    gint64 sum = 0;
+
+    while (query_next(layers)) {
+        g_autoptr(Store) store = store_set_peek(world->stores, query_text(layers, "store_id"));
+        StoreStat stat;
+        if (store && store->ops->stat(store, STORE_LAYERS, query_text(layers, "slot"), &stat, NULL))
+            sum += (gint64)stat.disk_bytes;
+    }
+    query_end(layers, NULL);
+    return sum;
+}
+
+static gint64 used_with(World *world, Db *db, const char *subject_id, QuotaKind kind,
+                        const char *desktop_id)
+{
+    if (kind == QUOTA_DISK_BYTES)
+        return bytes_of(world, db_query(db, kinds[kind].used, "tt", subject_id, desktop_id));
+    return lookup_int(db, kinds[kind].used, "tt", subject_id, desktop_id);
+}
+
+gint64 quota_used(World *world, Db *db, const char *subject_id, QuotaKind kind)
+{
+    return used_with(world, db, subject_id, kind, NULL);
+}
+
+gboolean quota_any(Db *db)
+{
+    return lookup_int(db, "SELECT EXISTS (SELECT 1 FROM quota)", "") != 0;
 }
 
 static gint64 limit_of(Query *q, QuotaKind kind)
@@ -77,44 +110,45 @@ static gint64 limit_of(Query *q, QuotaKind kind)
     return query_is_null(q, columns[kind]) ? QUOTA_NONE : query_int(q, columns[kind]);
 }
 
-static gint64 planned_of(GHashTable *planned, const char *subject_id)
+/* What somebody is to get: a desktop with all that it has, or more of one kind. */
+typedef struct {
+    const char *desktop_id; /* or NULL */
+    gint64 more;
+    GHashTable *planned; /* subject -> gint64, or NULL */
+} Growth;
+
+static gint64 planned_of(const Growth *g, const char *subject_id)
 {
-    const gint64 *n = planned ? g_hash_table_lookup(planned, subject_id) : NULL;
+    const gint64 *n = g->planned ? g_hash_table_lookup(g->planned, subject_id) : NULL;
 
     return n ? *n : 0;
 }
 
-static void plan(GHashTable *planned, const GPtrArray *subjects, gint64 more)
-{
-    for (guint i = 0; planned && i < subjects->len; i++) {
-        gint64 *n = g_new(gint64, 1);
-        *n = planned_of(planned, subjects->pdata[i]) + more;
-        g_hash_table_insert(planned, g_strdup(subjects->pdata[i]), n);
-    }
-}
-
-/* subjects: whose quotas were looked at. */
-static gboolean check_one(Db *db, Query *q, QuotaKind kind, gint64 more, GHashTable *planned,
-                          GPtrArray *subjects, GError **error)
+/* One quota (q's row) and one kind; world may be NULL where no bytes are asked for.  What does not
+ * grow is let be, even beyond the limit. */
+static gboolean check_limit(World *world, Db *db, Query *q, QuotaKind kind, const Growth *g,
+                            GError **error)
 {
     const char *id = query_text(q, "subject_id");
     gint64 limit = limit_of(q, kind);
 
-    g_ptr_array_add(subjects, g_strdup(id));
     if (limit == QUOTA_NONE)
         return TRUE;
-    gint64 used = quota_used(db, id, kind) + planned_of(planned, id);
-    if (more <= limit && used <= limit - more)
+    gint64 before = used_with(world, db, id, kind, NULL) + planned_of(g, id);
+    gint64 after = used_with(world, db, id, kind, g->desktop_id) + planned_of(g, id) + g->more;
+    if (after <= limit || after <= before)
         return TRUE;
     g_set_error(
         error, IMAGED_ERROR, IMAGED_ERROR_DENIED,
         "the quota of the %s '%s' is reached: %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT " %s",
-        query_text(q, "subject_kind"), query_text(q, "name"), used, limit, kinds[kind].name);
+        query_text(q, "subject_kind"), query_text(q, "name"), before, limit, kinds[kind].name);
+    imaged_error_hint(error, "who may, sets another one: imagectl %s set %s --max-...",
+                      query_text(q, "subject_kind"), query_text(q, "name"));
     return FALSE;
 }
 
-static gboolean check(Db *db, const char *user_id, QuotaKind kind, gint64 more, GHashTable *planned,
-                      GError **error)
+static gboolean check_kinds(World *world, Db *db, const char *user_id, QuotaKind first,
+                            QuotaKind last, const Growth *g, GError **error)
 {
     g_autoptr(GPtrArray) subjects = g_ptr_array_new_with_free_func(g_free);
     gboolean ok = TRUE;
@@ -125,30 +159,109 @@ static gboolean check(Db *db, const char *user_id, QuotaKind kind, gint64 more, 
                         " group_member WHERE user_id = ?1)",
                         "t", user_id);
 
-    while (ok && query_next(q))
-        ok = check_one(db, q, kind, more, planned, subjects, error);
+    while (ok && query_next(q)) {
+        g_ptr_array_add(subjects, g_strdup(query_text(q, "subject_id")));
+        for (QuotaKind kind = first; ok && kind <= last; kind++)
+            ok = (kind == QUOTA_DISK_BYTES && !world) || check_limit(world, db, q, kind, g, error);
+    }
     ok = query_end(q, ok ? error : NULL) && ok;
-    if (ok)
-        plan(planned, subjects, more);
+    for (guint i = 0; ok && g->planned && i < subjects->len; i++) {
+        gint64 *n = g_new(gint64, 1);
+        *n = planned_of(g, subjects->pdata[i]) + g->more;
+        g_hash_table_insert(g->planned, g_strdup(subjects->pdata[i]), n);
+    }
     return ok;
 }
 
-gboolean quota_check(Db *db, const char *user_id, QuotaKind kind, gint64 more, GError **error)
+/* For whom a desktop counts: NULL and TRUE if for nobody. */
+static gboolean find_user(Db *db, const char *desktop_id, char **ret, GError **error)
 {
-    return check(db, user_id, kind, more, NULL, error);
-}
-
-gboolean quota_check_desktop(Db *db, const char *desktop_id, QuotaKind kind, gint64 more,
-                             GHashTable *planned, GError **error)
-{
-    g_autofree char *user = NULL;
     Query *q = db_query(db,
                         "SELECT user_id FROM assignment WHERE desktop_id = ?1 AND is_owner = 1"
                         " UNION ALL SELECT user_id FROM pool_desktop WHERE desktop_id = ?1 AND"
                         " user_id IS NOT NULL LIMIT 1",
                         "t", desktop_id);
 
-    if (query_next(q))
-        user = g_strdup(query_text(q, "user_id"));
-    return query_end(q, error) && (!user || check(db, user, kind, more, planned, error));
+    *ret = query_next(q) ? g_strdup(query_text(q, "user_id")) : NULL;
+    return query_end(q, error);
+}
+
+gboolean quota_check_more(World *world, Db *db, const char *desktop_id, QuotaKind kind,
+                          GHashTable *planned, GError **error)
+{
+    const Growth g = { .more = 1, .planned = planned };
+    g_autofree char *user = NULL;
+
+    if (!find_user(db, desktop_id, &user, error))
+        return FALSE;
+    if (!user || (kind == QUOTA_RUNNING &&
+                  lookup_int(db,
+                             "SELECT EXISTS (SELECT 1 FROM run WHERE desktop_id = ?1) OR EXISTS"
+                             " (SELECT 1 FROM quota_hold WHERE desktop_id = ?1 AND kind ="
+                             " 'running')",
+                             "t", desktop_id)))
+        return TRUE;
+    return check_kinds(world, db, user, kind, kind, &g, error);
+}
+
+gboolean quota_check_given(World *world, Db *db, const char *user_id, const char *desktop_id,
+                           GError **error)
+{
+    const Growth g = { .desktop_id = desktop_id };
+
+    return check_kinds(world, db, user_id, 0, QUOTA_N - 1, &g, error);
+}
+
+/* ---- Within a set of changes: in the writer, which waits for no store ---- */
+
+typedef struct {
+    QuotaKind kind;
+    char *user_id, *desktop_id;
+} Wall;
+
+static void wall_free(gpointer data)
+{
+    Wall *w = data;
+
+    g_free(w->user_id);
+    g_free(w->desktop_id);
+    g_free(w);
+}
+
+static gboolean test_given(Db *db, gpointer data, GError **error)
+{
+    const Wall *w = data;
+
+    return quota_check_given(NULL, db, w->user_id, w->desktop_id, error);
+}
+
+static gboolean test_more(Db *db, gpointer data, GError **error)
+{
+    const Wall *w = data;
+
+    return quota_check_more(NULL, db, w->desktop_id, w->kind, NULL, error);
+}
+
+static void require(Changes *changes, ChangesTest test, QuotaKind kind, const char *user_id,
+                    const char *desktop_id)
+{
+    Wall *w = g_new0(Wall, 1);
+
+    *w = (Wall){ kind, g_strdup(user_id), g_strdup(desktop_id) };
+    changes_require(changes, test, w, wall_free);
+}
+
+void quota_require_given(Changes *changes, const char *user_id, const char *desktop_id)
+{
+    require(changes, test_given, QUOTA_N, user_id, desktop_id);
+}
+
+void quota_hold(Changes *changes, QuotaKind kind, const char *desktop_id, const char *thing_id,
+                const char *job_id)
+{
+    require(changes, test_more, kind, NULL, desktop_id);
+    changes_sql(changes,
+                "INSERT INTO quota_hold (thing_id, kind, desktop_id, job_id) VALUES (?1, ?2, ?3,"
+                " ?4)",
+                "tttt", thing_id, kinds[kind].word, desktop_id, job_id);
 }

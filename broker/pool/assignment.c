@@ -1,4 +1,5 @@
 /* assignment.c: desktops that are somebody's own: see change.h. */
+#include "broker/access/quota.h"
 #include "broker/pool/change.h"
 #include "broker/pool/lease.h"
 #include "broker/pool/members.h"
@@ -19,12 +20,15 @@ static void facts_clear(Facts *f)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Facts, facts_clear)
 
-static gboolean look(World *world, const char *desktop, const char *user, Facts *f, GError **error)
+static gboolean look(World *world, const char *desktop, const char *user, gboolean is_given,
+                     Facts *f, GError **error)
 {
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = lookup_desktop(db, desktop, &f->desktop, error) &&
                   (!user || (f->user_id = user_find(db, user, error)));
 
+    if (ok && is_given)
+        ok = quota_check_given(world, db, f->user_id, f->desktop.id, error);
     if (ok) {
         f->pool = member_pool_name(db, f->desktop.id);
         f->n_others = lookup_int(db,
@@ -67,9 +71,11 @@ gboolean assignment_add(World *world, const char *desktop, const char *user, con
 {
     g_auto(Facts) f = { 0 };
 
-    if (!look(world, desktop, user, &f, error) || !check(&f, spec, error))
+    if (!look(world, desktop, user, !spec->is_shared, &f, error) || !check(&f, spec, error))
         return FALSE;
     Changes *changes = changes_new();
+    if (!spec->is_shared)
+        quota_require_given(changes, f.user_id, f.desktop.id);
     /* NULL, and so an error, if somebody else got it just now */
     changes_sql(changes,
                 "INSERT INTO assignment (desktop_id, user_id, is_owner, may_take_over, lease,"
@@ -97,7 +103,7 @@ gboolean assignment_remove(World *world, const char *desktop, const char *user, 
     g_auto(Facts) f = { 0 };
     gint64 n;
 
-    if (!look(world, desktop, user, &f, error))
+    if (!look(world, desktop, user, FALSE, &f, error))
         return FALSE;
     Db *db = catalog_read_begin(world->catalog);
     n = lookup_int(db,

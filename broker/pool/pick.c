@@ -5,6 +5,7 @@
  * decided by the rows as they are at the commit, not as somebody read them. */
 #include "broker/pool/pick.h"
 
+#include "broker/access/quota.h"
 #include "broker/pool/lease.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
@@ -174,6 +175,7 @@ static gboolean take_free(World *world, const PickAsk *ask, const Standing *s,
 
     *ret = (Picked){ .generation = candidate->generation, .is_new = TRUE };
     g_strlcpy(ret->desktop_id, candidate->desktop_id, sizeof ret->desktop_id);
+    quota_require_given(changes, ask->user_id, ret->desktop_id);
     changes_sql(changes, attach_free, "tttii", ret->desktop_id, s->pool.id, ask->user_id, now,
                 ret->generation);
     changes_sql(changes,

@@ -6,12 +6,15 @@
 #include "imaged/base/units.h"
 
 typedef struct {
-    enum { FACT_PUT, FACT_DELETE, LOCAL } what;
+    enum { FACT_PUT, FACT_DELETE, LOCAL, REQUIRED } what;
     RowKind kind;
     gpointer row;    /* FACT_PUT */
     char *id;        /* FACT_DELETE */
     char *store_id;
     struct Local *local; /* LOCAL */
+    ChangesTest test;    /* REQUIRED, with its data */
+    gpointer data;
+    GDestroyNotify data_free;
 } Change;
 
 #define MAX_VALUES 20
@@ -40,6 +43,8 @@ static void clear_change(gpointer data)
         g_free(c->local->types);
         g_free(c->local);
     }
+    if (c->data_free)
+        c->data_free(c->data);
     g_free(c->id);
     g_free(c->store_id);
 }
@@ -96,6 +101,13 @@ void changes_sql(Changes *changes, const char *sql, const char *types, ...)
     g_array_append_val(changes->list, c);
 }
 
+void changes_require(Changes *changes, ChangesTest test, gpointer data, GDestroyNotify data_free)
+{
+    Change c = { .what = REQUIRED, .test = test, .data = data, .data_free = data_free };
+
+    g_array_append_val(changes->list, c);
+}
+
 void changes_event(Changes *changes, const char *kind, const char *severity, const char *object,
                    const char *who, const char *format, ...)
 {
@@ -113,6 +125,11 @@ void changes_event(Changes *changes, const char *kind, const char *severity, con
                 " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 "itttttt", units_now_ms(), kind, severity, object ? object : "",
                 name ? name : "imaged", from ? from + strlen(" from ") : NULL, message);
+}
+
+static gboolean is_fact(const Change *c)
+{
+    return c->what == FACT_PUT || c->what == FACT_DELETE;
 }
 
 static gboolean apply_local(const Local *c, Db *db, GError **error)
@@ -137,6 +154,7 @@ gboolean changes_apply(const Changes *changes, Db *db, GError **error)
         const Change *c = &g_array_index(changes->list, Change, i);
         gboolean ok = c->what == FACT_PUT      ? row_put(db, c->kind, c->row, error)
                       : c->what == FACT_DELETE ? row_delete(db, c->kind, c->id, error)
+                      : c->what == REQUIRED    ? c->test(db, c->data, error)
                                                : apply_local(c->local, db, error);
         if (!ok)
             return FALSE;
@@ -148,7 +166,7 @@ void changes_to_json(const Changes *changes, const char *store_id, GString *put,
 {
     for (guint i = 0; i < changes->list->len; i++) {
         const Change *c = &g_array_index(changes->list, Change, i);
-        if (c->what == LOCAL || !g_str_equal(c->store_id, store_id))
+        if (!is_fact(c) || !g_str_equal(c->store_id, store_id))
             continue;
         GString *out = c->what == FACT_PUT ? put : del;
         g_string_append(out, out->len ? ",\n[\"" : "[\"");
@@ -166,7 +184,7 @@ void changes_add_stores(const Changes *changes, GPtrArray *store_ids)
 {
     for (guint i = 0; i < changes->list->len; i++) {
         const Change *c = &g_array_index(changes->list, Change, i);
-        if (c->what != LOCAL &&
+        if (is_fact(c) &&
             !g_ptr_array_find_with_equal_func(store_ids, c->store_id, g_str_equal, NULL))
             g_ptr_array_add(store_ids, g_strdup(c->store_id));
     }
@@ -176,7 +194,7 @@ gboolean changes_touch_store(const Changes *changes, const char *store_id)
 {
     for (guint i = 0; i < changes->list->len; i++) {
         const Change *c = &g_array_index(changes->list, Change, i);
-        if (c->what != LOCAL && g_str_equal(c->store_id, store_id))
+        if (is_fact(c) && g_str_equal(c->store_id, store_id))
             return TRUE;
     }
     return FALSE;
@@ -188,7 +206,7 @@ gboolean changes_touch_many(const Changes *changes)
 
     for (guint i = 0; i < changes->list->len; i++) {
         const Change *c = &g_array_index(changes->list, Change, i);
-        if (c->what == LOCAL)
+        if (!is_fact(c))
             continue;
         if (first && !g_str_equal(first, c->store_id))
             return TRUE;

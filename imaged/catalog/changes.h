@@ -22,6 +22,12 @@ void changes_delete(Changes *changes, RowKind kind, const char *id, const char *
 /* A local statement: sql is a literal; values as in db_query(). */
 void changes_sql(Changes *changes, const char *sql, const char *types, ...);
 
+/* What must hold at this place of the set, when all before it is applied: else (FALSE, and why)
+ * nothing of the set is done.  test is called by the catalog's writer, perhaps more than once; it
+ * may ask db, and changes nothing.  data is freed with the set. */
+typedef gboolean (*ChangesTest)(Db *db, gpointer data, GError **error);
+void changes_require(Changes *changes, ChangesTest test, gpointer data, GDestroyNotify data_free);
+
 /* An event (severity info, warning or alarm); who (NAME, or NAME from ADDRESS) and object may be
  * NULL. */
 void changes_event(Changes *changes, const char *kind, const char *severity, const char *object,

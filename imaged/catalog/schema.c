@@ -270,7 +270,15 @@ static const char *const migrations[] = {
     "ALTER TABLE event ADD COLUMN address TEXT;" /* who asked from there; NULL: this machine */
     "CREATE TABLE quota (subject_id TEXT PRIMARY KEY, subject_kind TEXT NOT NULL,"
     " n_desktops INTEGER, n_running INTEGER, disk_bytes INTEGER, n_snapshots INTEGER)"
-    " STRICT, WITHOUT ROWID;",
+    " STRICT, WITHOUT ROWID;"
+    /* what a job that has not ended is about to make: thing_id is the incarnation of a run, or the
+     * snapshot's id; kind: running or snapshots */
+    "CREATE TABLE quota_hold (thing_id TEXT PRIMARY KEY, kind TEXT NOT NULL,"
+    " desktop_id TEXT NOT NULL, job_id TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX quota_hold_desktop ON quota_hold(desktop_id, kind);"
+    "CREATE INDEX quota_hold_job ON quota_hold(job_id);"
+    "CREATE TRIGGER quota_hold_ends AFTER UPDATE OF state ON job WHEN NEW.state NOT IN ('queued',"
+    " 'running') BEGIN DELETE FROM quota_hold WHERE job_id = NEW.id; END;",
 
     /* 10: pools and who has which desktop.  attachment: which users a desktop's generation has
      * seen; a pooled one is given to nobody else. */

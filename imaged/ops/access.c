@@ -83,6 +83,18 @@ static gboolean find_scope(Db *db, ScopeKind kind, const char *name, char **ret_
     }
 }
 
+json_t *access_add_usage(World *world, const char *subject_id, json_t *out)
+{
+    Db *db = catalog_read_begin(world->catalog);
+
+    for (guint i = 0; out && i < QUOTA_N; i++) {
+        g_autofree char *key = g_strdup_printf("used_%s", quota_key(i) + strlen("max_"));
+        json_object_set_new(out, key, json_integer(quota_used(world, db, subject_id, i)));
+    }
+    catalog_read_end(world->catalog, db);
+    return out;
+}
+
 gboolean access_arg_scope(OpsCall *call, ScopeKind *ret_kind, char **ret_id, char **ret_name,
                           GError **error)
 {

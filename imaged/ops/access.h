@@ -17,6 +17,10 @@ gboolean access_may_change(OpsCall *call, const char *subject_id, GError **error
 #define ACCESS_QUOTA_ARGS "max_desktops max_running max_disk_bytes max_snapshots"
 gboolean access_quota_args(OpsCall *call, Quota *ret, GError **error);
 
+/* What quotas count, as the subject has it now: used_desktops and so on are put into out (which is
+ * returned, may be NULL). */
+json_t *access_add_usage(World *world, const char *subject_id, json_t *out);
+
 /* "all", or from the arguments template, pool, desktop: one of them.  *ret_id and *ret_name: caller
  * frees. */
 gboolean access_arg_scope(OpsCall *call, ScopeKind *ret_kind, char **ret_id, char **ret_name,

@@ -44,7 +44,8 @@ static gboolean make_add(OpsCall *call, const LookupRows *desktops, BatchPlan *p
 
 json_t *ops_data_disk_add(OpsCall *call, GError **error)
 {
-    return submit_on_desktops(call, "names prefix template size disk", NULL, make_add, error);
+    return submit_counted(call, "names prefix template size disk", QUOTA_DISK_BYTES, make_add,
+                          error);
 }
 
 static gboolean make_resize(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
@@ -59,7 +60,7 @@ static gboolean make_resize(OpsCall *call, const LookupRows *desktops, BatchPlan
 
 json_t *ops_data_disk_resize(OpsCall *call, GError **error)
 {
-    return submit_on_desktops(call, "names prefix template size", NULL, make_resize, error);
+    return submit_counted(call, "names prefix template size", QUOTA_DISK_BYTES, make_resize, error);
 }
 
 static gboolean make_detach(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
@@ -91,5 +92,6 @@ static gboolean make_disk_resize(OpsCall *call, const LookupRows *desktops, Batc
 
 json_t *ops_disk_resize(OpsCall *call, GError **error)
 {
-    return submit_on_desktops(call, "names prefix template size", NULL, make_disk_resize, error);
+    return submit_counted(call, "names prefix template size", QUOTA_DISK_BYTES, make_disk_resize,
+                          error);
 }

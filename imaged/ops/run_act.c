@@ -119,7 +119,7 @@ json_t *ops_desktop_pause(OpsCall *call, GError **error)
 
 json_t *ops_desktop_resume(OpsCall *call, GError **error)
 {
-    return submit_on_desktops(call, SELECTION, NULL, plan_resume, error);
+    return submit_counted(call, SELECTION, QUOTA_RUNNING, plan_resume, error);
 }
 
 /* ---- Asking its host ---- */

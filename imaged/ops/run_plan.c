@@ -114,5 +114,5 @@ static gboolean plan_start(OpsCall *call, const LookupRows *desktops, BatchPlan 
 
 json_t *ops_desktop_start(OpsCall *call, GError **error)
 {
-    return submit_on_desktops(call, "names prefix template fresh", NULL, plan_start, error);
+    return submit_counted(call, "names prefix template fresh", QUOTA_RUNNING, plan_start, error);
 }

@@ -116,8 +116,8 @@ static gboolean make_create(OpsCall *call, const LookupRows *desktops, BatchPlan
 
 json_t *ops_snapshot_create(OpsCall *call, GError **error)
 {
-    return submit_on_desktops(call, "names prefix template snapshot description", NULL, make_create,
-                              error);
+    return submit_counted(call, "names prefix template snapshot description", QUOTA_SNAPSHOTS,
+                          make_create, error);
 }
 
 static gboolean make_allowed_revert(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,

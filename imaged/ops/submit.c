@@ -150,10 +150,46 @@ void submit_reject_missing(BatchPlan *plan, json_t *missing)
     json_decref(missing);
 }
 
-json_t *submit_on_desktops(OpsCall *call, const char *allowed, SubmitDryRun dry, SubmitPlan make,
-                           GError **error)
+static json_t *tell(OpsCall *call, LookupRows *desktops, const json_t *missing, SubmitDryRun dry,
+                    SubmitPlan make, GError **error)
 {
     g_auto(BatchPlan) plan = { 0 };
+    json_t *out = dry(call->world, desktops, missing);
+
+    if (make(call, desktops, &plan, error)) { /* as far as the verb itself would plan */
+        dry_run_refuse(out, plan.rejected);
+        return out;
+    }
+    json_decref(out);
+    return NULL;
+}
+
+/* Plan for those whose quotas allow it, and submit. */
+static void plan_and_submit(OpsCall *call, LookupRows *desktops, json_t *missing, QuotaGate *gate,
+                            SubmitPlan make, GError **error)
+{
+    g_auto(BatchPlan) plan = { 0 };
+    JobRequest request = { 0 };
+    Id id = id_new();
+
+    quota_gate(call->world, desktops, gate);
+    if (!make(call, desktops, &plan, error))
+        return;
+    quota_gate_reject(gate, &plan);
+    submit_reject_missing(&plan, json_incref(missing));
+    if (fail_single(&plan, error))
+        return;
+    request.changes = quota_gate_hold(call->world, gate->kind, plan.items, id.s);
+    request.id = id.s;
+    batch_plan_take(&plan, &request);
+    submit_request(call, &request, error);
+}
+
+#define MAX_TRIES 5 /* with others who take up the same quotas at the same moments */
+
+static json_t *submit(OpsCall *call, const char *allowed, SubmitDryRun dry, QuotaKind kind,
+                      SubmitPlan make, GError **error)
+{
     g_auto(LookupRows) desktops = { 0 };
     g_auto(QuotaGate) gate = { 0 };
     json_t *missing = NULL, *out = NULL;
@@ -162,26 +198,35 @@ json_t *submit_on_desktops(OpsCall *call, const char *allowed, SubmitDryRun dry,
     if (!args_check(call, allowed, error) || !args_bool(call, "dry_run", &dry_run, error) ||
         (!dry_run && submit_is_repeat(call, error)) || (error && *error))
         return NULL;
+    quota_gate_init(&gate, kind);
     if (!submit_select(call, &desktops, &missing, error)) {
         json_decref(missing);
         return NULL;
     }
-    if (dry_run) {
-        out = dry(call->world, &desktops, missing);
-        json_decref(missing);
-        if (make(call, &desktops, &plan, error)) { /* as far as the verb itself would plan */
-            dry_run_refuse(out, plan.rejected);
-            return out;
-        }
-        json_decref(out);
-        return NULL;
+    if (dry_run)
+        out = tell(call, &desktops, missing, dry, make, error);
+    for (guint n = 1; !dry_run; n++) {
+        g_autoptr(GError) local = NULL;
+        plan_and_submit(call, &desktops, missing, &gate, make, &local);
+        if (n < MAX_TRIES && gate.kind != QUOTA_N && desktops.rows->len &&
+            g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_DENIED))
+            continue;
+        if (local)
+            g_propagate_error(error, g_steal_pointer(&local));
+        break;
     }
-    quota_gate(call, &desktops, &gate);
-    if (!make(call, &desktops, &plan, error)) {
-        json_decref(missing);
-        return NULL;
-    }
-    quota_gate_reject(&gate, &plan);
-    submit_reject_missing(&plan, missing);
-    return submit_plan(call, &plan, error);
+    json_decref(missing);
+    return out;
+}
+
+json_t *submit_on_desktops(OpsCall *call, const char *allowed, SubmitDryRun dry, SubmitPlan make,
+                           GError **error)
+{
+    return submit(call, allowed, dry, QUOTA_N, make, error);
+}
+
+json_t *submit_counted(OpsCall *call, const char *allowed, QuotaKind kind, SubmitPlan make,
+                       GError **error)
+{
+    return submit(call, allowed, NULL, kind, make, error);
 }

@@ -1,6 +1,7 @@
 /* submit.h: what all operations that start a job share. */
 #pragma once
 
+#include "broker/access/quota.h"
 #include "imaged/catalog/lookup.h"
 #include "imaged/job/batch.h"
 #include "imaged/ops/ops.h"
@@ -26,3 +27,8 @@ typedef gboolean (*SubmitPlan)(OpsCall *call, const LookupRows *desktops, BatchP
                                GError **error);
 json_t *submit_on_desktops(OpsCall *call, const char *allowed, SubmitDryRun dry, SubmitPlan make,
                            GError **error);
+
+/* The same for what quotas count: each desktop gets one more of kind (of QUOTA_DISK_BYTES, it is
+ * about to grow). */
+json_t *submit_counted(OpsCall *call, const char *allowed, QuotaKind kind, SubmitPlan make,
+                       GError **error);

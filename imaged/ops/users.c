@@ -61,7 +61,7 @@ json_t *ops_user_show(OpsCall *call, GError **error)
     g_auto(UserRow) row = { 0 };
 
     return args_check(call, "user", error) && access_arg_user(call, "user", &row, error)
-               ? user_object(call, row.id, error)
+               ? access_add_usage(call->world, row.id, user_object(call, row.id, error))
                : NULL;
 }
 
@@ -258,7 +258,7 @@ json_t *ops_group_show(OpsCall *call, GError **error)
     g_auto(GroupRow) row = { 0 };
 
     return args_check(call, "group", error) && access_arg_group(call, "group", &row, error)
-               ? group_object(call, row.id, error)
+               ? access_add_usage(call->world, row.id, group_object(call, row.id, error))
                : NULL;
 }
 

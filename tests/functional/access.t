@@ -153,6 +153,34 @@ ok "is lifted" ctl user set alice --max-snapshots none
 ok "then one more" ctl snapshot create t1 two
 ok "a group's is for all its members together" ctl group set tutors --max-snapshots 2
 fails_with '[15]' "quota of the group 'tutors'" "is reached" ctl snapshot create t1 three
+# at_once NAMES COMMAND...: for each name at the same moment, {} is the name; prints how many got through
+at_once() {
+    local i pids=() n=0 names=$1
+    shift
+    for i in $names; do
+        "$BUILD/imagectl" --state "$state" "${@//\{\}/$i}" >"once.$i" 2>&1 &
+        pids+=($!)
+    done
+    for i in "${pids[@]}"; do wait "$i" && n=$((n + 1)); done
+    echo $n
+}
+ok "eight desktops, and a user who may have three" eval 'ctl desktop create q{1..8} --template gold &&
+    ctl user add quentin --max-desktops 3 --max-snapshots 2'
+is "$(at_once "$(echo q{1..8})" desktop assign {} quentin)" 3 "of eight at once he is given three"
+is "$(ctlj user show quentin | jq .n_desktops)" 3 "and has three"
+like "$(cat once.*)" "quota of the user 'quentin' is reached: 3 of 3 desktops" "the others are told why"
+mapfile -t his < <(ctlj desktop assignments | jq -r '.[] | select(.user == "quentin").name')
+is "$(at_once "${his[*]}" snapshot create {} s)" 2 "of three snapshots at once there are two"
+is "$(ctlj user show quentin | jq .used_snapshots)" 2 "no more"
+for i in "${his[@]}"; do ctl snapshot delete "$i" s --yes >/dev/null 2>&1; done
+ok "one may be" ctl snapshot create "${his[0]}" one
+json_ok "of a batch, as many as may be" "$(ctlj snapshot create --all-of-prefix q late 2>/dev/null)" '.n_done == 6 and .n_failed == 2 and ([.items[] | select(.ok | not).error.code] | unique == ["denied"])'
+ok "he may have no more bytes" ctl user set quentin --max-snapshots none --max-disk 1
+fails_with '[15]' "quota of the user 'quentin' is reached: [0-9]+ of 1 bytes on disk" "then no snapshots" ctl snapshot create "${his[0]}" more
+fails_with '[15]' "bytes on disk" "no data disk" ctl desktop data-disk add "${his[0]}" --size 16M
+fails_with '[15]' "bytes on disk" "nor a larger disk" ctl desktop set "${his[0]}" --disk-size 64M
+json_ok "he sees what he has" "$(ctlj user show quentin)" '.used_desktops == 3 and .used_snapshots == 2 and .used_running == 0 and .used_disk_bytes > 1'
+is "$(sqlite3 -readonly "$state/catalog.db" 'SELECT count(*) FROM quota_hold')" 0 "no job holds anything any more"
 
 # ---- every role, every endpoint ----
 

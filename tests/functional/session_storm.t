@@ -44,6 +44,25 @@ said=$(users | load -)
 json_ok 'they come again' "$said" '.n_served == .n_users and .n_twice == 0'
 is "$(ctlj session list | jq -c '[.[] | [.id, .user, .desktop]] | sort')" "$before" 'to the same sessions'
 
+# ---- A quota ----
+
+ok 'all are switched off' ctl desktop stop --all-of-prefix d --force
+ok 'four of them together may run two' eval 'ctl group add few --max-running 2 && ctl group add-member few u1 u2 u3 u4'
+mapfile -t theirs < <(ctlj desktop assignments | jq -r '.[] | select(.user | test("^u[1-4]$")).name')
+pids=()
+for name in "${theirs[@]}"; do
+    "$BUILD/imagectl" --state "$state" desktop start "$name" >"$top/start.$name" 2>&1 &
+    pids+=($!)
+done
+n_started=0
+for pid in "${pids[@]}"; do wait "$pid" && n_started=$((n_started + 1)); done
+is "${#theirs[@]} $n_started" '4 2' 'of four that start at the same moment two do'
+like "$(cat "$top"/start.*)" "quota of the group 'few' is reached: 2 of 2 running" 'the others hear why'
+is "$(for n in 1 2 3 4; do post /v1/sessions "{\"user\":\"u$n\"}" >/dev/null; echo "$(http_code)"; done | sort | uniq -c | xargs)" \
+    '2 200 2 403' 'who connects is held to it too'
+ok 'it is lifted' ctl group set few --max-running none
+json_ok 'then all start' "$(ctlj desktop start --all-of-prefix d 2>/dev/null)" ".n_done == $n_users - 2"
+
 # ---- A pool ----
 
 # A simulated host lives as long as the connection to it.
