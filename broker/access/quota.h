@@ -35,8 +35,8 @@ gboolean quota_any(Db *db);
 
 /* May the user be given this desktop (owned, or of a pool)?  It counts with what it has: running or
  * not, its bytes, its snapshots.  DENIED says whose quota of what is reached.  The second one is
- * the wall: put it into the set of changes that gives it to him, before the statement that does; it is
- * decided in the catalog's writer, so that two at the same moment can't both pass. */
+ * the wall: put it into the set of changes that gives it to him, before the statement that does;
+ * it is decided in the catalog's writer, so that two at the same moment can't both pass. */
 gboolean quota_check_given(World *world, Db *db, const char *user_id, const char *desktop_id,
                            GError **error);
 void quota_require_given(Changes *changes, const char *user_id, const char *desktop_id);
