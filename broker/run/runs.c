@@ -125,7 +125,7 @@ gboolean runs_hold(Runs *runs, const char *desktop_id, GError **error)
     if (!g_hash_table_contains(runs->held, desktop_id)) {
         json_t *keys = json_array();
         claims_add(keys, 's', "desktop", desktop_id);
-        ok = claims_take(runs->world->claims, keys, "desktop.run", error);
+        ok = claims_take(runs->world->claims, keys, CLAIMS_RUN, error);
         if (ok)
             g_hash_table_insert(runs->held, g_strdup(desktop_id), keys);
         else
@@ -293,11 +293,12 @@ static void settle(World *world, const RunRow *seen, const HostDomain *d, const 
     g_auto(RunRow) row = { 0 };
 
     claims_add(keys, 'x', "run", seen->desktop_id);
-    if (claims_take(world->claims, keys, "desktop.run", NULL)) {
-        Db *db = catalog_read_begin(world->catalog);
-        gboolean is_same = run_lookup(db, seen->desktop_id, &row, NULL) &&
-                           g_str_equal(row.incarnation, seen->incarnation);
-        catalog_read_end(world->catalog, db);
+    Db *db = catalog_read_begin(world->catalog); /* sees what is at its first question */
+    gboolean is_claimed = claims_take_briefly(world->claims, keys, CLAIMS_RUN, NULL);
+    gboolean is_same = is_claimed && run_lookup(db, seen->desktop_id, &row, NULL) &&
+                       g_str_equal(row.incarnation, seen->incarnation);
+    catalog_read_end(world->catalog, db);
+    if (is_claimed) {
         if (is_same && d)
             follow(world, &row, d, driver, link);
         else if (is_same)

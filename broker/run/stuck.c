@@ -151,16 +151,17 @@ void stuck_look(Stuck *stuck, const RunRow *row, const HostDriver *driver, gpoin
     g_auto(RunRow) now = { 0 };
 
     claims_add(keys, 'x', "run", row->desktop_id);
-    if (has_space(stuck, row->desktop_id) &&
-        claims_take(world->claims, keys, "desktop.resume", NULL)) {
-        Db *db = catalog_read_begin(world->catalog);
-        gboolean is_same = run_lookup(db, row->desktop_id, &now, NULL) &&
+    if (has_space(stuck, row->desktop_id)) {
+        Db *db = catalog_read_begin(world->catalog); /* sees what is at its first question */
+        gboolean is_claimed = claims_take_briefly(world->claims, keys, "desktop.resume", NULL);
+        gboolean is_same = is_claimed && run_lookup(db, row->desktop_id, &now, NULL) &&
                            g_str_equal(now.incarnation, row->incarnation) &&
                            g_str_equal(now.state, "stuck");
         catalog_read_end(world->catalog, db);
         if (is_same)
             resume(stuck, &now, driver, link);
-        claims_release(world->claims, keys);
+        if (is_claimed)
+            claims_release(world->claims, keys);
     }
     json_decref(keys);
 }

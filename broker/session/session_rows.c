@@ -160,6 +160,15 @@ void session_set_disconnected(Changes *changes, const char *id, const char *from
                 "tti", id, from, now_ms);
 }
 
+void session_set_host(Changes *changes, const char *desktop_id, const char *incarnation,
+                      const char *host_id)
+{
+    changes_sql(changes,
+                "UPDATE session SET host_id = ?3 WHERE desktop_id = ?1 AND incarnation = ?2 AND"
+                " ended_at IS NULL",
+                "ttt", desktop_id, incarnation, host_id);
+}
+
 void session_set_ending(Changes *changes, const char *id, const char *reason)
 {
     changes_sql(changes,

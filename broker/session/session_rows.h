@@ -52,5 +52,8 @@ void session_put(Changes *changes, const SessionRow *row);
 void session_set_connected(Changes *changes, const char *id, const char *address, gint64 now_ms);
 /* from: opening (nobody came) or connected. */
 void session_set_disconnected(Changes *changes, const char *id, const char *from, gint64 now_ms);
+/* The one that is open on a run that was moved. */
+void session_set_host(Changes *changes, const char *desktop_id, const char *incarnation,
+                      const char *host_id);
 void session_set_ending(Changes *changes, const char *id, const char *reason);
 void session_set_ended(Changes *changes, const char *id, const char *reason, gint64 now_ms);

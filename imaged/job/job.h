@@ -7,7 +7,8 @@
  *
  *   QUEUED -> RUNNING -> DONE | FAILED | CANCELLED
  *
- * Any thread may call the functions of the queue; those on a Job only the thread that runs it. */
+ * Any thread may call the functions of the queue; those on a Job only the thread that runs it, and
+ * those that it has work for it; these leave the partial result alone. */
 #pragma once
 
 #include <glib.h>

@@ -131,7 +131,10 @@ json_t *job_plan(Job *job)
 
 gint64 job_step(const Job *job)
 {
-    return job->step;
+    g_mutex_lock(&job->queue->lock);
+    gint64 step = job->step;
+    g_mutex_unlock(&job->queue->lock);
+    return step;
 }
 
 gboolean job_is_resumed(const Job *job)
@@ -150,7 +153,9 @@ gboolean job_commit(Job *job, Changes *changes, gint64 next_step, GError **error
     free(partial);
     if (!catalog_commit(job->queue->catalog, changes, error))
         return FALSE;
+    g_mutex_lock(&job->queue->lock);
     job->step = next_step;
+    g_mutex_unlock(&job->queue->lock);
     return TRUE;
 }
 

@@ -11,6 +11,8 @@
 #include "imaged/ops/identity.h"
 #include "snapshot/chain.h"
 
+#define NETWORK_LIMIT_MS 30000
+
 void run_domain_clear(RunDomain *domain)
 {
     g_clear_pointer(&domain->xml, g_free);
@@ -125,6 +127,51 @@ static gboolean find_networks(Db *db, const HostRow *host, const DesktopRow *des
     if (!nics->n)
         add_nic(nics, desktop, NIC_USER, NULL);
     return TRUE;
+}
+
+typedef struct {
+    GPtrArray *networks; /* of char *: XML */
+} ToMake;
+
+static void to_make_clear(gpointer data)
+{
+    g_clear_pointer(&((ToMake *)data)->networks, g_ptr_array_unref);
+}
+
+/* On the host's thread. */
+static gboolean make_networks(const HostDriver *driver, gpointer link, gpointer data,
+                              GError **error)
+{
+    const GPtrArray *networks = ((ToMake *)data)->networks;
+
+    for (guint i = 0; i < networks->len; i++) {
+        if (!driver->make_network(link, networks->pdata[i], error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+gboolean run_make_networks(World *world, const char *desktop_id, const char *host_id,
+                           GError **error)
+{
+    g_auto(DesktopRow) desktop = { 0 };
+    g_auto(HostRow) host = { 0 };
+    g_auto(Hardware) hardware = { 0 };
+    g_auto(Nics) nics = { 0 };
+    ToMake *to_make = g_atomic_rc_box_new0(ToMake);
+    Db *db = catalog_read_begin(world->catalog);
+
+    to_make->networks = g_ptr_array_new_with_free_func(g_free);
+    gboolean ok =
+        lookup_desktop_by_id(db, desktop_id, &desktop, error) &&
+        host_lookup(db, host_id, &host, error) && run_hardware(db, &desktop, &hardware, error) &&
+        find_networks(db, &host, &desktop, &hardware, &nics, to_make->networks, error);
+    catalog_read_end(world->catalog, db);
+    ok = ok && (to_make->networks->len == 0 ||
+                hosts_call(world->hosts, host.id, make_networks, to_make, to_make_clear,
+                           NETWORK_LIMIT_MS, error));
+    g_atomic_rc_box_release_full(to_make, to_make_clear);
+    return ok;
 }
 
 /* ---- All of it ---- */

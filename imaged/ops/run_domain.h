@@ -19,6 +19,11 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(RunDomain, run_domain_clear)
 gboolean run_domain_make(World *world, const char *desktop_id, const char *host_id,
                          const char *incarnation, RunDomain *ret, GError **error);
 
+/* The isolated networks that this desktop wants are on on that host, which is asked for it.  As
+ * run_domain_make(). */
+gboolean run_make_networks(World *world, const char *desktop_id, const char *host_id,
+                           GError **error);
+
 /* The hardware of a desktop, by all that counts for it. */
 gboolean run_hardware(Db *db, const DesktopRow *desktop, Hardware *ret, GError **error);
 

@@ -20,6 +20,7 @@
 #include "imaged/ops/submit.h"
 
 #define MOVE_LIMIT_MS (6 * 3600 * 1000)
+#define MOVES_AT_ONCE 4 /* of one job: they share the hosts' network */
 #define LOOK_US 300000
 #define N_LOOKS 4 /* that have to agree where libvirt may be about to do something still */
 
@@ -271,6 +272,7 @@ static gboolean end_moved(Migrate *m, GError **error)
     Changes *changes = changes_new();
 
     run_set_host(changes, &m->run, m->to.id, state_now(m));
+    session_set_host(changes, m->run.desktop_id, m->run.incarnation, m->to.id);
     changes_event(changes, "desktop.migrate", "info", m->run.name, job_owner(m->job),
                   "moved from %s to %s", m->from.name, m->to.name);
     if (!commit(m, changes, error))
@@ -341,7 +343,8 @@ static gboolean migrate_one(Job *job, World *world, json_t *item, GError **error
         run_set_target(changes, &m.run, m.to.id);
         if (!commit(&m, changes, error))
             return FALSE;
-        start_move(&m, &why);
+        if (run_make_networks(world, m.run.desktop_id, m.to.id, &why))
+            start_move(&m, &why);
         where = settle(&m);
     }
     switch (where) {
@@ -359,7 +362,7 @@ static gboolean migrate_one(Job *job, World *world, json_t *item, GError **error
 
 static gboolean run_migrate(Job *job, gpointer world, GError **error)
 {
-    return job_each(job, world, migrate_one, error);
+    return job_each_at_once(job, world, migrate_one, MOVES_AT_ONCE, error);
 }
 
 const JobType desktop_migrate_job = { "desktop.migrate", JOB_LONG, "desktops", run_migrate };

@@ -40,25 +40,24 @@ fails_with 1 'there already' 'not to where it is' ctl desktop migrate a --to h1
 fails_with 3 'does not run' 'not one that is off' ctl desktop migrate b
 fails_with 3 'no host' 'not to a host that is not there' ctl desktop migrate a --to h9
 
-# ---- With a client ----
+# ---- With a session ----
 
-# What a session does: a password, for a minute at most.  It has ended when the move begins.
-give_password()
-{
-    local file=$top/graphics.xml
-    vhost_virsh "$1" dumpxml a --security-info | sed -n "/<graphics type='spice'/,/<\/graphics>/p" |
-        sed "s/ passwd='[^']*'/ passwd='$2'/; s/passwdValidTo='[^']*'/passwdValidTo='$(date -u -d "$3" +%Y-%m-%dT%H:%M:%S)'/" >"$file"
-    vhost_virsh "$1" update-device a "$file" --live
-}
+ctl user add anna >/dev/null && ctl desktop assign a anna >/dev/null
+session_is() { [ "$(field .state session show a)" = "$1" ]; }
 port_on() { vhost_virsh "$1" domdisplay --type spice a | sed 's/.*://; s/?.*//'; }
-ok 'a password' give_password 1 sesame '+1 hour'
+password_is_over() { vhost_virsh "$1" dumpxml a | grep -q "passwdValidTo='1970"; }
+refused() { "$BUILD/tests/spice_client" --once --host "$(vhost_address "$1")" --port "$(port_on "$1")" --password "$2" </dev/null >"$top/late.log" 2>&1; [ $? -eq 3 ]; }
+ok 'a session' ctl connect a --user anna --file "$top/anna.vv"
+password=$(sed -n 's/^password=//p' "$top/anna.vv")
 mkfifo "$top/viewer.in"
-"$BUILD/tests/spice_client" --host "$(vhost_address 1)" --port "$(port_on 1)" --password sesame <"$top/viewer.in" >"$top/viewer.log" 2>"$top/viewer.err" &
+"$BUILD/tests/spice_client" --vv "$top/anna.vv" <"$top/viewer.in" >"$top/viewer.log" 2>"$top/viewer.err" &
 viewer=$!
 keep_pid $viewer
 exec 9>"$top/viewer.in"
-ok 'a client logs in' wait_for 60 grep -qx up "$top/viewer.log"
-ok '... whose password ends then' give_password 1 sesame '-1 hour'
+ok 'its client logs in' wait_for 60 grep -qx up "$top/viewer.log"
+ok '... and is seen' wait_for 30 session_is connected
+ok '... and its password ends' wait_for 90 password_is_over 1
+id=$(field .id session show a)
 before=$(counter_of "$(path_of a)")
 ok 'it is moved' ctl desktop migrate a
 is "$(on)" 'h2:a ' 'to the other host, and is on that alone'
@@ -67,15 +66,21 @@ ok 'it counts on' counter_runs "$(path_of a)"
 ok 'no write was lost' counter_is_sound "$(path_of a)" "$before"
 is "$n_boots" 1 'it was not started anew'
 ok 'the client goes on at the other host' wait_for 30 grep -q "^server $(vhost_address 2):" "$top/viewer.log"
+json_ok 'the session is the same, on the other host' "$(ctlj session list)" "length == 1 and .[0].id == \"$id\" and .[0].host == \"h2\""
+ok '... its client is seen there' wait_for 30 session_is connected
 ok '... and is there still' kill -0 $viewer
 unlike "$(cat "$top/viewer.log")" '^(refused|closed main)' '... never cut'
-"$BUILD/tests/spice_client" --once --host "$(vhost_address 2)" --port "$(port_on 2)" --password sesame </dev/null >"$top/late.log" 2>&1
-is "$?" 3 'the password has ended there too'
+ok 'its password has ended there too' refused 2 "$password"
+ok '... which disturbs nobody' session_is connected
 echo quit >&9
 exec 9>&-
 wait $viewer
 is "$?" 0 'the client ends when it wants to'
+ok '... which is seen' wait_for 30 session_is disconnected
 json_ok 'it is told' "$(ctlj event list)" 'any(.[]; .name == "desktop.migrate" and .message == "moved from h1 to h2")'
+ok 'its user is sent to where it is now' ctl connect a --user anna --file "$top/again.vv"
+like "$(cat "$top/again.vv")" "^host=$(vhost_address 2)\$" '... by the new address'
+ok 'the session is ended there' ctl session end a --yes
 
 # ---- The daemon is killed while it is moved ----
 
@@ -133,9 +138,17 @@ ok 'it never ran twice' counter_is_sound "$(path_of a)"
 # ---- A host is emptied ----
 
 source=$(host_of a)
+target=$((3 - ${source#h}))
+ctl network add exam --isolated >/dev/null && ctl desktop set b --network exam >/dev/null
+ctl host maintenance h$target >/dev/null
+ok 'another one, on a network of its host alone' ctl desktop start b
+ctl host activate h$target >/dev/null
+unlike "$(vhost_virsh $target net-list)" 'imaged-' 'the other host has not got it'
 ok 'a host is emptied' ctl host maintenance "$source" --evacuate
-isnt "$(host_of a)" "$source" 'it runs on the other one'
-ok '... alone' agrees
+is "$(on)" "$([ $target = 1 ] && echo 'h1:a h1:b ' || echo 'h2:a h2:b ')" 'both run on the other one, alone'
+like "$(vhost_virsh $target net-list)" 'imaged-.* active' '... whose network was made first'
+ok 'stop' ctl desktop stop b --force
+ok 'it counts on' counter_runs "$(path_of a)"
 
 # ---- One that runs is re-imaged ----
 
@@ -143,8 +156,7 @@ ctl host activate "$source" >/dev/null
 at=$(counter_of "$(path_of a)")
 old=$(path_of a)
 fails_with 4 'busy' 'one that runs is not re-imaged' ctl desktop reset a --yes
-# who looks at what the host tells may have the run just then
-ok '... unless it may be stopped' wait_for 20 ctl desktop reset a --stop --yes
+ok '... unless it may be stopped' ctl desktop reset a --stop --yes
 isnt "$(path_of a)" "$old" 'it has another disk'
 ok '... on which it counts' counter_runs "$(path_of a)"
 counter_read "$(path_of a)"

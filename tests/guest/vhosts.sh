@@ -83,6 +83,7 @@ migration_host = "$address"
 lock_manager = "nop"
 E
     : >"$d/etc/libvirt.conf"
+    cp /etc/libvirt/nwfilter/*.xml "$d/etc/nwfilter/"
     # Its first process waits for ever, and is killed.
     cat >"$d/init.sh" <<E
 mount --make-rprivate /
