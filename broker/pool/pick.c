@@ -5,11 +5,12 @@
  * decided by the rows as they are at the commit, not as somebody read them. */
 #include "broker/pool/pick.h"
 
+#include "broker/access/quota.h"
 #include "broker/pool/lease.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 
-#define MAX_TRIES 32
+#define MAX_TRIES 64
 
 /* Of member m and desktop d: has anybody else seen what is in it? */
 #define SEEN_BY_OTHERS                                                                             \
@@ -24,13 +25,14 @@ static const char attach_free[] =
     " AND " POOL_IS_CLEAN_D_M
     " AND NOT EXISTS (SELECT 1 FROM attachment a WHERE a.desktop_id = d.id AND a.generation >="
     " m.clean_generation) AND (SELECT count(*) FROM pool_desktop o WHERE o.pool_id = ?2 AND"
-    " o.user_id = ?3) < p.max_per_user), ?3, ?4)";
+    " o.user_id = ?3) < p.max_per_user AND " QUOTA_ALLOWS_DESKTOP("?1", "?3") "), ?3, ?4)";
 
 #define PRESENT                                                                                    \
     "(SELECT d.generation FROM pool_desktop m JOIN desktop d ON d.id = m.desktop_id WHERE"         \
     " m.desktop_id = ?1 AND m.pool_id = ?2 AND m.state = 'given' AND m.user_id = ?3 AND"           \
     " d.generation = ?5 AND (m.lease_until IS NULL OR m.lease_until > ?4) AND " POOL_IS_CLEAN_D_M  \
-    " AND NOT " SEEN_BY_OTHERS ")"
+    " AND NOT " SEEN_BY_OTHERS                                                                     \
+    " AND NOT EXISTS (SELECT 1 FROM lease_end e WHERE e.desktop_id = d.id))"
 
 static const char attach_present[] =
     "INSERT INTO attachment (desktop_id, generation, user_id, created_at) VALUES (?1," PRESENT
@@ -108,6 +110,8 @@ static gboolean look(World *world, const PickAsk *ask, Standing *s, GError **err
         }
         ok = query_end(q, error);
     }
+    if (ok && (!s->n_has || ask->wants_another))
+        ok = quota_check(db, ask->user_id, QUOTA_DESKTOPS, 1, error);
     catalog_read_end(world->catalog, db);
     return ok;
 }
@@ -182,7 +186,7 @@ static gboolean take_free(World *world, const PickAsk *ask, const Standing *s,
                 " NULL WHERE desktop_id = ?1",
                 "ttii", ret->desktop_id, ask->user_id, now, until);
     gboolean ok = commit(world, changes, ask, ret, error);
-    pools_give_back(world->pools, ret->desktop_id);
+    pools_give_back(world->pools, ret->desktop_id, ok);
     return ok;
 }
 
