@@ -38,17 +38,5 @@ gboolean quota_check(Db *db, const char *user_id, QuotaKind kind, gint64 more, G
 gboolean quota_check_desktop(Db *db, const char *desktop_id, QuotaKind kind, gint64 more,
                              GHashTable *planned, GError **error);
 
-/* An SQL condition, for statements that make the desktop with the id d (SQL) the user's with the id
- * u: may he have one more?  Asked in the catalog's writer, so that two at once don't both get the
- * last one.  The quotas of groups count for all members together. */
-#define QUOTA_ALLOWS_DESKTOP(d, u)                                                                 \
-    "NOT EXISTS (SELECT 1 FROM quota q WHERE q.n_desktops IS NOT NULL AND (q.subject_id = " u      \
-    " OR q.subject_id IN (SELECT group_id FROM group_member WHERE user_id = " u "))"               \
-    " AND q.n_desktops <= (SELECT count(*) FROM (SELECT desktop_id FROM assignment WHERE is_owner" \
-    " = 1 AND desktop_id <> " d " AND (user_id = q.subject_id OR user_id IN (SELECT user_id FROM"  \
-    " group_member WHERE group_id = q.subject_id)) UNION SELECT desktop_id FROM pool_desktop"      \
-    " WHERE desktop_id <> " d " AND (user_id = q.subject_id OR user_id IN (SELECT user_id FROM"    \
-    " group_member WHERE group_id = q.subject_id)))))"
-
 /* What a user, or a group's members together, have now. */
 gint64 quota_used(Db *db, const char *subject_id, QuotaKind kind);

@@ -1,7 +1,5 @@
 /* assignment.c: desktops that are somebody's own: see change.h. */
 #include "broker/pool/change.h"
-
-#include "broker/access/quota.h"
 #include "broker/pool/lease.h"
 #include "broker/pool/members.h"
 #include "imaged/base/error.h"
@@ -11,8 +9,7 @@ typedef struct {
     DesktopRow desktop;
     char *user_id, *pool;
     gint64 n_others, n_owners;
-    gboolean has_it, is_ending; /* he does; the lease of one before is just ended */
-    GError *quota;              /* why he may not have one more, or NULL */
+    gboolean is_ending; /* the lease of one before is just ended */
 } Facts;
 
 static void facts_clear(Facts *f)
@@ -20,7 +17,6 @@ static void facts_clear(Facts *f)
     desktop_row_clear(&f->desktop);
     g_free(f->user_id);
     g_free(f->pool);
-    g_clear_error(&f->quota);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Facts, facts_clear)
 
@@ -40,25 +36,15 @@ static gboolean look(World *world, const char *desktop, const char *user, Facts 
                                  "SELECT count(*) FROM assignment WHERE desktop_id = ?1 AND"
                                  " user_id IS NOT ?2 AND is_owner",
                                  "tt", f->desktop.id, f->user_id);
-        f->has_it = lookup_int(db,
-                               "SELECT count(*) FROM assignment WHERE desktop_id = ?1 AND user_id"
-                               " = ?2 AND is_owner",
-                               "tt", f->desktop.id, f->user_id) > 0;
         f->is_ending = lookup_int(db, "SELECT count(*) FROM lease_end WHERE desktop_id = ?1", "t",
                                   f->desktop.id) > 0;
-        if (user)
-            quota_check(db, f->user_id, QUOTA_DESKTOPS, 1, &f->quota);
     }
     catalog_read_end(world->catalog, db);
     return ok;
 }
 
-static gboolean check(Facts *f, const AssignSpec *spec, GError **error)
+static gboolean check(const Facts *f, const AssignSpec *spec, GError **error)
 {
-    if (!spec->is_shared && !f->has_it && f->quota) {
-        g_propagate_error(error, g_steal_pointer(&f->quota));
-        return FALSE;
-    }
     if (f->is_ending) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
                     "the last lease of the desktop '%s' is just being ended", f->desktop.name);
@@ -98,8 +84,7 @@ gboolean assignment_add(World *world, const char *desktop, const char *user, con
                 " lease_until, created_at) VALUES (?1, ?2, (SELECT ?3 WHERE NOT EXISTS (SELECT 1"
                 " FROM assignment WHERE desktop_id = ?1 AND user_id <> ?2 AND (?3 OR is_owner))"
                 " AND NOT EXISTS (SELECT 1 FROM pool_desktop WHERE desktop_id = ?1) AND NOT EXISTS"
-                " (SELECT 1 FROM lease_end WHERE desktop_id = ?1) AND (?3 = 0 OR"
-                " " QUOTA_ALLOWS_DESKTOP("?1", "?2") ")), ?4, ?5,"
+                " (SELECT 1 FROM lease_end WHERE desktop_id = ?1)), ?4, ?5,"
                 " nullif(?6, 0), ?7) ON CONFLICT (desktop_id, user_id) DO UPDATE SET is_owner ="
                 " excluded.is_owner, may_take_over = excluded.may_take_over, lease ="
                 " excluded.lease, lease_until = excluded.lease_until, warned_at = NULL,"

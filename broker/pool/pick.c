@@ -5,7 +5,6 @@
  * decided by the rows as they are at the commit, not as somebody read them. */
 #include "broker/pool/pick.h"
 
-#include "broker/access/quota.h"
 #include "broker/pool/lease.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
@@ -25,7 +24,7 @@ static const char attach_free[] =
     " AND " POOL_IS_CLEAN_D_M
     " AND NOT EXISTS (SELECT 1 FROM attachment a WHERE a.desktop_id = d.id AND a.generation >="
     " m.clean_generation) AND (SELECT count(*) FROM pool_desktop o WHERE o.pool_id = ?2 AND"
-    " o.user_id = ?3) < p.max_per_user AND " QUOTA_ALLOWS_DESKTOP("?1", "?3") "), ?3, ?4)";
+    " o.user_id = ?3) < p.max_per_user), ?3, ?4)";
 
 #define PRESENT                                                                                    \
     "(SELECT d.generation FROM pool_desktop m JOIN desktop d ON d.id = m.desktop_id WHERE"         \
@@ -110,8 +109,6 @@ static gboolean look(World *world, const PickAsk *ask, Standing *s, GError **err
         }
         ok = query_end(q, error);
     }
-    if (ok && (!s->n_has || ask->wants_another))
-        ok = quota_check(db, ask->user_id, QUOTA_DESKTOPS, 1, error);
     catalog_read_end(world->catalog, db);
     return ok;
 }

@@ -2,12 +2,13 @@
 #include "broker/session/sessions.h"
 
 #include "broker/access/users.h"
+#include "broker/run/guest_agent.h"
 #include "broker/session/shadow.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "imaged/ops/args.h"
-#include "imaged/ops/desktop_tell.h"
+#include "imaged/ops/identity.h"
 #include "imaged/ops/session_ops.h"
 #include "imaged/ops/view.h"
 
@@ -158,6 +159,22 @@ json_t *ops_session_end(OpsCall *call, GError **error)
 
 /* ---- Telling ---- */
 
+/* Into the guest, as far as there is an agent. */
+static gboolean tell(World *world, const SessionRow *row, const char *text, GError **error)
+{
+    g_auto(RunRow) run = { 0 };
+    g_auto(DesktopRow) desktop = { 0 };
+    g_autofree char *os_type = NULL;
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = run_lookup(db, row->desktop_id, &run, error) &&
+                  lookup_desktop_by_id(db, row->desktop_id, &desktop, error);
+
+    if (ok)
+        os_type = identity_os_type(db, &desktop);
+    catalog_read_end(world->catalog, db);
+    return ok && guest_agent_tell(world, &run, os_type, text, error);
+}
+
 json_t *ops_session_message(OpsCall *call, GError **error)
 {
     g_auto(SessionRow) row = { 0 };
@@ -165,7 +182,7 @@ json_t *ops_session_message(OpsCall *call, GError **error)
 
     if (!text || !args_check(call, "session text", error) ||
         !text_check("message", text, 1000, error) || !find(call, &row, error) ||
-        !desktop_tell(call->world, row.desktop_id, text, error))
+        !tell(call->world, &row, text, error))
         return NULL;
     Changes *changes = changes_new();
     changes_event(changes, "session.message", "info", row.desktop_name, call->who, "to %s: %s",
@@ -214,8 +231,7 @@ json_t *ops_session_shadow(OpsCall *call, GError **error)
         if (!note_shadow(call, &row, control ? "asks to look on and control" : "asks to look on",
                          error))
             return NULL;
-        /* else he is told by whom he speaks to */
-        desktop_tell(call->world, row.desktop_id, text, NULL);
+        tell(call->world, &row, text, NULL); /* else he is told by whom he speaks to */
     }
     return json_pack("{s:s,s:s,s:s,s:b,s:s?}", "id", row.id, "name", row.desktop_name, "state",
                      state == SHADOW_ASKED ? "asked" : "allowed", "control", control, "socket",
