@@ -45,6 +45,7 @@ gboolean assignment_add(World *world, const char *desktop, const char *user, con
 gboolean assignment_remove(World *world, const char *desktop, const char *user, const char *who,
                            GError **error);
 
-/* One more extension of what this user has (his pool's desktop, or one that is assigned to him). */
-gboolean lease_prolong(World *world, const char *desktop, const char *who, gint64 *ret_until,
-                       GError **error);
+/* One more extension of the lease on a desktop, a pool's or one that is assigned.  user: whose, or
+ * NULL if one has a lease on it.  DENIED: no more are left. */
+gboolean lease_prolong(World *world, const char *desktop, const char *user, const char *who,
+                       gint64 *ret_until, GError **error);

@@ -6,7 +6,7 @@
 #include "broker/pool/weekly.h"
 
 typedef enum {
-    LEASE_LOG_OFF, /* its session ends; the desktop stays as it is */
+    LEASE_LOG_OFF, /* its session ends, and it is shut down; its disk stays as it is */
     LEASE_REIMAGE, /* and it is laid fresh on its template */
     LEASE_SUSPEND, /* and its memory is kept */
     LEASE_ARCHIVE, /* it is archived first, and re-imaged then */
@@ -27,6 +27,9 @@ typedef struct {
 } LeaseTerms;
 void lease_terms_clear(LeaseTerms *terms);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LeaseTerms, lease_terms_clear)
+
+/* The terms of an assignment that says none: nobody loses a disk of his own unasked. */
+#define LEASE_OF_OWN "{\"end_action\": \"log-off\"}"
 
 #define LEASE_WARN_S 600
 #define LEASE_GRACE_S 300

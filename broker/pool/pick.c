@@ -10,7 +10,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 
-#define MAX_TRIES 32
+#define MAX_TRIES 64
 
 /* Of member m and desktop d: has anybody else seen what is in it? */
 #define SEEN_BY_OTHERS                                                                             \
@@ -31,7 +31,8 @@ static const char attach_free[] =
     "(SELECT d.generation FROM pool_desktop m JOIN desktop d ON d.id = m.desktop_id WHERE"         \
     " m.desktop_id = ?1 AND m.pool_id = ?2 AND m.state = 'given' AND m.user_id = ?3 AND"           \
     " d.generation = ?5 AND (m.lease_until IS NULL OR m.lease_until > ?4) AND " POOL_IS_CLEAN_D_M  \
-    " AND NOT " SEEN_BY_OTHERS ")"
+    " AND NOT " SEEN_BY_OTHERS                                                                     \
+    " AND NOT EXISTS (SELECT 1 FROM lease_end e WHERE e.desktop_id = d.id))"
 
 static const char attach_present[] =
     "INSERT INTO attachment (desktop_id, generation, user_id, created_at) VALUES (?1," PRESENT
@@ -184,7 +185,7 @@ static gboolean take_free(World *world, const PickAsk *ask, const Standing *s,
                 " NULL WHERE desktop_id = ?1",
                 "ttii", ret->desktop_id, ask->user_id, now, until);
     gboolean ok = commit(world, changes, ask, ret, error);
-    pools_give_back(world->pools, ret->desktop_id);
+    pools_give_back(world->pools, ret->desktop_id, ok);
     return ok;
 }
 

@@ -21,6 +21,7 @@ struct Pools {
     GHashTable *loading; /* ids of pools whose list somebody loads */
     GHashTable *lists;   /* id of a pool -> FreeList */
     GHashTable *taken;   /* id of a desktop that somebody is about to get -> its pool's */
+    GHashTable *stale;   /* ids of those taken while lists are loaded, which may show them free */
 };
 
 /* ---- Rows ---- */
@@ -101,6 +102,7 @@ Pools *pools_new(World *world)
     pools->lists = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, list_free);
     pools->loading = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     pools->taken = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    pools->stale = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     return pools;
 }
 
@@ -111,6 +113,7 @@ void pools_free(Pools *pools)
     g_hash_table_unref(pools->lists);
     g_hash_table_unref(pools->loading);
     g_hash_table_unref(pools->taken);
+    g_hash_table_unref(pools->stale);
     g_mutex_clear(&pools->lock);
     g_cond_clear(&pools->changed);
     g_free(pools);
@@ -145,6 +148,19 @@ static GArray *load(Pools *pools, const char *pool_id)
     return out;
 }
 
+/* What was taken while this list was read stands in it, and first: each would be tried in vain. */
+static void drop_stale(Pools *pools, GArray *list)
+{
+    guint n = 0;
+
+    for (guint i = 0; i < list->len; i++) {
+        const PoolCandidate *c = &g_array_index(list, PoolCandidate, i);
+        if (!g_hash_table_contains(pools->stale, c->desktop_id))
+            g_array_index(list, PoolCandidate, n++) = *c;
+    }
+    g_array_set_size(list, n);
+}
+
 /* With the lock held, which is given up meanwhile.  One loads at a time. */
 static void renew(Pools *pools, const char *pool_id)
 {
@@ -155,13 +171,21 @@ static void renew(Pools *pools, const char *pool_id)
             g_cond_wait(&pools->changed, &pools->lock);
         return;
     }
+    GHashTableIter iter;
+    gpointer id;
+    g_hash_table_iter_init(&iter, pools->taken);
+    while (g_hash_table_iter_next(&iter, &id, NULL))
+        g_hash_table_add(pools->stale, g_strdup(id));
     g_mutex_unlock(&pools->lock);
     GArray *fresh = load(pools, pool_id);
     g_mutex_lock(&pools->lock);
+    drop_stale(pools, fresh);
     FreeList *list = g_new0(FreeList, 1);
     *list = (FreeList){ fresh, n_changes, g_get_monotonic_time() };
     g_hash_table_replace(pools->lists, g_strdup(pool_id), list);
     g_hash_table_remove(pools->loading, pool_id);
+    if (g_hash_table_size(pools->loading) == 0)
+        g_hash_table_remove_all(pools->stale);
     g_cond_broadcast(&pools->changed);
 }
 
@@ -185,6 +209,8 @@ static gboolean pop(Pools *pools, const char *pool_id, PoolCandidate *ret)
         g_array_set_size(list->list, list->list->len - 1);
         if (!g_hash_table_contains(pools->taken, ret->desktop_id)) {
             g_hash_table_insert(pools->taken, g_strdup(ret->desktop_id), g_strdup(pool_id));
+            if (g_hash_table_size(pools->loading))
+                g_hash_table_add(pools->stale, g_strdup(ret->desktop_id));
             return TRUE;
         }
     }
@@ -223,10 +249,12 @@ gboolean pools_take(Pools *pools, const char *pool_id, PoolCandidate *ret)
     return found;
 }
 
-void pools_give_back(Pools *pools, const char *desktop_id)
+void pools_give_back(Pools *pools, const char *desktop_id, gboolean was_given)
 {
     g_mutex_lock(&pools->lock);
     g_hash_table_remove(pools->taken, desktop_id);
+    if (!was_given)
+        g_hash_table_remove(pools->stale, desktop_id);
     pools->n_given_back++;
     g_cond_broadcast(&pools->changed);
     g_mutex_unlock(&pools->lock);

@@ -60,7 +60,7 @@ typedef struct {
  * wanted; nobody else gets it until it is given back.  While others are about to get the last ones,
  * it is waited for what comes of that.  FALSE: there is none. */
 gboolean pools_take(Pools *pools, const char *pool_id, PoolCandidate *ret);
-void pools_give_back(Pools *pools, const char *desktop_id);
+void pools_give_back(Pools *pools, const char *desktop_id, gboolean was_given);
 
 /* Something about a pool has changed that somebody may wait for: its keeper, and who wants a
  * desktop.  took: one was given, so there is nothing new for the latter. */

@@ -131,7 +131,8 @@ void session_put(Changes *changes, const SessionRow *row)
                 " r.desktop_id = ?3 AND r.incarnation = ?6 AND (?2 = '' OR EXISTS (SELECT 1 FROM"
                 " assignment o WHERE o.desktop_id = ?3 AND o.user_id = ?2 AND (o.lease_until IS"
                 " NULL OR o.lease_until > ?9)) OR EXISTS (SELECT 1 FROM pool_desktop o WHERE"
-                " o.desktop_id = ?3)) AND NOT EXISTS (SELECT 1 FROM"
+                " o.desktop_id = ?3)) AND NOT EXISTS (SELECT 1 FROM lease_end e WHERE"
+                " e.desktop_id = ?3) AND NOT EXISTS (SELECT 1 FROM"
                 " pool_desktop p WHERE p.desktop_id = ?3 AND (p.state <> 'given' OR p.user_id IS"
                 " NOT ?2 OR EXISTS (SELECT 1 FROM attachment a WHERE a.desktop_id = ?3 AND"
                 " a.generation = r.generation AND a.user_id <> ?2)))))",

@@ -284,7 +284,7 @@ static const char *const migrations[] = {
      * seen; a pooled one is given to nobody else. */
     "CREATE TABLE assignment (desktop_id TEXT NOT NULL, user_id TEXT NOT NULL,"
     " is_owner INTEGER NOT NULL, may_take_over INTEGER NOT NULL, lease TEXT,"
-    " lease_until INTEGER, warned_at INTEGER,"
+    " lease_until INTEGER, warned_at INTEGER, n_extensions INTEGER NOT NULL DEFAULT 0,"
     " created_at INTEGER NOT NULL, PRIMARY KEY (desktop_id, user_id))"
     " STRICT, WITHOUT ROWID;"
     "CREATE INDEX assignment_user ON assignment(user_id);"
@@ -311,7 +311,11 @@ static const char *const migrations[] = {
     "CREATE INDEX pool_desktop_user ON pool_desktop(user_id) WHERE user_id IS NOT NULL;"
     "CREATE TABLE attachment (desktop_id TEXT NOT NULL, generation INTEGER NOT NULL,"
     " user_id TEXT NOT NULL, created_at INTEGER NOT NULL,"
-    " PRIMARY KEY (desktop_id, generation, user_id)) STRICT, WITHOUT ROWID;",
+    " PRIMARY KEY (desktop_id, generation, user_id)) STRICT, WITHOUT ROWID;"
+    /* What is still to be done because a lease is over.  generation: as it was then */
+    "CREATE TABLE lease_end (desktop_id TEXT PRIMARY KEY, user_id TEXT NOT NULL,"
+    " action TEXT NOT NULL, target TEXT, generation INTEGER NOT NULL,"
+    " created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 
     /* 11: sessions.  state: opening, connected, disconnected, ending, ended.  user_id '': root. */
     "CREATE TABLE session (id TEXT PRIMARY KEY, user_id TEXT NOT NULL, desktop_id TEXT NOT NULL,"

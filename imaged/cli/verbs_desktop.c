@@ -372,8 +372,11 @@ static const Command commands[] = {
       "desktop data-disk detach alice --yes\ndesktop data-disk add bob --disk 019ab3f0...\n",
       desktop_data_disk_options, desktop_data_disk },
     { "assign", "NAME USER", 2, 2, "desktop", "Make a desktop a user's own",
-      "One that another user has is refused.  With --until he has it until then.",
-      "desktop assign fin-01 alice\ndesktop assign fin-01 alice --until 2027-01-31\n",
+      "One that another user has is refused.  With --until he has it until then: he is told\n"
+      "before (--warn), may save his work (--grace), and then it is shut down and nobody's.  With\n"
+      "--end-action its memory is kept, or it is archived, or laid fresh on its template.",
+      "desktop assign fin-01 alice\n"
+      "desktop assign fin-01 alice --until 2027-01-31 --end-action suspend\n",
       desktop_assign_options, desktop_assign },
     { "share", "NAME USER", 2, 2, "desktop", "Let several users have a desktop, one at a time",
       NULL, "desktop share desk-1 alice\ndesktop share desk-1 bob --may-take-over\n",
@@ -382,9 +385,9 @@ static const Command commands[] = {
       "Its disk stays as it is.", "desktop unassign fin-01\n", NULL, desktop_unassign },
     { "assignments", "[NAME]", 0, 1, "desktop", "List whose desktops are", NULL,
       "desktop assignments\n", NULL, desktop_assignments },
-    { "extend", "NAME", 1, 1, "desktop", "Extend the lease of a pool's desktop",
-      "As often and as long as its pool allows.", "desktop extend desk-007\n", NULL,
-      desktop_extend },
+    { "extend", "NAME", 1, 1, "desktop", "Extend the lease on a desktop",
+      "As often and as long as its pool, or who assigned it, allows.",
+      "desktop extend desk-007\n", desktop_extend_options, desktop_extend },
     { "start", "(NAME... | --template T | --all-of-prefix P)", 0, COMMAND_MANY, "desktop",
       "Start desktops on hosts that have room for them",
       "One that is suspended goes on with its memory.",

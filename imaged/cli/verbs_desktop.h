@@ -32,7 +32,7 @@ gboolean desktop_migrate(Cli *cli, GError **error);
 gboolean desktop_resume(Cli *cli, GError **error);
 
 /* verbs_desktop_assign.c */
-extern const Option desktop_assign_options[], desktop_share_options[];
+extern const Option desktop_assign_options[], desktop_share_options[], desktop_extend_options[];
 gboolean desktop_assign(Cli *cli, GError **error);
 gboolean desktop_share(Cli *cli, GError **error);
 gboolean desktop_unassign(Cli *cli, GError **error);

@@ -3,25 +3,74 @@
 
 #include <stdio.h>
 
+#include "imaged/base/units.h"
 #include "imaged/cli/confirm.h"
 #include "imaged/cli/list.h"
 
+#define LEASE                                                                                      \
+    { "until", OPTION_TEXT, "DATE", "a lease: until 2027-01-31, or a moment", NULL },              \
+        { "warn", OPTION_TEXT, "10m", "how long before its end he is told (10m)", NULL },          \
+        { "grace", OPTION_TEXT, "5m", "how long he may still work after it (5m)", NULL },          \
+        { "end-action", OPTION_CHOICE, "log-off|re-image|suspend|archive",                         \
+          "what happens then (log-off)", NULL },                                                   \
+        { "archive-target", OPTION_TEXT, "TARGET", "where --end-action archive puts it", NULL },   \
+        { "max-extensions", OPTION_COUNT, "N", "how often he may extend it (0)", NULL },           \
+    {                                                                                              \
+        "extension", OPTION_TEXT, "1h", "by how much each time (1h)", NULL                         \
+    }
+
 const Option desktop_assign_options[] = {
-    { "until", OPTION_TEXT, "DATE", "a lease: until 2027-01-31, or a moment", NULL },
+    LEASE,
+    OPTION_END,
+};
+const Option desktop_extend_options[] = {
+    { "user", OPTION_TEXT, "USER", "whose lease, of several", NULL },
     OPTION_END,
 };
 const Option desktop_share_options[] = {
     { "may-take-over", OPTION_FLAG, NULL, "he may take the screen from another of them", NULL },
-    { "until", OPTION_TEXT, "DATE", "a lease: until 2027-01-31, or a moment", NULL },
+    LEASE,
     OPTION_END,
 };
 
 static const Column columns[] = {
     { "NAME", "name", CELL_TEXT, 0 },      { "USER", "user", CELL_TEXT, 0 },
     { "OWNER", "owner", CELL_TRUTH, 0 },   { "TAKES OVER", "may_take_over", CELL_TRUTH, 0 },
-    { "UNTIL", "until", CELL_TIME, 0 },    { "SINCE", "created_at", CELL_TIME, COLUMN_CSV },
+    { "UNTIL", "until", CELL_TIME, 0 },    { "THEN", "end_action", CELL_TEXT, 0 },
+    { "EXTENDED", "n_extensions", CELL_COUNT, COLUMN_CSV },
+    { "EXTENSIONS", "max_extensions", CELL_COUNT, COLUMN_CSV },
+    { "WARNED", "warned_at", CELL_TIME, COLUMN_CSV },
+    { "SINCE", "created_at", CELL_TIME, COLUMN_CSV },
     { "ID", "id", CELL_TEXT, COLUMN_CSV }, COLUMN_END,
 };
+
+/* "2h" as seconds. */
+static gboolean put_duration(Cli *cli, json_t *body, const char *option, const char *key,
+                             GError **error)
+{
+    const char *text = args_text(cli->args, option);
+    gint64 ms;
+
+    if (!text)
+        return TRUE;
+    if (!units_parse_duration(text, &ms, error))
+        return FALSE;
+    json_object_set_new(body, key, json_integer(ms / 1000));
+    return TRUE;
+}
+
+static gboolean put_lease(Cli *cli, json_t *body, GError **error)
+{
+    json_set_text(body, "until", args_text(cli->args, "until"));
+    json_set_text(body, "end_action", args_text(cli->args, "end-action"));
+    json_set_text(body, "archive_target", args_text(cli->args, "archive-target"));
+    if (args_has(cli->args, "max-extensions"))
+        json_object_set_new(body, "max_extensions",
+                            json_integer(args_number(cli->args, "max-extensions", 0)));
+    return put_duration(cli, body, "warn", "warn_s", error) &&
+           put_duration(cli, body, "grace", "grace_s", error) &&
+           put_duration(cli, body, "extension", "extension_s", error);
+}
 
 static gboolean send(Cli *cli, const char *verb, GError **error)
 {
@@ -32,7 +81,8 @@ static gboolean send(Cli *cli, const char *verb, GError **error)
     if (!path)
         return FALSE;
     json_set_text(body, "user", args_word(cli->args, 1));
-    json_set_text(body, "until", args_text(cli->args, "until"));
+    if (!put_lease(cli, body, error))
+        return FALSE;
     if (args_has(cli->args, "may-take-over"))
         json_object_set_new(body, "may_take_over", json_true());
     json_auto_t *list = client_request(cli->client, CLIENT_CHANGE, "POST", path->str, body, error);
@@ -72,8 +122,11 @@ gboolean desktop_extend(Cli *cli, GError **error)
 {
     g_autoptr(GString) path =
         client_path("/v1/desktops", "desktop", args_word(cli->args, 0), "extend", error);
+    json_auto_t *body = json_object();
+
+    json_set_text(body, "user", args_text(cli->args, "user"));
     json_auto_t *lease =
-        path ? client_request(cli->client, CLIENT_CHANGE, "POST", path->str, NULL, error) : NULL;
+        path ? client_request(cli->client, CLIENT_CHANGE, "POST", path->str, body, error) : NULL;
 
     if (!lease)
         return FALSE;

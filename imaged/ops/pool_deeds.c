@@ -10,6 +10,7 @@
 #include "imaged/ops/pool_return.h"
 
 #define MAX_WAIT_MS 60000
+#define SHUT_DOWN_S 60 /* that a guest has for it */
 #define WHO "imaged"
 
 typedef struct {
@@ -199,45 +200,72 @@ static char *call(PoolDeeds *d, OpsFunction function, json_t *args, GError **err
     return c.job_id;
 }
 
-static char *archive(PoolDeeds *d, const PoolRow *pool, const json_t *names, GError **error)
+/* What anybody could ask for.  Caller frees the job's id. */
+static char *ask_for(PoolDeeds *d, Deed deed, const json_t *names, const char *target,
+                     GError **error)
 {
-    json_auto_t *settings = json_loads(pool->settings, 0, NULL);
-    json_t *target = json_object_get(settings, "archive_target");
-
-    if (!json_is_string(target)) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
-                    "the pool '%s' does not say which archive target", pool->name);
-        return NULL;
+    switch (deed) {
+    case DEED_STOP:
+        return call(d, ops_desktop_stop, json_pack("{s:O,s:b}", "names", names, "force", 1), error);
+    case DEED_SHUT_DOWN:
+        return call(d, ops_desktop_stop,
+                    json_pack("{s:O,s:i}", "names", names, "timeout_s", SHUT_DOWN_S), error);
+    case DEED_SUSPEND:
+        return call(d, ops_desktop_suspend, json_pack("{s:O}", "names", names), error);
+    case DEED_RESET:
+        return call(d, ops_desktop_reset, json_pack("{s:O}", "names", names), error);
+    case DEED_DELETE:
+        return call(d, ops_desktop_delete, json_pack("{s:O}", "names", names), error);
+    case DEED_START:
+        return call(d, ops_desktop_start, json_pack("{s:O}", "names", names), error);
+    default:
+        break;
     }
-    return call(d, ops_archive_create, json_pack("{s:O,s:O}", "names", names, "target", target),
-                error);
+    if (target)
+        return call(d, ops_archive_create,
+                    json_pack("{s:O,s:s}", "names", names, "target", target), error);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "no archive target is named");
+    return NULL;
+}
+
+static void note_all(PoolDeeds *d, const json_t *ids, Deed deed, const char *job_id,
+                     const GError *error)
+{
+    size_t i;
+    json_t *id;
+
+    json_array_foreach (ids, i, id)
+        note(d, json_string_value(id), deed, job_id);
+    if (error)
+        g_debug("pools: %s", error->message);
+}
+
+void pool_deeds_do_any(PoolDeeds *d, const char *target, Deed deed, const json_t *ids,
+                       const json_t *names)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (json_array_size(ids) == 0)
+        return;
+    g_autofree char *job_id = ask_for(d, deed, names, target, &error);
+    note_all(d, ids, deed, job_id, error);
 }
 
 void pool_deeds_do(PoolDeeds *d, const PoolRow *pool, Deed deed, const json_t *ids,
                    const json_t *names)
 {
     g_autoptr(GError) error = NULL;
-    g_autofree char *job_id = NULL;
-    size_t i;
-    json_t *id;
 
     if (json_array_size(ids) == 0)
         return;
-    if (deed == DEED_REIMAGE)
-        job_id = reimage(d, pool, ids, &error);
-    else if (deed == DEED_STOP)
-        job_id =
-            call(d, ops_desktop_stop, json_pack("{s:O,s:b}", "names", names, "force", 1), &error);
-    else if (deed == DEED_START)
-        job_id = call(d, ops_desktop_start, json_pack("{s:O}", "names", names), &error);
-    else if (deed == DEED_DELETE)
-        job_id = call(d, ops_desktop_delete, json_pack("{s:O}", "names", names), &error);
-    else
-        job_id = archive(d, pool, names, &error);
-    json_array_foreach (ids, i, id)
-        note(d, json_string_value(id), deed, job_id);
-    if (error)
-        g_debug("pool %s: %s", pool->name, error->message);
+    if (deed == DEED_REIMAGE) {
+        g_autofree char *job_id = reimage(d, pool, ids, &error);
+        note_all(d, ids, deed, job_id, error);
+        return;
+    }
+    json_auto_t *settings = json_loads(pool->settings, 0, NULL);
+    pool_deeds_do_any(d, json_string_value(json_object_get(settings, "archive_target")), deed, ids,
+                      names);
 }
 
 static gboolean submit_create(PoolDeeds *d, const PoolRow *pool, BatchPlan *plan, GError **error)

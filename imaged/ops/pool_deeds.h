@@ -5,7 +5,17 @@
 
 #include "broker/pool/pools.h"
 
-typedef enum { DEED_CREATE, DEED_STOP, DEED_REIMAGE, DEED_DELETE, DEED_START, DEED_ARCHIVE } Deed;
+typedef enum {
+    DEED_CREATE,
+    DEED_STOP,      /* by force */
+    DEED_SHUT_DOWN, /* its guest is asked to */
+    DEED_SUSPEND,
+    DEED_REIMAGE, /* for its pool */
+    DEED_RESET,   /* for its user */
+    DEED_DELETE,
+    DEED_START,
+    DEED_ARCHIVE
+} Deed;
 
 typedef struct PoolDeeds PoolDeeds;
 PoolDeeds *pool_deeds_new(World *world);
@@ -23,9 +33,14 @@ gboolean pool_deeds_may(PoolDeeds *deeds, const char *desktop_id, Deed deed);
 /* When (boot time) something is to be tried again that was not to be in this turn; 0: nothing. */
 gint64 pool_deeds_next(const PoolDeeds *deeds);
 
-/* Have a job do it to these (arrays of ids and names).  What can't be begun is tried later. */
+/* Have a job do it to these of the pool (arrays of ids and names).  What can't be begun is tried
+ * later. */
 void pool_deeds_do(PoolDeeds *deeds, const PoolRow *pool, Deed deed, const json_t *ids,
                    const json_t *names);
+
+/* The same to any desktops, but for making and DEED_REIMAGE; target is DEED_ARCHIVE's. */
+void pool_deeds_do_any(PoolDeeds *deeds, const char *target, Deed deed, const json_t *ids,
+                       const json_t *names);
 
 /* Make n more.  FALSE with why not. */
 gboolean pool_deeds_create(PoolDeeds *deeds, const PoolRow *pool, guint n, GError **error);

@@ -19,6 +19,7 @@
 struct PoolKeeper {
     World *world;
     PoolDeeds *deeds;
+    PoolLeases *leases;
     GThread *thread;
     gint is_stopping;               /* atomic */
     gint64 seen_event;              /* of the last turn */
@@ -347,7 +348,7 @@ static gint64 turn(PoolKeeper *k)
         fit_size(k, pool);
         keep_spares(k, pool);
     }
-    return pool_leases_turn(k->world, units_now_ms());
+    return pool_leases_turn(k->leases, units_now_ms());
 }
 
 /* Until something was touched, an event was written by others, a lease is due, or jobs of ours
@@ -394,6 +395,7 @@ PoolKeeper *pool_keeper_start(World *world)
 
     k->world = world;
     k->deeds = pool_deeds_new(world);
+    k->leases = pool_leases_new(world, k->deeds);
     k->thread = g_thread_new("pools", keep, k);
     return k;
 }
@@ -405,6 +407,7 @@ void pool_keeper_stop(PoolKeeper *k)
     g_atomic_int_set(&k->is_stopping, 1);
     pools_touch(k->world->pools);
     g_thread_join(k->thread);
+    pool_leases_free(k->leases);
     pool_deeds_free(k->deeds);
     g_free(k);
 }

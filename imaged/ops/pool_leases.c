@@ -4,13 +4,18 @@
 
 #include "broker/pool/lease.h"
 #include "broker/pool/members.h"
-#include "imaged/base/error.h"
-#include "imaged/base/units.h"
-#include "imaged/ops/ops.h"
+#include "imaged/ops/lease_ends.h"
+#include "imaged/ops/lease_warnings.h"
 
 #define AHEAD_MS (gint64)(8 * 86400 * 1000)
 #define MAX_ROWS 5000
-#define STOP_S 60
+#define SOON_MS 1000 /* between two looks at ends that are under way */
+
+struct PoolLeases {
+    World *world;
+    PoolDeeds *deeds;
+    LeaseWarnings *warnings;
+};
 
 typedef struct {
     char *desktop_id, *name, *user_id, *user_name, *terms;
@@ -45,10 +50,10 @@ static GPtrArray *load(World *world, gboolean is_pooled, gint64 now_ms)
                        "ii", now_ms + AHEAD_MS, (gint64)MAX_ROWS)
             : db_query(db,
                        "SELECT a.desktop_id, d.name, a.user_id, u.name AS user_name, a.lease_until,"
-                       " a.warned_at IS NOT NULL AS warned, coalesce(a.lease, '{}') AS terms FROM"
+                       " a.warned_at IS NOT NULL AS warned, coalesce(a.lease, ?3) AS terms FROM"
                        " assignment a JOIN desktop d ON d.id = a.desktop_id LEFT JOIN user u ON"
                        " u.id = a.user_id WHERE a.lease_until < ?1 ORDER BY a.lease_until LIMIT ?2",
-                       "ii", now_ms + AHEAD_MS, (gint64)MAX_ROWS);
+                       "iit", now_ms + AHEAD_MS, (gint64)MAX_ROWS, LEASE_OF_OWN);
 
     while (query_next(q)) {
         Held *h = g_new0(Held, 1);
@@ -71,52 +76,32 @@ static const char *user_of(const Held *h)
     return h->user_name ? h->user_name : "its user";
 }
 
-/* Through the guest agent.  So far no host driver speaks to it: what can't be delivered is said. */
-static gboolean tell_user(World *world, const Held *h, const char *text, GError **error)
+static void warn(PoolLeases *l, const Held *h, gboolean is_pooled, gint64 now_ms)
 {
-    (void)world, (void)h, (void)text;
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "no guest agent answers");
-    return FALSE;
+    const LeaseWarning warning = { .is_pooled = is_pooled,
+                                   .desktop_id = h->desktop_id,
+                                   .name = h->name,
+                                   .user_id = h->user_id,
+                                   .user_name = h->user_name,
+                                   .until_ms = h->until };
+
+    lease_warn(l->warnings, &warning, now_ms);
 }
 
-static void warn(World *world, const Held *h, gboolean is_pooled, gint64 now_ms)
-{
-    Changes *changes = changes_new();
-    g_autoptr(GError) error = NULL;
-    g_autofree char *when = units_format_time(h->until);
-    g_autofree char *text = g_strdup_printf("this desktop is yours until %s", when);
-    gboolean is_told = tell_user(world, h, text, &error);
-
-    if (is_pooled)
-        changes_sql(changes,
-                    "UPDATE pool_desktop SET warned_at = ?3 WHERE desktop_id = ?1 AND user_id = ?2"
-                    " AND state = 'given'",
-                    "tti", h->desktop_id, h->user_id, now_ms);
-    else
-        changes_sql(changes,
-                    "UPDATE assignment SET warned_at = ?3 WHERE desktop_id = ?1 AND user_id = ?2",
-                    "tti", h->desktop_id, h->user_id, now_ms);
-    changes_event(changes, "lease.warning", "info", h->name, NULL, "%s: until %s; %s%s", user_of(h),
-                  when,
-                  is_told ? "told in the guest" : "not delivered: ", is_told ? "" : error->message);
-    catalog_commit(world->catalog, changes, NULL);
-}
-
-static void end_sessions(Changes *changes, const Held *h, gint64 now_ms)
+/* Who is on it is cut off, by the sessions' own thread. */
+static void end_sessions(Changes *changes, const Held *h)
 {
     changes_sql(changes,
-                "UPDATE session SET state = 'ended', reason = 'its lease is over', ended_at = ?3"
-                " WHERE desktop_id = ?1 AND user_id = ?2 AND ended_at IS NULL",
-                "tti", h->desktop_id, h->user_id, now_ms);
+                "UPDATE session SET state = 'ending', reason = 'the lease is over' WHERE"
+                " desktop_id = ?1 AND user_id = ?2 AND ended_at IS NULL AND state <> 'ending'",
+                "tt", h->desktop_id, h->user_id);
 }
 
-/* names: of those to be switched off, what belongs to them staying. */
-static void end_pooled(World *world, const Held *h, LeaseAction action, gint64 now_ms,
-                       json_t *names)
+static void end_pooled(PoolLeases *l, const Held *h, LeaseAction action, gint64 now_ms)
 {
     Changes *changes = changes_new();
 
-    end_sessions(changes, h, now_ms);
+    end_sessions(changes, h);
     if (action == LEASE_REIMAGE) {
         members_return(changes, h->desktop_id, "its lease is over");
     } else if (action == LEASE_ARCHIVE) {
@@ -129,81 +114,92 @@ static void end_pooled(World *world, const Held *h, LeaseAction action, gint64 n
                     "UPDATE pool_desktop SET lease_until = NULL, warned_at = NULL, n_extensions ="
                     " 0 WHERE desktop_id = ?1 AND user_id = ?2 AND state = 'given'",
                     "tt", h->desktop_id, h->user_id);
-        json_array_append_new(names, json_string(h->name));
+        lease_end_put(changes, h->desktop_id, h->user_id, action, NULL, now_ms);
     }
     changes_event(changes, "lease.end", "info", h->name, NULL, "the lease of %s is over: %s",
                   user_of(h), lease_action_name(action));
-    if (catalog_commit(world->catalog, changes, NULL))
-        pools_touch(world->pools);
+    if (catalog_commit(l->world->catalog, changes, NULL))
+        pools_touch(l->world->pools);
 }
 
-static void end_assigned(World *world, const Held *h, gint64 now_ms, json_t *names)
+/* Of several users of a desktop only he has to go: it stays as it is. */
+static void end_assigned(PoolLeases *l, const Held *h, const LeaseTerms *terms, gint64 now_ms)
 {
     Changes *changes = changes_new();
-    Db *db = catalog_read_begin(world->catalog);
+    Db *db = catalog_read_begin(l->world->catalog);
     gboolean has_others = lookup_int(db,
                                      "SELECT EXISTS (SELECT 1 FROM assignment WHERE desktop_id ="
                                      " ?1 AND user_id <> ?2) AS others",
                                      "tt", h->desktop_id, h->user_id) != 0;
 
-    catalog_read_end(world->catalog, db);
-    end_sessions(changes, h, now_ms);
+    catalog_read_end(l->world->catalog, db);
+    end_sessions(changes, h);
     changes_sql(changes, "DELETE FROM assignment WHERE desktop_id = ?1 AND user_id = ?2", "tt",
                 h->desktop_id, h->user_id);
+    if (!has_others)
+        lease_end_put(changes, h->desktop_id, h->user_id, terms->action, terms->target, now_ms);
     changes_event(changes, "lease.end", "info", h->name, NULL,
-                  "the lease of %s is over: it is not assigned to him any more", user_of(h));
-    if (catalog_commit(world->catalog, changes, NULL) && !has_others)
-        json_array_append_new(names, json_string(h->name));
+                  "the lease of %s is over: it is not assigned to him any more; %s", user_of(h),
+                  has_others ? "it stays on for others" : lease_action_name(terms->action));
+    if (catalog_commit(l->world->catalog, changes, NULL))
+        pools_touch(l->world->pools);
 }
 
-/* One that does not run is no trouble. */
-static void switch_off(World *world, json_t *names)
+/* When to look again; 0: never. */
+static gint64 step(PoolLeases *l, const Held *h, gboolean is_pooled, gint64 now_ms)
 {
-    json_auto_t *args = json_pack("{s:O,s:i}", "names", names, "timeout_s", STOP_S);
-    g_autoptr(Caller) caller = caller_new_admin("imaged");
-    OpsCall call = { .world = world, .caller = caller, .who = "imaged", .args = args };
+    g_auto(LeaseTerms) terms = { 0 };
+    gint64 next = 0;
 
-    if (json_array_size(names))
-        json_decref(ops_desktop_stop(&call, NULL));
-    g_free(call.job_id);
+    if (!lease_terms_read(h->terms, &terms, NULL))
+        return 0; /* it stays as it is until somebody mends them */
+    switch (lease_step(&terms, h->until, h->is_warned, now_ms, &next)) {
+    case LEASE_WARN:
+        warn(l, h, is_pooled, now_ms);
+        break;
+    case LEASE_END:
+        if (is_pooled)
+            end_pooled(l, h, terms.action, now_ms);
+        else
+            end_assigned(l, h, &terms, now_ms);
+        break;
+    default:
+        break;
+    }
+    return next;
 }
 
-static gint64 turn_of(World *world, gboolean is_pooled, gint64 now_ms)
+static gint64 sooner(gint64 a, gint64 b)
 {
-    g_autoptr(GPtrArray) all = load(world, is_pooled, now_ms);
-    json_auto_t *names = json_array();
+    return !a || (b && b < a) ? b : a;
+}
+
+PoolLeases *pool_leases_new(World *world, PoolDeeds *deeds)
+{
+    PoolLeases *l = g_new0(PoolLeases, 1);
+
+    *l = (PoolLeases){ world, deeds, lease_warnings_new(world) };
+    return l;
+}
+
+void pool_leases_free(PoolLeases *l)
+{
+    lease_warnings_free(l->warnings);
+    g_free(l);
+}
+
+gint64 pool_leases_turn(PoolLeases *l, gint64 now_ms)
+{
     gint64 due = 0;
 
-    for (guint i = 0; i < all->len; i++) {
-        const Held *h = all->pdata[i];
-        g_auto(LeaseTerms) terms = { 0 };
-        gint64 next = 0;
-        if (!lease_terms_read(h->terms, &terms, NULL))
-            continue; /* it stays as it is until somebody mends them */
-        switch (lease_step(&terms, h->until, h->is_warned, now_ms, &next)) {
-        case LEASE_WARN:
-            warn(world, h, is_pooled, now_ms);
-            break;
-        case LEASE_END:
-            if (is_pooled)
-                end_pooled(world, h, terms.action, now_ms, names);
-            else
-                end_assigned(world, h, now_ms, names);
-            break;
-        default:
-            break;
-        }
-        due = next && (!due || next < due) ? next : due;
+    if (g_atomic_int_get(&l->world->expiry_held)) /* the clock has jumped */
+        return 0;
+    for (guint is_pooled = 0; is_pooled < 2; is_pooled++) {
+        g_autoptr(GPtrArray) all = load(l->world, is_pooled != 0, now_ms);
+        for (guint i = 0; i < all->len; i++)
+            due = sooner(due, step(l, all->pdata[i], is_pooled != 0, now_ms));
     }
-    switch_off(world, names);
-    return due;
-}
-
-gint64 pool_leases_turn(World *world, gint64 now_ms)
-{
-    gint64 pooled = turn_of(world, TRUE, now_ms), assigned = turn_of(world, FALSE, now_ms);
-
-    return !pooled || (assigned && assigned < pooled) ? assigned : pooled;
+    return lease_ends_turn(l->world, l->deeds, now_ms) ? sooner(due, now_ms + SOON_MS) : due;
 }
 
 guint pool_leases_archived(Db *db, Changes *changes, const char *pool_id)

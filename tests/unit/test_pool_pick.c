@@ -338,7 +338,7 @@ static void test_assigned(PoolFixture *f, gconstpointer unused)
     g_assert_false(assignment_attach(&f->world, "d1", &ask, &picked, &error));
     g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED);
     g_clear_error(&error);
-    sql(f, "INSERT INTO assignment VALUES ('d1', 'u1', 1, 0, NULL, NULL, NULL, 0)");
+    sql(f, "INSERT INTO assignment VALUES ('d1', 'u1', 1, 0, NULL, NULL, NULL, 0, 0)");
     g_assert_true(assignment_attach(&f->world, "d1", &ask, &picked, &error));
     g_assert_cmpint(number(f, "SELECT count(*) FROM attachment WHERE user_id = 'u1'"), ==, 1);
     sql(f, "UPDATE assignment SET lease_until = 1000");
