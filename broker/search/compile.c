@@ -148,10 +148,9 @@ static void compile_equals(Compiler *c, const SearchField *field, guint alias,
     if (is_text(field)) {
         compile_text_equals(c, field, alias, value);
     } else if (field->type == TYPE_BOOL) {
-        append(c, "(");
+        append(c, value->integer ? "(" : "NOT ("); /* as it is: so that an index can be of it */
         compile_template(c, field->sql, alias, 0);
-        append(c, ") = ");
-        compile_integer(c, value->integer);
+        append(c, ")");
     } else if (field->type == TYPE_TIME) {
         append(c, "(");
         compile_template(c, field->sql, alias, 0);
@@ -217,6 +216,12 @@ static void compile_fts(Compiler *c, const SearchNode *node, const SearchObject 
 
     if (!query)
         return;
+    if (c->fitting) {
+        g_string_append_printf(c->sql, "a%u.id IN (SELECT value FROM json_each(", alias);
+        compile_text(c, c->fitting);
+        append(c, ")) AND ");
+        return;
+    }
     g_string_append_printf(c->sql, "a%u.id IN (SELECT rowid FROM %s WHERE %s MATCH ", alias,
                            object->text_index, object->text_index);
     compile_text(c, query);
@@ -291,6 +296,17 @@ static gboolean compile_leaf(Compiler *c, const Leaf *leaf, const SearchObject *
 static gboolean compile_hop(Compiler *c, const SearchPath *path, guint hop, guint alias,
                             CompileMode mode, const Leaf *leaf, GError **error);
 
+/* Is nothing asked but whether there is one, and does the way know without looking at it? */
+static gboolean is_near(const Compiler *c, const SearchPath *path, guint hop, const SearchWay *way,
+                        const Leaf *leaf)
+{
+    const SearchObject *to = path->objects[hop + 1];
+    g_autofree char *visible = to->one ? access_visible_sql(c->caller, to->one, "a0") : NULL;
+
+    return way->near && leaf->node->kind == NODE_TERM && leaf->op == OP_SET && !visible &&
+           !to->base && hop + 1 == path->n_links && path->field == objects_field(to, to->main);
+}
+
 /* FROM ... WHERE ... of a way to alias target; self: what it comes from, where mode is MODE_ROW. */
 static gboolean compile_from(Compiler *c, const SearchPath *path, guint hop, const SearchWay *way,
                              guint self, CompileMode mode, const Leaf *leaf, GError **error)
@@ -302,14 +318,19 @@ static gboolean compile_from(Compiler *c, const SearchPath *path, guint hop, con
         compile_template(c, way->outer, self, target);
         append(c, " AS k");
     }
+    gboolean near = is_near(c, path, hop, way, leaf);
     append(c, " FROM ");
-    compile_template(c, way->from, self, target);
+    compile_template(c, near ? way->near : way->from, self, target);
     append(c, " WHERE ");
     if (mode == MODE_ROW) {
         compile_template(c, way->outer, self, target);
         append(c, " = ");
         compile_template(c, way->key, self, target);
-        append(c, " AND ");
+        append(c, near ? "" : " AND ");
+    }
+    if (near) {
+        append(c, mode == MODE_SET ? "1" : "");
+        return TRUE;
     }
     compile_base(c, path->objects[hop + 1], target);
     append(c, " AND ");

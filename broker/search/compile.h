@@ -18,6 +18,7 @@ typedef struct {
     gint64 now;
     const Caller *caller;
     gboolean is_driven;         /* full-text indexes need not be asked */
+    const char *fitting;        /* else what the index of the one term says: a JSON list; NULL */
     guint way[SEARCH_MAX_HOPS]; /* 1 more than the way to take at each hop; 0: all of them */
     gboolean is_scan; /* row a0 is found in its order: an index of what is there is no help */
 } Compiler;

@@ -70,7 +70,7 @@ static const SearchLink desktop_links[] = {
     { "host",
       "hosts",
       "hosts",
-      { { "$.id", "run r# JOIN host % ON %.id = r#.host_id", "r#.desktop_id", NULL } },
+      { { "$.id", "run r# JOIN host % ON %.id = r#.host_id", "r#.desktop_id", NULL, "run r#" } },
       FREE_TABLE,
       FALSE },
     { "pool",

@@ -15,7 +15,7 @@
 void search_plan_clear(SearchPlan *plan)
 {
     search_tree_free(plan->tree);
-    g_clear_pointer(&plan->sets, g_ptr_array_unref);
+    g_clear_pointer(&plan->ids, g_hash_table_unref);
     g_clear_pointer(&plan->done, g_array_unref);
     g_free(plan->text);
     *plan = (SearchPlan){ 0 };
@@ -38,8 +38,8 @@ static const SearchNode *term_at(const SearchPlan *plan, guint i)
 
 /* Gather ids over one way.  FALSE: too many, or an error. */
 static gboolean probe_way(const SearchPlan *plan, Db *db, const SearchNode *term,
-                          const SearchPath *path, const guint *ways, GHashTable *ids,
-                          GError **error)
+                          const SearchPath *path, const guint *ways, const char *fitting,
+                          GHashTable *ids, GError **error)
 {
     const SearchWay *way = &path->links[0]->ways[ways[0] - 1];
     g_auto(Compiler) c = { 0 };
@@ -47,6 +47,7 @@ static gboolean probe_way(const SearchPlan *plan, Db *db, const SearchNode *term
 
     compiler_init(&c, plan->caller, plan->now);
     memcpy(c.way, ways, sizeof c.way);
+    c.fitting = fitting;
     g_string_append(c.sql, "SELECT a0.id AS id FROM (");
     if (!compile_way(&c, term, path, way, error))
         return FALSE;
@@ -69,22 +70,23 @@ static gboolean probe_way(const SearchPlan *plan, Db *db, const SearchNode *term
 /* Each way of each link in turn: SQLite drives one from its end, several joined by OR it does not.
  */
 static gboolean probe_hops(const SearchPlan *plan, Db *db, const SearchNode *term,
-                           const SearchPath *path, guint hop, guint *ways, GHashTable *ids,
-                           GError **error)
+                           const SearchPath *path, guint hop, guint *ways, const char *fitting,
+                           GHashTable *ids, GError **error)
 {
     if (hop == path->n_links)
-        return probe_way(plan, db, term, path, ways, ids, error);
+        return probe_way(plan, db, term, path, ways, fitting, ids, error);
     for (guint i = 0; i < SEARCH_MAX_WAYS && path->links[hop]->ways[i].key; i++) {
         ways[hop] = i + 1;
-        if (!probe_hops(plan, db, term, path, hop + 1, ways, ids, error))
+        if (!probe_hops(plan, db, term, path, hop + 1, ways, fitting, ids, error))
             return FALSE;
     }
     return TRUE;
 }
 
 /* The ids that a term selects, or NULL: it is not of the kind that drives, selects too many, or is
- * wrong. */
-static GHashTable *probe(const SearchPlan *plan, Db *db, const SearchNode *term, GError **error)
+ * wrong.  fitting: of find_fitting(). */
+static GHashTable *probe(const SearchPlan *plan, Db *db, const SearchNode *term,
+                         const char *fitting, GError **error)
 {
     SearchPath path;
 
@@ -94,7 +96,8 @@ static GHashTable *probe(const SearchPlan *plan, Db *db, const SearchNode *term,
         return NULL;
     g_autoptr(GHashTable) ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     guint ways[SEARCH_MAX_HOPS] = { 0 };
-    return probe_hops(plan, db, term, &path, 0, ways, ids, error) ? g_steal_pointer(&ids) : NULL;
+    return probe_hops(plan, db, term, &path, 0, ways, fitting, ids, error) ? g_steal_pointer(&ids)
+                                                                           : NULL;
 }
 
 /* How little a term is likely to select, and to cost: a link to one, by a name, first. */
@@ -128,45 +131,67 @@ static GHashTable *probe_visible(const SearchPlan *plan, Db *db, GError **error)
     return g_steal_pointer(&ids);
 }
 
-/* Of a table with few rows anyway only very few are little. */
+/* Of a table with few rows anyway only very few are little.  Counted when it first matters. */
 static void count_few(SearchPlan *plan, Db *db)
 {
+    if (plan->n_few)
+        return;
     g_autofree char *sql = g_strdup_printf("SELECT count(*) AS n FROM (SELECT 1 FROM %s LIMIT %d)",
                                            plan->object->table, N_FEW * 16);
     Query *q = db_query_made(db, sql, NULL, 0);
 
-    plan->n_few = query_next(q) ? (guint)query_int(q, "n") / 16 : 0;
+    plan->n_few = query_next(q) ? MAX((guint)query_int(q, "n") / 16, 1) : 1;
     query_end(q, NULL);
 }
 
-/* Does a full-text index find so little for this term that it is worth to go on from there? */
-static gboolean is_rare(const SearchPlan *plan, Db *db, const SearchNode *term)
+/* What a full-text index finds for this term, as a JSON list of numbers, if that is little; else
+ * NULL.  Caller frees. */
+static char *find_fitting(const SearchPlan *plan, Db *db, const SearchNode *term)
 {
     SearchPath path;
     guint n = 0;
 
     if (!resolve_path(plan->object, &term->word, &path, NULL))
-        return FALSE;
+        return NULL;
     const SearchObject *to = path.objects[path.n_links];
     g_autofree char *text = compile_fts_query(term, to, path.field, plan->now);
     if (!text)
-        return FALSE;
+        return NULL;
     const DbValue value = { .type = 't', .text = text };
-    g_autofree char *sql = g_strdup_printf("SELECT rowid FROM %s WHERE %s MATCH ?1 LIMIT %d",
+    g_autofree char *sql = g_strdup_printf("SELECT rowid AS id FROM %s WHERE %s MATCH ?1 LIMIT %d",
                                            to->text_index, to->text_index, N_RARE + 1);
     Query *q = db_query_made(db, sql, &value, 1);
-    while (query_next(q))
-        n++;
-    return query_end(q, NULL) && n <= N_RARE;
+    GString *list = g_string_new("[");
+    for (; query_next(q); n++)
+        g_string_append_printf(list, "%s%s", n ? "," : "", query_text(q, "id"));
+    g_string_append_c(list, ']');
+    gboolean ok = query_end(q, NULL) && n <= N_RARE;
+    return g_string_free(list, !ok);
 }
 
-static gboolean has_few(const SearchPlan *plan)
+static gboolean has_few(SearchPlan *plan, Db *db)
 {
-    for (guint i = 0; i < plan->sets->len; i++) {
-        if (g_hash_table_size(plan->sets->pdata[i]) <= plan->n_few)
-            return TRUE;
+    if (!plan->ids)
+        return FALSE;
+    count_few(plan, db);
+    return g_hash_table_size(plan->ids) <= plan->n_few;
+}
+
+static gboolean is_missing(gpointer id, gpointer value, gpointer ids)
+{
+    (void)value;
+    return !g_hash_table_contains(ids, id);
+}
+
+/* Only what is in ids (taken over) as well. */
+static void keep(SearchPlan *plan, GHashTable *ids)
+{
+    if (!plan->ids) {
+        plan->ids = ids;
+        return;
     }
-    return FALSE;
+    g_hash_table_foreach_remove(plan->ids, is_missing, ids);
+    g_hash_table_unref(ids);
 }
 
 /* What the caller may see, and each term in turn, until few are left. */
@@ -176,19 +201,20 @@ static gboolean find_sets(SearchPlan *plan, Db *db, GError **error)
     GHashTable *ids = probe_visible(plan, db, &local);
 
     if (ids)
-        g_ptr_array_add(plan->sets, ids);
-    count_few(plan, db);
+        keep(plan, ids);
     for (guint r = 0; r < 9; r++) {
         for (guint i = 0; i < n_terms(plan) && !local; i++) {
-            if (has_few(plan))
+            if (has_few(plan, db))
                 return TRUE;
-            if (r >= N_RANK_TEXT && plan->sets->len && rank(plan, term_at(plan, i)) == r &&
-                !is_rare(plan, db, term_at(plan, i)))
+            const SearchNode *term = term_at(plan, i);
+            if (rank(plan, term) != r)
                 continue;
-            ids = rank(plan, term_at(plan, i)) == r ? probe(plan, db, term_at(plan, i), &local)
-                                                    : NULL;
+            g_autofree char *fitting = r >= N_RANK_TEXT ? find_fitting(plan, db, term) : NULL;
+            if (r >= N_RANK_TEXT && plan->ids && !fitting)
+                continue;
+            ids = probe(plan, db, term, fitting, &local);
             if (ids) {
-                g_ptr_array_add(plan->sets, ids);
+                keep(plan, ids);
                 g_array_index(plan->done, gboolean, i) = TRUE;
             }
         }
@@ -235,7 +261,6 @@ static void find_text(SearchPlan *plan)
 
 gboolean plan_drive(SearchPlan *plan, Db *db, GError **error)
 {
-    plan->sets = g_ptr_array_new_with_free_func((GDestroyNotify)g_hash_table_unref);
     plan->done = g_array_new(FALSE, TRUE, sizeof(gboolean));
     g_array_set_size(plan->done, n_terms(plan));
     find_text(plan);
@@ -244,7 +269,7 @@ gboolean plan_drive(SearchPlan *plan, Db *db, GError **error)
 
 gboolean plan_is_driven(const SearchPlan *plan)
 {
-    return plan->text || plan->sets->len;
+    return plan->text || plan->ids;
 }
 
 gboolean plan_from(const SearchPlan *plan, Compiler *c, CompileMode mode, GError **error)
@@ -261,8 +286,8 @@ gboolean plan_from(const SearchPlan *plan, Compiler *c, CompileMode mode, GError
     } else {
         g_string_append_printf(c->sql, " FROM %s a0 WHERE ", plan->object->table);
     }
-    for (guint i = 0; i < plan->sets->len; i++) {
-        compile_ids(c, plan->sets->pdata[i], index != NULL);
+    if (plan->ids) {
+        compile_ids(c, plan->ids, index != NULL);
         g_string_append(c->sql, " AND ");
     }
     c->is_scan = !plan_is_driven(plan);

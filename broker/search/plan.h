@@ -13,9 +13,9 @@ typedef struct {
     const Caller *caller;
     gint64 now;
     /* of plan_drive() */
-    GPtrArray *sets; /* of GHashTable of ids, or NULL: what a term, or the caller's eyes, leave */
-    GArray *done;    /* gboolean for each term: a set or the index answers it */
-    guint n_few;     /* rows that are so few that no more is tried */
+    GHashTable *ids; /* what the terms that were tried, and the caller's eyes, leave; NULL: all */
+    GArray *done;    /* gboolean for each term: ids or the index answers it */
+    guint n_few;     /* rows that are so few that no more is tried; 0: not known yet */
     char *text;      /* else the question to the full-text index, or NULL */
 } SearchPlan;
 
