@@ -2,6 +2,8 @@
  * moved is told of by two hosts for a moment. */
 #include "broker/run/figures.h"
 
+#include <string.h>
+
 #include "broker/host/driver.h"
 #include "imaged/base/units.h"
 
@@ -14,6 +16,15 @@ struct Figures {
     GMutex lock;
     GHashTable *entries; /* id of a desktop -> Entry */
 };
+
+/* Ids are made of random digits: eight of them are a hash. */
+static guint hash_id(gconstpointer id)
+{
+    guint64 digits = 0;
+
+    memcpy(&digits, id, strnlen(id, sizeof digits));
+    return (guint)((digits * 0x9e3779b97f4a7c15) >> 32);
+}
 
 static void free_entry(gpointer data)
 {
@@ -28,7 +39,7 @@ Figures *figures_new(void)
     Figures *figures = g_new0(Figures, 1);
 
     g_mutex_init(&figures->lock);
-    figures->entries = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_entry);
+    figures->entries = g_hash_table_new_full(hash_id, g_str_equal, g_free, free_entry);
     return figures;
 }
 
@@ -99,6 +110,19 @@ gboolean figures_get(Figures *figures, const char *desktop_id, DesktopFigures *r
     const Entry *e = g_hash_table_lookup(figures->entries, desktop_id);
     if (e)
         *ret = e->now;
+    g_mutex_unlock(&figures->lock);
+    return e != NULL;
+}
+
+gboolean figures_usage(Figures *figures, const char *desktop_id, double *ret_cpu_usage,
+                       guint64 *ret_memory_bytes)
+{
+    g_mutex_lock(&figures->lock);
+    const Entry *e = g_hash_table_lookup(figures->entries, desktop_id);
+    if (e) {
+        *ret_cpu_usage = e->now.cpu_usage;
+        *ret_memory_bytes = e->now.memory_bytes;
+    }
     g_mutex_unlock(&figures->lock);
     return e != NULL;
 }

@@ -28,6 +28,10 @@ void figures_seen(Figures *figures, const char *host_id, const GPtrArray *domain
 /* FALSE: nothing is known of it. */
 gboolean figures_get(Figures *figures, const char *desktop_id, DesktopFigures *ret);
 
+/* The same of what changes all the time alone: quick enough to be asked of every desktop. */
+gboolean figures_usage(Figures *figures, const char *desktop_id, double *ret_cpu_usage,
+                       guint64 *ret_memory_bytes);
+
 /* All of them, with the lock held: func is quick and calls nothing here. */
 typedef void (*FiguresFunc)(const char *desktop_id, const DesktopFigures *figures, gpointer user);
 void figures_each(Figures *figures, FiguresFunc func, gpointer user);

@@ -85,30 +85,44 @@ static void matches(sqlite3_context *context, int n, sqlite3_value **values)
     sqlite3_result_int(context, 0);
 }
 
-static gboolean figures_of(sqlite3_context *context, sqlite3_value *id, DesktopFigures *ret)
+static gboolean usage_of(sqlite3_context *context, sqlite3_value *id, double *ret_cpu,
+                         guint64 *ret_memory)
 {
     World *world = sqlite3_user_data(context);
     const char *text = (const char *)sqlite3_value_text(id);
 
-    return text && world->figures && figures_get(world->figures, text, ret);
+    return text && world->figures && figures_usage(world->figures, text, ret_cpu, ret_memory);
 }
 
 static void live_cpu(sqlite3_context *context, int n, sqlite3_value **values)
 {
-    DesktopFigures f;
+    double cpu;
+    guint64 memory;
 
     (void)n;
-    if (figures_of(context, values[0], &f))
-        sqlite3_result_double(context, f.cpu_usage);
+    if (usage_of(context, values[0], &cpu, &memory))
+        sqlite3_result_double(context, cpu);
 }
 
 static void live_memory(sqlite3_context *context, int n, sqlite3_value **values)
 {
+    double cpu;
+    guint64 memory;
+
+    (void)n;
+    if (usage_of(context, values[0], &cpu, &memory))
+        sqlite3_result_int64(context, (gint64)memory);
+}
+
+static void live_addresses(sqlite3_context *context, int n, sqlite3_value **values)
+{
+    World *world = sqlite3_user_data(context);
+    const char *text = (const char *)sqlite3_value_text(values[0]);
     DesktopFigures f;
 
     (void)n;
-    if (figures_of(context, values[0], &f))
-        sqlite3_result_int64(context, (gint64)f.memory_bytes);
+    if (text && world->figures && figures_get(world->figures, text, &f) && *f.addresses)
+        sqlite3_result_text(context, f.addresses, -1, SQLITE_TRANSIENT);
 }
 
 static gboolean view_of(sqlite3_context *context, sqlite3_value *id, HostView *ret)
@@ -171,6 +185,7 @@ void functions_define(Db *db, World *world)
     db_define(db, "search_matches", -1, TRUE, matches, NULL);
     db_define(db, "live_cpu", 1, FALSE, live_cpu, data);
     db_define(db, "live_memory", 1, FALSE, live_memory, data);
+    db_define(db, "live_addresses", 1, FALSE, live_addresses, data);
     db_define(db, "host_state", 1, FALSE, host_state, data);
     db_define(db, "host_cpus", 1, FALSE, host_cpus, data);
     db_define(db, "host_cpu", 1, FALSE, host_cpu, data);

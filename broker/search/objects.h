@@ -36,9 +36,10 @@ typedef struct {
 } SearchField;
 
 /* One way from a row to others: rows of from (which has % in it) whose outer equals the row's key,
- * if guard (NULL: always) holds for the row. */
+ * if guard (NULL: always) holds for the row.  near, or NULL: the part of from that tells already
+ * whether there is one, because a foreign key holds. */
 typedef struct {
-    const char *key, *from, *outer, *guard;
+    const char *key, *from, *outer, *guard, *near;
 } SearchWay;
 
 #define SEARCH_MAX_WAYS 3

@@ -13,9 +13,9 @@ typedef struct {
     const Caller *caller;
     gint64 now;
     /* of plan_drive() */
-    GPtrArray *sets; /* of GHashTable of ids, or NULL: what a term, or the caller's eyes, leave */
-    GArray *done;    /* gboolean for each term: a set or the index answers it */
-    guint n_few;     /* rows that are so few that no more is tried */
+    GHashTable *ids; /* what the terms that were tried, and the caller's eyes, leave; NULL: all */
+    GArray *done;    /* gboolean for each term: ids or the index answers it */
+    guint n_few;     /* rows that are so few that no more is tried; 0: not known yet */
     char *text;      /* else the question to the full-text index, or NULL */
 } SearchPlan;
 
@@ -35,3 +35,18 @@ gboolean plan_order(const SearchPlan *plan, Compiler *c, GError **error);
 
 /* Append a statement that yields value and n, of GROUP BY. */
 gboolean plan_group(const SearchPlan *plan, Compiler *c, GError **error);
+
+/* ---- between plan.c, plan_probe.c and plan_group.c ---- */
+
+/* The terms that all must hold. */
+guint plan_n_terms(const SearchPlan *plan);
+const SearchNode *plan_term(const SearchPlan *plan, guint i);
+
+/* How little a term is likely to select, and to cost: a link to one, by a name, first.  From
+ * PLAN_RANK_TEXT on it is dear to try; PLAN_RANK_LAST is never tried. */
+#define PLAN_RANK_TEXT 4
+#define PLAN_RANK_LAST 9
+guint plan_rank(const SearchPlan *plan, const SearchNode *term);
+
+/* Gather what the caller may see, and each term in turn, until few rows are left. */
+gboolean plan_probe(SearchPlan *plan, Db *db, GError **error);

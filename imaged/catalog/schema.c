@@ -333,7 +333,8 @@ static const char *const migrations[] = {
     "CREATE UNIQUE INDEX saved_search_name ON saved_search(coalesce(user_id, ''),"
     " name COLLATE NOCASE);"
     /* is_trashed is in them, not in a WHERE: so that they alone answer */
-    "CREATE INDEX desktop_search ON desktop(name COLLATE NOCASE, is_trashed);"
+    "CREATE INDEX desktop_search ON desktop(name COLLATE NOCASE, is_trashed, owner,"
+    " version_id);"
     "CREATE INDEX desktop_of_version ON desktop(version_id, is_trashed);"
     "CREATE INDEX desktop_owner ON desktop(owner COLLATE NOCASE);"
     "CREATE INDEX user_owner ON user(name_key COLLATE NOCASE);"
@@ -341,6 +342,8 @@ static const char *const migrations[] = {
     "CREATE INDEX host_search ON host(name COLLATE NOCASE);"
     "CREATE INDEX session_time ON session(created_at);"
     "CREATE INDEX session_of_desktop ON session(desktop_id);"
+    /* of the many that there were, those that there are */
+    "CREATE INDEX session_live ON session(host_id, desktop_id, user_id) WHERE ended_at IS NULL;"
     "CREATE INDEX snapshot_desktop ON snapshot(desktop_id);"
     "CREATE INDEX archive_point_version ON archive_point(version_id);"
     "CREATE INDEX event_object ON event(object);"

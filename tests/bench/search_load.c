@@ -1,7 +1,9 @@
 /* search_load.c: how long searches take.
  *
- *     search_load CATALOG ROUNDS: "NAME<tab>P50_MS<tab>P99_MS<tab>CPU_MS<tab>NAIVE_MS<tab>ROWS"
- * for each; CPU is what the median one took of a processor, naive likewise
+ *     search_load CATALOG ROUNDS [PART]:
+ * "NAME<tab>P50_MS<tab>P99_MS<tab>CPU_MS<tab>LEAST_MS<tab>NAIVE_MS<tab>ROWS" for each (with PART:
+ * those that have it in their names); CPU is what the median one took of a processor, LEAST what
+ * the best one did, naive likewise
  *
  * What the daemon's GET /v1/search calls is called here, over the same catalog, with live figures
  * of all desktops that run; HTTP is not in the figures.  Naive is one statement with LIKE '%x%' and
@@ -16,6 +18,7 @@
 #include "imaged/base/units.h"
 
 #define N_WARM 5
+#define SECOND 1000000000ull * 4
 
 typedef struct {
     const char *name, *text, *naive;
@@ -105,7 +108,8 @@ static void tell_figures(World *world)
             figures_seen(world->figures, host, list);
             for (guint i = 0; i < ((GPtrArray *)list)->len; i++) {
                 HostDomain *d = ((GPtrArray *)list)->pdata[i];
-                d->cpu_ns += (guint64)d->generation * 2 * 1000 * 1000;
+                /* one of ten uses all it has, however long this machine takes to look again */
+                d->cpu_ns += d->generation < 90 ? (guint64)d->generation * 2 * 1000 * 1000 : SECOND;
             }
         }
         g_usleep(100 * 1000);
@@ -180,20 +184,21 @@ static void measure(World *world, const Question *question, const Caller *caller
     qsort(cpu, rounds, sizeof *cpu, compare);
     g_autofree char *peer =
         question->naive ? g_strdup_printf("%.2f", naive(world, question->naive)) : g_strdup("-");
-    printf("%s\t%.2f\t%.2f\t%.2f\t%s\t%zu\n", question->name, ms[rounds / 2], ms[rounds * 99 / 100],
-           cpu[rounds / 2], peer, n_rows);
+    printf("%s\t%.2f\t%.2f\t%.2f\t%.2f\t%s\t%zu\n", question->name, ms[rounds / 2],
+           ms[rounds * 99 / 100], cpu[rounds / 2], cpu[0], peer, n_rows);
     fflush(stdout);
 }
 
 int main(int argc, char **argv)
 {
-    g_autofree char *uri = argc == 3 ? g_strdup_printf("file:%s", argv[1]) : NULL;
-    guint rounds = argc == 3 ? (guint)atoi(argv[2]) : 0;
+    g_autofree char *uri = argc >= 3 ? g_strdup_printf("file:%s", argv[1]) : NULL;
+    guint rounds = argc >= 3 ? (guint)atoi(argv[2]) : 0;
+    const char *part = argc > 3 ? argv[3] : "";
     World world = { 0 };
     g_autoptr(GError) error = NULL;
 
     if (rounds < 10) {
-        fprintf(stderr, "usage: search_load CATALOG ROUNDS (10 or more)\n");
+        fprintf(stderr, "usage: search_load CATALOG ROUNDS (10 or more) [PART]\n");
         return 64;
     }
     world.catalog = catalog_open(uri, &error);
@@ -203,15 +208,20 @@ int main(int argc, char **argv)
     tell_figures(&world);
     g_autoptr(Caller) admin = caller_new_admin("root");
     Db *db = catalog_read_begin(world.catalog);
-    Query *q = db_query(db, "SELECT user_id FROM assignment ORDER BY desktop_id LIMIT 1", "");
+    Query *q = db_query(db,
+                        "SELECT x.user_id FROM assignment x JOIN role_grant g ON g.subject_id ="
+                        " x.user_id JOIN run r ON r.desktop_id = x.desktop_id LIMIT 1",
+                        "");
     g_autofree char *id = query_next(q) ? g_strdup(query_text(q, "user_id")) : NULL;
     query_end(q, NULL);
     g_autoptr(Caller) user = caller_new_user(db, id, NULL, &error);
     catalog_read_end(world.catalog, db);
     if (!user)
         g_error("%s", error->message);
-    for (guint i = 0; i < G_N_ELEMENTS(questions); i++)
-        measure(&world, &questions[i], questions[i].is_user ? user : admin, rounds);
+    for (guint i = 0; i < G_N_ELEMENTS(questions); i++) {
+        if (strstr(questions[i].name, part))
+            measure(&world, &questions[i], questions[i].is_user ? user : admin, rounds);
+    }
     catalog_close(world.catalog);
     return 0;
 }
