@@ -181,7 +181,8 @@ static void shrink(PoolKeeper *k, const PoolRow *pool, gint64 n)
         members_leave(changes, query_text(q, "desktop_id"));
     query_end(q, NULL);
     catalog_read_end(k->world->catalog, db);
-    catalog_commit(k->world->catalog, changes, NULL);
+    if (catalog_commit(k->world->catalog, changes, NULL))
+        pools_touch(k->world->pools); /* those that leave are carried on in the next turn */
 }
 
 /* Broken ones are replaced: they don't count, and are deleted when that can be. */
@@ -203,10 +204,10 @@ static void drop_broken(PoolKeeper *k, const PoolRow *pool)
     }
     query_end(q, NULL);
     catalog_read_end(k->world->catalog, db);
-    if (n)
-        catalog_commit(k->world->catalog, changes, NULL);
-    else
+    if (!n)
         changes_free(changes);
+    else if (catalog_commit(k->world->catalog, changes, NULL))
+        pools_touch(k->world->pools);
 }
 
 static void fit_size(PoolKeeper *k, const PoolRow *pool)
