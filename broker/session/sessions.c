@@ -106,6 +106,12 @@ static void found_clear(Found *f)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Found, found_clear)
 
+/* Else it is of a run that is over, whosever it was, and only not written off yet. */
+static gboolean is_present(const Found *f)
+{
+    return f->has_session && g_strcmp0(f->session.incarnation, f->run.incarnation) == 0;
+}
+
 static gboolean look(World *world, const SessionAsk *ask, Found *ret, GError **error)
 {
     GError *local = NULL;
@@ -150,9 +156,9 @@ static gboolean put_row(World *world, const SessionAsk *ask, const Found *f, Ses
     Changes *changes = changes_new();
     gint64 now = units_now_ms();
     Id id = id_new();
-    gboolean is_his = f->has_session && g_strcmp0(f->session.incarnation, f->run.incarnation) == 0;
+    gboolean is_his = is_present(f);
 
-    if (f->has_session && !is_his) /* of a run that is over */
+    if (f->has_session && !is_his)
         session_set_ended(changes, f->session.id, "its desktop was switched off", now);
     *row = (SessionRow){ .id = g_strdup(is_his ? f->session.id : id.s),
                          .user_id = g_strdup(ask->user_id),
@@ -187,19 +193,18 @@ static gboolean open_row(Sessions *s, const SessionAsk *ask, SessionRow *row,
         g_autoptr(GError) local = NULL;
         if (!look(sessions_world(s), ask, &f, error))
             return FALSE;
-        gboolean is_his = f.has_session && g_str_equal(f.session.user_id, ask->user_id);
-        if (is_his && g_str_equal(f.session.state, "ending") &&
-            g_strcmp0(f.session.incarnation, f.run.incarnation) == 0) {
+        gboolean is_his = is_present(&f) && g_str_equal(f.session.user_id, ask->user_id);
+        if (is_his && g_str_equal(f.session.state, "ending")) {
             g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
                         "its former session is being ended");
             return FALSE;
         }
-        if (f.has_session && !is_his) {
+        if (is_present(&f) && !is_his) {
             if (!settle_other(s, ask, &f, error))
                 return FALSE;
             continue; /* look again */
         }
-        *ret_is_roaming = is_his && g_strcmp0(f.session.incarnation, f.run.incarnation) == 0;
+        *ret_is_roaming = is_his;
         if (put_row(sessions_world(s), ask, &f, row, &local))
             return TRUE;
         if (local) {
