@@ -9,15 +9,16 @@
 #include "imaged/base/units.h"
 
 #define TICK_MS 1000
-#define ASK_MS 20000        /* between two questions who is logged in */
-#define ASK_AGAIN_MS 300000 /* where no agent answered */
+#define ASK_MS 10000        /* between two questions who is logged in */
+#define ASK_AGAIN_MS 300000 /* at most, where no agent answers */
 
 /* One session. */
 typedef struct {
     char *session_id, *host_id, *uuid, *incarnation, *password;
     Clients clients;
-    gint64 ask_ms; /* when its agent is asked next */
-    gint n_users;  /* logged in there when it was asked last; -1: not known */
+    gint64 ask_ms;  /* when its agent is asked next */
+    gint64 wait_ms; /* and until then, if there is no answer: longer and longer */
+    gint n_users;   /* logged in there when it was asked last; -1: not known */
 } Live;
 
 struct Sessions {
@@ -196,7 +197,8 @@ GPtrArray *live_ask_due(Sessions *s, gint64 now_ms)
             live->ask_ms = now_ms + ASK_MS;
         if (now_ms < live->ask_ms)
             continue;
-        live->ask_ms = now_ms + ASK_AGAIN_MS; /* unless an answer comes */
+        live->wait_ms = CLAMP(2 * live->wait_ms, ASK_MS, ASK_AGAIN_MS);
+        live->ask_ms = now_ms + live->wait_ms; /* unless an answer comes */
         LiveAsk *ask = g_new0(LiveAsk, 1);
         *ask = (LiveAsk){ g_strdup(live->session_id), g_strdup(live->host_id), g_strdup(live->uuid),
                           g_strdup(live->incarnation) };
@@ -219,6 +221,7 @@ UsersChange live_note_users(Sessions *s, const char *uuid, const char *session_i
                                                  : USERS_SAME;
         live->n_users = n_users;
         live->ask_ms = now_ms + ASK_MS;
+        live->wait_ms = 0;
     }
     g_mutex_unlock(&s->lock);
     return change;
@@ -281,7 +284,13 @@ void sessions_moved(Sessions *s, const char *uuid, const char *host_id)
         live->host_id = g_strdup(host_id);
         g_hash_table_add(s->to_ask, g_strdup(host_id));
     }
+    g_autofree char *session_id = live ? g_strdup(live->session_id) : NULL;
     g_mutex_unlock(&s->lock);
+    if (session_id) {
+        Changes *changes = changes_new();
+        session_set_host(changes, session_id, host_id);
+        catalog_commit(s->world->catalog, changes, NULL);
+    }
 }
 
 static void ask_one(World *world, const char *uuid, const HostDriver *driver, gpointer link)
