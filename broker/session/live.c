@@ -284,13 +284,7 @@ void sessions_moved(Sessions *s, const char *uuid, const char *host_id)
         live->host_id = g_strdup(host_id);
         g_hash_table_add(s->to_ask, g_strdup(host_id));
     }
-    g_autofree char *session_id = live ? g_strdup(live->session_id) : NULL;
     g_mutex_unlock(&s->lock);
-    if (session_id) {
-        Changes *changes = changes_new();
-        session_set_host(changes, session_id, host_id);
-        catalog_commit(s->world->catalog, changes, NULL);
-    }
 }
 
 static void ask_one(World *world, const char *uuid, const HostDriver *driver, gpointer link)

@@ -145,12 +145,6 @@ void session_put(Changes *changes, const SessionRow *row)
                 "t", row->id);
 }
 
-void session_set_host(Changes *changes, const char *id, const char *host_id)
-{
-    changes_sql(changes, "UPDATE session SET host_id = ?2 WHERE id = ?1 AND ended_at IS NULL", "tt",
-                id, host_id);
-}
-
 void session_set_protocol(Changes *changes, const char *id, const char *protocol)
 {
     changes_sql(changes, "UPDATE session SET protocol = ?2 WHERE id = ?1 AND ended_at IS NULL",

@@ -49,8 +49,7 @@ GPtrArray *session_rows(Db *db, const char *sql, const char *types, ...);
  * another. */
 void session_put(Changes *changes, const SessionRow *row);
 
-/* It goes on, by another protocol or on another host. */
-void session_set_host(Changes *changes, const char *id, const char *host_id);
+/* He goes on with another one. */
 void session_set_protocol(Changes *changes, const char *id, const char *protocol);
 
 /* A state is left behind alone as the picture above says; others are not touched. */

@@ -51,7 +51,7 @@ gboolean sessions_open(Sessions *sessions, const SessionAsk *ask, SessionTicket 
 gboolean sessions_end(Sessions *sessions, const char *session_id, const char *reason,
                       const char *who, GError **error);
 
-/* The desktop runs on another host from now on, by the catalog; the session's row follows. */
+/* The desktop runs on another host from now on, by the catalog. */
 void sessions_moved(Sessions *sessions, const char *uuid, const char *host_id);
 
 /* ---- What hosts tell, on their workers' threads; user is the World ---- */
