@@ -9,15 +9,16 @@
 #include "imaged/base/units.h"
 
 #define TICK_MS 1000
-#define ASK_MS 20000        /* between two questions who is logged in */
-#define ASK_AGAIN_MS 300000 /* where no agent answered */
+#define ASK_MS 10000        /* between two questions who is logged in */
+#define ASK_AGAIN_MS 300000 /* at most, where no agent answers */
 
 /* One session. */
 typedef struct {
     char *session_id, *host_id, *uuid, *incarnation, *password;
     Clients clients;
-    gint64 ask_ms; /* when its agent is asked next */
-    gint n_users;  /* logged in there when it was asked last; -1: not known */
+    gint64 ask_ms;  /* when its agent is asked next */
+    gint64 wait_ms; /* and until then, if there is no answer: longer and longer */
+    gint n_users;   /* logged in there when it was asked last; -1: not known */
 } Live;
 
 struct Sessions {
@@ -59,7 +60,7 @@ void live_add(Sessions *s, const SessionRow *row, const char *password, gint64 n
         live = g_new0(Live, 1);
         live->session_id = g_strdup(row->id);
         live->uuid = g_strdup(row->uuid);
-        live->n_users = -1;
+        live->n_users = row->logged_in_at ? 1 : -1; /* as it was before a restart */
         g_hash_table_replace(s->by_uuid, live->uuid, live);
     }
     g_free(live->host_id);
@@ -90,6 +91,33 @@ gboolean live_is_over(Sessions *s, const char *uuid, const char *password)
     gboolean is = live && !live->clients.deadline_ms && g_strcmp0(live->password, password) == 0;
     g_mutex_unlock(&s->lock);
     return is;
+}
+
+gboolean live_is_wanted(Sessions *s, const char *uuid, const char *password)
+{
+    g_mutex_lock(&s->lock);
+    const Live *live = g_hash_table_lookup(s->by_uuid, uuid);
+    gboolean is = live && g_strcmp0(live->password, password) == 0;
+    g_mutex_unlock(&s->lock);
+    return is;
+}
+
+static void forget_password(Live *live)
+{
+    if (live->password)
+        sodium_memzero(live->password, strlen(live->password));
+    g_clear_pointer(&live->password, g_free);
+}
+
+void live_forbid(Sessions *s, const char *uuid, const char *session_id)
+{
+    g_mutex_lock(&s->lock);
+    Live *live = uuid ? g_hash_table_lookup(s->by_uuid, uuid) : NULL;
+    if (live && g_str_equal(live->session_id, session_id)) {
+        forget_password(live);
+        live->clients.deadline_ms = 0;
+    }
+    g_mutex_unlock(&s->lock);
 }
 
 void live_claim_end(Sessions *s, const char *session_id)
@@ -169,7 +197,8 @@ GPtrArray *live_ask_due(Sessions *s, gint64 now_ms)
             live->ask_ms = now_ms + ASK_MS;
         if (now_ms < live->ask_ms)
             continue;
-        live->ask_ms = now_ms + ASK_AGAIN_MS; /* unless an answer comes */
+        live->wait_ms = CLAMP(2 * live->wait_ms, ASK_MS, ASK_AGAIN_MS);
+        live->ask_ms = now_ms + live->wait_ms; /* unless an answer comes */
         LiveAsk *ask = g_new0(LiveAsk, 1);
         *ask = (LiveAsk){ g_strdup(live->session_id), g_strdup(live->host_id), g_strdup(live->uuid),
                           g_strdup(live->incarnation) };
@@ -179,20 +208,23 @@ GPtrArray *live_ask_due(Sessions *s, gint64 now_ms)
     return out;
 }
 
-gboolean live_note_users(Sessions *s, const char *uuid, const char *session_id, gint n_users,
-                         gint64 now_ms)
+UsersChange live_note_users(Sessions *s, const char *uuid, const char *session_id, gint n_users,
+                            gint64 now_ms)
 {
-    gboolean is_off = FALSE;
+    UsersChange change = USERS_SAME;
 
     g_mutex_lock(&s->lock);
     Live *live = g_hash_table_lookup(s->by_uuid, uuid);
     if (live && g_str_equal(live->session_id, session_id)) {
-        is_off = live->n_users > 0 && n_users == 0;
+        change = live->n_users > 0 && !n_users   ? USERS_LEFT
+                 : live->n_users <= 0 && n_users ? USERS_CAME
+                                                 : USERS_SAME;
         live->n_users = n_users;
         live->ask_ms = now_ms + ASK_MS;
+        live->wait_ms = 0;
     }
     g_mutex_unlock(&s->lock);
-    return is_off;
+    return change;
 }
 
 /* ---- What hosts tell ---- */

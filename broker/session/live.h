@@ -21,17 +21,22 @@ GPtrArray *live_over(Sessions *sessions, gint64 now_ms);
 void sessions_end_password(Sessions *sessions, const LiveTicket *ticket);
 
 /* What the guest's agent says of users, asked now and then.  live_ask_due(): uuids of those to be
- * asked now.  live_note_users(): TRUE if somebody was logged in there, and nobody is any more. */
+ * asked now.  live_note_users(): what is new in that. */
+typedef enum { USERS_SAME, USERS_CAME, USERS_LEFT } UsersChange;
 typedef struct {
     char *session_id, *host_id, *uuid, *incarnation;
 } LiveAsk;
 void live_ask_free(gpointer ask);
 GPtrArray *live_ask_due(Sessions *sessions, gint64 now_ms);
-gboolean live_note_users(Sessions *sessions, const char *uuid, const char *session_id, gint n_users,
-                         gint64 now_ms);
+UsersChange live_note_users(Sessions *sessions, const char *uuid, const char *session_id,
+                            gint n_users, gint64 now_ms);
 
-/* Is this the password that was given out last, and over? */
+/* Is this the password that was given out last, and over?  Or still to hold? */
 gboolean live_is_over(Sessions *sessions, const char *uuid, const char *password);
+gboolean live_is_wanted(Sessions *sessions, const char *uuid, const char *password);
+
+/* It is being ended: a password that is still on its way to the host will not do any more. */
+void live_forbid(Sessions *sessions, const char *uuid, const char *session_id);
 
 /* One thread at a time ends a session: who has it looks at the row again first. */
 void live_claim_end(Sessions *sessions, const char *session_id); /* waits */

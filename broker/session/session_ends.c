@@ -126,14 +126,14 @@ static void push_all(SessionEnds *e, GPtrArray *rows, const char *reason, gboole
 
 /* ---- Rows ---- */
 
-/* Those of a password that nobody has used become disconnected, so that their time runs. */
+/* Those that nobody came to become disconnected, so that their time runs. */
 static void note_unused(World *world, gint64 now_ms)
 {
     Db *db = catalog_read_begin(world->catalog);
     g_autoptr(GPtrArray) rows =
         session_rows(db,
                      SESSION_SELECT "WHERE s.ended_at IS NULL AND s.state = 'opening' AND"
-                                    " s.protocol <> 'rdp' AND s.created_at < ?1",
+                                    " s.created_at < ?1",
                      "i", now_ms - TICKET_MS - 5000);
 
     catalog_read_end(world->catalog, db);
@@ -253,14 +253,25 @@ static void ask_guests(SessionEnds *e, gint64 now_ms)
     }
 }
 
+static void note_users(World *world, const char *session_id, gint64 now_ms)
+{
+    Changes *changes = changes_new();
+
+    session_set_logged_in(changes, session_id, now_ms);
+    catalog_commit(world->catalog, changes, NULL);
+}
+
 static void take_answers(SessionEnds *e, gint64 now_ms)
 {
     World *world = sessions_world(e->sessions);
     Answer *answer;
 
     while ((answer = g_async_queue_try_pop(e->answers))) {
-        if (live_note_users(e->sessions, answer->uuid, answer->session_id, answer->n_users,
-                            now_ms)) {
+        UsersChange change =
+            live_note_users(e->sessions, answer->uuid, answer->session_id, answer->n_users, now_ms);
+        if (change == USERS_CAME)
+            note_users(world, answer->session_id, now_ms);
+        if (change == USERS_LEFT) {
             Db *db = catalog_read_begin(world->catalog);
             GPtrArray *rows =
                 session_rows(db, SESSION_SELECT "WHERE s.id = ?1 AND s.ended_at IS NULL", "t",

@@ -45,6 +45,7 @@ static void read_row(Query *q, SessionRow *ret)
                          .created_at = query_int(q, "created_at"),
                          .connected_at = query_int(q, "connected_at"),
                          .disconnected_at = query_int(q, "disconnected_at"),
+                         .logged_in_at = query_int(q, "logged_in_at"),
                          .ended_at = query_int(q, "ended_at"),
                          .user_name = text(q, "user_name"),
                          .desktop_name = text(q, "desktop_name"),
@@ -144,10 +145,17 @@ void session_put(Changes *changes, const SessionRow *row)
                 "t", row->id);
 }
 
+void session_set_protocol(Changes *changes, const char *id, const char *protocol)
+{
+    changes_sql(changes, "UPDATE session SET protocol = ?2 WHERE id = ?1 AND ended_at IS NULL",
+                "tt", id, protocol);
+}
+
 void session_set_connected(Changes *changes, const char *id, const char *address, gint64 now_ms)
 {
     changes_sql(changes,
-                "UPDATE session SET state = 'connected', client_address = ?2, connected_at ="
+                "UPDATE session SET state = 'connected', client_address = coalesce(?2, "
+                "client_address), connected_at ="
                 " coalesce(connected_at, ?3), disconnected_at = NULL WHERE id = ?1 AND state IN"
                 " ('opening', 'connected', 'disconnected')",
                 "tti", id, address, now_ms);
@@ -168,6 +176,19 @@ void session_set_host(Changes *changes, const char *desktop_id, const char *inca
                 "UPDATE session SET host_id = ?3 WHERE desktop_id = ?1 AND incarnation = ?2 AND"
                 " ended_at IS NULL",
                 "ttt", desktop_id, incarnation, host_id);
+}
+
+void session_set_logged_in(Changes *changes, const char *id, gint64 now_ms)
+{
+    changes_sql(changes,
+                "UPDATE session SET logged_in_at = coalesce(logged_in_at, ?2) WHERE id = ?1 AND"
+                " ended_at IS NULL",
+                "ti", id, now_ms);
+    changes_sql(changes,
+                "UPDATE session SET state = 'connected', connected_at = coalesce(connected_at, ?2),"
+                " disconnected_at = NULL WHERE id = ?1 AND protocol = 'rdp' AND state IN"
+                " ('opening', 'disconnected')",
+                "ti", id, now_ms);
 }
 
 void session_set_ending(Changes *changes, const char *id, const char *reason)

@@ -17,6 +17,7 @@ typedef struct {
     gint64 generation;
     char *protocol, *client_address, *state, *reason;
     gint64 created_at, connected_at, disconnected_at, ended_at; /* 0: not yet */
+    gint64 logged_in_at;                                        /* its guest told of a user */
     char *user_name, *desktop_name, *uuid;                      /* uuid: the desktop's */
 } SessionRow;
 void session_row_clear(SessionRow *row);
@@ -48,6 +49,9 @@ GPtrArray *session_rows(Db *db, const char *sql, const char *types, ...);
  * another. */
 void session_put(Changes *changes, const SessionRow *row);
 
+/* He goes on with another one. */
+void session_set_protocol(Changes *changes, const char *id, const char *protocol);
+
 /* A state is left behind alone as the picture above says; others are not touched. */
 void session_set_connected(Changes *changes, const char *id, const char *address, gint64 now_ms);
 /* from: opening (nobody came) or connected. */
@@ -55,5 +59,7 @@ void session_set_disconnected(Changes *changes, const char *id, const char *from
 /* The one that is open on a run that was moved. */
 void session_set_host(Changes *changes, const char *desktop_id, const char *incarnation,
                       const char *host_id);
+/* Its guest tells of users.  By RDP, whose connections nobody sees, that is connected. */
+void session_set_logged_in(Changes *changes, const char *id, gint64 now_ms);
 void session_set_ending(Changes *changes, const char *id, const char *reason);
 void session_set_ended(Changes *changes, const char *id, const char *reason, gint64 now_ms);

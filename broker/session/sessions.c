@@ -42,7 +42,8 @@ typedef struct {
     char *uuid, *incarnation, *password;
     gint64 valid_until;
     gboolean cuts;
-    Sessions *if_over; /* only if this password is the last one still, and over */
+    Sessions *if_over;   /* only if this password is the last one still, and over */
+    Sessions *if_wanted; /* only if it is the last one, and the session is not being ended */
     HostDisplay display;
 } Arm;
 
@@ -64,6 +65,11 @@ static gboolean arm_domain(const HostDriver *driver, gpointer link, gpointer dat
     /* another that was given out meanwhile is set behind this in the host's queue */
     if (arm->if_over && !live_is_over(arm->if_over, arm->uuid, arm->password))
         return TRUE;
+    if (arm->if_wanted && !live_is_wanted(arm->if_wanted, arm->uuid, arm->password)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
+                    "the session was ended, or opened elsewhere, meanwhile");
+        return FALSE;
+    }
     HostDomain *there = driver->find(link, arm->uuid, error);
     gboolean is_ours = there && g_strcmp0(there->incarnation, arm->incarnation) == 0;
 
@@ -73,16 +79,15 @@ static gboolean arm_domain(const HostDriver *driver, gpointer link, gpointer dat
     return is_ours && driver->set_ticket(link, arm->uuid, &ticket, &arm->display, error);
 }
 
-static gboolean arm(World *world, const SessionRow *row, const char *password, gint64 valid_until,
-                    gboolean cuts, gint64 limit_ms, HostDisplay *ret, GError **error)
+/* a: filled in but for the desktop's part; its texts are taken over. */
+static gboolean arm(World *world, const SessionRow *row, const Arm *wanted, gint64 limit_ms,
+                    HostDisplay *ret, GError **error)
 {
     Arm *a = g_atomic_rc_box_new0(Arm);
 
-    *a = (Arm){ .uuid = g_strdup(row->uuid),
-                .incarnation = g_strdup(row->incarnation),
-                .password = g_strdup(password),
-                .valid_until = valid_until,
-                .cuts = cuts };
+    *a = *wanted;
+    a->uuid = g_strdup(row->uuid);
+    a->incarnation = g_strdup(row->incarnation);
     gboolean ok = hosts_call(world->hosts, row->host_id, arm_domain, a, arm_clear, limit_ms, error);
     if (ok && ret)
         *ret = a->display;
@@ -105,6 +110,12 @@ static void found_clear(Found *f)
     session_row_clear(&f->session);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Found, found_clear)
+
+/* Else it is of a run that is over, whosever it was, and only not written off yet. */
+static gboolean is_present(const Found *f)
+{
+    return f->has_session && g_strcmp0(f->session.incarnation, f->run.incarnation) == 0;
+}
 
 static gboolean look(World *world, const SessionAsk *ask, Found *ret, GError **error)
 {
@@ -150,9 +161,9 @@ static gboolean put_row(World *world, const SessionAsk *ask, const Found *f, Ses
     Changes *changes = changes_new();
     gint64 now = units_now_ms();
     Id id = id_new();
-    gboolean is_his = f->has_session && g_strcmp0(f->session.incarnation, f->run.incarnation) == 0;
+    gboolean is_his = is_present(f);
 
-    if (f->has_session && !is_his) /* of a run that is over */
+    if (f->has_session && !is_his)
         session_set_ended(changes, f->session.id, "its desktop was switched off", now);
     *row = (SessionRow){ .id = g_strdup(is_his ? f->session.id : id.s),
                          .user_id = g_strdup(ask->user_id),
@@ -167,6 +178,8 @@ static gboolean put_row(World *world, const SessionAsk *ask, const Found *f, Ses
                          .uuid = g_strdup(f->run.uuid) };
     if (!is_his)
         session_put(changes, row);
+    else if (!g_str_equal(f->session.protocol, ask->protocol))
+        session_set_protocol(changes, row->id, ask->protocol);
     changes_event(changes, is_his ? "session.again" : "session.open", "info", f->run.name,
                   ask->who ? ask->who : ask->user_name, "for %s, by %s", ask->user_name,
                   ask->protocol);
@@ -187,19 +200,18 @@ static gboolean open_row(Sessions *s, const SessionAsk *ask, SessionRow *row,
         g_autoptr(GError) local = NULL;
         if (!look(sessions_world(s), ask, &f, error))
             return FALSE;
-        gboolean is_his = f.has_session && g_str_equal(f.session.user_id, ask->user_id);
-        if (is_his && g_str_equal(f.session.state, "ending") &&
-            g_strcmp0(f.session.incarnation, f.run.incarnation) == 0) {
+        gboolean is_his = is_present(&f) && g_str_equal(f.session.user_id, ask->user_id);
+        if (is_his && g_str_equal(f.session.state, "ending")) {
             g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
                         "its former session is being ended");
             return FALSE;
         }
-        if (f.has_session && !is_his) {
+        if (is_present(&f) && !is_his) {
             if (!settle_other(s, ask, &f, error))
                 return FALSE;
             continue; /* look again */
         }
-        *ret_is_roaming = is_his && g_strcmp0(f.session.incarnation, f.run.incarnation) == 0;
+        *ret_is_roaming = is_his;
         if (put_row(sessions_world(s), ask, &f, row, &local))
             return TRUE;
         if (local) {
@@ -210,6 +222,18 @@ static gboolean open_row(Sessions *s, const SessionAsk *ask, SessionRow *row,
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
                 "it cannot be given out now: it is on its way to or from somebody else");
     return FALSE;
+}
+
+/* Asked when its password is in the table: whoever ends it from now on finds it there. */
+static gboolean is_open_still(World *world, const char *session_id)
+{
+    g_auto(SessionRow) row = { 0 };
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean is = session_lookup(db, session_id, &row, NULL) && !row.ended_at &&
+                  !g_str_equal(row.state, "ending");
+
+    catalog_read_end(world->catalog, db);
+    return is;
 }
 
 gboolean sessions_open(Sessions *s, const SessionAsk *ask, SessionTicket *ret, GError **error)
@@ -227,8 +251,15 @@ gboolean sessions_open(Sessions *s, const SessionAsk *ask, SessionTicket *ret, G
     }
     ret->password = new_password();
     live_add(s, &row, ret->password, now);
-    return arm(sessions_world(s), &row, ret->password, ret->valid_until, FALSE, OPEN_LIMIT_MS,
-               &ret->display, error);
+    if (!is_open_still(sessions_world(s), row.id)) {
+        live_drop(s, row.uuid, row.id);
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "the session was ended meanwhile");
+        return FALSE;
+    }
+    const Arm wanted = { .password = g_strdup(ret->password),
+                         .valid_until = ret->valid_until,
+                         .if_wanted = s };
+    return arm(sessions_world(s), &row, &wanted, OPEN_LIMIT_MS, &ret->display, error);
 }
 
 /* ---- Ending ---- */
@@ -245,18 +276,22 @@ static gboolean has_moved(World *world, const SessionRow *row)
     return is_on && (run.target_host_id || g_strcmp0(run.host_id, row->host_id) != 0);
 }
 
-/* Nobody gets in with this one, and whoever is in is out.  TRUE also if there is no such domain.
- * Of two hosts that a desktop moves between neither will do. */
-static gboolean cut(World *world, const SessionRow *row, gint64 limit_ms, GError **error)
+/* Nobody gets in with this one, and whoever is in is out: by SPICE whatever the session's protocol
+ * is, for it may have had another before.  TRUE also if there is no such domain or display.  Of two
+ * hosts that a desktop moves between neither will do. */
+static gboolean cut(Sessions *s, const SessionRow *row, gint64 limit_ms, GError **error)
 {
-    g_autofree char *password = new_password();
+    World *world = sessions_world(s);
+    const Arm last = { .password = new_password(), .cuts = TRUE };
     g_autoptr(GError) local = NULL;
 
-    if (!row->host_id || g_str_equal(row->protocol, "rdp"))
+    live_forbid(s, row->uuid, row->id);
+    if (!row->host_id)
         return TRUE;
-    if (!row->is_moving && (arm(world, row, password, 0, TRUE, limit_ms, NULL, &local) ||
-                            (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND) &&
-                             !has_moved(world, row))))
+    if (!row->is_moving &&
+        (arm(world, row, &last, limit_ms, NULL, &local) ||
+         g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED) ||
+         (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND) && !has_moved(world, row))))
         return TRUE;
     if (!local || g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND)) {
         g_clear_error(&local);
@@ -300,8 +335,7 @@ gboolean sessions_finish(Sessions *s, const SessionRow *row, const char *reason,
 gboolean sessions_cut_and_finish(Sessions *s, const SessionRow *row, gint64 now_ms, gint64 limit_ms,
                                  GError **error)
 {
-    return cut(sessions_world(s), row, limit_ms, error) &&
-           sessions_finish(s, row, NULL, now_ms, error);
+    return cut(s, row, limit_ms, error) && sessions_finish(s, row, NULL, now_ms, error);
 }
 
 static gboolean end_claimed(Sessions *s, const char *session_id, const char *reason,

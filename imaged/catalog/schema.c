@@ -322,7 +322,7 @@ static const char *const migrations[] = {
     " pool_id TEXT, host_id TEXT, generation INTEGER NOT NULL, incarnation TEXT,"
     " protocol TEXT NOT NULL, client_address TEXT, state TEXT NOT NULL, reason TEXT,"
     " created_at INTEGER NOT NULL, connected_at INTEGER, disconnected_at INTEGER,"
-    " ended_at INTEGER) STRICT, WITHOUT ROWID;"
+    " logged_in_at INTEGER, ended_at INTEGER) STRICT, WITHOUT ROWID;"
     "CREATE UNIQUE INDEX session_desktop ON session(desktop_id) WHERE ended_at IS NULL;"
     "CREATE INDEX session_user ON session(user_id, created_at);"
     "CREATE INDEX session_old ON session(ended_at) WHERE ended_at IS NOT NULL;",

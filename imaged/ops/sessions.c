@@ -16,9 +16,9 @@
     "SELECT s.id, d.name, d.name AS desktop, coalesce(u.name, 'root') AS user, p.name AS pool,"    \
     " h.name AS host, s.protocol, s.state, s.client_address, s.reason, s.created_at AS"            \
     " created_at__time, s.connected_at AS connected_at__time, s.disconnected_at AS"                \
-    " disconnected_at__time, s.ended_at AS ended_at__time FROM session s LEFT JOIN desktop d ON"   \
-    " d.id = s.desktop_id LEFT JOIN user u ON u.id = s.user_id LEFT JOIN pool p ON p.id ="         \
-    " s.pool_id LEFT JOIN host h ON h.id = s.host_id WHERE "
+    " disconnected_at__time, s.logged_in_at AS logged_in_at__time, s.ended_at AS ended_at__time"   \
+    " FROM session s LEFT JOIN desktop d ON d.id = s.desktop_id LEFT JOIN user u ON u.id ="        \
+    " s.user_id LEFT JOIN pool p ON p.id = s.pool_id LEFT JOIN host h ON h.id = s.host_id WHERE "
 
 /* ---- Who asks ---- */
 
@@ -175,21 +175,48 @@ static gboolean tell(World *world, const SessionRow *row, const char *text, GErr
     return ok && guest_agent_tell(world, &run, os_type, text, error);
 }
 
+/* What was not delivered is written down, too: why is NULL if it was. */
+static gboolean note_message(OpsCall *call, const SessionRow *row, const char *text,
+                             const char *why, GError **error)
+{
+    g_autofree char *message =
+        why ? g_strdup_printf("not delivered to %s (%s): %s", row->user_name, why, text)
+            : g_strdup_printf("to %s: %s", row->user_name, text);
+    Changes *changes = changes_new();
+
+    changes_event(changes, "session.message", why ? "warning" : "info", row->desktop_name,
+                  call->who, "%s", message);
+    return catalog_commit(call->world->catalog, changes, error);
+}
+
+static gboolean check_not_over(const SessionRow *row, GError **error)
+{
+    if (!row->ended_at)
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "the session of %s is over",
+                row->user_name);
+    return FALSE;
+}
+
 json_t *ops_session_message(OpsCall *call, GError **error)
 {
     g_auto(SessionRow) row = { 0 };
     const char *text = args_text(call, "text", TRUE, error);
+    g_autoptr(GError) local = NULL;
 
     if (!text || !args_check(call, "session text", error) ||
         !text_check("message", text, 1000, error) || !find(call, &row, error) ||
-        !tell(call->world, &row, text, error))
+        !check_not_over(&row, error))
         return NULL;
-    Changes *changes = changes_new();
-    changes_event(changes, "session.message", "info", row.desktop_name, call->who, "to %s: %s",
-                  row.user_name, text);
-    if (!catalog_commit(call->world->catalog, changes, error))
+    if (!tell(call->world, &row, text, &local)) {
+        if (!note_message(call, &row, text, local->message, error))
+            return NULL;
+        g_propagate_prefixed_error(error, g_steal_pointer(&local),
+                                   "not delivered to %s: ", row.user_name);
         return NULL;
-    return object_of(call->world, row.id, error);
+    }
+    return note_message(call, &row, text, NULL, error) ? object_of(call->world, row.id, error)
+                                                       : NULL;
 }
 
 /* ---- Looking on ---- */

@@ -10,6 +10,14 @@ viewer=$BUILD/tests/spice_client
 trap 'libvirt_stop; cleanup' EXIT
 
 chmod 755 "$top"
+mkdir -m 755 "$top/tls"
+(cd "$top/tls" && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca-key.pem \
+    -out ca-cert.pem -days 30 -subj '/CN=test authority' &&
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout server-key.pem -out server.csr \
+        -subj '/O=site/CN=vs-a' &&
+    openssl x509 -req -in server.csr -CA ca-cert.pem -CAkey ca-key.pem -CAcreateserial -days 30 -out server-cert.pem) \
+    >"$top/said" 2>&1 || { cat "$top/said"; exit 1; }
+LIBVIRT_SPICE_TLS=$top/tls
 start_daemon || exit 1
 truncate -s 64M "$top/g.raw"
 ctl template import win "$top/g.raw" --format raw --memory 128M --cpus 1 >/dev/null 2>&1
@@ -169,6 +177,53 @@ like "$(cat "$top/headers")" 'Content-Type: application/x-virt-viewer' 'the file
 ok '... opens it' try b.vv
 like "$(ctlj event list)" 'session.open' 'it is written down'
 unlike "$(sqlite3 -readonly "$state/catalog.db" .dump)" "$(sed -n 's/^password=//p' "$top/b.vv")" 'the password is nowhere in the catalog'
+like "$(cat "$top/b.vv")" '^port=' 'a host without TLS has a port'
+
+# ---- TLS ----
+
+ok 'the host wants TLS now' ctl host set vs-a --tls-subject 'O=site,CN=vs-a' --tls-ca "$top/tls/ca-cert.pem"
+fails_with '[0-9]*' 'started without TLS' 'a desktop that runs has none: nobody gets a password for the open wire' \
+    ctl connect b --file "$top/open.vv"
+not_ok '... nor a file' test -e "$top/open.vv"
+ok 'stop' ctl desktop stop b --force
+ok 'it is started again, and the session of its former run is in nobody'"'"'s way' ctl connect b --user nobody --file "$top/tls.vv"
+of_vv() { /usr/bin/python3 - "$@" <<'P'
+import sys
+keys = dict(line.rstrip("\n").split("=", 1) for line in open(sys.argv[1]) if "=" in line)
+print(keys.get(sys.argv[2], "none").replace("\\n", "\n"), end="")
+P
+}
+is "$(of_vv "$top/tls.vv" port)" none 'there is no port without TLS'
+like "$(of_vv "$top/tls.vv" tls-port)" '^[0-9]+$' 'there is one with TLS'
+is "$(of_vv "$top/tls.vv" host-subject)" 'O=site,CN=vs-a' 'the subject of its certificate'
+is "$(of_vv "$top/tls.vv" ca)" "$(cat "$top/tls/ca-cert.pem")" 'who signed it'
+unlike "$(libvirt_virsh dumpxml b)" "<graphics type='spice'[^>]* port='[1-9]" 'the display has no port without TLS'
+like "$(openssl s_client -connect "127.0.0.1:$(of_vv "$top/tls.vv" tls-port)" -CAfile "$top/tls/ca-cert.pem" \
+    </dev/null 2>&1)" 'Verify return code: 0' 'it speaks TLS'
+sed 's/^host-subject=.*/host-subject=O=site,CN=vs-b/' "$top/tls.vv" >"$top/other.vv"
+try other.vv
+is $? 4 'a client does not trust another host that has a certificate of the site'
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$top/k" -out "$top/c" -days 30 \
+    -subj '/CN=another authority' 2>"$top/said"
+/usr/bin/python3 - "$top" <<'P'
+import sys
+top = sys.argv[1]
+ca = open(top + "/c").read().replace("\n", "\\n")
+with open(top + "/forged.vv", "w") as out:
+    for line in open(top + "/tls.vv"):
+        out.write("ca=" + ca + "\n" if line.startswith("ca=") else line)
+P
+try forged.vv
+is $? 4 '... nor one that another authority has signed'
+sed 's/^password=.*/password=wrong/' "$top/tls.vv" >"$top/wrong.vv"
+ok 'a wrong password is refused' refused wrong.vv
+ok 'the right one lets a client in' watch tls tls.vv
+ok 'the session is connected' wait_for 30 session_is b connected
+ok 'its password ends' wait_for 45 is_over b
+ok '... and lets nobody in again' refused tls.vv
+ok '... while who is in stays' stays tls
+ok 'the session ends' ctl session end b --yes
+ok '... and cuts it off' cut_off tls
 ok 'stop' ctl desktop stop b --force
 ok 'the check is clean' ctl store check
 done_testing

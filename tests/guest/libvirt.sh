@@ -7,7 +7,8 @@
 #
 #   libvirt_start DIR                     once; DIR is a scratch folder with a short path.
 #                                         LIBVIRT_NET=1: in a network namespace of its own;
-#                                         LIBVIRT_USER: QEMU's user and group (root)
+#                                         LIBVIRT_USER: QEMU's user and group (root);
+#                                         LIBVIRT_SPICE_TLS: folder with its displays' certificate
 #   libvirt_inside COMMAND...             in its namespaces
 #   libvirt_define NAME KEY=VALUE...      boots a domain; see there for the keys
 #   libvirt_virsh ARGS...                 virsh with our libvirtd
@@ -61,6 +62,10 @@ security_driver = "none"
 cgroup_controllers = []
 namespaces = []
 stdio_handler = "file"
+E
+    [ -z "${LIBVIRT_SPICE_TLS:-}" ] || cat >>"$libvirt_dir/etc/qemu.conf" <<E
+spice_tls = 1
+spice_tls_x509_cert_dir = "$LIBVIRT_SPICE_TLS"
 E
     : >"$libvirt_dir/etc/libvirt.conf"
     libvirt_write_init

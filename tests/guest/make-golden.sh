@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# make-golden.sh OUT.raw [CACHE_DIR]: build a small, real, bootable disk image.
+# make-golden.sh [--agent] OUT.raw [CACHE_DIR]: build a small, real, bootable disk image.
 #
 # Tests and the demo need a guest that boots from its own disk, the way a desktop does: BIOS, boot
 # loader, kernel, file system.  This builds one from Debian packages in a few seconds, without root
@@ -18,6 +18,10 @@
 #   mark TEXT     golden: marked TEXT        (on the disk, flushed, when the answer comes)
 #   show          golden: marker TEXT
 #   off           golden: off                (then it unmounts and powers off)
+#
+# With --agent QEMU's real guest agent (this machine's package qemu-guest-agent) runs in it, with what
+# it needs to tell a guest's users something: what "wall" is given stands in /wall.  A user is logged
+# in as long as /run/utmp says so, which a test writes through the agent.  It does nothing else.
 #
 # CACHE_DIR keeps the two downloaded packages (27 MB); with a warm one nothing is downloaded.
 # OUT.raw appears by a rename: it is complete or it is not there.
@@ -107,7 +111,7 @@ unpack_kernel() {
 
     # Folders, not single modules: tar fails for a name it does not find, and a module may be
     # built in.
-    for folder in drivers/virtio drivers/block crypto lib fs; do
+    for folder in drivers/virtio drivers/block drivers/char crypto lib fs; do
         wanted+=("./lib/modules/*/kernel/$folder/*")
     done
     mkdir "$1"
@@ -137,10 +141,23 @@ show() {
     if [ -s /data/marker ]; then say "marker $(cat /data/marker)"; else say "marker NONE"; fi
 }
 
+# What udev would do: the port by its name.
+start_agent() {
+    local port
+    for port in /sys/class/virtio-ports/*; do
+        [ "$(cat "$port/name")" != org.qemu.guest_agent.0 ] || qemu-ga -d -m virtio-serial -p "/dev/${port##*/}"
+    done
+}
+
 while read -r module; do
     insmod "/modules/$module.ko" || fail "cannot load $module"
 done </modules/order
 
+if [ -x /bin/qemu-ga ]; then
+    start_agent
+    say up
+    exec sleep 1000000
+fi
 # Loading the driver and finding the disk are not one moment.
 tries=0
 until [ -b /dev/vda2 ]; do
@@ -191,6 +208,26 @@ add_module() {
     echo "$name" >>"$root/modules/order"
 }
 
+# add_agent ROOT
+add_agent() {
+    local root=$1 library
+
+    library=$(ldd /usr/sbin/qemu-ga) || die "qemu-guest-agent is not installed"
+    cp /usr/sbin/qemu-ga "$root/bin/"
+    for library in $(grep -o '/[^ ]*' <<<"$library"); do
+        mkdir -p "$root$(dirname "$library")"
+        cp -L "$library" "$root$library"
+    done
+    mkdir -p "$root"/{sbin,etc,run,tmp}
+    ln -s run "$root/var" # /var/run/utmp, /var/run/qemu-ga.pid
+    ln -s . "$root/run/run"
+    : >"$root/run/utmp"
+    printf '#!/bin/busybox sh\ncat >>/wall\n' >"$root/bin/wall"
+    printf '#!/bin/busybox sh\nsync\npoweroff -f\n' >"$root/sbin/shutdown"
+    echo 'root:x:0:0::/:/bin/sh' >"$root/etc/passwd"
+    chmod 755 "$root/bin/wall" "$root/sbin/shutdown"
+}
+
 # make_initramfs KERNEL_TREE OUT
 make_initramfs() {
     local tree=$1 out=$2 root=$scratch/initramfs module
@@ -200,10 +237,11 @@ make_initramfs() {
     chmod 755 "$root/bin/busybox"
 
     : >"$root/modules/order"
-    for module in "${MODULES[@]}"; do
+    for module in "${MODULES[@]}" ${with_agent:+virtio_console}; do
         add_module "$tree" "$module" "$root"
     done
     write_init "$root/init"
+    [ -z "$with_agent" ] || add_agent "$root"
 
     # The kernel makes /dev/console itself, so no device node, hence no root, is needed here.
     (cd "$root" && find . | sort | cpio -o --quiet -H newc -R 0:0) | gzip -n >"$out"
@@ -257,8 +295,13 @@ CONFIG
 }
 
 main() {
+    with_agent=
+    if [ "${1:-}" = --agent ]; then
+        with_agent=yes
+        shift
+    fi
     if [ $# -lt 1 ] || [ $# -gt 2 ]; then
-        echo "usage: make-golden.sh OUT.raw [CACHE_DIR]" >&2
+        echo "usage: make-golden.sh [--agent] OUT.raw [CACHE_DIR]" >&2
         exit 2
     fi
     need_tools

@@ -5,6 +5,7 @@
 #include "broker/host/hosts.h"
 #include "broker/session/choose.h"
 #include "broker/session/clients.h"
+#include "broker/session/live.h"
 #include "imaged/base/units.h"
 #include "tests/unit/catalog_fixture.h"
 
@@ -631,6 +632,147 @@ static void test_hung(Fixture *f, gconstpointer unused)
     g_assert_cmpuint(fake.domains[0].n_cuts, ==, 1);
 }
 
+typedef struct {
+    Fixture *f;
+    gboolean got;
+} Opening;
+
+static gpointer opening_run(gpointer data)
+{
+    Opening *o = data;
+    SessionAsk anna = ask_of("u1");
+    g_auto(SessionTicket) ticket = { 0 };
+
+    o->got = sessions_open(o->f->world.sessions, &anna, &ticket, NULL);
+    return NULL;
+}
+
+static gpointer ending_run(gpointer id)
+{
+    Opening *o = id;
+    Db *db = catalog_read_begin(o->f->world.catalog);
+    g_auto(SessionRow) row = { 0 };
+
+    g_assert_true(session_of_desktop(db, "d0", &row, NULL));
+    catalog_read_end(o->f->world.catalog, db);
+    o->got = sessions_end(o->f->world.sessions, row.id, "so", "root", NULL);
+    return NULL;
+}
+
+/* Stands at the host until it is told to go on. */
+static gboolean stand(const HostDriver *d, gpointer link, gpointer data, GError **error)
+{
+    g_mutex_lock(&fake.lock);
+    stand_while_hung(NULL);
+    g_mutex_unlock(&fake.lock);
+    return TRUE;
+}
+
+/* A password that waits for its host when the session is ended does not come after the end. */
+static void test_late_password(Fixture *f, gconstpointer unused)
+{
+    SessionAsk anna = ask_of("u1");
+    g_autofree char *id = open_ok(f, &anna);
+    Opening opening = { f }, ending = { f };
+
+    g_mutex_lock(&fake.lock);
+    fake.is_hung = TRUE;
+    g_mutex_unlock(&fake.lock);
+    int *nothing = g_atomic_rc_box_new0(int);
+    hosts_post(f->world.hosts, HOST, stand, nothing, NULL);
+    g_atomic_rc_box_release(nothing);
+    GThread *opens = g_thread_new("opens", opening_run, &opening);
+    while (count_of(f->world.catalog, "SELECT count(*) FROM event WHERE kind = 'session.again'") ==
+           0)
+        g_usleep(1000);
+    GThread *ends = g_thread_new("ends", ending_run, &ending);
+    wait_for_state(f, id, "ending");
+    g_mutex_lock(&fake.lock);
+    fake.is_hung = FALSE;
+    g_cond_broadcast(&fake.cond);
+    g_mutex_unlock(&fake.lock);
+    g_thread_join(opens);
+    g_thread_join(ends);
+    g_assert_true(ending.got);
+    check_state(f, id, "ended");
+    g_assert_cmpuint(fake.domains[0].n_cuts, ==, 1);
+    g_assert_cmpint(fake.domains[0].valid_until, ==, 0); /* whatever came first */
+    g_assert_cmpuint(sessions_count(f->world.sessions), ==, 0);
+}
+
+/* That is by this: from the moment of the end on, no password of the session is wanted any more. */
+static void test_forbid(Fixture *f, gconstpointer unused)
+{
+    char uuid[] = "00000000-0000-0000-0000-000000000003";
+    SessionRow row = { .id = (char *)"s", .uuid = uuid, .host_id = (char *)HOST };
+
+    live_add(f->world.sessions, &row, "one", 0);
+    g_assert_true(live_is_wanted(f->world.sessions, uuid, "one"));
+    live_add(f->world.sessions, &row, "two", 0); /* from elsewhere */
+    g_assert_false(live_is_wanted(f->world.sessions, uuid, "one"));
+    g_assert_true(live_is_wanted(f->world.sessions, uuid, "two"));
+    live_forbid(f->world.sessions, uuid, "another");
+    g_assert_true(live_is_wanted(f->world.sessions, uuid, "two"));
+    live_forbid(f->world.sessions, uuid, "s");
+    g_assert_false(live_is_wanted(f->world.sessions, uuid, "two"));
+    g_assert_false(live_is_over(f->world.sessions, uuid, "two"));
+    live_drop(f->world.sessions, uuid, "s");
+}
+
+/* Who had SPICE before is cut off by the end of what is RDP now. */
+static void test_protocols(Fixture *f, gconstpointer unused)
+{
+    SessionAsk anna = ask_of("u1");
+    g_auto(SessionTicket) ticket = { 0 };
+    g_autoptr(GError) error = NULL;
+    g_autofree char *id = open_ok(f, &anna);
+
+    come(f, id);
+    anna.protocol = "rdp";
+    sessions_open(f->world.sessions, &anna, &ticket, &error);
+    g_assert_no_error(error);
+    g_assert_cmpstr(ticket.session_id, ==, id);
+    g_assert_null(ticket.password);
+    g_assert_cmpint(count_of(f->world.catalog, "SELECT protocol = 'rdp' FROM session"), ==, 1);
+    g_assert_true(sessions_end(f->world.sessions, id, "so", "root", &error));
+    g_assert_cmpuint(fake.domains[0].n_cuts, ==, 1);
+}
+
+/* Nobody sees the connections of RDP: that somebody is logged in is what counts. */
+static void test_rdp(Fixture *f, gconstpointer unused)
+{
+    SessionAsk anna = ask_of("u1");
+    g_auto(SessionTicket) ticket = { 0 };
+    gint64 now = units_now_ms(), end_us = g_get_monotonic_time() + LIMIT_US;
+
+    anna.protocol = "rdp";
+    g_assert_true(sessions_open(f->world.sessions, &anna, &ticket, NULL));
+    tick(f, now += 10000);
+    check_state(f, ticket.session_id, "opening");
+    tick(f, now += 60000);
+    check_state(f, ticket.session_id, "disconnected"); /* so that its time runs */
+    g_mutex_lock(&fake.lock);
+    fake.domains[0].n_users = 1;
+    g_mutex_unlock(&fake.lock);
+    while (count_of(f->world.catalog, "SELECT state = 'connected' AND logged_in_at IS NOT NULL FROM"
+                                      " session") == 0) {
+        tick(f, now += 301000);
+        g_assert_cmpint(g_get_monotonic_time(), <, end_us);
+        g_usleep(2000);
+    }
+    end(f); /* it is known after a restart, too: a log-off meanwhile is seen */
+    g_mutex_lock(&fake.lock);
+    fake.domains[0].n_users = 0;
+    g_mutex_unlock(&fake.lock);
+    begin(f);
+    while (count_of(f->world.catalog, "SELECT state = 'ended' AND reason = 'logged off' FROM"
+                                      " session") == 0) {
+        tick(f, now += 301000);
+        g_assert_cmpint(g_get_monotonic_time(), <, end_us);
+        g_usleep(2000);
+    }
+}
+
 /* While a desktop moves to another host, its client could be on either: it is cut off afterwards,
  * where the desktop is then. */
 static void test_moving(Fixture *f, gconstpointer unused)
@@ -770,6 +912,10 @@ int main(int argc, char **argv)
     ADD(off);
     ADD(log_off);
     ADD(hung);
+    ADD(late_password);
+    ADD(forbid);
+    ADD(protocols);
+    ADD(rdp);
     ADD(moving);
     ADD(restart);
     ADD(race);

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# session_guest.t: what a guest's agent does for sessions: who logs off ends his, who shuts down does,
+# too, messages get there, and RDP clients are told the guest's own address.  The agent is QEMU's own,
+# in a guest that has hardly anything else.
+# heavy: a guest under TCG
+. "$(dirname "$0")/lib.sh"
+. "$repo/tests/guest/libvirt.sh"
+trap 'libvirt_stop; cleanup' EXIT
+
+chmod 755 "$top"
+start_daemon || exit 1
+"$repo/tests/guest/make-golden.sh" --agent "$top/g.raw" "$BUILD/cache/golden" >"$top/said" 2>&1 || { cat "$top/said"; exit 1; }
+ctl template import office "$top/g.raw" --format raw --memory 128M --cpus 1 >/dev/null 2>&1
+ctl desktop create a --template office >/dev/null
+ctl user add anna >/dev/null
+libvirt_start "$top/lv" || exit 1
+ctl host add vs-a "qemu+unix:///system?socket=$top/lv/run/libvirt-sock" --accelerator tcg >/dev/null
+host_is() { [ "$(field .state host show vs-a)" = "$1" ]; }
+wait_for 60 host_is up
+ctl desktop assign a anna >/dev/null
+session_is() { [ "$(field .state session show "$1")" = "$2" ]; }
+events() { ctlj event list | jq -r '.[] | select(.name == "'"$1"'") | .severity + " " + .message'; }
+# The guest's list of who is logged in, with this user or nobody.
+logged_in()
+{
+    guest_run a "echo $(/usr/bin/python3 - "$@" <<'P'
+import base64, struct, sys
+print(base64.b64encode(b"".join(
+    struct.pack("<hxxi32s4s32s256shhiii16s20x", 7, 99, b"tty1", b"1", name.encode(), b"", 0, 0, 0, 1790000000, 0, b"")
+    for name in sys.argv[1:])).decode())
+P
+    ) | base64 -d >/run/utmp"
+}
+has_logged_in() { [ "$(field .logged_in_at session show a)" != null ]; }
+
+# ---- Messages ----
+
+ok 'connect' ctl connect a --user anna --file "$top/a.vv"
+fails_with 1 'not delivered to anna: .*agent' 'before the agent is there a message is not delivered' ctl session message a 'too early'
+like "$(events session.message)" '^warning not delivered to anna .*: too early' '... and that is written down'
+ok 'its agent' guest_wait a 120
+ok 'a message' ctl session message a "it's \"late\"; \$(reboot)"
+told() { guest_run a 'cat /wall' | grep -qxF "it's \"late\"; \$(reboot)"; }
+ok '... gets there, as it is' wait_for 60 told
+like "$(events session.message)" '^info to anna: it.s "late"' '... and that is written down'
+
+# ---- Log-off ----
+
+mkfifo "$top/in"
+"$BUILD/tests/spice_client" --vv "$top/a.vv" <"$top/in" >"$top/a.log" 2>&1 &
+viewer=$!
+keep_pid $viewer
+exec {hold}>"$top/in"
+ok 'a client' wait_for 60 grep -qx up "$top/a.log"
+ok 'somebody logs in' logged_in anna
+ok '... which is known after a while' wait_for 60 has_logged_in
+ok 'he is connected' session_is a connected
+kill -9 "$daemon"
+wait "$daemon" 2>/dev/null
+daemon=
+ok 'he logs off while no daemon runs' logged_in
+id=$(sqlite3 -readonly "$state/catalog.db" "SELECT id FROM session WHERE ended_at IS NULL")
+start_daemon || exit 1
+is_ended() { [ "$(field .state session show "$id")" = ended ]; }
+ok 'that ends his session' wait_for 60 is_ended
+is "$(field .reason session show "$id")" 'logged off' 'why'
+ok 'his client is cut off' wait_for 30 grep -q '^closed main' "$top/a.log"
+is "$(field .run desktop show a)" running 'a desktop of his own runs on'
+
+# ---- RDP ----
+
+ok 'it is a Windows from now on, as far as we know' ctl template set office --profile windows
+fails_with '[0-9]*' 'address' 'RDP takes an address' ctl connect a --user anna --protocol rdp --file "$top/a.rdp"
+ok 'it has one' guest_run a 'ip addr add 10.9.8.7/24 dev lo'
+ok 'connect' ctl connect a --user anna --protocol rdp --file "$top/a.rdp"
+is "$(tr -d '\r' <"$top/a.rdp" | head -n 2)" $'full address:s:10.9.8.7:3389\nusername:s:anna' 'the file says where'
+is "$(grep -c $'\r$' "$top/a.rdp")" "$(wc -l <"$top/a.rdp")" 'lines end as Windows wants it'
+json_ok 'the session' "$(ctlj session show a)" '.protocol == "rdp" and .state == "opening"'
+id=$(field .id session show a)
+ok 'he logs in' logged_in anna
+ok '... and is connected' wait_for 60 session_is a connected
+
+# ---- Shutdown ----
+
+agent a '{"execute":"guest-shutdown","arguments":{"mode":"powerdown"}}'
+ok 'he shuts the guest down: that ends his session' wait_for 60 is_ended
+like "$(field .reason session show "$id")" 'switched off' 'why'
+is "$(field .run desktop show a)" off 'the desktop is off'
+done_testing
