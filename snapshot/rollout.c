@@ -12,6 +12,7 @@ static void read_row(Query *q, Rollout *ret)
                       .template_id = g_strdup(query_text(q, "template_id")),
                       .version_id = g_strdup(query_text(q, "version_id")),
                       .health = g_strdup(query_text(q, "health")),
+                      .when_running = g_strdup(query_text(q, "when_running")),
                       .reason = g_strdup(query_text(q, "reason")),
                       .owner = g_strdup(query_text(q, "owner")),
                       .job_id = g_strdup(query_text(q, "job_id")),
@@ -51,11 +52,16 @@ gboolean rollout_find(Db *db, const char *name, Rollout *ret, GError **error)
 
 void rollout_clear(Rollout *r)
 {
-    char **texts[] = { &r->id,     &r->name,   &r->template_id, &r->version_id,
-                       &r->health, &r->reason, &r->owner,       &r->job_id };
+    char **texts[] = { &r->id,           &r->name,   &r->template_id, &r->version_id, &r->health,
+                       &r->when_running, &r->reason, &r->owner,       &r->job_id };
 
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
         g_clear_pointer(texts[i], g_free);
+}
+
+gboolean rollout_health_is_of_run(const char *health)
+{
+    return g_strcmp0(health, "boot") == 0 || g_strcmp0(health, "agent") == 0;
 }
 
 void rollout_count(Db *db, const char *rollout_id, RolloutCounts *ret)
@@ -65,6 +71,7 @@ void rollout_count(Db *db, const char *rollout_id, RolloutCounts *ret)
         guint *count;
     } table[] = {
         { "waiting", &ret->waiting },
+        { "deferred", &ret->deferred },
         { "moved", &ret->moved },
         { "unavailable", &ret->unavailable },
         { "failed", &ret->failed },

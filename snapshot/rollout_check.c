@@ -1,9 +1,9 @@
-/* rollout_check.c: the health gate: the command of the roll-out, run for what was moved.
+/* rollout_check.c: the health gate: the command of the roll-out, run for what was moved, or a look
+ * at those that run, which is the broker's (RolloutRuns).
  *
  * A few desktops at a time, several commands at once; nothing new is begun after the first that
  * says no.  What came out is committed, then the next few have their turn, so a stop repeats little
- * and a pause is soon.  (Health of desktops that run, by boot and by agent, belongs here, beside
- * the command.) */
+ * and a pause is soon. */
 #include <unistd.h>
 
 #include "imaged/base/durable.h"
@@ -14,6 +14,7 @@
 #include "snapshot/rollout.h"
 
 #define AT_ONCE 8
+#define LOOKS_AT_ONCE 32 /* at desktops that run: these wait */
 #define A_FEW 64
 
 /* One desktop to be looked at. */
@@ -22,6 +23,7 @@ typedef struct {
     char *desktop_id;
     gboolean is_gone; /* its disk was replaced since: it is none of ours any more */
     gboolean was_run;
+    gboolean is_off;  /* so nobody can tell */
     GPtrArray *environment;
     GError *error;
 } Check;
@@ -107,6 +109,26 @@ static HealthDisk *add_disk(Check *check, World *world)
     return disk;
 }
 
+static gboolean is_of_run(const Rollout *rollout)
+{
+    return rollout->runs && rollout_health_is_of_run(rollout->health);
+}
+
+static void set_error_seen(Check *check, Gate *gate)
+{
+    if (g_error_matches(check->error, IMAGED_ERROR, IMAGED_ERROR_CANCELLED))
+        check->was_run = FALSE;
+    else
+        g_atomic_int_set(&gate->has_failed, 1);
+}
+
+static void look_at_run(Check *check, Gate *gate)
+{
+    if (!gate->rollout->runs->is_healthy(gate->world, gate->rollout, check->desktop_id,
+                                         gate->cancel, &check->is_off, &check->error))
+        set_error_seen(check, gate);
+}
+
 /* In a thread of the pool. */
 static void run_check(gpointer data, gpointer user)
 {
@@ -121,14 +143,14 @@ static void run_check(gpointer data, gpointer user)
     if (check->is_gone || g_atomic_int_get(&gate->has_failed) || g_atomic_int_get(gate->cancel))
         return;
     check->was_run = TRUE;
+    if (is_of_run(gate->rollout)) {
+        look_at_run(check, gate);
+        return;
+    }
     g_autoptr(HealthDisk) disk = add_disk(check, gate->world);
     command.environment = (const char *const *)check->environment->pdata;
-    if (health_command_run(&command, &check->error))
-        return;
-    if (g_error_matches(check->error, IMAGED_ERROR, IMAGED_ERROR_CANCELLED))
-        check->was_run = FALSE;
-    else
-        g_atomic_int_set(&gate->has_failed, 1);
+    if (!health_command_run(&command, &check->error))
+        set_error_seen(check, gate);
 }
 
 /* Of the row in rollout_desktop: has the desktop the disk still that the row is about?  It may have
@@ -141,15 +163,20 @@ static void put_results(Changes *changes, const Rollout *rollout, const GPtrArra
 {
     for (guint i = 0; i < checks->len; i++) {
         const Check *check = checks->pdata[i];
-        g_autofree char *why = check->error ? imaged_error_message(check->error) : NULL;
+        g_autofree char *why = check->error    ? imaged_error_message(check->error)
+                               : check->is_off ? g_strdup("it is off, so nobody can tell")
+                                               : NULL;
         if (check->was_run || check->is_gone)
             changes_sql(changes,
                         "UPDATE rollout_desktop SET health = CASE WHEN " IS_OURS " THEN ?3 ELSE"
                         " 'waived' END, reason = CASE WHEN " IS_OURS " THEN ?4 ELSE"
                         " 'its disk was replaced since' END, changed_at = ?5 WHERE"
                         " rollout_id = ?1 AND position = ?2",
-                        "titti", rollout->id, check->position, why ? "failed" : "ok", why,
-                        units_now_ms());
+                        "titti", rollout->id, check->position,
+                        check->error    ? "failed"
+                        : check->is_off ? "waived"
+                                        : "ok",
+                        why, units_now_ms());
     }
 }
 
@@ -161,12 +188,14 @@ gboolean rollout_check(Job *job, World *world, const Rollout *rollout, GError **
                   .cancel = job_cancel_flag(job),
                   .fd = -1 };
     HealthUser user;
+    gboolean of_run = is_of_run(rollout);
 
-    if (health_disk_user(world, &user, error))
+    if (!of_run && health_disk_user(world, &user, error))
         gate.fd = health_command_open(world->settings.health_dir, rollout->health, error);
-    if (gate.fd < 0)
+    if (!of_run && gate.fd < 0)
         return FALSE;
-    GThreadPool *pool = g_thread_pool_new(run_check, &gate, AT_ONCE, FALSE, NULL);
+    GThreadPool *pool =
+        g_thread_pool_new(run_check, &gate, of_run ? LOOKS_AT_ONCE : AT_ONCE, FALSE, NULL);
     for (guint i = 0; i < checks->len; i++)
         g_thread_pool_push(pool, checks->pdata[i], NULL);
     g_thread_pool_free(pool, FALSE, TRUE);

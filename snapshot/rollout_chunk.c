@@ -4,6 +4,8 @@
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 
+#define RUNNING_AT_ONCE 8
+
 static void free_item(gpointer data)
 {
     RolloutItem *item = data;
@@ -15,6 +17,9 @@ static void free_item(gpointer data)
     g_free(item->trash_id);
     g_free(item->back_id);
     g_free(item->former_layer_id);
+    g_free(item->start_id);
+    g_free(item->start_host);
+    g_free(item->start_state);
     g_free(item);
 }
 
@@ -30,31 +35,78 @@ static RolloutItem *read_item(Query *q)
                            .layer_id = g_strdup(query_text(q, "layer_id")),
                            .trash_id = g_strdup(query_text(q, "trash_id")),
                            .back_id = g_strdup(query_text(q, "back_id")),
-                           .former_layer_id = g_strdup(query_text(q, "former_layer_id")) };
+                           .former_layer_id = g_strdup(query_text(q, "former_layer_id")),
+                           .start_id = g_strdup(query_text(q, "start_id")),
+                           .start_host = g_strdup(query_text(q, "start_host")),
+                           .start_state = g_strdup(query_text(q, "start_state")) };
     return item;
+}
+
+#define ITEMS                                                                                      \
+    "SELECT r.*, coalesce(d.name, r.name) AS now_name FROM rollout_desktop r LEFT JOIN desktop d"  \
+    " ON d.id = r.desktop_id WHERE r.rollout_id = ?1 AND "
+
+static GPtrArray *read_items(Query *q)
+{
+    GPtrArray *items = g_ptr_array_new_with_free_func(free_item);
+
+    while (query_next(q))
+        g_ptr_array_add(items, read_item(q));
+    query_end(q, NULL);
+    return items;
+}
+
+static void init(RolloutChunk *chunk, World *world, const Rollout *rollout, GPtrArray *items)
+{
+    *chunk = (RolloutChunk){ .world = world,
+                             .rollout = rollout,
+                             .items = items,
+                             .claimed = json_array(),
+                             .list = json_array(),
+                             .positions = g_array_new(FALSE, FALSE, sizeof(gint64)),
+                             .notes = json_array() };
 }
 
 void rollout_chunk_init(RolloutChunk *chunk, World *world, const Rollout *rollout,
                         const char *state, guint n)
 {
     Db *db = catalog_read_begin(world->catalog);
-    Query *q = db_query(db,
-                        "SELECT r.*, coalesce(d.name, r.name) AS now_name FROM rollout_desktop r"
-                        " LEFT JOIN desktop d ON d.id = r.desktop_id WHERE r.rollout_id = ?1 AND"
-                        " r.state = ?2 ORDER BY r.position LIMIT ?3",
-                        "tti", rollout->id, state, (gint64)n);
 
-    *chunk = (RolloutChunk){ .world = world,
-                             .rollout = rollout,
-                             .items = g_ptr_array_new_with_free_func(free_item),
-                             .claimed = json_array(),
-                             .list = json_array(),
-                             .positions = g_array_new(FALSE, FALSE, sizeof(gint64)),
-                             .notes = json_array() };
-    while (query_next(q))
-        g_ptr_array_add(chunk->items, read_item(q));
-    query_end(q, NULL);
+    init(chunk, world, rollout,
+         read_items(db_query(db, ITEMS "r.state = ?2 ORDER BY r.position LIMIT ?3", "tti",
+                             rollout->id, state, (gint64)n)));
     catalog_read_end(world->catalog, db);
+}
+
+void rollout_chunk_init_one(RolloutChunk *chunk, World *world, const Rollout *rollout,
+                            gint64 position)
+{
+    Db *db = catalog_read_begin(world->catalog);
+
+    init(chunk, world, rollout,
+         read_items(db_query(db, ITEMS "r.position = ?2", "ti", rollout->id, position)));
+    catalog_read_end(world->catalog, db);
+}
+
+GPtrArray *rollout_to_start(World *world, const Rollout *rollout)
+{
+    Db *db = catalog_read_begin(world->catalog);
+    GPtrArray *items = read_items(db_query(db,
+                                           ITEMS "r.start_state = 'to do' AND r.state <> 'waiting'"
+                                                 " ORDER BY r.position",
+                                           "t", rollout->id));
+
+    catalog_read_end(world->catalog, db);
+    return items;
+}
+
+void rollout_put_start(Changes *changes, const Rollout *rollout, gint64 position,
+                       const char *start_id, const char *host_id, const char *state)
+{
+    changes_sql(changes,
+                "UPDATE rollout_desktop SET start_id = ?3, start_host = ?4, start_state = ?5 WHERE"
+                " rollout_id = ?1 AND position = ?2",
+                "tittt", rollout->id, position, start_id, host_id, state);
 }
 
 void rollout_chunk_clear(RolloutChunk *chunk)
@@ -154,4 +206,86 @@ void rollout_chunk_put_notes(const RolloutChunk *chunk, Changes *changes)
     json_object_foreach (silent, state, positions) {
         put_silent(chunk, changes, state, positions);
     }
+}
+
+/* ---- those that run ---- */
+
+GPtrArray *rollout_chunk_take_running(RolloutChunk *chunk, const char *later_state)
+{
+    GPtrArray *out = g_ptr_array_new_with_free_func(free_item);
+    const RolloutRuns *runs = chunk->rollout->runs;
+    Db *db = catalog_read_begin(chunk->world->catalog);
+
+    for (guint i = 0; i < chunk->items->len;) {
+        RolloutItem *item = chunk->items->pdata[i];
+        const char *why = NULL;
+        RolloutTurn turn =
+            runs ? runs->turn(db, chunk->rollout, item, &why) : ROLLOUT_TURN_OFF;
+        if (turn == ROLLOUT_TURN_OFF) {
+            i++;
+            continue;
+        }
+        if (turn == ROLLOUT_TURN_LATER)
+            rollout_chunk_note(chunk, item->position, later_state, why);
+        else
+            g_ptr_array_add(out, g_ptr_array_steal_index(chunk->items, i));
+        if (turn == ROLLOUT_TURN_LATER)
+            g_ptr_array_remove_index(chunk->items, i);
+    }
+    catalog_read_end(chunk->world->catalog, db);
+    return out;
+}
+
+typedef struct {
+    Job *job;
+    World *world;
+    const Rollout *rollout;
+    RolloutDisk disk;
+    const char *busy_state;
+} Replacing;
+
+static void note_refused(const Replacing *r, const RolloutItem *item, const GError *why)
+{
+    g_autofree char *message = imaged_error_message(why);
+    gboolean is_busy = g_error_matches(why, IMAGED_ERROR, IMAGED_ERROR_BUSY) ||
+                       g_error_matches(why, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE);
+    Changes *changes = changes_new();
+
+    /* what a stop of it has begun is over: it runs on */
+    changes_sql(changes,
+                "UPDATE rollout_desktop SET state = ?3, reason = ?4, changed_at = ?5, start_state ="
+                " NULL WHERE rollout_id = ?1 AND position = ?2 AND state IN ('waiting', 'moved')",
+                "titti", r->rollout->id, item->position,
+                is_busy || r->rollout->is_backward ? r->busy_state : "failed", message,
+                units_now_ms());
+    job_commit(r->job, changes, job_step(r->job) + 1, NULL);
+}
+
+/* In a thread of the pool. */
+static void replace_one(gpointer data, gpointer user)
+{
+    const Replacing *r = user;
+    const RolloutItem *item = data;
+    g_autoptr(GError) why = NULL;
+
+    if (job_check(r->job, NULL) &&
+        !r->rollout->runs->replace(r->job, r->world, r->rollout, item, r->disk, &why) &&
+        !job_is_stopping(r->job)) {
+        if (!why)
+            g_set_error(&why, IMAGED_ERROR, IMAGED_ERROR_FAILED, "the catalog cannot be written");
+        note_refused(r, item, why);
+    }
+}
+
+gboolean rollout_replace_running(Job *job, World *world, const Rollout *rollout,
+                                 const GPtrArray *items, RolloutDisk disk, const char *busy_state,
+                                 GError **error)
+{
+    Replacing r = { job, world, rollout, disk, busy_state };
+    GThreadPool *pool = g_thread_pool_new(replace_one, &r, RUNNING_AT_ONCE, FALSE, NULL);
+
+    for (guint i = 0; i < items->len; i++)
+        g_thread_pool_push(pool, items->pdata[i], NULL);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    return !job_is_stopping(job) || job_check(job, error);
 }

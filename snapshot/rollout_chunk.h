@@ -5,12 +5,6 @@
 
 #include "snapshot/rollout.h"
 
-/* A row as a chunk works with it. */
-typedef struct {
-    gint64 position, generation; /* generation after the move */
-    char *desktop_id, *name, *version_id, *layer_id, *trash_id, *back_id, *former_layer_id;
-} RolloutItem;
-
 typedef struct {
     World *world;
     const Rollout *rollout;
@@ -24,6 +18,9 @@ typedef struct {
 /* Up to n rows in this state, none of them claimed. */
 void rollout_chunk_init(RolloutChunk *chunk, World *world, const Rollout *rollout,
                         const char *state, guint n);
+/* One row alone, as it is now. */
+void rollout_chunk_init_one(RolloutChunk *chunk, World *world, const Rollout *rollout,
+                            gint64 position);
 void rollout_chunk_clear(RolloutChunk *chunk);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(RolloutChunk, rollout_chunk_clear)
 
@@ -33,6 +30,18 @@ gboolean rollout_chunk_claim(RolloutChunk *chunk, json_t *keys, GError **error);
 /* Claim each item's own keys; those that are busy leave items, noted in this state. */
 void rollout_chunk_claim_items(RolloutChunk *chunk, json_t *(*keys_of)(const RolloutItem *item),
                                const char *state);
+
+/* Those that run are no part of the chunk: what later_state means is noted of those whose turn has
+ * not come, the others are returned (of RolloutItem; caller unrefs). */
+GPtrArray *rollout_chunk_take_running(RolloutChunk *chunk, const char *later_state);
+
+/* Replace the disks of what was so taken, several at a time.  What it could not be done with is
+ * noted, in this state, and committed. */
+typedef gboolean (*RolloutDisk)(Job *job, World *world, const Rollout *rollout,
+                                const RolloutItem *item, GError **error);
+gboolean rollout_replace_running(Job *job, World *world, const Rollout *rollout,
+                                 const GPtrArray *items, RolloutDisk disk, const char *busy_state,
+                                 GError **error);
 
 /* This row (a batch item of it is taken over) is to be worked on. */
 void rollout_chunk_add(RolloutChunk *chunk, const RolloutItem *item, json_t *batch_item);

@@ -2,8 +2,8 @@
  *
  *   claims -> what became of them since -> overlays, durable -> facts and rows in one commit
  *
- * A desktop that is in use is busy here, and so unavailable.  (Where desktops are to be stopped,
- * or moved when they stop, sort_out() is the place to decide that.) */
+ * A desktop that runs is stopped and started again around this, or its turn comes later, as the
+ * roll-out says; else it is busy, and so unavailable. */
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "snapshot/reimage.h"
@@ -136,24 +136,46 @@ static void put_rows(RolloutChunk *c, BatchChunk *chunk, json_t *moved)
     rollout_chunk_put_notes(c, chunk->changes);
 }
 
-gboolean rollout_move(Job *job, World *world, const Rollout *rollout, guint n, Changes *changes,
-                      GError **error)
+/* What is in the chunk, whose desktops are claimed. */
+static gboolean move_chunk(RolloutChunk *c, Job *job, Changes *changes, GError **error)
 {
     static const BatchType type = { NULL, reimage_undo_prepare, batch_move_now };
     g_autoptr(GHashTable) stores = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    g_auto(RolloutChunk) c = { 0 };
     json_auto_t *plan = json_pack("{s:s}", "reason", "rollout");
     json_auto_t *moved = json_array(); /* positions */
+    Db *db = catalog_read_begin(c->world->catalog); /* after the claims: nothing of it is old */
 
-    rollout_chunk_init(&c, world, rollout, "waiting", n);
-    rollout_chunk_claim_items(&c, keys_of, "unavailable");
-    Db *db = catalog_read_begin(world->catalog); /* after the claims: nothing of it is old */
-    for (guint i = 0; i < c.items->len; i++)
-        sort_out(&c, db, c.items->pdata[i], stores, moved);
-    catalog_read_end(world->catalog, db);
-    g_autoptr(BatchChunk) chunk = batch_chunk_new(job, world, plan, c.list, changes);
+    for (guint i = 0; i < c->items->len; i++)
+        sort_out(c, db, c->items->pdata[i], stores, moved);
+    catalog_read_end(c->world->catalog, db);
+    g_autoptr(BatchChunk) chunk = batch_chunk_new(job, c->world, plan, c->list, changes);
     if (!reimage_prepare(chunk, error))
         return FALSE;
-    put_rows(&c, chunk, moved);
+    put_rows(c, chunk, moved);
     return batch_chunk_commit(chunk, &type, error);
+}
+
+/* One that was running, with its desktop claimed. */
+static gboolean move_stopped(Job *job, World *world, const Rollout *rollout,
+                             const RolloutItem *item, GError **error)
+{
+    g_auto(RolloutChunk) c = { 0 };
+
+    rollout_chunk_init_one(&c, world, rollout, item->position);
+    return move_chunk(&c, job, changes_new(), error);
+}
+
+gboolean rollout_move(Job *job, World *world, const Rollout *rollout, guint n, Changes *changes,
+                      GError **error)
+{
+    g_auto(RolloutChunk) c = { 0 };
+
+    rollout_chunk_init(&c, world, rollout, "waiting", n);
+    g_autoptr(GPtrArray) running = rollout_chunk_take_running(&c, "deferred");
+    rollout_chunk_claim_items(&c, keys_of, "unavailable");
+    gboolean ok = move_chunk(&c, job, changes, error);
+    rollout_chunk_clear(&c);
+    c = (RolloutChunk){ 0 };
+    return ok && rollout_replace_running(job, world, rollout, running, move_stopped, "unavailable",
+                                         error);
 }

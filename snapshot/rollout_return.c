@@ -68,28 +68,52 @@ static void swap(BatchChunk *chunk)
     catalog_read_end(chunk->world->catalog, db);
 }
 
-gboolean rollout_return(Job *job, World *world, const Rollout *rollout, guint n, Changes *changes,
-                        GError **error)
+/* What is in the chunk, whose desktops are claimed. */
+static gboolean return_chunk(RolloutChunk *c, Job *job, Changes *changes, GError **error)
 {
     /* Nothing to undo: a disk moved back to layers/ is found there as well as in trash/. */
     static const BatchType type = { NULL, NULL, batch_move_now };
+    Db *db = catalog_read_begin(c->world->catalog); /* after the claims: nothing of it is old */
+
+    for (guint i = 0; i < c->items->len; i++)
+        sort_out(c, db, c->items->pdata[i]);
+    catalog_read_end(c->world->catalog, db);
+    g_autoptr(BatchChunk) chunk = batch_chunk_new(job, c->world, NULL, c->list, changes);
+    swap(chunk);
+    for (guint i = 0; i < chunk->n; i++) {
+        gint64 position = g_array_index(c->positions, gint64, i);
+        if (chunk->errors[i])
+            rollout_chunk_note_error(c, position, "held", chunk->errors[i]);
+        else
+            rollout_chunk_note(c, position, "returned", NULL);
+    }
+    rollout_chunk_put_notes(c, chunk->changes);
+    return batch_chunk_commit(chunk, &type, error);
+}
+
+/* One that was running, with its desktop claimed. */
+static gboolean return_stopped(Job *job, World *world, const Rollout *rollout,
+                               const RolloutItem *item, GError **error)
+{
+    g_auto(RolloutChunk) c = { 0 };
+
+    rollout_chunk_init_one(&c, world, rollout, item->position);
+    json_t *keys = keys_of(item);
+    json_array_remove(keys, 0); /* the desktop's own */
+    return rollout_chunk_claim(&c, keys, error) && return_chunk(&c, job, changes_new(), error);
+}
+
+gboolean rollout_return(Job *job, World *world, const Rollout *rollout, guint n, Changes *changes,
+                        GError **error)
+{
     g_auto(RolloutChunk) c = { 0 };
 
     rollout_chunk_init(&c, world, rollout, "moved", n);
+    g_autoptr(GPtrArray) running = rollout_chunk_take_running(&c, "held");
     rollout_chunk_claim_items(&c, keys_of, "held");
-    Db *db = catalog_read_begin(world->catalog); /* after the claims: nothing of it is old */
-    for (guint i = 0; i < c.items->len; i++)
-        sort_out(&c, db, c.items->pdata[i]);
-    catalog_read_end(world->catalog, db);
-    g_autoptr(BatchChunk) chunk = batch_chunk_new(job, world, NULL, c.list, changes);
-    swap(chunk);
-    for (guint i = 0; i < chunk->n; i++) {
-        gint64 position = g_array_index(c.positions, gint64, i);
-        if (chunk->errors[i])
-            rollout_chunk_note_error(&c, position, "held", chunk->errors[i]);
-        else
-            rollout_chunk_note(&c, position, "returned", NULL);
-    }
-    rollout_chunk_put_notes(&c, chunk->changes);
-    return batch_chunk_commit(chunk, &type, error);
+    gboolean ok = return_chunk(&c, job, changes, error);
+    rollout_chunk_clear(&c);
+    c = (RolloutChunk){ 0 };
+    return ok &&
+           rollout_replace_running(job, world, rollout, running, return_stopped, "held", error);
 }

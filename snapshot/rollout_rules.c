@@ -10,13 +10,22 @@ static const struct {
     gboolean is_active, is_open;
 } states[] = {
     [ROLLOUT_PLANNED] = { "planned",
-                          TO(CANARY) | TO(GATE) | TO(ROLLING) | TO(PAUSED) | TO(STOPPED) | TO(DONE),
+                          TO(CANARY) | TO(GATE) | TO(ROLLING) | TO(PAUSED) | TO(STOPPED) |
+                              TO(WAITING) | TO(DONE),
                           TRUE, TRUE },
-    [ROLLOUT_CANARY] = { "canary", TO(GATE) | TO(ROLLING) | TO(PAUSED) | TO(STOPPED) | TO(DONE),
+    [ROLLOUT_CANARY] = { "canary",
+                         TO(GATE) | TO(ROLLING) | TO(PAUSED) | TO(STOPPED) | TO(WAITING) | TO(DONE),
                          TRUE, TRUE },
-    [ROLLOUT_GATE] = { "gate", TO(CANARY) | TO(ROLLING) | TO(PAUSED) | TO(STOPPED) | TO(DONE), TRUE,
-                       TRUE },
-    [ROLLOUT_ROLLING] = { "rolling", TO(GATE) | TO(PAUSED) | TO(STOPPED) | TO(DONE), TRUE, TRUE },
+    [ROLLOUT_GATE] = { "gate",
+                       TO(CANARY) | TO(ROLLING) | TO(PAUSED) | TO(STOPPED) | TO(WAITING) | TO(DONE),
+                       TRUE, TRUE },
+    [ROLLOUT_ROLLING] = { "rolling",
+                          TO(GATE) | TO(PAUSED) | TO(STOPPED) | TO(WAITING) | TO(DONE), TRUE,
+                          TRUE },
+    [ROLLOUT_WAITING] = { "waiting",
+                          TO(CANARY) | TO(GATE) | TO(ROLLING) | TO(PAUSED) | TO(STOPPED) |
+                              TO(ROLLING_BACK) | TO(CANCELLED),
+                          FALSE, TRUE },
     [ROLLOUT_PAUSED] = { "paused",
                          TO(CANARY) | TO(GATE) | TO(ROLLING) | TO(ROLLING_BACK) | TO(CANCELLED),
                          FALSE, TRUE },
@@ -120,13 +129,13 @@ RolloutVerdict rollout_decide(const RolloutFacts *f)
         return stop(ROLLOUT_WHY_UNAVAILABLE);
     if (is_gate_due(f))
         return go(ROLLOUT_GATE, ROLLOUT_ACT_CHECK, f->n.unchecked);
-    if (!f->n.waiting)
+    if (!f->n.waiting && !f->n.deferred)
         return go(ROLLOUT_DONE, ROLLOUT_ACT_END, 0);
     /* What was moved is still looked at after the deadline; nothing more is moved. */
     if (f->deadline_ms && f->now_ms >= f->deadline_ms)
         return to_check(f) ? go(ROLLOUT_GATE, ROLLOUT_ACT_CHECK, f->n.unchecked)
                            : stop(ROLLOUT_WHY_DEADLINE);
-    return move(f);
+    return f->n.waiting ? move(f) : go(ROLLOUT_WAITING, ROLLOUT_ACT_END, 0);
 }
 
 RolloutState rollout_resume_state(const RolloutFacts *f)

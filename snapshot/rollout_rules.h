@@ -8,6 +8,8 @@
  *   PAUSED, STOPPED -> CANARY | GATE | ROLLING     resumed           (rollback, also from DONE,
  *   PAUSED, STOPPED -> CANCELLED                   ended as it is     CANCELLED, PAUSED, STOPPED)
  *   ROLLING_BACK    -> ROLLED_BACK | PAUSED | STOPPED
+ *   GATE, ROLLING ... -> WAITING    only deferred ones are left: no job until one's turn has come
+ *   WAITING -> CANARY | GATE | ROLLING | STOPPED | PAUSED | ROLLING_BACK | CANCELLED
  *
  * Any thread. */
 #pragma once
@@ -19,6 +21,7 @@ typedef enum {
     ROLLOUT_CANARY,       /* the first few are moved */
     ROLLOUT_GATE,         /* the health of what was moved is looked at */
     ROLLOUT_ROLLING,      /* the others are moved, batch by batch */
+    ROLLOUT_WAITING,      /* for desktops that run: until they stop, or their users have left */
     ROLLOUT_PAUSED,       /* by a person */
     ROLLOUT_STOPPED,      /* at a bad sign */
     ROLLOUT_ROLLING_BACK, /* the former disks are brought back */
@@ -40,9 +43,10 @@ gboolean rollout_is_open(RolloutState state);   /* its desktops and their former
 /* How many desktops are where. */
 typedef struct {
     guint waiting;     /* not tried yet */
+    guint deferred;    /* they run, and their turn has not come */
     guint moved;       /* on the new version, whatever their health */
     guint unchecked;   /* of moved: health still to be looked at */
-    guint unhealthy;   /* of moved: the health command said no */
+    guint unhealthy;   /* of moved: not healthy, or it could not be started again */
     guint unavailable; /* in use, or on a store that is offline */
     guint failed;      /* could not be moved for another reason */
     guint skipped;     /* left out with a word: they need no move, or a person said so */
@@ -55,7 +59,7 @@ typedef struct {
     RolloutState state;
     gboolean is_backward; /* a rollback was asked for */
     gboolean wants_pause;
-    gboolean has_health; /* there is a health command */
+    gboolean has_health; /* health is looked at */
     guint canary, batch; /* sizes; canary 0: none */
     guint max_unavailable;
     gint64 deadline_ms, now_ms; /* since 1970; deadline 0: none */

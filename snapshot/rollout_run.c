@@ -11,6 +11,7 @@
 typedef struct {
     Job *job;
     World *world;
+    const RolloutRuns *runs;
     Rollout rollout;
     RolloutCounts n;
 } Run;
@@ -28,6 +29,7 @@ static gboolean look(Run *run, GError **error)
     gboolean ok = rollout_find(db, rollout_of(run->job), &run->rollout, error);
     if (ok)
         rollout_count(db, run->rollout.id, &run->n);
+    run->rollout.runs = run->runs;
     catalog_read_end(run->world->catalog, db);
     return ok;
 }
@@ -35,7 +37,8 @@ static gboolean look(Run *run, GError **error)
 static void tell_progress(Run *run)
 {
     const RolloutCounts *n = &run->n;
-    guint done = n->moved + n->unavailable + n->failed, total = done + n->waiting;
+    guint done = n->moved + n->unavailable + n->failed;
+    guint total = done + n->waiting + n->deferred;
     const char *state = rollout_state_name(run->rollout.state);
 
     if (run->rollout.is_backward) {
@@ -53,11 +56,12 @@ static json_t *result_of(const Run *run)
 {
     const RolloutCounts *n = &run->n;
 
-    return json_pack("{s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "id", run->rollout.id,
+    return json_pack("{s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "id", run->rollout.id,
                      "rollout", run->rollout.name, "state", rollout_state_name(run->rollout.state),
                      "n_moved", (int)n->moved, "n_unavailable", (int)n->unavailable, "n_failed",
                      (int)n->failed, "n_skipped", (int)n->skipped, "n_returned", (int)n->returned,
-                     "n_held", (int)n->held, "n_kept", (int)n->kept, "n_waiting", (int)n->waiting);
+                     "n_held", (int)n->held, "n_kept", (int)n->kept, "n_waiting", (int)n->waiting,
+                     "n_deferred", (int)n->deferred);
 }
 
 /* "1 desktop".  Caller frees. */
@@ -99,15 +103,17 @@ static char *reason_of(Run *run, RolloutWhy why)
         return g_strdup_printf("desktop %s", first);
     case ROLLOUT_WHY_UNHEALTHY:
         first = first_reason(run, "moved", "failed");
-        return g_strdup_printf("health command '%s' said no to desktop %s", run->rollout.health,
-                               first);
+        return !run->rollout.health || rollout_health_is_of_run(run->rollout.health)
+                   ? g_strdup_printf("desktop %s", first)
+                   : g_strdup_printf("health command '%s' said no to desktop %s",
+                                     run->rollout.health, first);
     case ROLLOUT_WHY_UNAVAILABLE:
         first = first_reason(run, "unavailable", NULL);
         count = count_of(run->n.unavailable);
         return g_strdup_printf("%s could not be moved now, more than %u: desktop %s", count,
                                run->rollout.max_unavailable, first);
     case ROLLOUT_WHY_DEADLINE:
-        count = count_of(run->n.waiting);
+        count = count_of(run->n.waiting + run->n.deferred);
         return g_strdup_printf("its deadline is over, with %s still to be moved", count);
     case ROLLOUT_WHY_HELD:
         first = first_reason(run, "held", NULL);
@@ -185,6 +191,9 @@ static void add_end_event(Changes *changes, const Run *run, RolloutState state, 
         changes_event(changes, "rollout.done", "info", name, who,
                       "moved %s; %u unavailable, %u skipped%s%s", count, n->unavailable,
                       n->skipped, reason ? "; " : "", reason ? reason : "");
+    else if (state == ROLLOUT_WAITING)
+        changes_event(changes, "rollout.stage", "info", name, who, "waiting for %u that run",
+                      n->deferred);
     else if (state == ROLLOUT_ROLLED_BACK)
         changes_event(changes, "rollout.rollback", n->kept ? "warning" : "info", name, who,
                       "brought back %s; %u could not be", count, n->kept);
@@ -209,7 +218,7 @@ static gboolean finish(Run *run, const RolloutVerdict *v, GError **error)
     rollout_put_state(changes, &run->rollout, v->state, reason);
     add_end_event(changes, run, v->state, reason);
     run->rollout.state = v->state;
-    if (!rollout_is_open(v->state)) {
+    if (!rollout_is_open(v->state) || v->state == ROLLOUT_WAITING) {
         tell_progress(run);
         return job_commit_done(run->job, changes, result_of(run), error);
     }
@@ -271,6 +280,10 @@ static gboolean go_on(Run *run, gboolean *ret_is_end, GError **error)
         return FALSE;
     }
     tell_progress(run);
+    *ret_is_end = FALSE;
+    if (run->runs && !run->runs->start_rest(run->job, run->world, &run->rollout, error))
+        return FALSE;
+    *ret_is_end = TRUE;
     rollout_facts(&run->rollout, &run->n, units_now_ms(), &facts);
     if (!job_check(run->job, NULL)) {
         if (job_is_stopping(run->job))
@@ -290,9 +303,9 @@ static gboolean go_on(Run *run, gboolean *ret_is_end, GError **error)
     return act(run, &v, error);
 }
 
-gboolean rollout_run(Job *job, World *world, GError **error)
+gboolean rollout_run(Job *job, World *world, const RolloutRuns *runs, GError **error)
 {
-    Run run = { .job = job, .world = world };
+    Run run = { .job = job, .world = world, .runs = runs };
     GError *local = NULL;
     gboolean ok, is_end;
 

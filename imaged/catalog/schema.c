@@ -216,7 +216,13 @@ static const char *const migrations[] = {
     " started_at INTEGER NOT NULL, changed_at INTEGER NOT NULL, target_host_id TEXT REFERENCES"
     " host(id)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX run_host ON run(host_id);"
-    "CREATE INDEX run_target_host ON run(target_host_id) WHERE target_host_id IS NOT NULL;",
+    "CREATE INDEX run_target_host ON run(target_host_id) WHERE target_host_id IS NOT NULL;"
+    /* what a roll-out does with desktops that run (now, idle, next-stop; NULL: they are busy), and
+     * as what and where those that it has stopped are started again (to do, done) */
+    "ALTER TABLE rollout ADD COLUMN when_running TEXT;"
+    "ALTER TABLE rollout_desktop ADD COLUMN start_id TEXT;"
+    "ALTER TABLE rollout_desktop ADD COLUMN start_host TEXT;"
+    "ALTER TABLE rollout_desktop ADD COLUMN start_state TEXT;",
 
     /* 8: host groups, networks, a desktop's own hardware */
     "CREATE TABLE host_group (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, cpu_model TEXT,"

@@ -20,6 +20,7 @@ static const Column rollout_columns[] = {
     { "DESKTOPS", "n_desktops", CELL_COUNT, 0 },
     { "MOVED", "n_moved", CELL_COUNT, 0 },
     { "WAITING", "n_waiting", CELL_COUNT, 0 },
+    { "LATER", "n_deferred", CELL_COUNT, COLUMN_CSV | COLUMN_SHOW },
     { "UNCHECKED", "n_unchecked", CELL_COUNT, COLUMN_CSV },
     { "UNHEALTHY", "n_unhealthy", CELL_COUNT, COLUMN_CSV },
     { "UNAVAILABLE", "n_unavailable", CELL_COUNT, 0 },
@@ -31,6 +32,7 @@ static const Column rollout_columns[] = {
     { "CANARY", "canary", CELL_COUNT, COLUMN_CSV },
     { "BATCH", "batch", CELL_COUNT, COLUMN_CSV },
     { "MAX UNAVAILABLE", "max_unavailable", CELL_COUNT, COLUMN_CSV },
+    { "WHEN", "when", CELL_TEXT, COLUMN_CSV },
     { "HEALTH", "health", CELL_TEXT, COLUMN_CSV },
     { "HEALTH TIMEOUT (S)", "health_timeout_s", CELL_COUNT, COLUMN_CSV },
     { "DEADLINE", "deadline", CELL_TIME, COLUMN_CSV },
@@ -68,7 +70,7 @@ GString *rollout_verb_path(const char *name, const char *suffix, GError **error)
 /* For people: the desktops that need a look. */
 static void print_trouble(Cli *cli, const char *name)
 {
-    static const char *const states[] = { "unavailable", "failed", "held", "kept" };
+    static const char *const states[] = { "deferred", "unavailable", "failed", "held", "kept" };
     json_auto_t *all = json_array();
 
     for (guint i = 0; i < G_N_ELEMENTS(states); i++) {
@@ -225,7 +227,7 @@ static gboolean rollout_delete(Cli *cli, GError **error)
 
 static const Option show_options[] = {
     { "desktops", OPTION_FLAG, NULL, "its desktops, one by one", NULL },
-    { "in-state", OPTION_CHOICE, "waiting|moved|unavailable|failed|skipped|returned|held|kept",
+    { "in-state", OPTION_CHOICE, "waiting|deferred|moved|unavailable|failed|skipped|returned|held|kept",
       "its desktops, only those", NULL },
     OPTION_END,
 };
@@ -246,6 +248,7 @@ static const Command commands[] = {
       "the first bad sign; 'rollout resume' goes on, 'rollout rollback' brings all former disks\n"
       "back.  It is a job: it goes on without imagectl, and after a restart of the daemon.",
       "rollout start --template win11 --to 4 --all --canary 5 --health boots\n"
+      "rollout start --template win11 --all --when idle --health agent\n"
       "rollout start --template win11 --prefix lab --deadline 06:00 --no-wait\n",
       rollout_start_options, rollout_start },
     { "show", "[ROLLOUT]", 0, 1, "rollout", "Show where a roll-out is (the newest one)", NULL,

@@ -20,8 +20,12 @@ const Option rollout_start_options[] = {
     { "batch", OPTION_COUNT, "N", "then so many between two health gates (1024)", NULL },
     { "max-unavailable", OPTION_COUNT, "N",
       "stop when more than N are in use or offline (a tenth of them, at least 1)", NULL },
-    { "health", OPTION_TEXT, "COMMAND|none",
-      "a command of the site's folder 'health_commands', run for each desktop (none)", NULL },
+    { "when", OPTION_CHOICE, "now|idle|next-stop",
+      "desktops that run: stopped and started again (idle: once nobody is on them), or moved when\n"
+      "they are next off; else they are unavailable", NULL },
+    { "health", OPTION_TEXT, "COMMAND|boot|agent|none",
+      "a command of the site's folder 'health_commands', run for each desktop; or of those that\n"
+      "were started again: they run on, their guest agents answer (none)", NULL },
     { "health-timeout", OPTION_TEXT, "TIME", "how long it may take for one desktop (60s)", NULL },
     OPTION_DEADLINE,
     OPTION_YES,
@@ -135,6 +139,7 @@ static json_t *start_body(Cli *cli, GError **error)
     }
     json_set_text(body, "template", args_text(cli->args, "template"));
     json_set_text(body, "health", args_text(cli->args, "health"));
+    json_set_text(body, "when", args_text(cli->args, "when"));
     for (guint i = 0; i < G_N_ELEMENTS(numbers); i++) {
         if (args_has(cli->args, numbers[i][0]))
             json_object_set_new(body, numbers[i][1],
@@ -177,11 +182,12 @@ static void print_dry(Cli *cli, const json_t *told, const json_t *body)
     if (cli->format != FORMAT_TABLE)
         return;
     g_autofree char *until = until_text(body);
-    printf("moves %d to %s:%d, of them %d first%s; %d unavailable, %d skipped\n",
+    printf("moves %d to %s:%d, of them %d first%s; %d later, %d unavailable, %d skipped\n",
            (int)json_number(told, "n_move"), json_text(told, "template"),
            (int)json_number(told, "version"),
            (int)MIN(json_number(told, "canary"), json_number(told, "n_move")), until,
-           (int)json_number(told, "n_unavailable"), (int)json_number(told, "n_skipped"));
+           (int)json_number(told, "n_later"), (int)json_number(told, "n_unavailable"),
+           (int)json_number(told, "n_skipped"));
 }
 
 /* The daemon's checks come first: what cannot be done needs no question. */

@@ -17,6 +17,7 @@
 #include "imaged/ops/jobs.h"
 #include "imaged/ops/live_merge.h"
 #include "imaged/ops/recover.h"
+#include "imaged/ops/rollouts.h"
 #include "snapshot/merges.h"
 #include "snapshot/stand_in.h"
 #include "snapshot/trash.h"
@@ -254,6 +255,7 @@ static void tick(Housekeeping *h)
     give_memory_back(h);
     if (h->world->rescue_reason)
         return;
+    rollouts_wake(h->world);
     if (h->boot >= h->next_space) {
         watch_space(h);
         h->next_space = h->boot + SPACE_MS;

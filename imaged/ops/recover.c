@@ -49,7 +49,7 @@ static void drop_jobs(World *world, GError **error)
     changes_sql(changes,
                 "UPDATE rollout SET state = 'stopped', wants_pause = 0, reason = 'the catalog was"
                 " an old copy when imaged started' WHERE state IN ('planned', 'canary', 'gate',"
-                " 'rolling', 'rolling-back')",
+                " 'rolling', 'waiting', 'rolling-back')",
                 "");
     /* Who was given what since is not known: of a pool's desktops only those are given that are
      * made fresh now; one that somebody had, and that was not replaced since, is still his. */

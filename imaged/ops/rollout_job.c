@@ -52,11 +52,11 @@ static gboolean run_rollout(Job *job, gpointer data, GError **error)
         return FALSE;
     if (!rollout_is_active(r.state) || r.is_backward || r.wants_pause ||
         copy_version(job, world, &r, &local))
-        return rollout_run(job, world, error);
+        return rollout_run(job, world, &rollout_runs, error);
     /* A pause in the middle of a copy is one, and so is the daemon's stop. */
     if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_CANCELLED)) {
         g_error_free(local);
-        return rollout_run(job, world, error);
+        return rollout_run(job, world, &rollout_runs, error);
     }
     rollout_fail(job, world, local);
     g_propagate_error(error, local);

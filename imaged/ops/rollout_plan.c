@@ -191,6 +191,7 @@ gboolean rollout_plan(OpsCall *call, RolloutPlan *ret, GError **error)
 /* Of the catalog about one desktop.  Read first for all of them: no reader waits for a store. */
 typedef struct {
     char *former; /* the version's name */
+    gboolean runs, has_user;
     LayerRow layer;
 } Seen;
 
@@ -203,6 +204,12 @@ static Seen *read_seen(World *world, const GPtrArray *desktops)
         const DesktopRow *desktop = desktops->pdata[i];
         seen[i].former = lookup_version_name(db, desktop->version_id);
         lookup_layer(db, desktop->layer_id, &seen[i].layer, NULL);
+        seen[i].runs =
+            lookup_int(db, "SELECT count(*) FROM run WHERE desktop_id = ?1", "t", desktop->id) != 0;
+        seen[i].has_user = lookup_int(db,
+                                      "SELECT count(*) FROM session WHERE desktop_id = ?1 AND"
+                                      " state IN ('opening', 'connected')",
+                                      "t", desktop->id) != 0;
     }
     catalog_read_end(world->catalog, db);
     return seen;
@@ -227,43 +234,65 @@ static char *why_busy(World *world, const DesktopRow *desktop, const LayerRow *l
     return is_live ? g_strdup("its disk is in use by QEMU") : NULL;
 }
 
+/* Of one that runs: when its turn comes, or NULL: now. */
+static const char *why_later(const Seen *seen, const char *when)
+{
+    if (g_str_equal(when, "next-stop"))
+        return "it runs: when it is stopped";
+    return g_str_equal(when, "idle") && seen->has_user ? "its user is on it: when he has left"
+                                                       : NULL;
+}
+
 static json_t *view_row(World *world, const DesktopRow *desktop, const Seen *seen,
-                        const json_t *row, guint *n_before, guint canary, guint batch)
+                        const json_t *row, const char *when, guint *n_before, guint canary,
+                        guint batch)
 {
     const char *reason = json_string_value(json_array_get(row, 7));
-    g_autofree char *busy = reason ? NULL : why_busy(world, desktop, &seen->layer);
+    gboolean is_run = seen->runs && when && !reason;
+    const char *later = is_run ? why_later(seen, when) : NULL;
+    g_autofree char *busy = reason || is_run ? NULL : why_busy(world, desktop, &seen->layer);
     g_autofree char *stage = NULL;
 
-    if (!reason && !busy) {
+    if (!reason && !busy && !later) {
         guint n = (*n_before)++;
         stage = n < canary ? g_strdup("canary")
                            : g_strdup_printf("batch %u", (n - canary) / MAX(batch, 1) + 1);
     }
     return json_pack("{s:s,s:s,s:s,s:s,s:s?,s:s?}", "id", desktop->id, "name", desktop->name,
                      "former", seen->former, "action",
-                     reason ? "skip"
-                     : busy ? "unavailable"
-                            : "move",
-                     "stage", stage, "reason", reason ? reason : busy);
+                     reason  ? "skip"
+                     : busy  ? "unavailable"
+                     : later ? "later"
+                             : "move",
+                     "stage", stage, "reason",
+                     reason  ? reason
+                     : busy  ? busy
+                     : later ? later
+                     : is_run ? "it runs: it is stopped, and started again"
+                              : NULL);
 }
 
-json_t *rollout_plan_view(World *world, const RolloutPlan *plan, guint canary, guint batch)
+json_t *rollout_plan_view(World *world, const RolloutPlan *plan, const char *when, guint canary,
+                          guint batch)
 {
     const GPtrArray *desktops = plan->desktops.rows;
     g_autofree Seen *seen = read_seen(world, desktops);
     json_t *list = json_array();
-    guint n_move = 0;
+    guint n_move = 0, n_later = 0;
 
     for (guint i = 0; i < desktops->len; i++) {
         json_array_append_new(list,
                               view_row(world, desktops->pdata[i], &seen[i],
-                                       json_array_get(plan->rows, i), &n_move, canary, batch));
+                                       json_array_get(plan->rows, i), when, &n_move, canary, batch));
+        json_t *made = json_array_get(list, i);
+        n_later += g_str_equal(json_string_value(json_object_get(made, "action")), "later");
         g_free(seen[i].former);
         layer_row_clear(&seen[i].layer);
     }
-    return json_pack("{s:b,s:s,s:I,s:i,s:i,s:i,s:i,s:i,s:o}", "dry_run", 1, "template",
+    return json_pack("{s:b,s:s,s:I,s:i,s:i,s:i,s:i,s:i,s:i,s:o}", "dry_run", 1, "template",
                      plan->template.name, "version", (json_int_t)plan->version.version, "n_move",
-                     (int)n_move, "n_unavailable", (int)(plan->n_waiting - n_move), "n_skipped",
+                     (int)n_move, "n_unavailable", (int)(plan->n_waiting - n_move - n_later), "n_later",
+                     (int)n_later, "n_skipped",
                      (int)plan->n_skipped, "canary", (int)canary, "batch", (int)batch, "desktops",
                      list);
 }

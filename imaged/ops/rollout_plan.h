@@ -21,5 +21,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(RolloutPlan, rollout_plan_clear)
 /* Does another roll-out that is not over have one of these rows' desktops?  BUSY names both. */
 gboolean rollout_plan_check_free(World *world, const json_t *rows, GError **error);
 
-/* Who would move first and then, and who would not, and why: the answer to a dry run. */
-json_t *rollout_plan_view(World *world, const RolloutPlan *plan, guint canary, guint batch);
+/* Who would move first and then, and who would not, and why: the answer to a dry run.  when: what
+ * is done with those that run, or NULL. */
+json_t *rollout_plan_view(World *world, const RolloutPlan *plan, const char *when, guint canary,
+                          guint batch);

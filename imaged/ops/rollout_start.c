@@ -15,7 +15,20 @@ typedef struct {
     RolloutPlan plan;
     gint64 canary, batch, max_unavailable, health_s, deadline_ms;
     const char *health; /* or NULL */
+    const char *when;   /* or NULL */
 } Start;
+
+static gboolean parse_when(OpsCall *call, Start *s, GError **error)
+{
+    static const char *const words[] = { "now", "idle", "next-stop", NULL };
+
+    s->when = args_text(call, "when", FALSE, NULL);
+    if (!s->when || g_strv_contains(words, s->when))
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                "'when' is now, idle or next-stop (for desktops that run)");
+    return FALSE;
+}
 
 static gboolean check_health(OpsCall *call, Start *s, GError **error)
 {
@@ -23,6 +36,15 @@ static gboolean check_health(OpsCall *call, Start *s, GError **error)
     if (!s->health || g_str_equal(s->health, "none")) {
         s->health = NULL;
         return TRUE;
+    }
+    if (rollout_health_is_of_run(s->health)) {
+        if (s->when && !g_str_equal(s->when, "next-stop"))
+            return TRUE;
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "health by %s is seen of desktops that are started again: 'when' must be now"
+                    " or idle",
+                    s->health);
+        return FALSE;
     }
     HealthUser user;
     auto_fd fd = health_command_open(call->world->settings.health_dir, s->health, error);
@@ -33,9 +55,10 @@ static gboolean parse_start(OpsCall *call, Start *s, GError **error)
 {
     if (!args_check(call,
                     "template to names prefix all canary batch max_unavailable health"
-                    " health_timeout_s deadline dry_run",
+                    " health_timeout_s deadline when dry_run",
                     error) ||
-        !args_are_texts(call, "prefix health deadline", error) ||
+        !args_are_texts(call, "prefix health deadline when", error) ||
+        !parse_when(call, s, error) ||
         !args_int(call, "canary", -1, 0, G_MAXINT32, &s->canary, error) ||
         !args_int(call, "batch", ROLLOUT_CHUNK, 1, G_MAXINT32, &s->batch, error) ||
         !args_int(call, "max_unavailable", -1, 0, G_MAXINT32, &s->max_unavailable, error) ||
@@ -77,11 +100,11 @@ static Changes *insert(OpsCall *call, const Start *s, const Rollout *r)
     changes_sql(changes,
                 "INSERT INTO rollout (id, name, template_id, version_id, state, is_backward,"
                 " wants_pause, canary, batch, max_unavailable, health, health_limit_ms, deadline,"
-                " owner, job_id, created_at, started_at) VALUES (?1, ?2, ?3, ?4, 'planned', 0, 0,"
-                " ?5, ?6, ?7, ?8, ?9, ?10, ?11, '', ?12, ?12)",
-                "ttttiiitiiti", r->id, r->name, s->plan.template.id, s->plan.version.id, s->canary,
+                " owner, job_id, created_at, started_at, when_running) VALUES (?1, ?2, ?3, ?4,"
+                " 'planned', 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, '', ?12, ?12, ?13)",
+                "ttttiiitiitit", r->id, r->name, s->plan.template.id, s->plan.version.id, s->canary,
                 s->batch, s->max_unavailable, s->health, s->health_s * 1000, s->deadline_ms,
-                call->who ? call->who : "", now);
+                call->who ? call->who : "", now, s->when);
     changes_sql(changes,
                 "INSERT INTO rollout_desktop (rollout_id, position, desktop_id, name, version_id,"
                 " state, layer_id, trash_id, reason, is_open, changed_at) SELECT ?1, value ->> 0,"
@@ -147,7 +170,7 @@ json_t *ops_rollout_start(OpsCall *call, GError **error)
         return NULL;
     if (parse_start(call, &s, error)) {
         if (dry_run)
-            out = rollout_plan_view(call->world, &s.plan, (guint)s.canary, (guint)s.batch);
+            out = rollout_plan_view(call->world, &s.plan, s.when, (guint)s.canary, (guint)s.batch);
         else if (check_space(call->world, &s.plan.desktops, error))
             start(call, &s, error);
     }

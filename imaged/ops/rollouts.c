@@ -119,25 +119,71 @@ gboolean rollouts_parse_deadline(OpsCall *call, gint64 *ret, GError **error)
     return FALSE;
 }
 
-/* Submit the job of a run whose beginning is in changes (taken over), under claims that are taken
- * already (taken over). */
+void rollouts_fill(const Rollout *r, json_t *claims, Changes *changes, guint total,
+                   const char *job_id, JobRequest *ret)
+{
+    *ret = (JobRequest){ .type = &rollout_job,
+                         .plan = json_pack("{s:s}", "rollout", r->id),
+                         .claims = claims,
+                         .total = total,
+                         .id = job_id,
+                         .changes = changes };
+    changes_sql(changes, "UPDATE rollout SET job_id = ?2, started_at = ?3 WHERE id = ?1", "tti",
+                r->id, job_id, units_now_ms());
+}
+
 void rollouts_submit(OpsCall *call, const Rollout *r, json_t *claims, Changes *changes, guint total,
                      GError **error)
 {
     Id id = id_new();
-    JobRequest request = { .type = &rollout_job,
-                           .plan = json_pack("{s:s}", "rollout", r->id),
-                           .claims = claims,
-                           .total = total,
-                           .id = id.s,
-                           .changes = changes };
+    JobRequest request;
 
-    changes_sql(changes, "UPDATE rollout SET job_id = ?2, started_at = ?3 WHERE id = ?1", "tti",
-                r->id, id.s, units_now_ms());
+    rollouts_fill(r, claims, changes, total, id.s, &request);
     submit_request(call, &request, error);
 }
 
 /* ---- pause, resume ---- */
+
+/* Find it and take its claims, unless its job is at work. */
+static json_t *take(OpsCall *call, Rollout *r, gboolean with_version, GError **error)
+{
+    if (!find(call, r, error))
+        return NULL;
+    const char *version_id = with_version && !r->is_backward ? r->version_id : NULL;
+    json_t *claims = rollouts_claims(r->id, version_id);
+    if (!rollouts_claim(call->world, claims, version_id, error))
+        return NULL;
+    /* what it was before the claim may be old */
+    if (find(call, r, error))
+        return claims;
+    claims_release(call->world->claims, claims);
+    json_decref(claims);
+    return NULL;
+}
+
+static void drop(OpsCall *call, json_t *claims)
+{
+    claims_release(call->world->claims, claims);
+    json_decref(claims);
+}
+
+/* One that waits has no job: nothing is begun any more. */
+static json_t *pause_waiting(OpsCall *call, Rollout *r, GError **error)
+{
+    json_t *claims = take(call, r, FALSE, error);
+    gboolean ok = claims != NULL;
+
+    if (!claims)
+        return NULL;
+    if (r->state == ROLLOUT_WAITING) {
+        Changes *changes = changes_new();
+        rollout_put_state(changes, r, ROLLOUT_PAUSED, "paused");
+        changes_event(changes, "rollout.stop", "info", r->name, call->who, "paused");
+        ok = catalog_commit(call->world->catalog, changes, error);
+    }
+    drop(call, claims);
+    return ok ? rollout_view(call->world, r->id, error) : NULL;
+}
 
 json_t *ops_rollout_pause(OpsCall *call, GError **error)
 {
@@ -145,6 +191,8 @@ json_t *ops_rollout_pause(OpsCall *call, GError **error)
 
     if (!args_check(call, "rollout", error) || !find(call, &r, error))
         return NULL;
+    if (r.state == ROLLOUT_WAITING)
+        return pause_waiting(call, &r, error);
     if (!rollout_is_active(r.state)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "roll-out '%s' is not at work: %s",
                     r.name, rollout_state_name(r.state));
@@ -177,16 +225,16 @@ static void put_second_try(Changes *changes, const Rollout *r, gboolean skip)
     }
     changes_sql(changes,
                 "UPDATE rollout_desktop SET state = 'waiting', reason = NULL WHERE rollout_id = ?1"
-                " AND state IN ('failed', 'unavailable')",
+                " AND state IN ('failed', 'unavailable', 'deferred')",
                 "t", r->id);
     changes_sql(changes,
-                "UPDATE rollout_desktop SET health = 'unchecked', reason = NULL WHERE rollout_id ="
-                " ?1 AND state = 'moved' AND health = 'failed'",
-                "t", r->id);
+                "UPDATE rollout_desktop SET health = ?2, reason = NULL WHERE rollout_id = ?1 AND"
+                " state = 'moved' AND health = 'failed'",
+                "tt", r->id, r->health ? "unchecked" : NULL);
 }
 
 /* The state to go on in, by the counts that put_second_try() leads to. */
-static RolloutState resume_state(World *world, const Rollout *r, gboolean skip)
+RolloutState rollouts_resume_state(World *world, const Rollout *r, gboolean skip)
 {
     RolloutCounts n = counts_of(world, r);
     RolloutFacts facts;
@@ -194,29 +242,6 @@ static RolloutState resume_state(World *world, const Rollout *r, gboolean skip)
     n.unchecked += skip ? 0 : n.unhealthy;
     rollout_facts(r, &n, units_now_ms(), &facts);
     return rollout_resume_state(&facts);
-}
-
-/* Find it and take its claims, unless its job is at work. */
-static json_t *take(OpsCall *call, Rollout *r, gboolean with_version, GError **error)
-{
-    if (!find(call, r, error))
-        return NULL;
-    const char *version_id = with_version && !r->is_backward ? r->version_id : NULL;
-    json_t *claims = rollouts_claims(r->id, version_id);
-    if (!rollouts_claim(call->world, claims, version_id, error))
-        return NULL;
-    /* what it was before the claim may be old */
-    if (find(call, r, error))
-        return claims;
-    claims_release(call->world->claims, claims);
-    json_decref(claims);
-    return NULL;
-}
-
-static void drop(OpsCall *call, json_t *claims)
-{
-    claims_release(call->world->claims, claims);
-    json_decref(claims);
 }
 
 json_t *ops_rollout_resume(OpsCall *call, GError **error)
@@ -242,7 +267,7 @@ json_t *ops_rollout_resume(OpsCall *call, GError **error)
     Changes *changes = changes_new();
     RolloutCounts n = counts_of(call->world, &r);
     put_second_try(changes, &r, skip);
-    rollout_put_state(changes, &r, resume_state(call->world, &r, skip), NULL);
+    rollout_put_state(changes, &r, rollouts_resume_state(call->world, &r, skip), NULL);
     changes_sql(changes,
                 "UPDATE rollout SET wants_pause = 0, deadline = CASE WHEN ?2 THEN ?3 ELSE deadline"
                 " END WHERE id = ?1",

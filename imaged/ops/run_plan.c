@@ -5,6 +5,7 @@
 #include "imaged/base/ident.h"
 #include "imaged/ops/args.h"
 #include "imaged/ops/jobs.h"
+#include "imaged/ops/rollouts.h"
 #include "imaged/ops/run_place.h"
 #include "imaged/ops/run_start.h"
 #include "imaged/ops/submit.h"
@@ -108,6 +109,7 @@ static gboolean plan_start(OpsCall *call, const LookupRows *desktops, BatchPlan 
 {
     gboolean is_fresh;
 
+    rollouts_before_start(call->world, desktops);
     return args_bool(call, "fresh", &is_fresh, error) &&
            plan_all(call, desktops, is_fresh ? START_FRESH : START_ANY, plan, error);
 }

@@ -87,6 +87,16 @@ static const Case cases[] = {
     { "none may be busy",
       WITH(2, 10, TRUE, 0, .state = ROLLOUT_ROLLING, .n = { .moved = 9, .unavailable = 1 }),
       ROLLOUT_STOPPED, ROLLOUT_ACT_END, 0, ROLLOUT_WHY_UNAVAILABLE },
+    /* those that run */
+    { "only deferred ones are left",
+      FACTS(.state = ROLLOUT_GATE, .n = { .moved = 9, .deferred = 3 }), ROLLOUT_WAITING,
+      ROLLOUT_ACT_END, 0 },
+    { "what was moved is looked at before",
+      FACTS(.state = ROLLOUT_ROLLING, .n = { .moved = 9, .unchecked = 9, .deferred = 3 }),
+      ROLLOUT_GATE, ROLLOUT_ACT_CHECK, 9 },
+    { "they are waited for until the deadline",
+      FACTS(.state = ROLLOUT_ROLLING, .deadline_ms = NOW, .n = { .moved = 9, .deferred = 3 }),
+      ROLLOUT_STOPPED, ROLLOUT_ACT_END, 0, ROLLOUT_WHY_DEADLINE },
     /* the clock */
     { "before its deadline it goes on",
       FACTS(.state = ROLLOUT_GATE, .deadline_ms = NOW + 1, .n = { .waiting = 28, .moved = 2 }),
@@ -184,6 +194,8 @@ static void test_resume(void)
 static void test_transitions(void)
 {
     static const char *const allowed =
+        "planned>waiting canary>waiting gate>waiting rolling>waiting waiting>canary waiting>gate "
+        "waiting>rolling waiting>paused waiting>stopped waiting>rolling-back waiting>cancelled "
         "planned>canary planned>gate planned>rolling planned>paused planned>stopped planned>done "
         "canary>gate canary>rolling canary>paused canary>stopped canary>done "
         "gate>canary gate>rolling gate>paused gate>stopped gate>done "
@@ -208,7 +220,7 @@ static void test_transitions(void)
         }
         g_assert_false(rollout_is_active(from) && !rollout_is_open(from));
     }
-    g_assert_cmpuint(n, ==, 36);
+    g_assert_cmpuint(n, ==, 47);
     RolloutState none;
     g_assert_false(rollout_state_parse("going", &none));
 }
