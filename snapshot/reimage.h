@@ -29,6 +29,10 @@ gboolean reimage_plan_revert(World *world, const LookupRows *desktops, const cha
 gboolean reimage_plan_undo(World *world, const LookupRows *desktops, BatchPlan *plan,
                            GError **error);
 
+/* One item of such a plan, as a step of a job that does more and has claimed its desktop. */
+gboolean revert_one(Job *job, World *world, json_t *item, GError **error);
+gboolean reimage_undo_one(Job *job, World *world, json_t *item, GError **error);
+
 /* The parts of a reset, for other jobs that replace disks: what reimage_job does with a chunk whose
  * items have id, name, layer, trash, version and store.  The chunk's plan may name the "reason"
  * that its trash entries are to have. */

@@ -32,7 +32,7 @@ gboolean reimage_plan_undo(World *world, const LookupRows *desktops, BatchPlan *
             json_decref(keys);
             continue;
         }
-        claims_add(keys, 'x', "desktop", row->id);
+        claims_add(keys, 'x', batch_plan_desktop_key(plan), row->id);
         claims_add(keys, 'x', "trash", entry.id);
         claims_add(keys, 's', "version", entry.version_id);
         batch_plan_add(plan,
@@ -227,12 +227,17 @@ static gboolean prepare_undo(BatchChunk *chunk, GError **error)
     return TRUE;
 }
 
+/* Nothing to undo: a disk moved back to layers/ is found there as well as in trash/. */
+static const BatchType undo_type = { prepare_undo, NULL, batch_move_now };
+
 static gboolean run_undo(Job *job, gpointer world, GError **error)
 {
-    /* Nothing to undo: a disk moved back to layers/ is found there as well as in trash/. */
-    static const BatchType type = { prepare_undo, NULL, batch_move_now };
+    return batch_run(job, world, &undo_type, error);
+}
 
-    return batch_run(job, world, &type, error);
+gboolean reimage_undo_one(Job *job, World *world, json_t *item, GError **error)
+{
+    return batch_run_one(job, world, item, &undo_type, error);
 }
 
 const JobType reimage_undo_job = { "desktop.undo-reset", JOB_INTERACTIVE, "desktops", run_undo };

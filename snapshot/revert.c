@@ -52,7 +52,7 @@ static void plan_one(Db *db, BatchPlan *plan, const DesktopRow *row, const Snaps
         json_object_set_new(item, "layer", json_string(layer.s));
     if (disks != DISKS_SYSTEM && to->data_layer_id)
         json_object_set_new(item, "data_layer", json_string(data.s));
-    claims_add(keys, 'x', "desktop", row->id);
+    claims_add(keys, 'x', batch_plan_desktop_key(plan), row->id);
     claims_add(keys, 's', "snapshot", to->id);
     claims_add(keys, 's', "layers", row->id);
     claims_add(keys, 's', "version", to->version_id);
@@ -316,11 +316,16 @@ static void undo_revert(BatchChunk *chunk)
     catalog_read_end(chunk->world->catalog, db);
 }
 
+static const BatchType revert_type = { prepare_revert, undo_revert, batch_move_now };
+
 static gboolean run_revert(Job *job, gpointer world, GError **error)
 {
-    static const BatchType type = { prepare_revert, undo_revert, batch_move_now };
+    return batch_run(job, world, &revert_type, error);
+}
 
-    return batch_run(job, world, &type, error);
+gboolean revert_one(Job *job, World *world, json_t *item, GError **error)
+{
+    return batch_run_one(job, world, item, &revert_type, error);
 }
 
 const JobType revert_job = { "snapshot.revert", JOB_INTERACTIVE, "desktops", run_revert };

@@ -219,8 +219,7 @@ GPtrArray *rollout_chunk_take_running(RolloutChunk *chunk, const char *later_sta
     for (guint i = 0; i < chunk->items->len;) {
         RolloutItem *item = chunk->items->pdata[i];
         const char *why = NULL;
-        RolloutTurn turn =
-            runs ? runs->turn(db, chunk->rollout, item, &why) : ROLLOUT_TURN_OFF;
+        RolloutTurn turn = runs ? runs->turn(db, chunk->rollout, item, &why) : ROLLOUT_TURN_OFF;
         if (turn == ROLLOUT_TURN_OFF) {
             i++;
             continue;

@@ -433,7 +433,7 @@ static const Command commands[] = {
       "Bring back what the last reset or revert replaced",
       "The disk, the data disk or both, as the last reset, revert, roll-out or restore in place\n"
       "took them.  What is there now goes to the trash.  The next undo goes one further back.",
-      "desktop undo-reset alice\n", delete_options, desktop_undo_reset },
+      "desktop undo-reset alice\n", desktop_undo_options, desktop_undo_reset },
     { "move", "(NAME... | --template T | --all-of-prefix P) --to STORE", 0, COMMAND_MANY, "desktop",
       "Move desktops to another store", "What they stand on is copied there once.",
       "desktop move alice --to fast\n", desktop_move_options, desktop_move },

@@ -12,6 +12,7 @@ gboolean desktop_data_disk(Cli *cli, GError **error);
 /* verbs_desktop_layers.c */
 extern const Option desktop_reset_options[];
 gboolean desktop_reset(Cli *cli, GError **error);
+extern const Option desktop_undo_options[];
 gboolean desktop_undo_reset(Cli *cli, GError **error);
 extern const Option desktop_move_options[];
 gboolean desktop_move(Cli *cli, GError **error);

@@ -77,10 +77,22 @@ gboolean desktop_reset(Cli *cli, GError **error)
     return TRUE;
 }
 
+const Option desktop_undo_options[] = {
+    SELECT_TEMPLATE,
+    SELECT_PREFIX,
+    { "stop", OPTION_FLAG, NULL, "those that run are switched off, and started again", NULL },
+    OPTION_YES,
+    OPTION_DRY_RUN,
+    OPTION_NO_WAIT,
+    OPTION_END,
+};
+
 gboolean desktop_undo_reset(Cli *cli, GError **error)
 {
     json_auto_t *body = select_body(cli->args, cli->args->words->len, error);
 
+    if (body && args_has(cli->args, "stop"))
+        json_object_set_new(body, "stop", json_true());
     return body && select_run_destructive(cli, "/v1/desktops/undo-reset", body,
                                           "bring back the former disks of",
                                           "brought back the former disks of", error);

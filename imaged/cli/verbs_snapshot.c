@@ -127,6 +127,8 @@ static gboolean snapshot_revert(Cli *cli, GError **error)
     if (!body)
         return FALSE;
     json_set_text(body, "disk", args_text(cli->args, "disk"));
+    if (args_has(cli->args, "stop"))
+        json_object_set_new(body, "stop", json_true());
     return select_run_destructive(cli, "/v1/snapshots/revert", body, "revert", "reverted", error);
 }
 
@@ -232,6 +234,7 @@ static const Option revert_options[] = {
     SELECT_TEMPLATE,
     SELECT_PREFIX,
     { "disk", OPTION_CHOICE, "all|system|data", "which disk goes back (all)", NULL },
+    { "stop", OPTION_FLAG, NULL, "those that run are switched off, and started again", NULL },
     OPTION_YES,
     OPTION_DRY_RUN,
     OPTION_NO_WAIT,

@@ -289,9 +289,24 @@ gboolean batch_run(Job *job, World *world, const BatchType *type, GError **error
     return ok;
 }
 
+gboolean batch_run_one(Job *job, World *world, json_t *item, const BatchType *type, GError **error)
+{
+    json_auto_t *items = json_pack("[O]", item);
+    g_autoptr(BatchChunk) chunk = batch_chunk_new(job, world, job_plan(job), items, changes_new());
+
+    if (!type->prepare(chunk, error))
+        return FALSE;
+    if (chunk->errors[0]) {
+        g_propagate_error(error, g_steal_pointer(&chunk->errors[0]));
+        return FALSE;
+    }
+    return batch_chunk_commit(chunk, type, error);
+}
+
 void batch_plan_init(BatchPlan *plan, World *world, const JobType *type)
 {
-    *plan = (BatchPlan){ json_object(), json_array(), json_array(), json_array(), type, world };
+    *plan = (BatchPlan){ json_object(), json_array(), json_array(),   json_array(),
+                         type,          world,        plan->with_runs };
     json_object_set_new(plan->plan, "items", plan->items);
     json_object_set_new(plan->plan, "rejected", plan->rejected);
 }
@@ -303,6 +318,11 @@ void batch_plan_clear(BatchPlan *plan)
     json_decref(plan->claims);
     json_decref(plan->plan);
     *plan = (BatchPlan){ 0 };
+}
+
+const char *batch_plan_desktop_key(const BatchPlan *plan)
+{
+    return plan->with_runs ? "run" : "desktop";
 }
 
 gboolean batch_plan_claim(BatchPlan *plan, json_t *keys, GError **error)

@@ -39,6 +39,10 @@ gboolean batch_run(Job *job, World *world, const BatchType *type, GError **error
 BatchChunk *batch_chunk_new(Job *job, World *world, json_t *plan, json_t *items, Changes *changes);
 gboolean batch_chunk_commit(BatchChunk *chunk, const BatchType *type, GError **error);
 void batch_chunk_free(BatchChunk *chunk);
+
+/* The same for one item of the job's plan, all of it: prepared and committed. */
+gboolean batch_run_one(Job *job, World *world, json_t *item, const BatchType *type,
+                       GError **error);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BatchChunk, batch_chunk_free)
 
 /* Item i of the chunk, and a text in it. */
@@ -68,11 +72,16 @@ typedef struct {
     json_t *plan, *items, *rejected, *claims; /* plan owns items and rejected */
     const JobType *type;
     World *world;
+    gboolean with_runs; /* to be set before batch_plan_init(): desktops that run are not busy, since
+                         * the job stops them: their runs are claimed (batch_plan_desktop_key()) */
 } BatchPlan;
 
 void batch_plan_init(BatchPlan *plan, World *world, const JobType *type);
 void batch_plan_clear(BatchPlan *plan); /* releases its claims */
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BatchPlan, batch_plan_clear)
+
+/* What of a desktop a plan that replaces its disk claims: "desktop", or "run" (with_runs). */
+const char *batch_plan_desktop_key(const BatchPlan *plan);
 
 /* Take more claims for the whole plan (keys taken over).  BUSY. */
 gboolean batch_plan_claim(BatchPlan *plan, json_t *keys, GError **error);

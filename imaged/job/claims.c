@@ -98,6 +98,8 @@ static gboolean take_one(Claims *c, const char *key, const char *holder, GError 
         held->holder = g_intern_string(holder);
         g_hash_table_insert(c->held, g_strdup(thing), held);
     }
+    if (g_str_equal(holder, CLAIMS_RUN)) /* it stays, when the job that began it has ended */
+        held->holder = CLAIMS_RUN;
     if (key[0] == 'x')
         held->is_exclusive = TRUE;
     else

@@ -9,6 +9,7 @@
 #include "imaged/ops/hardware.h"
 #include "imaged/ops/jobs.h"
 #include "imaged/ops/pool_guard.h"
+#include "imaged/ops/run_replace.h"
 #include "imaged/ops/run_reset.h"
 #include "imaged/ops/submit.h"
 #include "snapshot/reset_keep.h"
@@ -237,7 +238,9 @@ json_t *ops_desktop_reset(OpsCall *call, GError **error)
 static gboolean make_allowed_undo(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
                                   GError **error)
 {
-    return reimage_plan_undo(call->world, desktops, plan, error);
+    return args_bool(call, "stop", &plan->with_runs, error) &&
+           reimage_plan_undo(call->world, desktops, plan, error) &&
+           (!plan->with_runs || run_replace_amend(plan, &undo_running_job, error));
 }
 
 static gboolean make_undo(OpsCall *call, const LookupRows *desktops, BatchPlan *plan,
@@ -248,7 +251,7 @@ static gboolean make_undo(OpsCall *call, const LookupRows *desktops, BatchPlan *
 
 json_t *ops_desktop_undo_reset(OpsCall *call, GError **error)
 {
-    return submit_on_desktops(call, "names prefix template dry_run", dry_run_undo, make_undo,
+    return submit_on_desktops(call, "names prefix template stop dry_run", dry_run_undo, make_undo,
                               error);
 }
 

@@ -58,6 +58,40 @@ gboolean run_replace_plan(World *world, Db *db, RunPlaces *places, const Desktop
     return TRUE;
 }
 
+/* FALSE: its item is rejected. */
+static gboolean amend_one(BatchPlan *plan, Db *db, RunPlaces *places, json_t *item)
+{
+    g_auto(DesktopRow) desktop = { 0 };
+    g_autoptr(GError) why = NULL;
+    json_t *keys = json_array();
+    gboolean ok = lookup_desktop_by_id(db, text(item, "id"), &desktop, &why) &&
+                  run_replace_plan(plan->world, db, places, &desktop, item, keys, &why);
+
+    json_array_remove(keys, 0); /* its run, which the plan has already */
+    if (ok)
+        ok = batch_plan_claim(plan, keys, &why);
+    else
+        json_decref(keys);
+    if (!ok)
+        batch_plan_reject(plan, text(item, "name"), why);
+    return ok;
+}
+
+gboolean run_replace_amend(BatchPlan *plan, const JobType *type, GError **error)
+{
+    g_auto(RunPlaces) places = { 0 };
+    Db *db = catalog_read_begin(plan->world->catalog);
+    gboolean ok = run_places_load(plan->world, db, &places, error);
+
+    for (gsize i = json_array_size(plan->items); ok && i-- > 0;) {
+        if (!amend_one(plan, db, &places, json_array_get(plan->items, i)))
+            json_array_remove(plan->items, i); /* its claims go with the job's */
+    }
+    catalog_read_end(plan->world->catalog, db);
+    plan->type = type;
+    return ok;
+}
+
 /* ---- The three parts ---- */
 
 static gboolean is_off(World *world, const RunRow *run)

@@ -20,6 +20,10 @@ typedef struct {
 
 gboolean run_replace(Job *job, World *world, json_t *item, const RunReplace *how, GError **error);
 
+/* What a desktop that runs needs besides (see there), added to the items of a plan that has their
+ * runs claimed (with_runs); the plan is for a job of this type then. */
+gboolean run_replace_amend(BatchPlan *plan, const JobType *type, GError **error);
+
 /* Its three parts.  A job that is cancelled ends what it has begun: only a daemon that stops breaks
  * these off.  Stop: BUSY if it was started meanwhile by somebody else, or does not end. */
 gboolean run_replace_stop(Job *job, World *world, const json_t *item, GError **error);

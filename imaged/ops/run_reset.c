@@ -93,20 +93,19 @@ static gboolean is_replaced(World *world, const json_t *item)
     return is;
 }
 
-static gboolean replace(Job *job, World *world, json_t *item, gpointer user, GError **error)
+static gboolean prepare(BatchChunk *chunk, GError **error)
 {
-    static const BatchType type = { reimage_prepare, reimage_undo_prepare, batch_move_now };
-    json_auto_t *items = json_pack("[O]", item);
-    g_autoptr(BatchChunk) chunk = batch_chunk_new(job, world, job_plan(job), items, changes_new());
-
     if (!reimage_prepare(chunk, error))
         return FALSE;
-    if (chunk->errors[0]) {
-        g_propagate_error(error, g_steal_pointer(&chunk->errors[0]));
-        return FALSE;
-    }
     batch_event(chunk, "desktop.reset", "re-imaged", "desktops");
-    return batch_chunk_commit(chunk, &type, error);
+    return TRUE;
+}
+
+static gboolean replace(Job *job, World *world, json_t *item, gpointer user, GError **error)
+{
+    static const BatchType type = { prepare, reimage_undo_prepare, batch_move_now };
+
+    return batch_run_one(job, world, item, &type, error);
 }
 
 static gboolean reset_one(Job *job, World *world, json_t *item, GError **error)
@@ -122,3 +121,47 @@ static gboolean run_reset(Job *job, gpointer world, GError **error)
 }
 
 const JobType reset_running_job = { "desktop.reset-running", JOB_LONG, "desktops", run_reset };
+
+/* ---- Former disks and snapshots ---- */
+
+/* What was done before a stop is found by the parts themselves. */
+static gboolean never_done(World *world, const json_t *item)
+{
+    return FALSE;
+}
+
+typedef gboolean (*DiskStep)(Job *job, World *world, json_t *item, GError **error);
+
+static gboolean do_step(Job *job, World *world, json_t *item, gpointer step, GError **error)
+{
+    return (*(const DiskStep *)step)(job, world, item, error);
+}
+
+static gboolean revert_running_one(Job *job, World *world, json_t *item, GError **error)
+{
+    DiskStep step = revert_one;
+    const RunReplace how = { never_done, do_step, &step };
+
+    return run_replace(job, world, item, &how, error);
+}
+
+static gboolean undo_running_one(Job *job, World *world, json_t *item, GError **error)
+{
+    DiskStep step = reimage_undo_one;
+    const RunReplace how = { never_done, do_step, &step };
+
+    return run_replace(job, world, item, &how, error);
+}
+
+static gboolean run_revert(Job *job, gpointer world, GError **error)
+{
+    return job_each(job, world, revert_running_one, error);
+}
+
+static gboolean run_undo(Job *job, gpointer world, GError **error)
+{
+    return job_each(job, world, undo_running_one, error);
+}
+
+const JobType revert_running_job = { "snapshot.revert-running", JOB_LONG, "desktops", run_revert };
+const JobType undo_running_job = { "desktop.undo-reset-running", JOB_LONG, "desktops", run_undo };

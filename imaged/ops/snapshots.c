@@ -7,6 +7,8 @@
 #include "imaged/ops/live_merge.h"
 #include "imaged/ops/live_snapshot.h"
 #include "imaged/ops/pool_guard.h"
+#include "imaged/ops/run_replace.h"
+#include "imaged/ops/run_reset.h"
 #include "imaged/ops/submit.h"
 #include "imaged/ops/view.h"
 #include "snapshot/diff.h"
@@ -127,7 +129,9 @@ static gboolean make_allowed_revert(OpsCall *call, const LookupRows *desktops, B
     Disks disks;
 
     return name && args_disks(call, &disks, error) &&
+           args_bool(call, "stop", &plan->with_runs, error) &&
            reimage_plan_revert(call->world, desktops, name, disks, plan, error) &&
+           (!plan->with_runs || run_replace_amend(plan, &revert_running_job, error)) &&
            jobs_check_stores(call->world, desktops, error);
 }
 
@@ -165,7 +169,7 @@ json_t *ops_snapshot_revert(OpsCall *call, GError **error)
     Disks disks;
 
     return args_disks(call, &disks, error)
-               ? submit_on_desktops(call, "names prefix template snapshot disk dry_run",
+               ? submit_on_desktops(call, "names prefix template snapshot disk stop dry_run",
                                     dry[disks], make_revert, error)
                : NULL;
 }

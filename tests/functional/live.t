@@ -81,9 +81,32 @@ ok 'the snapshots before hold what they held' counter_is_sound "$(snapshot_path 
 is "$(sha256sum <"$(snapshot_path a one)")" "$sum" '... to the last byte'
 ok 'the check is clean' check_is_clean
 
+# ---- Off, back, and on again ----
+
+at=$(counter_of "$(path_of a)")
+fails_with 4 'it runs' 'one that runs does not go back' ctl snapshot revert a one --yes
+ok '... unless it may be stopped' ctl snapshot revert a one --stop --yes
+is "$(written a)" "$(path_of a)" 'it runs from the new disk'
+ok '... on which it counts from there' wait_for 20 counter_is_beyond "$(path_of a)" "$before"
+ok '... as it does' counter_is_sound "$(path_of a)" "$before"
+ok '... far behind where it was' [ "$counter" -lt "$at" ]
+fails_with 4 'it runs' 'nor is that undone while it runs' ctl desktop undo-reset a --yes
+ok '... unless it may be stopped' ctl desktop undo-reset a --stop --yes
+is "$(written a)" "$(path_of a)" 'it runs from the former disk'
+ok '... and counts on there' wait_for 20 counter_is_beyond "$(path_of a)" "$at"
+ok 'no write was lost' counter_is_sound "$(path_of a)" "$at"
+ctl snapshot revert a one --stop --yes --no-wait >/dev/null
+stop_daemon KILL
+start_daemon || exit 1
+jobs_are_over() { [ "$(sqlite3 "$state/catalog.db" "SELECT count(*) FROM job WHERE state IN ('queued', 'running')")" = 0 ]; }
+ok 'killed in it: its job comes to an end' wait_for 60 jobs_are_over
+ok '... it runs' counter_runs "$(path_of a)"
+ok '... from there' counter_is_sound "$(path_of a)" "$before"
+is "$(written a)" "$(path_of a)" '... on its disk'
+at=$before
+
 # ---- The daemon is killed at each change that a snapshot makes ----
 
-jobs_are_over() { [ "$(sqlite3 "$state/catalog.db" "SELECT count(*) FROM job WHERE state IN ('queued', 'running')")" = 0 ]; }
 died() { ! kill -0 "$daemon" 2>/dev/null; }
 ended_or_died() { died || ! kill -0 "$1" 2>/dev/null; }
 is_up_or_died() { died || host_is h1 up; }

@@ -94,7 +94,9 @@ static void test_run(void)
     g_autoptr(GError) error = NULL;
     json_t *shared = json_pack("[s]", "s:desktop/1"), *whole = json_pack("[s]", "x:desktop/1");
 
+    g_assert_true(claims_take(claims, shared, "desktop.start", NULL));
     g_assert_true(claims_take(claims, shared, CLAIMS_RUN, NULL));
+    claims_release(claims, shared);
     g_assert_false(claims_take(claims, whole, "desktop.reset", &error));
     g_assert_true(g_str_has_prefix(error->message, "the desktop is busy: it runs"));
     json_decref(shared);
