@@ -223,7 +223,7 @@ gboolean lease_prolong(World *world, const char *desktop, const char *user, cons
     g_auto(Facts) f = { 0 };
     g_auto(Lease) lease = { 0 };
 
-    if (!look(world, desktop, user, &f, error))
+    if (!look(world, desktop, user, FALSE, &f, error))
         return FALSE;
     Db *db = catalog_read_begin(world->catalog);
     gboolean ok = find_lease(db, f.desktop.id, f.user_id, &lease, error);
