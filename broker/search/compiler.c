@@ -47,7 +47,9 @@ void compile_real(Compiler *c, double number)
 void compile_template(Compiler *c, const char *template, guint self, guint target)
 {
     for (const char *p = template; *p; p++) {
-        if (*p == '$')
+        if (p[0] == '$' && p[1] == '$') /* the sign itself */
+            g_string_append_c(c->sql, *p++);
+        else if (*p == '$')
             g_string_append_printf(c->sql, "a%u", self);
         else if (*p == '%')
             g_string_append_printf(c->sql, "a%u", target);

@@ -185,6 +185,37 @@ const SearchObject search_hosts = {
     "name",  FALSE,  NULL,   host_fields, host_links, FALSE,
 };
 
+static const SearchField network_fields[] = {
+    { "name", NULL, TYPE_NAME, "$.name", FREE_TABLE, NULL },
+    { "id", NULL, TYPE_NAME, "$.id", FREE_SHOW, NULL },
+    { "kind", "type", TYPE_NAME, "$.kind", FREE_TABLE, NULL },
+    { "bridge", NULL, TYPE_NAME, "$.bridge", FREE_TABLE, NULL },
+    { "vlan", NULL, TYPE_NUMBER, "nullif($.vlan, 0)", SHOW_TABLE, NULL },
+    { "group", "host_group", TYPE_NAME, "(SELECT y.name FROM host_group y WHERE y.id = $.group_id)",
+      FREE_TABLE, NULL },
+    { "created", "created_at", TYPE_TIME, "$.created_at", FIELD_SHOW, NULL },
+    FIELDS_END,
+};
+
+static const SearchLink network_links[] = {
+    { "desktops",
+      "desktop vm vms",
+      "desktops",
+      { { "$.name", NETWORKS_OF("desktop") " x# JOIN desktop % ON %.id = x#.row", "x#.name", NULL },
+        { "$.name",
+          NETWORKS_OF("version") " x# JOIN desktop % ON %.version_id = x#.row AND (" OWN_SETTING(
+              "%", "networks") ") IS NULL",
+          "x#.name", NULL } },
+      0,
+      TRUE },
+    LINKS_END,
+};
+
+const SearchObject search_networks = {
+    "networks", "network", "network", "network",      NULL,          "name",
+    "name",     FALSE,     NULL,      network_fields, network_links, FALSE,
+};
+
 static const SearchField pool_fields[] = {
     { "name", NULL, TYPE_NAME, "$.name", FREE_TABLE, NULL },
     { "id", NULL, TYPE_NAME, "$.id", FREE_SHOW, NULL },

@@ -48,7 +48,8 @@ json_t *ops_search_complete(OpsCall *call, GError **error)
         !args_int(call, "cursor", -1, -1, G_MAXINT32, &cursor, error))
         return NULL;
     const char *text = args_text(call, "search", TRUE, error);
-    return text ? search_complete(text, (gssize)cursor, object) : NULL;
+    return text ? search_complete(call->world, search_caller(call), text, (gssize)cursor, object)
+                : NULL;
 }
 
 json_t *ops_search_save(OpsCall *call, GError **error)
