@@ -93,8 +93,8 @@ static void has(sqlite3_context *context, int n, sqlite3_value **values)
     gboolean found = FALSE;
 
     (void)n;
-    for (guint i = 0; pattern && *words[0] && words[i] && !found; i++)
-        found = functions_fits(pattern, words[i]);
+    for (guint i = 0; pattern && words[i] && !found; i++)
+        found = *words[i] && functions_fits(pattern, words[i]);
     sqlite3_result_int(context, found);
 }
 
