@@ -2,7 +2,7 @@
  * and so on it asks imagectl for, which prints them in the first column of its CSV. */
 #include "imaged/cli/completion.h"
 
-#include "imaged/cli/commands.h"
+#include "imaged/cli/each.h"
 
 static const char head[] =
     "# bash completion for imagectl; made by 'imagectl completion bash'.\n"
@@ -133,6 +133,9 @@ static void append_takes_value(GString *out)
                          "_imagectl_takes_value()\n{\n    case \"$1 $2\" in\n");
     for (const Noun *const *noun = commands_nouns(); *noun; noun++) {
         for (const Command *c = (*noun)->commands; c->run; c++) {
+            if (each_options(*noun, c))
+                g_string_append_printf(out, "        '%s %s --search') return 0 ;;\n",
+                                       (*noun)->name, c->verb);
             for (const Option *o = c->options; o && o->name; o++) {
                 if (o->kind != OPTION_FLAG)
                     g_string_append_printf(out, "        '%s %s --%s') return 0 ;;\n",
@@ -167,6 +170,7 @@ static void append_table(GString *out)
             g_string_append_printf(out, "        '%s %s') kind='%s' options+='", (*noun)->name,
                                    c->verb ? c->verb : "", c->completes ? c->completes : "");
             append_options(out, c->options);
+            append_options(out, each_options(*noun, c));
             g_string_append(out, "' ;;\n");
         }
     }
@@ -175,6 +179,7 @@ static void append_table(GString *out)
         for (const Command *c = (*noun)->commands; c->run; c++) {
             g_autofree char *name = g_strdup_printf("%s %s", (*noun)->name, c->verb ? c->verb : "");
             append_values(out, c->options, name);
+            append_values(out, each_options(*noun, c), name);
         }
     }
     g_string_append(out,

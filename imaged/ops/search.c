@@ -31,8 +31,9 @@ json_t *ops_search(OpsCall *call, GError **error)
 {
     SearchRequest request = { .caller = search_caller(call) };
 
-    if (!args_check(call, "search object fields", error) ||
-        !args_are_texts(call, "fields", error) || !take_object(call, &request.object, error))
+    if (!args_check(call, "search object fields limit", error) ||
+        !args_are_texts(call, "fields", error) || !take_object(call, &request.object, error) ||
+        !args_int(call, "limit", 0, 1, 100000, &request.default_limit, error))
         return NULL;
     request.text = args_text(call, "search", TRUE, error);
     request.fields = args_text(call, "fields", FALSE, NULL);
