@@ -2,8 +2,9 @@
  * together.
  *
  * Texts of SQL are templates: $ is the row's alias ($$ the sign itself), % the alias of the row
- * that a link leads to, # a number that makes an alias unique, @ the present time in ms.  All
- * static; any thread. */
+ * that a link leads to, # a number that makes an alias unique, @ the present time in ms, {desktop
+ * d} that the caller may see the desktop d: what is counted is what he sees.  All static; any
+ * thread. */
 #pragma once
 
 #include <glib.h>

@@ -68,7 +68,8 @@ static const SearchField desktop_fields[] = {
       " p.deleted_at IS NULL AND p.state = 'ok')",
       FIELD_SHOW, NULL },
     { "n_snapshots", NULL, TYPE_NUMBER,
-      "(SELECT count(*) FROM snapshot n WHERE n.desktop_id = $.id AND n.is_trashed = 0)",
+      "(SELECT count(*) FROM snapshot n WHERE n.desktop_id = $.id AND n.is_trashed = 0 AND"
+      " {snapshot n})",
       FIELD_SHOW, NULL },
     { "orphan", "unassigned", TYPE_BOOL,
       "(NOT EXISTS (SELECT 1 FROM assignment x WHERE x.desktop_id = $.id) AND NOT EXISTS"
@@ -189,11 +190,12 @@ static const SearchField template_fields[] = {
     { "os", NULL, TYPE_TEXT, NEWEST_VERSION("os"), FREE_TABLE, NULL },
     { "description", NULL, TYPE_TEXT, NEWEST_VERSION("description"), FREE_SHOW, NULL },
     { "n_versions", NULL, TYPE_NUMBER,
-      "(SELECT count(*) FROM version w WHERE w.template_id = $.id AND w.is_trashed = 0)",
+      "(SELECT count(*) FROM version w WHERE w.template_id = $.id AND w.is_trashed = 0 AND"
+      " {version w})",
       FIELD_SHOW, NULL },
     { "n_desktops", NULL, TYPE_NUMBER,
       "(SELECT count(*) FROM version w JOIN desktop d ON d.version_id = w.id WHERE"
-      " w.template_id = $.id AND d.is_trashed = 0)",
+      " w.template_id = $.id AND d.is_trashed = 0 AND {desktop d})",
       SHOW_TABLE, NULL },
     { "disk_size", "size virtual_size", TYPE_SIZE,
       "(SELECT l.virtual_size FROM version w JOIN layer l ON l.id = w.layer_id WHERE"
@@ -204,7 +206,7 @@ static const SearchField template_fields[] = {
     { "saved_bytes", "saved", TYPE_SIZE,
       "(SELECT sum(max(0, c.flattened_bytes - c.data_bytes)) FROM version w JOIN desktop d ON"
       " d.version_id = w.id JOIN layer_counts c ON c.layer_id = d.layer_id WHERE"
-      " w.template_id = $.id AND d.is_trashed = 0)",
+      " w.template_id = $.id AND d.is_trashed = 0 AND {desktop d})",
       FIELD_SHOW, NULL },
     { "last_archive", "archived", TYPE_TIME,
       "(SELECT max(p.created_at) FROM version w JOIN archive_point p ON p.version_id = w.id WHERE"
