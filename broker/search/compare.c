@@ -9,7 +9,7 @@
 
 static gboolean is_text(const SearchField *field)
 {
-    return field->type == TYPE_NAME || field->type == TYPE_TEXT;
+    return field->type == TYPE_NAME || field->type == TYPE_TEXT || field->type == TYPE_WORDS;
 }
 
 /* The literal for LIKE of a prefix pattern. */
@@ -40,10 +40,24 @@ static void compile_matches(Compiler *c, const SearchField *field, guint alias, 
     compile_sql(c, ")");
 }
 
+/* One of the field's words fits. */
+static void compile_has(Compiler *c, const SearchField *field, guint alias, const char *pattern)
+{
+    g_autofree char *folded = functions_fold(pattern);
+
+    compile_sql(c, "search_has(");
+    compile_text(c, folded);
+    compile_sql(c, ", ");
+    compile_template(c, field->sql, alias, 0);
+    compile_sql(c, ")");
+}
+
 static void compile_text_equals(Compiler *c, const SearchField *field, guint alias,
                                 const SearchValue *value)
 {
-    if (!value->is_pattern && field->folded) {
+    if (field->type == TYPE_WORDS) {
+        compile_has(c, field, alias, value->text);
+    } else if (!value->is_pattern && field->folded) {
         g_autofree char *folded = functions_fold(value->text);
         compile_template(c, field->folded, alias, 0);
         compile_sql(c, " = ");
@@ -104,7 +118,7 @@ static gboolean compile_order(Compiler *c, const SearchField *field, guint alias
         [OP_LT] = " < ", [OP_LE] = " <= ", [OP_GT] = " > ", [OP_GE] = " >= "
     };
 
-    if (field->type == TYPE_BOOL || value->is_pattern) {
+    if (field->type == TYPE_BOOL || field->type == TYPE_WORDS || value->is_pattern) {
         search_error(error, word->column, "'%s' can only be compared with = and !=", field->name);
         return FALSE;
     }

@@ -2,6 +2,8 @@
  * and compile_real() alone. */
 #include "broker/search/compiler.h"
 
+#include <string.h>
+
 void compiler_init(Compiler *c, const Caller *caller, gint64 now)
 {
     *c = (Compiler){ .sql = g_string_new(NULL), .now = now, .caller = caller };
@@ -44,15 +46,32 @@ void compile_real(Compiler *c, double number)
     bind(c, (DbValue){ .type = 'r', .real = number });
 }
 
+/* "{desktop d}": what the caller may see of these rows.  Returns where it ends. */
+static const char *append_seen(Compiler *c, const char *begin)
+{
+    const char *end = strchr(begin, '}');
+    g_autofree char *both = g_strndup(begin + 1, (gsize)(end - begin) - 1);
+    char *alias = strchr(both, ' ');
+
+    *alias++ = '\0';
+    g_autofree char *visible = access_visible_sql(c->caller, both, alias);
+    g_string_append(c->sql, visible ? visible : "1");
+    return end;
+}
+
 void compile_template(Compiler *c, const char *template, guint self, guint target)
 {
     for (const char *p = template; *p; p++) {
-        if (*p == '$')
+        if (p[0] == '$' && p[1] == '$') /* the sign itself */
+            g_string_append_c(c->sql, *p++);
+        else if (*p == '$')
             g_string_append_printf(c->sql, "a%u", self);
         else if (*p == '%')
             g_string_append_printf(c->sql, "a%u", target);
         else if (*p == '#')
             g_string_append_printf(c->sql, "%u", target);
+        else if (*p == '{')
+            p = append_seen(c, p);
         else if (*p == '@')
             g_string_append_printf(c->sql, "%" G_GINT64_FORMAT, c->now);
         else

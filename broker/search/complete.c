@@ -1,254 +1,130 @@
-/* complete.c: what can stand at the cursor.  The words before it are walked through to see what is
- * due: an object, a term, a sign, a value, or what follows a term. */
+/* complete.c: the language's words are known; values and saved searches are looked up: those that
+ * the caller may see, some of them, for a short while. */
 #include <string.h>
 
-#include "broker/search/lexer.h"
-#include "broker/search/resolve.h"
+#include "broker/search/compiler.h"
+#include "broker/search/functions.h"
+#include "broker/search/parser.h"
+#include "broker/search/saved.h"
 #include "broker/search/search.h"
+#include "broker/search/spot.h"
+#include "imaged/base/units.h"
 
-typedef enum {
-    DUE_TERM, /* a field, a word, NOT, ( */
-    DUE_SIGN, /* behind a word that may be a field */
-    DUE_VALUE,
-    DUE_LIST, /* behind IN */
-    DUE_NEXT, /* behind a term: AND, OR, a clause */
-    DUE_IS,   /* NONE, SET */
-    DUE_BY,
-    DUE_SORT,  /* a field to sort by */
-    DUE_ORDER, /* behind that: ASC, DESC, a comma */
-    DUE_GROUP,
-    DUE_NUMBER,
-} Due;
+#define MAX_WORDS 50
+#define MAX_STEPS 300000 /* of SQLite: some ms */
+#define TIME_LIMIT_US (G_TIME_SPAN_SECOND / 2)
 
-typedef struct {
-    const SearchObject *object;
-    const char *typed; /* of the word at the cursor, up to it */
-    json_t *words;
-} Offer;
-
-static void offer(Offer *o, const char *text, const char *kind)
+/* As it is written in a search: in quotes if it must be. */
+static char *quoted(const char *value)
 {
-    if (g_ascii_strncasecmp(text, o->typed, strlen(o->typed)) == 0)
-        json_array_append_new(o->words, json_pack("{s:s,s:s}", "text", text, "kind", kind));
-}
+    g_autoptr(GString) out = g_string_new("\"");
+    gboolean is_plain = *value && !search_is_keyword(value) && *value != '@';
 
-static void offer_all(Offer *o, const char *const *words, const char *kind)
-{
-    for (guint i = 0; words[i]; i++)
-        offer(o, words[i], kind);
-}
-
-/* Fields and links, behind the part of a path that is there already. */
-static void offer_fields(Offer *o)
-{
-    const SearchObject *at = o->object;
-    const char *dot = strrchr(o->typed, '.');
-    g_autofree char *before = dot ? g_strndup(o->typed, (gsize)(dot - o->typed)) : g_strdup("");
-    SearchPath path;
-
-    if (dot) {
-        const SearchWord word = { before, 1, FALSE };
-        if (!resolve_path(at, &word, &path, NULL) || !path.n_links)
-            return;
-        at = path.objects[path.n_links];
+    for (const char *p = value; *p; p++) {
+        if (strchr("\"\\*?", *p))
+            g_string_append_c(out, '\\');
+        is_plain = is_plain && (g_ascii_isalnum(*p) || strchr("._-@/+:", *p) || (*p & 0x80));
+        g_string_append_c(out, *p);
     }
-    for (const SearchField *f = at->fields; f->name; f++) {
-        g_autofree char *text = g_strconcat(before, dot ? "." : "", f->name, NULL);
-        offer(o, text, "field");
-    }
-    for (const SearchLink *l = at->links; l->name; l++) {
-        g_autofree char *text = g_strconcat(before, dot ? "." : "", l->name, NULL);
-        if (!objects_field(at, l->name))
-            offer(o, text, "link");
-    }
+    g_string_append_c(out, '"');
+    return g_strdup(is_plain ? value : out->str);
 }
 
-static void offer_values(Offer *o, const char *field)
+static void add_word(json_t *words, const char *text, const char *kind)
 {
-    static const char *const truths[] = { "yes", "no", NULL };
-    static const char *const times[] = { "now",       "now-1h",   "now-1d", "today",
-                                         "yesterday", "today-7d", NULL };
-    const SearchWord word = { (char *)field, 1, FALSE };
-    SearchPath path;
-
-    if (!field || !resolve_path(o->object, &word, &path, NULL))
-        return;
-    if (path.field->type == TYPE_BOOL)
-        offer_all(o, truths, "value");
-    else if (path.field->type == TYPE_TIME)
-        offer_all(o, times, "value");
+    json_array_append_new(words, json_pack("{s:s,s:s}", "text", text, "kind", kind));
 }
 
-static void offer_objects(Offer *o)
+/* Is it a field whose values one picks from, and may this caller know them? */
+static gboolean has_values(const Caller *caller, const Spot *spot)
 {
-    for (guint i = 0; search_objects[i]; i++) {
-        g_autofree char *text = g_strconcat(search_objects[i]->name, ":", NULL);
-        if (!search_objects[i]->is_inner)
-            offer(o, text, "object");
-    }
-    offer(o, "vms:", "object");
-}
+    const SearchObject *at = spot->path.objects[spot->path.n_links];
+    const SearchField *f = spot->path.field;
 
-static void offer_due(Offer *o, Due due, const char *field, gboolean is_begin)
-{
-    static const char *const signs[] = { "=",  "!=",   "<",       "<=",     ">",
-                                         ">=", "IN (", "IS NONE", "IS SET", NULL };
-    static const char *const next[] = { "AND",   "OR",    "SORTBY", "GROUP BY",
-                                        "COUNT", "LIMIT", "PAGE",   NULL };
-    static const char *const is[] = { "NONE", "SET", "NOT", NULL };
-    static const char *const by[] = { "BY", NULL };
-    static const char *const order[] = { "ASC", "DESC", "LIMIT", "PAGE", NULL };
-
-    switch (due) {
-    case DUE_TERM:
-        if (is_begin)
-            offer_objects(o);
-        offer_fields(o);
-        offer(o, "NOT", "keyword");
-        break;
-    case DUE_SIGN:
-        offer_all(o, signs, "sign");
-        offer_all(o, next, "keyword"); /* it may have been a word */
-        break;
-    case DUE_VALUE:
-        offer_values(o, field);
-        break;
-    case DUE_LIST:
-        offer(o, "(", "sign");
-        break;
-    case DUE_NEXT:
-        offer_all(o, next, "keyword");
-        break;
-    case DUE_IS:
-        offer_all(o, is, "keyword");
-        break;
-    case DUE_BY:
-        offer_all(o, by, "keyword");
-        break;
-    case DUE_SORT:
-    case DUE_GROUP:
-        offer_fields(o);
-        break;
-    case DUE_ORDER:
-        offer_all(o, order, "keyword");
-        break;
-    case DUE_NUMBER:
-        break;
-    }
-}
-
-static gboolean is_word(const Token *t, const char *word)
-{
-    return t->kind == TOKEN_WORD && g_ascii_strcasecmp(t->text, word) == 0;
-}
-
-/* What a clause's word wants behind it; FALSE: it is none. */
-static gboolean begins_clause(const Token *t, Due *due)
-{
-    if (is_word(t, "SORTBY"))
-        *due = DUE_SORT;
-    else if (is_word(t, "SORT") || is_word(t, "ORDER") || is_word(t, "GROUP"))
-        *due = DUE_BY;
-    else if (is_word(t, "GROUPBY"))
-        *due = DUE_GROUP;
-    else if (is_word(t, "LIMIT") || is_word(t, "PAGE"))
-        *due = DUE_NUMBER;
-    else if (is_word(t, "COUNT"))
-        *due = DUE_NEXT;
-    else
+    if ((f->type != TYPE_NAME && f->type != TYPE_TEXT) ||
+        (f->type == TYPE_TEXT && at->text_index && !at->is_inner) ||
+        (g_str_equal(f->name, "id") && !*spot->typed))
         return FALSE;
-    return TRUE;
+    if (at->one)
+        return TRUE;
+    /* it is seen with the desktop that has it: all of them are for who sees all desktops */
+    g_autofree char *visible = access_visible_sql(caller, "desktop", "a0");
+    return !visible;
 }
 
-/* What is due behind token t, where due was before it. */
-static Due after(const Token *t, const Token *before, Due due, gboolean *in_list)
+static int compare(gconstpointer a, gconstpointer b)
 {
-    if (due != DUE_VALUE && due != DUE_SORT && due != DUE_GROUP && begins_clause(t, &due))
-        return due;
-    if (t->kind == TOKEN_CLOSE) {
-        *in_list = FALSE;
-        return DUE_NEXT;
-    }
-    if (is_word(t, "AND") || is_word(t, "OR"))
-        return DUE_TERM;
-    switch (due) {
-    case DUE_TERM:
-    case DUE_NEXT:
-        return t->kind == TOKEN_OPEN || is_word(t, "NOT") ? DUE_TERM : DUE_SIGN;
-    case DUE_SIGN:
-        return t->kind == TOKEN_SIGN                        ? DUE_VALUE
-               : is_word(t, "IN")                           ? DUE_LIST
-               : is_word(t, "IS")                           ? DUE_IS
-               : is_word(t, "NOT") || t->kind == TOKEN_OPEN ? DUE_TERM
-                                                            : DUE_SIGN;
-    case DUE_LIST:
-        *in_list = TRUE;
-        return DUE_VALUE;
-    case DUE_VALUE:
-        return t->kind == TOKEN_COMMA || *in_list ? DUE_VALUE : DUE_NEXT;
-    case DUE_IS:
-        return is_word(t, "NOT") ? DUE_IS : DUE_NEXT;
-    case DUE_BY:
-        return before && is_word(before, "GROUP") ? DUE_GROUP : DUE_SORT;
-    case DUE_SORT:
-        return DUE_ORDER;
-    case DUE_ORDER:
-        return t->kind == TOKEN_COMMA ? DUE_SORT : DUE_ORDER;
-    case DUE_GROUP:
-    case DUE_NUMBER:
-        return DUE_NEXT;
-    }
-    return due;
+    return g_utf8_collate(*(char *const *)a, *(char *const *)b);
 }
 
-/* The object that the first word names, with what stands behind its colon taken off the token. */
-static const SearchObject *take_object(const char *text, gsize *ret_skip)
+/* Values of the field in rows that are seen, which begin with what is typed. */
+static GPtrArray *find_values(Db *db, const Caller *caller, gint64 now, const Spot *spot)
 {
-    const char *colon = strchr(text, ':');
-    gsize lead = strspn(text, " \t\n");
+    const SearchObject *at = spot->path.objects[spot->path.n_links];
+    const SearchField *f = spot->path.field;
+    GPtrArray *out = g_ptr_array_new_with_free_func(g_free);
+    g_autofree char *folded = functions_fold(spot->typed);
+    g_autofree char *pattern = g_strdup_printf("%s%c", folded, PATTERN_ANY);
+    g_auto(Compiler) c = { 0 };
 
-    *ret_skip = 0;
-    if (!colon || (gsize)(colon - text) > 40)
-        return NULL;
-    g_autofree char *name = g_strndup(text + lead, (gsize)(colon - text) - lead);
-    const SearchObject *object = objects_find(g_strchomp(name));
-    if (object)
-        *ret_skip = (gsize)(colon + 1 - text);
-    return object;
+    compiler_init(&c, caller, now);
+    compile_sql(&c, "SELECT DISTINCT ");
+    compile_template(&c, f->sql, 0, 0);
+    g_string_append_printf(c.sql, " AS v FROM %s a0 WHERE ", at->table);
+    compile_base(&c, at, 0);
+    compile_sql(&c, " AND search_matches(");
+    compile_text(&c, pattern);
+    compile_sql(&c, ", ");
+    compile_template(&c, f->sql, 0, 0);
+    g_string_append_printf(c.sql, ") LIMIT %d", MAX_WORDS);
+    Query *q = db_query_made(db, c.sql->str, (DbValue *)c.values->data, c.values->len);
+    while (query_next(q)) {
+        const char *value = query_text(q, "v");
+        if (value && *value)
+            g_ptr_array_add(out, quoted(value));
+    }
+    query_end(q, NULL); /* what was found in time will do */
+    g_ptr_array_sort(out, compare);
+    return out;
 }
 
-json_t *search_complete(const char *text, gssize cursor, const char *object)
+static void add_saved(World *world, const Caller *caller, const Spot *spot)
 {
-    gsize length = strlen(text), at = cursor < 0 ? length : MIN((gsize)cursor, length), skip;
-    g_autofree char *head = g_strndup(text, at);
-    const SearchObject *named = take_object(head, &skip);
-    g_autoptr(GArray) tokens = search_tokens(head + skip, NULL);
-    Offer o = { .typed = "", .words = json_array() };
-    const char *field = NULL;
-    gboolean in_list = FALSE;
-    Due due = DUE_TERM;
-    gsize begin = at, end = at;
+    json_t *list = saved_list(world, caller, NULL), *item;
+    size_t i;
 
-    o.object = named ? named : objects_find(object ? object : "desktops");
-    for (guint i = 0; tokens && o.object && i < tokens->len; i++) {
-        const Token *t = &g_array_index(tokens, Token, i);
-        gboolean is_last =
-            t->end + skip == at && t->kind != TOKEN_END && (t->kind == TOKEN_WORD || t->is_open);
-        if (is_last || t->kind == TOKEN_END) {
-            if (is_last) {
-                o.typed = t->text;
-                begin = skip + t->begin;
-            }
-            break;
-        }
-        if (t->kind == TOKEN_WORD && (due == DUE_TERM || due == DUE_NEXT || due == DUE_SIGN))
-            field = due == DUE_SIGN && (is_word(t, "IN") || is_word(t, "IS")) ? field : t->text;
-        due = after(t, i ? t - 1 : NULL, due, &in_list);
+    json_array_foreach (list, i, item) {
+        g_autofree char *word =
+            g_strconcat("@", json_string_value(json_object_get(item, "name")), NULL);
+        if (g_ascii_strncasecmp(word, spot->typed, strlen(spot->typed)) == 0)
+            add_word(spot->words, word, "saved");
     }
-    while (text[end] && !g_ascii_isspace(text[end]) && !strchr("(),=<>!", text[end]))
-        end++;
-    if (o.object && tokens)
-        offer_due(&o, due, field, begin == strspn(text, " \t\n"));
-    return json_pack("{s:I,s:I,s:o}", "begin", (json_int_t)begin, "end", (json_int_t)end, "words",
-                     o.words);
+    json_decref(list);
+}
+
+static void add_values(World *world, const Caller *caller, const Spot *spot)
+{
+    Db *db = catalog_read_begin_long(world->catalog);
+
+    functions_define(db, world);
+    db_set_deadline(db, g_get_monotonic_time() + TIME_LIMIT_US, MAX_STEPS);
+    g_autoptr(GPtrArray) values = find_values(db, caller, units_now_ms(), spot);
+    db_set_deadline(db, 0, 0);
+    catalog_read_end_long(world->catalog, db);
+    for (guint i = 0; i < values->len; i++)
+        add_word(spot->words, values->pdata[i], "value");
+}
+
+json_t *search_complete(World *world, const Caller *caller, const char *text, gssize cursor,
+                        const char *object)
+{
+    g_auto(Spot) spot = { 0 };
+
+    spot_find(text, cursor, object, &spot);
+    if (spot.is_term)
+        add_saved(world, caller, &spot);
+    if (spot.is_value && has_values(caller, &spot))
+        add_values(world, caller, &spot);
+    return json_pack("{s:I,s:I,s:O}", "begin", (json_int_t)spot.begin, "end", (json_int_t)spot.end,
+                     "words", spot.words);
 }

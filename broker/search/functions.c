@@ -85,6 +85,19 @@ static void matches(sqlite3_context *context, int n, sqlite3_value **values)
     sqlite3_result_int(context, 0);
 }
 
+static void has(sqlite3_context *context, int n, sqlite3_value **values)
+{
+    const char *pattern = (const char *)sqlite3_value_text(values[0]);
+    const char *text = (const char *)sqlite3_value_text(values[1]);
+    g_auto(GStrv) words = g_strsplit(text ? text : "", " ", -1);
+    gboolean found = FALSE;
+
+    (void)n;
+    for (guint i = 0; pattern && words[i] && !found; i++)
+        found = *words[i] && functions_fits(pattern, words[i]);
+    sqlite3_result_int(context, found);
+}
+
 static gboolean usage_of(sqlite3_context *context, sqlite3_value *id, double *ret_cpu,
                          guint64 *ret_memory)
 {
@@ -183,6 +196,7 @@ void functions_define(Db *db, World *world)
     gpointer data = world;
 
     db_define(db, "search_matches", -1, TRUE, matches, NULL);
+    db_define(db, "search_has", 2, TRUE, has, NULL);
     db_define(db, "live_cpu", 1, FALSE, live_cpu, data);
     db_define(db, "live_memory", 1, FALSE, live_memory, data);
     db_define(db, "live_addresses", 1, FALSE, live_addresses, data);

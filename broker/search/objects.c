@@ -6,23 +6,12 @@
 #include "broker/search/tables.h"
 
 const SearchObject *const search_objects[] = {
-    &search_desktops,
-    &search_templates,
-    &search_users,
-    &search_groups,
-    &search_hosts,
-    &search_pools,
-    &search_sessions,
-    &search_snapshots,
-    &search_archives,
-    &search_jobs,
-    &search_events,
-    &search_layers,
-    &search_versions,
-    &search_applications,
-    &search_stores,
-    &search_roles,
-    NULL,
+    &search_desktops, &search_templates, &search_users,
+    &search_groups,   &search_hosts,     &search_networks,
+    &search_pools,    &search_sessions,  &search_snapshots,
+    &search_archives, &search_jobs,      &search_events,
+    &search_layers,   &search_versions,  &search_applications,
+    &search_stores,   &search_roles,     NULL,
 };
 
 /* Is typed (n bytes) this word?  CPU_Usage, cpu-usage and cpuusage are one. */

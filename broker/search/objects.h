@@ -1,15 +1,18 @@
 /* objects.h: what can be searched: the one table of objects, their fields, and how they hang
  * together.
  *
- * Texts of SQL are templates: $ is the row's alias, % the alias of the row that a link leads to, #
- * a number that makes an alias unique, @ the present time in ms.  All static; any thread. */
+ * Texts of SQL are templates: $ is the row's alias ($$ the sign itself), % the alias of the row
+ * that a link leads to, # a number that makes an alias unique, @ the present time in ms, {desktop
+ * d} that the caller may see the desktop d: what is counted is what he sees.  All static; any
+ * thread. */
 #pragma once
 
 #include <glib.h>
 
 typedef enum {
-    TYPE_NAME, /* ASCII: compared without regard to case by indexes */
-    TYPE_TEXT, /* any text: folded to be compared */
+    TYPE_NAME,  /* ASCII: compared without regard to case by indexes */
+    TYPE_TEXT,  /* any text: folded to be compared */
+    TYPE_WORDS, /* several, spaces between them: one of them is enough */
     TYPE_NUMBER,
     TYPE_SIZE,    /* bytes: 20G */
     TYPE_PERCENT, /* a fraction; written as 90 or 90% */

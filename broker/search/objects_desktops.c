@@ -13,6 +13,20 @@
     " JOIN application_in m# ON m#.set_id = i#.set_id JOIN application % ON"                       \
     " %.id = m#.application_id"
 
+/* As the desktop has it, else its template's version, else as said. */
+#define SETTING(key, otherwise)                                                                    \
+    "coalesce(" OWN_SETTING("$", key) ", (SELECT " OWN_SETTING(                                    \
+        "v", key) " FROM version v WHERE v.id = $.version_id), " otherwise ")"
+
+#define CHANNEL_FIELDS(setting)                                                                    \
+    { "clipboard", NULL, TYPE_BOOL, setting("clipboard", "1"), FIELD_SHOW, NULL },                 \
+        { "file_transfer", NULL, TYPE_BOOL, setting("file_transfer", "1"), FIELD_SHOW, NULL },     \
+        { "shared_folder", NULL, TYPE_BOOL, setting("shared_folder", "1"), FIELD_SHOW, NULL },     \
+        { "usb", NULL, TYPE_NAME, setting("usb", "'all'"), FIELD_SHOW, NULL },                     \
+    {                                                                                              \
+        "audio", NULL, TYPE_NAME, setting("audio", "'both'"), FIELD_SHOW, NULL                     \
+    }
+
 static const SearchField desktop_fields[] = {
     { "name", "vm vmname", TYPE_NAME, "$.name", FREE_TABLE, NULL },
     { "id", NULL, TYPE_NAME, "$.id", FREE_SHOW, NULL },
@@ -29,7 +43,16 @@ static const SearchField desktop_fields[] = {
     { "state", NULL, TYPE_NAME, "$.state", FREE_SHOW, NULL },
     { "generation", NULL, TYPE_NUMBER, "$.generation", FIELD_SHOW, NULL },
     { "mac", NULL, TYPE_NAME, "$.mac", FREE_SHOW, NULL },
+    { "ip", "ip_address address addresses", TYPE_WORDS, "live_addresses($.id)",
+      FREE_SHOW | FIELD_LIVE, NULL },
     { "uuid", NULL, TYPE_NAME, "$.uuid", FREE_SHOW, NULL },
+    { "cpus", "n_cpus", TYPE_NUMBER,
+      SETTING("cpus", "(SELECT v.cpus FROM version v WHERE v.id = $.version_id)"), FIELD_SHOW,
+      NULL },
+    { "memory_size", NULL, TYPE_SIZE,
+      SETTING("memory_bytes", "(SELECT v.memory_bytes FROM version v WHERE v.id = $.version_id)"),
+      FIELD_SHOW, NULL },
+    CHANNEL_FIELDS(SETTING),
     { "disk_size", "size disk virtual_size", TYPE_SIZE,
       "(SELECT l.virtual_size FROM layer l WHERE l.id = $.layer_id)", FIELD_SHOW, NULL },
     { "data_disk_size", NULL, TYPE_SIZE,
@@ -45,7 +68,8 @@ static const SearchField desktop_fields[] = {
       " p.deleted_at IS NULL AND p.state = 'ok')",
       FIELD_SHOW, NULL },
     { "n_snapshots", NULL, TYPE_NUMBER,
-      "(SELECT count(*) FROM snapshot n WHERE n.desktop_id = $.id AND n.is_trashed = 0)",
+      "(SELECT count(*) FROM snapshot n WHERE n.desktop_id = $.id AND n.is_trashed = 0 AND"
+      " {snapshot n})",
       FIELD_SHOW, NULL },
     { "orphan", "unassigned", TYPE_BOOL,
       "(NOT EXISTS (SELECT 1 FROM assignment x WHERE x.desktop_id = $.id) AND NOT EXISTS"
@@ -106,6 +130,15 @@ static const SearchLink desktop_links[] = {
       { { "$.id", "archive_point %", "%.desktop_id", NULL } },
       0,
       TRUE },
+    { "network",
+      "networks nic",
+      "networks",
+      { { "$.id", NETWORKS_OF("desktop") " x# JOIN network % ON %.name = x#.name", "x#.row",
+          "$.hardware IS NOT NULL" },
+        { "$.version_id", NETWORKS_OF("version") " x# JOIN network % ON %.name = x#.name", "x#.row",
+          "(" OWN_SETTING("$", "networks") ") IS NULL" } },
+      FIELD_SHOW,
+      TRUE },
     { "events", "event", "events", { { "$.name", "event %", "%.object", NULL } }, 0, TRUE },
     { "layers",
       "layer",
@@ -157,11 +190,12 @@ static const SearchField template_fields[] = {
     { "os", NULL, TYPE_TEXT, NEWEST_VERSION("os"), FREE_TABLE, NULL },
     { "description", NULL, TYPE_TEXT, NEWEST_VERSION("description"), FREE_SHOW, NULL },
     { "n_versions", NULL, TYPE_NUMBER,
-      "(SELECT count(*) FROM version w WHERE w.template_id = $.id AND w.is_trashed = 0)",
+      "(SELECT count(*) FROM version w WHERE w.template_id = $.id AND w.is_trashed = 0 AND"
+      " {version w})",
       FIELD_SHOW, NULL },
     { "n_desktops", NULL, TYPE_NUMBER,
       "(SELECT count(*) FROM version w JOIN desktop d ON d.version_id = w.id WHERE"
-      " w.template_id = $.id AND d.is_trashed = 0)",
+      " w.template_id = $.id AND d.is_trashed = 0 AND {desktop d})",
       SHOW_TABLE, NULL },
     { "disk_size", "size virtual_size", TYPE_SIZE,
       "(SELECT l.virtual_size FROM version w JOIN layer l ON l.id = w.layer_id WHERE"
@@ -172,7 +206,7 @@ static const SearchField template_fields[] = {
     { "saved_bytes", "saved", TYPE_SIZE,
       "(SELECT sum(max(0, c.flattened_bytes - c.data_bytes)) FROM version w JOIN desktop d ON"
       " d.version_id = w.id JOIN layer_counts c ON c.layer_id = d.layer_id WHERE"
-      " w.template_id = $.id AND d.is_trashed = 0)",
+      " w.template_id = $.id AND d.is_trashed = 0 AND {desktop d})",
       FIELD_SHOW, NULL },
     { "last_archive", "archived", TYPE_TIME,
       "(SELECT max(p.created_at) FROM version w JOIN archive_point p ON p.version_id = w.id WHERE"
@@ -224,6 +258,8 @@ const SearchObject search_templates = {
     "name",      FALSE,      NULL,       template_fields, template_links,     FALSE,
 };
 
+#define VERSION_SETTING(key, otherwise) "coalesce(" OWN_SETTING("$", key) ", " otherwise ")"
+
 static const SearchField version_fields[] = {
     { "version", "number", TYPE_NUMBER, "$.version", SHOW_TABLE, NULL },
     { "id", NULL, TYPE_NAME, "$.id", FREE_SHOW, NULL },
@@ -232,6 +268,7 @@ static const SearchField version_fields[] = {
     { "cpus", NULL, TYPE_NUMBER, "$.cpus", SHOW_TABLE, NULL },
     { "memory", "memory_bytes", TYPE_SIZE, "$.memory_bytes", SHOW_TABLE, NULL },
     { "firmware", NULL, TYPE_NAME, "$.firmware", FIELD_SHOW, NULL },
+    CHANNEL_FIELDS(VERSION_SETTING),
     { "description", NULL, TYPE_TEXT, "$.description", FREE_SHOW, NULL },
     { "notes", NULL, TYPE_TEXT, "$.notes", FREE_SHOW, NULL },
     { "source", NULL, TYPE_TEXT, "$.source", FREE_SHOW, NULL },
@@ -261,6 +298,13 @@ static const SearchLink version_links[] = {
       "applications",
       { { "$.layer_id", "inspection i#" APPLICATIONS_IN, "i#.layer_id", NULL } },
       0,
+      TRUE },
+    { "network",
+      "networks nic",
+      "networks",
+      { { "$.id", NETWORKS_OF("version") " x# JOIN network % ON %.name = x#.name", "x#.row",
+          NULL } },
+      FIELD_SHOW,
       TRUE },
     LINKS_END,
 };

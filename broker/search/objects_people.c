@@ -12,7 +12,7 @@ static const SearchField user_fields[] = {
     { "disabled", "is_disabled", TYPE_BOOL, "$.is_disabled", FIELD_SHOW, NULL },
     { "n_desktops", NULL, TYPE_NUMBER,
       "(SELECT count(*) FROM assignment x JOIN desktop d ON d.id = x.desktop_id WHERE"
-      " x.user_id = $.id AND d.is_trashed = 0)",
+      " x.user_id = $.id AND d.is_trashed = 0 AND {desktop d})",
       SHOW_TABLE, NULL },
     { "created", "created_at", TYPE_TIME, "$.created_at", FIELD_SHOW, NULL },
     { "changed", "changed_at", TYPE_TIME, "$.changed_at", FIELD_SHOW, NULL },
@@ -73,7 +73,9 @@ static const SearchField group_fields[] = {
       "coalesce((SELECT y.name FROM directory y WHERE y.id = $.directory_id), 'local')", FREE_TABLE,
       NULL },
     { "n_users", "n_members", TYPE_NUMBER,
-      "(SELECT count(*) FROM group_member m WHERE m.group_id = $.id)", SHOW_TABLE, NULL },
+      "(SELECT count(*) FROM group_member m JOIN user u ON u.id = m.user_id WHERE"
+      " m.group_id = $.id AND {user u})",
+      SHOW_TABLE, NULL },
     { "created", "created_at", TYPE_TIME, "$.created_at", FIELD_SHOW, NULL },
     FIELDS_END,
 };
@@ -154,7 +156,9 @@ static const SearchField host_fields[] = {
     { "maintenance", "is_maintenance", TYPE_BOOL, "$.is_maintenance", SHOW_TABLE, NULL },
     { "group", "host_group cluster", TYPE_NAME,
       "(SELECT y.name FROM host_group y WHERE y.id = $.group_id)", FREE_SHOW, NULL },
-    { "n_desktops", NULL, TYPE_NUMBER, "(SELECT count(*) FROM run r WHERE r.host_id = $.id)",
+    { "n_desktops", NULL, TYPE_NUMBER,
+      "(SELECT count(*) FROM run r JOIN desktop d ON d.id = r.desktop_id WHERE r.host_id = $.id"
+      " AND {desktop d})",
       SHOW_TABLE, NULL },
     { "cpus", "n_cpus", TYPE_NUMBER, "host_cpus($.id)", SHOW_TABLE | FIELD_LIVE, NULL },
     { "cpu_usage", "cpu cpuuse", TYPE_PERCENT, "host_cpu($.id)", SHOW_TABLE | FIELD_LIVE, NULL },
@@ -185,6 +189,37 @@ const SearchObject search_hosts = {
     "name",  FALSE,  NULL,   host_fields, host_links, FALSE,
 };
 
+static const SearchField network_fields[] = {
+    { "name", NULL, TYPE_NAME, "$.name", FREE_TABLE, NULL },
+    { "id", NULL, TYPE_NAME, "$.id", FREE_SHOW, NULL },
+    { "kind", "type", TYPE_NAME, "$.kind", FREE_TABLE, NULL },
+    { "bridge", NULL, TYPE_NAME, "$.bridge", FREE_TABLE, NULL },
+    { "vlan", NULL, TYPE_NUMBER, "nullif($.vlan, 0)", SHOW_TABLE, NULL },
+    { "group", "host_group", TYPE_NAME, "(SELECT y.name FROM host_group y WHERE y.id = $.group_id)",
+      FREE_TABLE, NULL },
+    { "created", "created_at", TYPE_TIME, "$.created_at", FIELD_SHOW, NULL },
+    FIELDS_END,
+};
+
+static const SearchLink network_links[] = {
+    { "desktops",
+      "desktop vm vms",
+      "desktops",
+      { { "$.name", NETWORKS_OF("desktop") " x# JOIN desktop % ON %.id = x#.row", "x#.name", NULL },
+        { "$.name",
+          NETWORKS_OF("version") " x# JOIN desktop % ON %.version_id = x#.row AND (" OWN_SETTING(
+              "%", "networks") ") IS NULL",
+          "x#.name", NULL } },
+      0,
+      TRUE },
+    LINKS_END,
+};
+
+const SearchObject search_networks = {
+    "networks", "network", "network", "network",      NULL,          "name",
+    "name",     FALSE,     NULL,      network_fields, network_links, FALSE,
+};
+
 static const SearchField pool_fields[] = {
     { "name", NULL, TYPE_NAME, "$.name", FREE_TABLE, NULL },
     { "id", NULL, TYPE_NAME, "$.id", FREE_SHOW, NULL },
@@ -193,9 +228,12 @@ static const SearchField pool_fields[] = {
     { "spares", NULL, TYPE_NUMBER, "$.spares", FIELD_SHOW, NULL },
     { "max_per_user", NULL, TYPE_NUMBER, "$.max_per_user", FIELD_SHOW, NULL },
     { "n_desktops", NULL, TYPE_NUMBER,
-      "(SELECT count(*) FROM pool_desktop q WHERE q.pool_id = $.id)", SHOW_TABLE, NULL },
+      "(SELECT count(*) FROM pool_desktop q JOIN desktop d ON d.id = q.desktop_id WHERE"
+      " q.pool_id = $.id AND {desktop d})",
+      SHOW_TABLE, NULL },
     { "n_free", "free", TYPE_NUMBER,
-      "(SELECT count(*) FROM pool_desktop q WHERE q.pool_id = $.id AND q.state = 'free')",
+      "(SELECT count(*) FROM pool_desktop q JOIN desktop d ON d.id = q.desktop_id WHERE"
+      " q.pool_id = $.id AND q.state = 'free' AND {desktop d})",
       SHOW_TABLE, NULL },
     { "created", "created_at", TYPE_TIME, "$.created_at", FIELD_SHOW, NULL },
     { "changed", "changed_at", TYPE_TIME, "$.changed_at", FIELD_SHOW, NULL },

@@ -136,9 +136,9 @@ out:
 }
 
 static const char *const type_names[] = {
-    [TYPE_NAME] = "text",    [TYPE_TEXT] = "text",       [TYPE_NUMBER] = "number",
-    [TYPE_SIZE] = "size",    [TYPE_PERCENT] = "percent", [TYPE_TIME] = "time",
-    [TYPE_AGE] = "duration", [TYPE_BOOL] = "bool",
+    [TYPE_NAME] = "text",     [TYPE_TEXT] = "text",    [TYPE_WORDS] = "list",
+    [TYPE_NUMBER] = "number", [TYPE_SIZE] = "size",    [TYPE_PERCENT] = "percent",
+    [TYPE_TIME] = "time",     [TYPE_AGE] = "duration", [TYPE_BOOL] = "bool",
 };
 
 typedef struct {
@@ -208,6 +208,16 @@ static gboolean choose_columns(const SearchPlan *plan, const char *fields, GArra
     return TRUE;
 }
 
+static json_t *words_json(const char *text)
+{
+    g_auto(GStrv) words = g_strsplit(text, " ", -1);
+    json_t *out = json_array();
+
+    for (guint i = 0; words[i]; i++)
+        json_array_append_new(out, json_string(words[i]));
+    return out;
+}
+
 static json_t *value_json(sqlite3_stmt *stmt, int i, const SearchField *field, gboolean is_list)
 {
     const char *text = (const char *)sqlite3_column_text(stmt, i);
@@ -216,6 +226,8 @@ static json_t *value_json(sqlite3_stmt *stmt, int i, const SearchField *field, g
         return json_null();
     if (is_list)
         return json_loads(text, JSON_DECODE_ANY, NULL);
+    if (field->type == TYPE_WORDS)
+        return words_json(text);
     if (g_str_equal(field->name, "id"))
         return json_string(text);
     if (field->type == TYPE_TIME) {
@@ -329,8 +341,10 @@ static json_t *run_group(SearchPlan *plan, Db *db, GError **error)
     Query *q = ask(db, &c);
     while (query_next(q)) {
         const SearchField shown = { .name = "",
-                                    .type = path.field->type == TYPE_TIME ? TYPE_NAME
-                                                                          : path.field->type };
+                                    .type = path.field->type == TYPE_TIME ||
+                                                    path.field->type == TYPE_WORDS
+                                                ? TYPE_NAME
+                                                : path.field->type };
         has_more = json_array_size(rows) == (size_t)limit;
         if (!has_more)
             json_array_append_new(rows, json_pack("{s:o,s:I}", "value",
@@ -341,10 +355,12 @@ static json_t *run_group(SearchPlan *plan, Db *db, GError **error)
         json_decref(rows);
         return NULL;
     }
-    json_t *columns = json_pack(
-        "[{s:s,s:s,s:s,s:b},{s:s,s:s,s:b}]", "name", "value", "title", plan->tree->group.text,
-        "type", path.field->type == TYPE_TIME ? "text" : type_names[path.field->type], "table", 1,
-        "name", "count", "type", "number", "table", 1);
+    json_t *columns = json_pack("[{s:s,s:s,s:s,s:b},{s:s,s:s,s:b}]", "name", "value", "title",
+                                plan->tree->group.text, "type",
+                                path.field->type == TYPE_TIME || path.field->type == TYPE_WORDS
+                                    ? "text"
+                                    : type_names[path.field->type],
+                                "table", 1, "name", "count", "type", "number", "table", 1);
     return json_pack("{s:s,s:s,s:o,s:o,s:I,s:I,s:b}", "object", plan->object->name, "group",
                      plan->tree->group.text, "columns", columns, "rows", rows, "page",
                      (json_int_t)MAX(plan->tree->page, 1), "limit", (json_int_t)limit, "has_more",

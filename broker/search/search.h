@@ -38,5 +38,6 @@ gboolean search_has_object(const char *name);
 
 /* What can stand at the cursor (bytes from the text's begin; a negative one: the end):
  * {begin, end, words: [{text, kind}]}: begin and end of what a word replaces, in bytes. object may
- * be NULL.  Pure. */
-json_t *search_complete(const char *text, gssize cursor, const char *object);
+ * be NULL.  Values and saved searches are those that the caller may see, 50 at most. */
+json_t *search_complete(World *world, const Caller *caller, const char *text, gssize cursor,
+                        const char *object);

@@ -204,6 +204,7 @@ gboolean resolve_value(const SearchField *field, const SearchWord *word, gint64 
     switch (field->type) {
     case TYPE_NAME:
     case TYPE_TEXT:
+    case TYPE_WORDS:
         take_text(word, ret);
         return TRUE;
     case TYPE_NUMBER:

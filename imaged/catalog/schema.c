@@ -341,6 +341,7 @@ static const char *const migrations[] = {
     /* is_trashed is in them, not in a WHERE: so that they alone answer */
     "CREATE INDEX desktop_search ON desktop(name COLLATE NOCASE, is_trashed, owner,"
     " version_id);"
+    "CREATE INDEX desktop_hardware ON desktop(id) WHERE hardware IS NOT NULL;"
     "CREATE INDEX desktop_of_version ON desktop(version_id, is_trashed);"
     "CREATE INDEX desktop_owner ON desktop(owner COLLATE NOCASE);"
     "CREATE INDEX user_owner ON user(name_key COLLATE NOCASE);"

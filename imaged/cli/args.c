@@ -8,6 +8,7 @@
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "imaged/base/nearest.h"
+#include "imaged/cli/each.h"
 
 static void hint_nearest(GError **error, const char *typed, const char *dashes, GPtrArray *words)
 {
@@ -154,6 +155,8 @@ static gboolean parse_option(Args *args, char **argv, int *i, GError **error)
         if (option)
             args->command = command;
     }
+    if (!option)
+        option = commands_find_option(each_options(args->noun, args->command), name);
     if (!option)
         option = commands_find_option(commands_global_options(), name);
     if (!option)

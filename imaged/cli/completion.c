@@ -2,7 +2,7 @@
  * and so on it asks imagectl for, which prints them in the first column of its CSV. */
 #include "imaged/cli/completion.h"
 
-#include "imaged/cli/commands.h"
+#include "imaged/cli/each.h"
 
 static const char head[] =
     "# bash completion for imagectl; made by 'imagectl completion bash'.\n"
@@ -14,7 +14,7 @@ static const char head[] =
     "    local list\n"
     "    case $1 in\n"
     "        desktop) list=(desktop list --prefix \"$cur\") ;;\n"
-    "        template | store | export | job | trash | rollout | host | alert)\n"
+    "        template | store | export | job | trash | rollout | host | alert | search)\n"
     "            list=(\"$1\" list) ;;\n"
     "        *) return ;;\n"
     "    esac\n"
@@ -35,6 +35,25 @@ static const char head[] =
     "\n";
 
 static const char body[] =
+    "# _imagectl_search OBJECT: what can stand at the cursor of a search that is being typed.\n"
+    "_imagectl_search()\n"
+    "{\n"
+    "    local line=${COMP_LINE:0:COMP_POINT} typed=${cur#[\\'\\\"]} text word found\n"
+    "    case $line in\n"
+    "        *--search[\\ =]*) text=${line##*--search[ =]} ;;\n"
+    "        *) text=${line#*[[:space:]]search[[:space:]]} ;;\n"
+    "    esac\n"
+    "    text=${text#\"${text%%[![:space:]]*}\"}\n"
+    "    text=${text#[\\'\\\"]}\n"
+    "    mapfile -t found < <(\"${words[0]}\" \"${globals[@]}\" search --complete --whole \\\n"
+    "        ${1:+--object \"$1\"} -- \"$text\" 2>/dev/null </dev/null)\n"
+    "    # Readline replaces $typed, the end of what is there already.\n"
+    "    for word in \"${found[@]}\"; do\n"
+    "        COMPREPLY+=(\"${word#\"${text%\"$typed\"}\"}\")\n"
+    "    done\n"
+    "    compopt -o nospace -o noquote 2>/dev/null\n"
+    "}\n"
+    "\n"
     "_imagectl()\n"
     "{\n"
     "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}\n"
@@ -62,10 +81,19 @@ static const char body[] =
     "    _imagectl_table \"$noun\" \"$verb\" \"$prev\"\n"
     "    if [ -n \"$choices\" ]; then\n"
     "        mapfile -t COMPREPLY < <(compgen -W \"$choices\" -- \"$cur\")\n"
+    "    elif [ \"$value\" = search ]; then\n"
+    "        case $noun-$verb in\n"
+    "            *-list) _imagectl_search \"$noun\" ;;\n"
+    "            *) _imagectl_search ;;\n"
+    "        esac\n"
     "    elif [ -n \"$value\" ]; then\n"
     "        _imagectl_offer \"$value\"\n"
     "    elif [[ $cur == -* ]]; then\n"
     "        mapfile -t COMPREPLY < <(compgen -W \"$options\" -- \"$cur\")\n"
+    "    elif [ \"$noun\" = search ] && [[ $verb != @(save|list|delete) ]]; then\n"
+    "        mapfile -t COMPREPLY < <(compgen -W \"$verbs\" -- \"$cur\")\n"
+    "        [ -n \"$verb\" ] && COMPREPLY=()\n"
+    "        _imagectl_search\n"
     "    elif [ -z \"$noun\" ] || [ -z \"$verb\" ]; then\n"
     "        mapfile -t COMPREPLY < <(compgen -W \"$verbs\" -- \"$cur\")\n"
     "    elif [ \"$kind\" = file ] && [ $n -eq 0 ]; then\n"
@@ -105,6 +133,9 @@ static void append_takes_value(GString *out)
                          "_imagectl_takes_value()\n{\n    case \"$1 $2\" in\n");
     for (const Noun *const *noun = commands_nouns(); *noun; noun++) {
         for (const Command *c = (*noun)->commands; c->run; c++) {
+            if (each_options(*noun, c))
+                g_string_append_printf(out, "        '%s %s --search') return 0 ;;\n",
+                                       (*noun)->name, c->verb);
             for (const Option *o = c->options; o && o->name; o++) {
                 if (o->kind != OPTION_FLAG)
                     g_string_append_printf(out, "        '%s %s --%s') return 0 ;;\n",
@@ -139,6 +170,7 @@ static void append_table(GString *out)
             g_string_append_printf(out, "        '%s %s') kind='%s' options+='", (*noun)->name,
                                    c->verb ? c->verb : "", c->completes ? c->completes : "");
             append_options(out, c->options);
+            append_options(out, each_options(*noun, c));
             g_string_append(out, "' ;;\n");
         }
     }
@@ -147,6 +179,7 @@ static void append_table(GString *out)
         for (const Command *c = (*noun)->commands; c->run; c++) {
             g_autofree char *name = g_strdup_printf("%s %s", (*noun)->name, c->verb ? c->verb : "");
             append_values(out, c->options, name);
+            append_values(out, each_options(*noun, c), name);
         }
     }
     g_string_append(out,

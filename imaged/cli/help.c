@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "imaged/cli/each.h"
+
 #define HELP_COLUMN 30
 
 static void append_option(GString *out, const Option *option)
@@ -40,7 +42,8 @@ static void append_examples(GString *out, const Command *command, guint max)
 
 static void append_command(GString *out, const Noun *noun, const Command *command)
 {
-    gboolean has_options = command->options && command->options->name;
+    const Option *more = each_options(noun, command);
+    gboolean has_options = more || (command->options && command->options->name);
 
     g_string_append_printf(out, "usage: imagectl %s%s%s%s%s%s\n\n%s.\n", noun->name,
                            command->verb ? " " : "", command->verb ? command->verb : "",
@@ -49,6 +52,7 @@ static void append_command(GString *out, const Noun *noun, const Command *comman
     if (command->details)
         g_string_append_printf(out, "%s\n", command->details);
     append_options(out, "options", command->options, NULL);
+    append_options(out, "for several at once", more, command->options);
     append_options(out, "global options", commands_global_options(), command->options);
     g_string_append(out, "\nexamples:\n");
     append_examples(out, command, G_MAXUINT);

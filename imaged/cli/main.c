@@ -5,6 +5,7 @@
 
 #include "imaged/base/error.h"
 #include "imaged/cli/cli.h"
+#include "imaged/cli/each.h"
 #include "imaged/cli/help.h"
 #include "imaged/cli/interrupt.h"
 #include "imaged/cli/output.h"
@@ -101,13 +102,14 @@ static int run(Cli *cli)
     const Args *args = cli->args;
     GError *error = NULL;
 
-    if (!args_check_count(args, &error) || !find_format(cli, &error))
+    gboolean is_each = each_is_wanted(args);
+    if ((!is_each && !args_check_count(args, &error)) || !find_format(cli, &error))
         return fail(cli, error);
     g_autoptr(Client) client = find_daemon(args, &error);
     if (!client || !find_token(client, args, &error))
         return fail(cli, error);
     cli->client = client;
-    if (!args->command->run(cli, &error))
+    if (!(is_each ? each_run(cli, &error) : args->command->run(cli, &error)))
         return fail(cli, error);
     return cli->exit_code;
 }

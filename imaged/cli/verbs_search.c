@@ -96,6 +96,7 @@ static gboolean print_words(Cli *cli, const char *text, GError **error)
 
     client_query(path, "search", text);
     client_query(path, "cursor", args_text(cli->args, "cursor"));
+    client_query(path, "object", args_text(cli->args, "object"));
     json_auto_t *answer = client_get(cli->client, path->str, error);
     if (!answer)
         return FALSE;
@@ -103,8 +104,9 @@ static gboolean print_words(Cli *cli, const char *text, GError **error)
         output_json(answer);
         return TRUE;
     }
+    gsize begin = args_has(cli->args, "whole") ? (gsize)json_number(answer, "begin") : 0;
     json_array_foreach (json_object_get(answer, "words"), i, item)
-        printf("%s\n", json_text(item, "text"));
+        printf("%.*s%s\n", (int)MIN(begin, strlen(text)), text, json_text(item, "text"));
     return TRUE;
 }
 
@@ -117,6 +119,7 @@ static gboolean search_find(Cli *cli, GError **error)
     if (args_has(cli->args, "complete"))
         return print_words(cli, text, error);
     client_query(path, "search", text);
+    client_query(path, "object", args_text(cli->args, "object"));
     client_query(path, "fields", fields ? fields : cli->format == FORMAT_TABLE ? "table" : NULL);
     json_auto_t *answer = client_get(cli->client, path->str, error);
     if (!answer) {
@@ -187,6 +190,8 @@ static const Option find_options[] = {
     { "complete", OPTION_FLAG, NULL,
       "print what can stand at the end (or at --cursor), a line each", NULL },
     { "cursor", OPTION_COUNT, "N", "bytes of the text before the cursor", NULL },
+    { "whole", OPTION_FLAG, NULL, "of --complete: the text up to there before each word", NULL },
+    { "object", OPTION_TEXT, "OBJECT", "what is searched if SEARCH does not say", NULL },
     OPTION_END,
 };
 static const Option save_options[] = {

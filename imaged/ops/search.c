@@ -31,8 +31,9 @@ json_t *ops_search(OpsCall *call, GError **error)
 {
     SearchRequest request = { .caller = search_caller(call) };
 
-    if (!args_check(call, "search object fields", error) ||
-        !args_are_texts(call, "fields", error) || !take_object(call, &request.object, error))
+    if (!args_check(call, "search object fields limit", error) ||
+        !args_are_texts(call, "fields", error) || !take_object(call, &request.object, error) ||
+        !args_int(call, "limit", 0, 1, 100000, &request.default_limit, error))
         return NULL;
     request.text = args_text(call, "search", TRUE, error);
     request.fields = args_text(call, "fields", FALSE, NULL);
@@ -48,7 +49,8 @@ json_t *ops_search_complete(OpsCall *call, GError **error)
         !args_int(call, "cursor", -1, -1, G_MAXINT32, &cursor, error))
         return NULL;
     const char *text = args_text(call, "search", TRUE, error);
-    return text ? search_complete(text, (gssize)cursor, object) : NULL;
+    return text ? search_complete(call->world, search_caller(call), text, (gssize)cursor, object)
+                : NULL;
 }
 
 json_t *ops_search_save(OpsCall *call, GError **error)

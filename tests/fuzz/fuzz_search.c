@@ -8,7 +8,7 @@
 
 #include "broker/search/parser.h"
 #include "broker/search/resolve.h"
-#include "broker/search/search.h"
+#include "broker/search/spot.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -43,10 +43,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     while (at > 0 && (text[at] & 0xc0) == 0x80)
         at--;
-    json_t *answer = search_complete(text, (gssize)at, NULL);
-    g_assert_nonnull(answer);
-    g_assert_true(json_integer_value(json_object_get(answer, "begin")) <= (json_int_t)at);
-    g_assert_true(json_integer_value(json_object_get(answer, "end")) <= (json_int_t)length);
-    json_decref(answer);
+    g_auto(Spot) spot = { 0 };
+    spot_find(text, (gssize)at, NULL, &spot);
+    g_assert_true(spot.begin <= at && at <= spot.end && spot.end <= length);
     return 0;
 }

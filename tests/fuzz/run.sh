@@ -15,7 +15,7 @@ flags=(-std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DIMAGED_VERSION='"fuzz"'
 flags+=($(pkg-config --cflags $packages))
 rm -f "$work/libfuzzed.a"
 for source in imaged/base/*.c cow/*.c \
-    broker/search/{lexer,parser,parser_condition,parser_clauses,objects,objects_desktops,objects_images,objects_people,resolve,values,complete}.c snapshot/archive_{point,prune,schedule}.c \
+    broker/search/{lexer,parser,parser_condition,parser_clauses,objects,objects_desktops,objects_images,objects_people,resolve,values,spot}.c snapshot/archive_{point,prune,schedule}.c \
     broker/access/{ldap_text,permission,user_name}.c templates/{yaml_tree,recipe,recipe_read}.c imaged/guest/talk.c \
     imaged/guest/helper/{block,fs_probe,partitions,texts,trace}.c; do
     object=$work/obj/$(basename "$source" .c).o

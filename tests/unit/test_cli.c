@@ -6,6 +6,7 @@
 #include "imaged/cli/cli.c"
 #include "imaged/base/nearest.h"
 #include "imaged/cli/commands.c"
+#include "imaged/cli/each_verbs.c"
 #include "imaged/cli/output.c"
 #include "imaged/cli/progress.c"
 #include "imaged/cli/report_html.c"

@@ -5,7 +5,7 @@
 #include "broker/search/functions.h"
 #include "broker/search/parser.h"
 #include "broker/search/resolve.h"
-#include "broker/search/search.h"
+#include "broker/search/spot.h"
 #include "imaged/base/error.h"
 
 /* A tree as a text: (and a (not b)). */
@@ -309,10 +309,12 @@ static void test_completion(void)
         const char *bar = strchr(table[i].text, '|');
         g_autofree char *head = g_strndup(table[i].text, (gsize)(bar - table[i].text));
         g_autofree char *text = g_strconcat(head, bar + 1, NULL);
-        json_t *answer = search_complete(text, bar - table[i].text, NULL), *word;
+        g_auto(Spot) spot = { 0 };
+        json_t *word;
         g_autoptr(GString) all = g_string_new("\n");
         size_t k;
-        json_array_foreach (json_object_get(answer, "words"), k, word)
+        spot_find(text, bar - table[i].text, NULL, &spot);
+        json_array_foreach (spot.words, k, word)
             g_string_append_printf(all, "%s\n", json_string_value(json_object_get(word, "text")));
         g_auto(GStrv) wanted = g_strsplit(table[i].has, " ", -1);
         for (guint w = 0; wanted[w]; w++) {
@@ -323,7 +325,6 @@ static void test_completion(void)
         g_autofree char *not = g_strdup_printf("\n%s\n", table[i].has_not);
         if (strstr(all->str, not ))
             g_error("'%s' offers %s", table[i].text, table[i].has_not);
-        json_decref(answer);
     }
 }
 
