@@ -337,7 +337,9 @@ gboolean alerts_set(Alerts *alerts, AlertRow *row, const char *secret, gboolean 
     if (!check(row, secret, error) || !claim(alerts, row->id, &was, keys, error))
         return FALSE;
     row->has_secret = secret ? *secret != '\0' : was.has_secret;
-    gboolean ok = !secret || !*secret || secret_file_write(alerts->world->state_dir, SECRETS, row->id, secret, error);
+    gboolean ok =
+        !secret || !*secret ||
+        secret_file_write(alerts->world->state_dir, SECRETS, row->id, secret, error);
     ok = ok && put(alerts, row, skips, who, error);
     if (ok && !row->has_secret)
         secret_file_delete(alerts->world->state_dir, SECRETS, row->id);

@@ -99,7 +99,7 @@ static gboolean check_servers(const json_t *servers, GError **error)
     return TRUE;
 }
 
-/* The arguments that are settings, checked; of a new directory some must be there.  NULL: INVALID. */
+/* The arguments that are settings, checked; of a new directory some must be there.  INVALID. */
 static json_t *take_settings(OpsCall *call, gboolean is_new, GError **error)
 {
     static const char *const texts[] = { "base",        "bind_dn",      "bind_password",
