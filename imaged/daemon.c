@@ -359,11 +359,36 @@ static gboolean feed_watchdog(gpointer unused)
     return G_SOURCE_CONTINUE;
 }
 
+static gboolean tidy(gpointer data)
+{
+    server_tidy(((Daemon *)data)->server);
+    return G_SOURCE_CONTINUE;
+}
+
+/* SIGHUP: certificates are renewed while we run. */
+static gboolean reload(gpointer data)
+{
+    Daemon *d = data;
+    g_autoptr(GError) why = NULL;
+    gboolean is_changed;
+    Changes *changes = changes_new();
+
+    if (!server_reload_tls(d->server, &is_changed, &why))
+        changes_event(changes, "imaged.reload", "warning", NULL, NULL,
+                      "the certificate stays as it was: %s", why->message);
+    else
+        changes_event(changes, "imaged.reload", "info", NULL, NULL, "%s",
+                      is_changed ? "there is a new certificate" : "nothing has changed");
+    catalog_commit(d->world.catalog, changes, NULL);
+    return G_SOURCE_CONTINUE;
+}
+
 static void serve(Daemon *d)
 {
     /* Before anybody is told that we are there: who hears it may stop us at once. */
     g_unix_signal_add(SIGTERM, quit, d);
     g_unix_signal_add(SIGINT, quit, d);
+    g_unix_signal_add(SIGHUP, reload, d);
     notify("READY=1");
     if (d->world.rescue_reason)
         printf("ready, in rescue mode: %s; see: imagectl catalog rebuild\n",
@@ -372,6 +397,7 @@ static void serve(Daemon *d)
         puts("ready");
     fflush(stdout);
     g_timeout_add_seconds(5, feed_watchdog, NULL);
+    g_timeout_add_seconds(60, tidy, d);
     g_main_loop_run(d->loop);
     notify("STOPPING=1");
 }

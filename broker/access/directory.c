@@ -5,6 +5,7 @@
 
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
+#include "imaged/base/secret_file.h"
 #include "imaged/base/units.h"
 #include "imaged/catalog/lookup.h"
 
@@ -43,16 +44,38 @@ static void note_answer(Directories *d, const char *id, gboolean answered)
     g_mutex_unlock(&d->lock);
 }
 
+/* What the row's settings say in place of the account's password: it has one. */
+#define HAS_PASSWORD "has_password"
+
+static gboolean has_password(const json_t *settings)
+{
+    return json_is_true(json_object_get(settings, HAS_PASSWORD));
+}
+
 LdapLink *directory_open(World *world, const DirectoryRow *row, GError **error)
 {
     g_autoptr(GError) local = NULL;
+    g_autofree char *secret = NULL;
+    LdapServers servers = row->servers;
 
     if (is_down(world->directories, row->id)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
                     "the directory '%s' does not answer", row->name);
         return NULL;
     }
-    LdapLink *link = ldap_link_open(&row->servers, &local);
+    if (has_password(row->settings) &&
+        !(secret = secret_file_read(world->state_dir, DIRECTORY_SECRETS, row->id, &local))) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
+                    "the directory '%s': the password of its account cannot be read: %s", row->name,
+                    local->message);
+        imaged_error_hint(error, "tell it: imagectl directory set %s --bind-password-file FILE",
+                          row->name);
+        return NULL;
+    }
+    servers.bind_password = secret;
+    LdapLink *link = ldap_link_open(&servers, &local);
+    if (secret)
+        explicit_bzero(secret, strlen(secret));
     note_answer(world->directories, row->id,
                 !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE));
     if (link)
@@ -200,13 +223,27 @@ json_t *directory_test(World *world, const char *name, const char *user, GError 
 
 /* ---- Rows ---- */
 
+/* The password is taken out of the settings and written to its file. */
+static gboolean keep_password(World *world, const char *id, json_t *settings, GError **error)
+{
+    const char *password = json_string_value(json_object_get(settings, "bind_password"));
+
+    if (!password)
+        return TRUE;
+    if (*password &&
+        !secret_file_write(world->state_dir, DIRECTORY_SECRETS, id, password, error))
+        return FALSE;
+    json_object_set_new(settings, HAS_PASSWORD, json_boolean(*password != '\0'));
+    return json_object_del(settings, "bind_password") == 0;
+}
+
 gboolean directory_add(World *world, const char *name, const char *kind, json_t *settings,
                        const char *who, GError **error)
 {
     g_autoptr(GError) local = NULL;
     Id id = id_new();
 
-    if (!name_check("directory", name, error))
+    if (!name_check("directory", name, error) || !keep_password(world, id.s, settings, error))
         return FALSE;
     char *text = json_dumps(settings, JSON_COMPACT);
     Changes *changes = changes_new();
@@ -218,12 +255,53 @@ gboolean directory_add(World *world, const char *name, const char *kind, json_t 
     free(text);
     if (catalog_commit(world->catalog, changes, &local))
         return TRUE;
+    secret_file_delete(world->state_dir, DIRECTORY_SECRETS, id.s);
     if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_EXISTS))
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_EXISTS, "there is a directory '%s' already",
                     name);
     else
         g_propagate_error(error, g_steal_pointer(&local));
     return FALSE;
+}
+
+gboolean directory_set(World *world, const char *name, const json_t *changed, const char *who,
+                       GError **error)
+{
+    json_auto_t *keys = json_array();
+    g_autoptr(DirectoryRow) row = find(world, name, error);
+    g_autoptr(GString) said = g_string_new(NULL);
+    const char *key;
+    json_t *value;
+
+    if (!row)
+        return FALSE;
+    claims_add(keys, 'x', "directory", row->id);
+    if (!claims_take(world->claims, keys, "directory.set", error))
+        return FALSE;
+    directory_row_free(row); /* read again: another change may have come in between */
+    row = find(world, name, error);
+    json_auto_t *settings = row ? json_deep_copy(row->settings) : NULL;
+    json_object_foreach ((json_t *)changed, key, value) {
+        g_string_append_printf(said, "%s%s", said->len ? ", " : "", key);
+        json_object_set(settings, key, value);
+    }
+    gboolean ok = row && keep_password(world, row->id, settings, error);
+    if (ok) {
+        char *text = json_dumps(settings, JSON_COMPACT);
+        Changes *changes = changes_new();
+        changes_sql(changes, "UPDATE directory SET settings = ?2 WHERE id = ?1", "tt", row->id,
+                    text);
+        changes_event(changes, "directory.set", "info", row->name, who, "%s", said->str);
+        free(text);
+        ok = catalog_commit(world->catalog, changes, error);
+    }
+    if (ok) {
+        if (!has_password(settings))
+            secret_file_delete(world->state_dir, DIRECTORY_SECRETS, row->id);
+        note_answer(world->directories, row->id, TRUE); /* it is asked again at once */
+    }
+    claims_release(world->claims, keys);
+    return ok;
 }
 
 gboolean directory_remove(World *world, const char *name, const char *who, GError **error)
@@ -263,7 +341,10 @@ gboolean directory_remove(World *world, const char *name, const char *who, GErro
     for (guint i = 0; i < G_N_ELEMENTS(forget); i++)
         changes_sql(changes, forget[i], "t", row->id);
     changes_event(changes, "directory.remove", "info", row->name, who, "with its users and groups");
-    return catalog_commit(world->catalog, changes, error);
+    if (!catalog_commit(world->catalog, changes, error))
+        return FALSE;
+    secret_file_delete(world->state_dir, DIRECTORY_SECRETS, row->id);
+    return TRUE;
 }
 
 /* ---- The thread ---- */
@@ -304,9 +385,26 @@ static gpointer run(gpointer data)
     return NULL;
 }
 
+static gboolean is_used(const char *id, gpointer rows)
+{
+    const GPtrArray *list = rows;
+
+    for (guint i = 0; i < list->len; i++) {
+        const DirectoryRow *row = list->pdata[i];
+        if (g_str_equal(row->id, id) && has_password(row->settings))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 Directories *directories_new(World *world, gint64 interval_ms)
 {
     Directories *d = g_new0(Directories, 1);
+    Db *db = catalog_read_begin(world->catalog);
+    g_autoptr(GPtrArray) rows = directory_list(db);
+
+    catalog_read_end(world->catalog, db);
+    secret_file_tidy(world->state_dir, DIRECTORY_SECRETS, is_used, rows);
 
     d->world = world;
     d->interval_ms = interval_ms;

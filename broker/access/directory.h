@@ -18,9 +18,14 @@ Directories *directories_new(World *world, gint64 interval_ms);
 void directories_free(Directories *directories);
 
 /* A new one.  settings: servers (array), base, ca_pem, bind_dn, bind_password, user_filter,
- * group_filter, user_attribute; kind "ad" or "ldap".  Nothing is asked yet.  INVALID, EXISTS. */
+ * group_filter, user_attribute; kind "ad" or "ldap".  Nothing is asked yet.  The password
+ * is kept in a file of its own, and taken out of settings.  INVALID, EXISTS. */
 gboolean directory_add(World *world, const char *name, const char *kind, json_t *settings,
                        const char *who, GError **error);
+
+/* Change settings (those of changed; kind and name stay); bind_password "" takes it away. */
+gboolean directory_set(World *world, const char *name, const json_t *changed, const char *who,
+                       GError **error);
 
 /* With its users and groups.  BUSY while one of them has desktops or a session. */
 gboolean directory_remove(World *world, const char *name, const char *who, GError **error);

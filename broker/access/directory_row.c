@@ -40,7 +40,7 @@ static DirectoryRow *read_row(Query *q)
         row->server_list[i] = (char *)json_string_value(server);
     row->servers =
         (LdapServers){ row->server_list, text_of(row->settings, "ca_pem"),
-                       text_of(row->settings, "bind_dn"), text_of(row->settings, "bind_password") };
+                       text_of(row->settings, "bind_dn"), NULL }; /* its password: when used */
     row->shape = (LdapShape){ .is_ad = g_str_equal(query_text(q, "kind"), "ad"),
                               .base = text_of(row->settings, "base"),
                               .user_filter = text_of(row->settings, "user_filter"),

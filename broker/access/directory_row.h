@@ -18,6 +18,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DirectoryRow, directory_row_free)
 /* NOT_FOUND; name may be an id. */
 DirectoryRow *directory_lookup(Db *db, const char *name, GError **error);
 
+/* The folder of accounts' passwords, by the directories' ids: see imaged/base/secret_file.h. */
+#define DIRECTORY_SECRETS "directory-secrets"
+
 /* All of them, the oldest first. */
 GPtrArray *directory_list(Db *db);
 

@@ -5,21 +5,18 @@
  * the catalog is copied into every store. */
 #include "broker/alert/alerts.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "broker/alert/message.h"
 #include "broker/alert/send.h"
 #include "broker/alert/worker.h"
-#include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
+#include "imaged/base/secret_file.h"
 #include "imaged/base/units.h"
 #include "imaged/catalog/lookup.h"
 
 #define SECRETS "alert-secrets"
-#define SECRET_MAX 4096
 #define MAX_ALERTS 100 /* each has a thread */
 #define TICK_MS 1000
 #define BACKLOG_MAX 100000
@@ -91,54 +88,31 @@ gint64 alert_backlog(Db *db, const AlertRow *row, gint64 position)
 
 /* ---- Secrets ---- */
 
-static int open_secrets(World *world, gboolean makes, GError **error)
-{
-    auto_fd state = open(world->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (state < 0 || (makes && !durable_mkdir(state, SECRETS, 0700, error))) {
-        if (state < 0)
-            imaged_error_set_errno(error, errno, "cannot open the state folder");
-        return -1;
-    }
-    int fd = openat(state, SECRETS, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        imaged_error_set_errno(error, errno, "cannot open the folder of alerts' secrets");
-    return fd;
-}
-
-static gboolean write_secret(World *world, const char *id, const char *secret, GError **error)
-{
-    auto_fd folder = open_secrets(world, TRUE, error);
-
-    return folder >= 0 && durable_replace(folder, id, secret, strlen(secret), 0600, error);
-}
-
-static void delete_secret(World *world, const char *id)
-{
-    auto_fd folder = open_secrets(world, FALSE, NULL);
-
-    if (folder >= 0)
-        durable_unlink(folder, id, NULL);
-}
-
 /* NULL without error: it has none. */
 static gboolean read_secret(World *world, const AlertRow *row, char **ret, GError **error)
 {
-    gsize len;
+    *ret = row->has_secret ? secret_file_read(world->state_dir, SECRETS, row->id, error) : NULL;
+    return *ret || !row->has_secret;
+}
 
-    *ret = NULL;
-    if (!row->has_secret)
-        return TRUE;
-    auto_fd folder = open_secrets(world, FALSE, error);
-    return folder >= 0 && durable_read(folder, row->id, SECRET_MAX, ret, &len, error);
+static gboolean is_used(const char *id, gpointer rows)
+{
+    const GPtrArray *list = rows;
+
+    for (guint i = 0; i < list->len; i++) {
+        const AlertRow *row = list->pdata[i];
+        if (row->has_secret && g_str_equal(row->id, id))
+            return TRUE;
+    }
+    return FALSE;
 }
 
 static gboolean check_secret(const char *secret, GError **error)
 {
-    if (!*secret || (strlen(secret) >= 8 && strlen(secret) <= SECRET_MAX))
+    if (!*secret || (strlen(secret) >= 8 && strlen(secret) <= SECRET_FILE_MAX))
         return TRUE;
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "a secret has 8 to %d bytes",
-                SECRET_MAX);
+                SECRET_FILE_MAX);
     return FALSE;
 }
 
@@ -225,6 +199,7 @@ Alerts *alerts_new(World *world, GError **error)
     alerts->world = world;
     g_mutex_init(&alerts->lock);
     alerts->workers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    secret_file_tidy(world->state_dir, SECRETS, is_used, rows);
     for (guint i = 0; i < rows->len; i++) {
         start_worker(alerts, rows->pdata[i]);
         alert_row_clear(rows->pdata[i]);
@@ -297,7 +272,7 @@ gboolean alerts_add(Alerts *alerts, AlertRow *row, const char *secret, const cha
     row->has_secret = secret && *secret;
     row->created_at = units_now_ms();
     row->last_event = catalog_wait_event(world->catalog, G_MAXINT64, 0);
-    if (row->has_secret && !write_secret(world, row->id, secret, error))
+    if (row->has_secret && !secret_file_write(world->state_dir, SECRETS, row->id, secret, error))
         return FALSE;
     Changes *changes = changes_new();
     changes_sql(changes,
@@ -307,7 +282,7 @@ gboolean alerts_add(Alerts *alerts, AlertRow *row, const char *secret, const cha
                 (gint64)row->has_secret, row->last_event, row->created_at);
     changes_event(changes, "alert.add", "info", row->name, who, "%s %s", row->kind, row->target);
     if (!catalog_commit(world->catalog, changes, error)) {
-        delete_secret(world, row->id);
+        secret_file_delete(world->state_dir, SECRETS, row->id);
         return FALSE;
     }
     start_worker(alerts, row);
@@ -362,10 +337,12 @@ gboolean alerts_set(Alerts *alerts, AlertRow *row, const char *secret, gboolean 
     if (!check(row, secret, error) || !claim(alerts, row->id, &was, keys, error))
         return FALSE;
     row->has_secret = secret ? *secret != '\0' : was.has_secret;
-    gboolean ok = !secret || !*secret || write_secret(alerts->world, row->id, secret, error);
+    gboolean ok =
+        !secret || !*secret ||
+        secret_file_write(alerts->world->state_dir, SECRETS, row->id, secret, error);
     ok = ok && put(alerts, row, skips, who, error);
     if (ok && !row->has_secret)
-        delete_secret(alerts->world, row->id);
+        secret_file_delete(alerts->world->state_dir, SECRETS, row->id);
     claims_release(alerts->world->claims, keys);
     return ok;
 }
@@ -384,7 +361,7 @@ gboolean alerts_remove(Alerts *alerts, const char *name, const char *who, GError
     changes_event(changes, "alert.remove", "info", row.name, who, "%s %s", row.kind, row.target);
     gboolean ok = catalog_commit(world->catalog, changes, error);
     if (ok)
-        delete_secret(world, row.id);
+        secret_file_delete(world->state_dir, SECRETS, row.id);
     else
         start_worker(alerts, &row);
     claims_release(world->claims, keys);

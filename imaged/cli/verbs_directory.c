@@ -40,7 +40,8 @@ static const Column test_columns[] = {
     COLUMN_END,
 };
 
-static gboolean directory_add(Cli *cli, GError **error)
+/* What the options say.  NULL: a file cannot be read. */
+static json_t *settings_of(Cli *cli, GError **error)
 {
     const char *ca = args_text(cli->args, "authorities");
     const char *password = args_text(cli->args, "bind-password-file");
@@ -49,8 +50,6 @@ static gboolean directory_add(Cli *cli, GError **error)
     g_autofree char *pem = NULL;
     g_autofree char *secret = NULL;
 
-    json_set_text(body, "name", args_word(cli->args, 0));
-    json_set_text(body, "kind", args_text(cli->args, "kind"));
     json_set_text(body, "base", args_text(cli->args, "base"));
     json_set_text(body, "bind_dn", args_text(cli->args, "bind-dn"));
     json_set_text(body, "user_filter", args_text(cli->args, "user-filter"));
@@ -60,12 +59,31 @@ static gboolean directory_add(Cli *cli, GError **error)
         json_object_set_new(body, "servers", servers);
     if ((ca && !(pem = user_file_read(ca, error))) ||
         (password && !(secret = secret_read_file(password, error))))
-        return FALSE;
+        return NULL;
     json_set_text(body, "ca_pem", pem);
     json_set_text(body, "bind_password", secret);
+    return g_steal_pointer(&body);
+}
+
+static gboolean directory_add(Cli *cli, GError **error)
+{
+    json_auto_t *body = settings_of(cli, error);
+
+    if (!body)
+        return FALSE;
+    json_set_text(body, "name", args_word(cli->args, 0));
+    json_set_text(body, "kind", args_text(cli->args, "kind"));
     return access_change(cli, "POST", "/v1/directories", body,
                          "is added; see if it answers: imagectl directory test", directory_columns,
                          error);
+}
+
+static gboolean directory_set(Cli *cli, GError **error)
+{
+    g_autofree char *path = access_path("/v1/directories", args_word(cli->args, 0), "set");
+    json_auto_t *body = settings_of(cli, error);
+
+    return body && access_change(cli, "POST", path, body, "is changed", directory_columns, error);
 }
 
 static gboolean directory_list(Cli *cli, GError **error)
@@ -105,20 +123,28 @@ static gboolean directory_remove(Cli *cli, GError **error)
            access_change(cli, "DELETE", path, NULL, "is forgotten", directory_columns, error);
 }
 
+#define SETTING_OPTIONS                                                                            \
+    { "server", OPTION_LIST, "URI",                                                                \
+      "ldaps://HOST or ldap://HOST (StartTLS); repeated, in turn", NULL },                         \
+        { "authorities", OPTION_TEXT, "FILE", "who vouches for its servers (the system's)",        \
+          "file" },                                                                                \
+        { "base", OPTION_TEXT, "DN", "below which its users and groups are", NULL },               \
+        { "bind-dn", OPTION_TEXT, "DN", "the account that looks for them (none)", NULL },          \
+        { "bind-password-file", OPTION_TEXT, "FILE", "its first line is that one's password",      \
+          "file" },                                                                                \
+        { "user-filter", OPTION_TEXT, "FILTER", "which entries are users", NULL },                 \
+        { "group-filter", OPTION_TEXT, "FILTER", "which are groups", NULL },                       \
+    {                                                                                              \
+        "user-attribute", OPTION_TEXT, "NAME", "with the log-in name (uid; AD: sAMAccountName)",   \
+            NULL                                                                                   \
+    }
+
 static const Option add_options[] = {
     { "kind", OPTION_CHOICE, "ad|ldap", "an Active Directory, or another LDAP server", NULL },
-    { "server", OPTION_LIST, "URI", "ldaps://HOST or ldap://HOST (StartTLS); repeated, in turn",
-      NULL },
-    { "authorities", OPTION_TEXT, "FILE", "who vouches for its servers (the system's)", "file" },
-    { "base", OPTION_TEXT, "DN", "below which its users and groups are", NULL },
-    { "bind-dn", OPTION_TEXT, "DN", "the account that looks for them (none)", NULL },
-    { "bind-password-file", OPTION_TEXT, "FILE", "its first line is that one's password", "file" },
-    { "user-filter", OPTION_TEXT, "FILTER", "which entries are users", NULL },
-    { "group-filter", OPTION_TEXT, "FILTER", "which are groups", NULL },
-    { "user-attribute", OPTION_TEXT, "NAME", "with the log-in name (uid; AD: sAMAccountName)",
-      NULL },
+    SETTING_OPTIONS,
     OPTION_END,
 };
+static const Option set_options[] = { SETTING_OPTIONS, OPTION_END };
 static const Option test_options[] = {
     { "user", OPTION_TEXT, "NAME", "look for this one too, and for his groups", NULL },
     OPTION_END,
@@ -134,6 +160,9 @@ static const Command commands[] = {
       "ldaps://dc2.corp.example\n"
       "    --base DC=corp,DC=example --bind-dn imaged@corp.example --bind-password-file secret\n",
       add_options, directory_add },
+    { "set", "NAME", 1, 1, "directory", "Change what is known of a directory",
+      "What is not said stays, and so do its users and groups.",
+      "directory set corp --bind-password-file secret\n", set_options, directory_set },
     { "list", "", 0, 0, NULL, "List directories", NULL, "directory list\n", NULL, directory_list },
     { "test", "NAME", 1, 1, "directory", "Ask a directory, and show what it says", NULL,
       "directory test corp --user alice\n", test_options, directory_test },

@@ -301,6 +301,8 @@ const Route routes[] = {
       PERMISSION_DIRECTORY_CHANGE, ACCESS_ON_ALL },
     { "DELETE", "/v1/directories/{directory}", ops_directory_remove, FALSE,
       PERMISSION_DIRECTORY_CHANGE, ACCESS_ON_ALL },
+    { "POST", "/v1/directories/{directory}/set", ops_directory_set, FALSE,
+      PERMISSION_DIRECTORY_CHANGE, ACCESS_ON_ALL },
     { "POST", "/v1/directories/{directory}/test", ops_directory_test, FALSE,
       PERMISSION_DIRECTORY_SEE, ACCESS_ON_ALL },
     { "POST", "/v1/directories/{directory}/refresh", ops_directory_refresh, FALSE,

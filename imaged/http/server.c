@@ -9,41 +9,29 @@
 
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
+#include "imaged/http/answer.h"
 #include "imaged/http/auth.h"
+#include "imaged/http/kept_answers.h"
 #include "imaged/http/listen.h"
 #include "imaged/http/routes.h"
 #include "imaged/http/stream.h"
 #include "imaged/http/stream_file.h"
+#include "imaged/http/tls_server.h"
 #include "imaged/ops/search.h"
 
 #define MAX_BODY (8 * MIB)
 #define MAX_STRANGERS_BODY (16 * KIB) /* a log-in */
 #define MAX_CONNECTIONS 256
-#define MAX_TCP_CONNECTIONS 1024
-#define MAX_OF_ONE_ADDRESS 256
-#define IDLE_SECONDS 120
 #define MAX_WAIT_S 60
-
-#define ANSWERS_KEPT 256
-
-#define SERVE_FLAGS                                                                                \
-    (MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC)
 
 struct Server {
     World *world;
-    struct MHD_Daemon *mhd, *tls; /* on the unix socket; on TCP, or NULL */
+    struct MHD_Daemon *mhd; /* on the unix socket */
+    TlsServer *tls;         /* on TCP, or NULL */
     char *path;
     gint is_stopping; /* atomic */
-
-    GMutex lock;         /* guards the answers kept for requests that come twice */
-    GHashTable *answers; /* idempotency key -> Kept */
-    GQueue keys;         /* of answers, the oldest first */
+    KeptAnswers *kept;
 };
-
-typedef struct {
-    char *hash; /* of the request */
-    json_t *body;
-} Kept;
 
 typedef struct {
     GByteArray *body;
@@ -52,70 +40,6 @@ typedef struct {
     Caller *caller; /* or NULL, over TCP without a token */
     GError *error;  /* why there is none */
 } Request;
-
-static enum MHD_Result answer(struct MHD_Connection *c, unsigned status, const char *type,
-                              char *text)
-{
-    struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), text,
-                                                             MHD_RESPMEM_MUST_FREE);
-
-    MHD_add_response_header(r, "Content-Type", type);
-    enum MHD_Result result = MHD_queue_response(c, status, r);
-    MHD_destroy_response(r);
-    return result;
-}
-
-static enum MHD_Result answer_json(struct MHD_Connection *c, unsigned status, json_t *body)
-{
-    char *text = json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY);
-
-    json_decref(body);
-    return answer(c, status, "application/json", text ? text : strdup("null"));
-}
-
-/* Over TCP: nobody has said who he is. */
-static enum MHD_Result answer_unauthorized(struct MHD_Connection *c, const GError *error)
-{
-    json_t *body = job_error_json(error);
-    char *text = json_dumps(body, JSON_COMPACT);
-
-    json_decref(body);
-    struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), text,
-                                                             MHD_RESPMEM_MUST_FREE);
-    MHD_add_response_header(r, "Content-Type", "application/json");
-    MHD_add_response_header(r, "WWW-Authenticate", "Bearer");
-    enum MHD_Result result = MHD_queue_response(c, 401, r);
-    MHD_destroy_response(r);
-    return result;
-}
-
-static unsigned status_of(const GError *error)
-{
-    static const unsigned table[IMAGED_N_ERRORS] = {
-        [IMAGED_ERROR_FAILED] = 500,      [IMAGED_ERROR_INVALID] = 400,
-        [IMAGED_ERROR_NOT_FOUND] = 404,   [IMAGED_ERROR_EXISTS] = 409,
-        [IMAGED_ERROR_BUSY] = 409,        [IMAGED_ERROR_DENIED] = 403,
-        [IMAGED_ERROR_CORRUPT] = 422,     [IMAGED_ERROR_UNSUPPORTED] = 422,
-        [IMAGED_ERROR_NO_SPACE] = 507,    [IMAGED_ERROR_UNAVAILABLE] = 503,
-        [IMAGED_ERROR_CANCELLED] = 409,   [IMAGED_ERROR_RESCUE] = 503,
-    };
-
-    return error->domain == IMAGED_ERROR && error->code < IMAGED_N_ERRORS ? table[error->code]
-                                                                          : 500;
-}
-
-static enum MHD_Result answer_error(struct MHD_Connection *c, const GError *error)
-{
-    return answer_json(c, status_of(error), job_error_json(error));
-}
-
-static enum MHD_Result refuse(struct MHD_Connection *c, unsigned status, gint code,
-                              const char *message)
-{
-    g_autoptr(GError) error = g_error_new_literal(IMAGED_ERROR, code, message);
-
-    return answer_json(c, status, job_error_json(error));
-}
 
 static enum MHD_Result take_query(void *args, enum MHD_ValueKind kind, const char *key,
                                   const char *value)
@@ -173,49 +97,6 @@ static enum MHD_Result answer_job(Server *s, struct MHD_Connection *c, const cha
     return answer_json(c, is_open ? 202 : 200, job);
 }
 
-static void free_kept(gpointer data)
-{
-    Kept *kept = data;
-
-    g_free(kept->hash);
-    json_decref(kept->body);
-    g_free(kept);
-}
-
-/* Jobs remember their keys in the catalog; the answers of short changes are kept here for a while,
- * so that a client that lost its connection may ask again. */
-static void keep_answer(Server *s, const char *key, const char *hash, json_t *body)
-{
-    Kept *kept = g_new0(Kept, 1);
-    char *copy = g_strdup(key);
-
-    kept->hash = g_strdup(hash);
-    kept->body = json_deep_copy(body);
-    g_mutex_lock(&s->lock);
-    if (g_hash_table_contains(s->answers, key)) { /* it came twice at once: the first one stays */
-        g_mutex_unlock(&s->lock);
-        free_kept(kept);
-        g_free(copy);
-        return;
-    }
-    g_queue_push_tail(&s->keys, copy);
-    g_hash_table_insert(s->answers, copy, kept);
-    if (s->keys.length > ANSWERS_KEPT)
-        g_hash_table_remove(s->answers, g_queue_pop_head(&s->keys));
-    g_mutex_unlock(&s->lock);
-}
-
-/* TRUE if the key is known: *ret_body is the first answer, or NULL if that was for another request.
- */
-static gboolean find_answer(Server *s, const char *key, const char *hash, json_t **ret_body)
-{
-    g_mutex_lock(&s->lock);
-    const Kept *kept = g_hash_table_lookup(s->answers, key);
-    *ret_body = kept && g_str_equal(kept->hash, hash) ? json_deep_copy(kept->body) : NULL;
-    g_mutex_unlock(&s->lock);
-    return kept != NULL;
-}
-
 /* The file for the client program alone, as a browser wants it. */
 static gboolean wants_file(struct MHD_Connection *c, const json_t *out)
 {
@@ -250,11 +131,12 @@ static enum MHD_Result run(Server *s, struct MHD_Connection *c, const Route *rou
                      .args = args };
 
     if (key && (strlen(key) > 250 || !*key))
-        return refuse(c, 400, IMAGED_ERROR_INVALID, "the idempotency key is too long or empty");
+        return answer_refusal(c, 400, IMAGED_ERROR_INVALID,
+                              "the idempotency key is too long or empty");
     json_t *before;
-    if (key && find_answer(s, key, hash, &before))
+    if (key && kept_answers_find(s->kept, key, hash, &before))
         return before ? answer_json(c, 200, before)
-                      : refuse(c, 409, IMAGED_ERROR_EXISTS,
+                      : answer_refusal(c, 409, IMAGED_ERROR_EXISTS,
                                "the idempotency key was used for another request");
     if (wait && route->function == ops_job_show && json_object_get(args, "job"))
         job_wait(s->world->jobs, json_string_value(json_object_get(args, "job")), wait);
@@ -267,12 +149,12 @@ static enum MHD_Result run(Server *s, struct MHD_Connection *c, const Route *rou
     if (out && route->function == ops_session_connect && wants_file(c, out)) {
         char *file = strdup(json_string_value(json_object_get(out, "file")));
         const char *type = json_string_value(json_object_get(out, "content_type"));
-        enum MHD_Result result = answer(c, 200, type, file);
+        enum MHD_Result result = answer_text(c, 200, type, file);
         json_decref(out);
         return result;
     }
     if (key && out && !id)
-        keep_answer(s, key, hash, out);
+        kept_answers_put(s->kept, key, hash, out);
     return id ? answer_job(s, c, id, wait) : answer_json(c, 200, out ? out : json_null());
 }
 
@@ -351,12 +233,13 @@ static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char 
         result = request->address ? answer_unauthorized(c, request->error)
                                   : answer_error(c, request->error);
     else if (request->is_too_long)
-        result = refuse(c, 413, IMAGED_ERROR_INVALID, "the request is too large");
+        result = answer_refusal(c, 413, IMAGED_ERROR_INVALID, "the request is too large");
     else if (!route)
-        result = path_exists ? refuse(c, 405, IMAGED_ERROR_INVALID, "not with this method")
-                             : refuse(c, 404, IMAGED_ERROR_NOT_FOUND, "there is no such path");
+        result = path_exists
+                     ? answer_refusal(c, 405, IMAGED_ERROR_INVALID, "not with this method")
+                     : answer_refusal(c, 404, IMAGED_ERROR_NOT_FOUND, "there is no such path");
     else if (s->world->rescue_reason && !route->in_rescue)
-        result = refuse(c, 503, IMAGED_ERROR_RESCUE,
+        result = answer_refusal(c, 503, IMAGED_ERROR_RESCUE,
                         "imaged is in rescue mode: the catalog is lost, but the store has layers\n"
                         "make it anew from the store: imagectl catalog rebuild");
     else if (!merge_args(c, request, args, &error) ||
@@ -364,7 +247,7 @@ static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char 
              !may(s, route, request->caller, args, &error))
         result = answer_error(c, error);
     else if (g_str_equal(route->path, "/metrics"))
-        result = answer(c, 200, "text/plain; version=0.0.4", ops_metrics(s->world));
+        result = answer_text(c, 200, "text/plain; version=0.0.4", ops_metrics(s->world));
     else if (g_str_equal(route->path, "/v1/files/content"))
         result = send_file(s, c, args);
     else if (!route->function || wants_stream(c, route))
@@ -416,33 +299,18 @@ static void on_completed(void *user, struct MHD_Connection *c, void **state,
 
 static void free_server(Server *s)
 {
-    g_queue_clear(&s->keys);
-    g_hash_table_unref(s->answers);
-    g_mutex_clear(&s->lock);
+    kept_answers_free(s->kept);
     g_free(s->path);
     g_free(s);
 }
 
 static struct MHD_Daemon *serve_unix(Server *s, int fd)
 {
-    return MHD_start_daemon(SERVE_FLAGS, 0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, fd,
-                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
-                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+    return MHD_start_daemon(SERVER_FLAGS, 0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET,
+                            fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
+                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SERVER_IDLE_SECONDS,
                             MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-                            MHD_OPTION_THREAD_STACK_SIZE, (size_t)(512 * KIB), MHD_OPTION_END);
-}
-
-static struct MHD_Daemon *serve_tls(Server *s, int fd, const char *cert, const char *key)
-{
-    return MHD_start_daemon(SERVE_FLAGS | MHD_USE_TLS, 0, NULL, NULL, on_request, s,
-                            MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_HTTPS_MEM_CERT, cert,
-                            MHD_OPTION_HTTPS_MEM_KEY, key, MHD_OPTION_HTTPS_PRIORITIES,
-                            "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2",
-                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_TCP_CONNECTIONS,
-                            MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)MAX_OF_ONE_ADDRESS,
-                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-                            MHD_OPTION_THREAD_STACK_SIZE, (size_t)(512 * KIB), MHD_OPTION_END);
+                            MHD_OPTION_THREAD_STACK_SIZE, (size_t)SERVER_STACK, MHD_OPTION_END);
 }
 
 Server *server_start(World *world, const char *path, const char *group, GError **error)
@@ -454,9 +322,7 @@ Server *server_start(World *world, const char *path, const char *group, GError *
     Server *s = g_new0(Server, 1);
     s->world = world;
     s->path = g_strdup(path);
-    s->answers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_kept);
-    g_mutex_init(&s->lock);
-    g_queue_init(&s->keys);
+    s->kept = kept_answers_new();
     s->mhd = serve_unix(s, fd);
     if (!s->mhd) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "cannot serve HTTP");
@@ -470,33 +336,29 @@ Server *server_start(World *world, const char *path, const char *group, GError *
 gboolean server_listen_tls(Server *s, const char *address, const char *cert_path,
                            const char *key_path, GError **error)
 {
-    g_autofree char *cert = NULL;
-    g_autofree char *key = NULL;
-    g_autoptr(GError) local = NULL;
+    const TlsHandlers handlers = { on_request, on_completed, s };
 
-    if (!g_file_get_contents(cert_path, &cert, NULL, &local) ||
-        !g_file_get_contents(key_path, &key, NULL, &local)) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "%s", local->message);
-        return FALSE;
-    }
-    int fd = listen_tcp(address, error);
-    if (fd < 0)
-        return FALSE;
-    s->tls = serve_tls(s, fd, cert, key);
+    s->tls = tls_server_start(&handlers, address, cert_path, key_path, error);
+    return s->tls != NULL;
+}
+
+gboolean server_reload_tls(Server *s, gboolean *ret_changed, GError **error)
+{
+    *ret_changed = FALSE;
+    return !s->tls || tls_server_reload(s->tls, ret_changed, error);
+}
+
+void server_tidy(Server *s)
+{
     if (s->tls)
-        return TRUE;
-    close(fd);
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
-                "cannot serve TLS with the certificate '%s' and the key '%s'", cert_path, key_path);
-    return FALSE;
+        tls_server_tidy(s->tls);
 }
 
 void server_stop(Server *s)
 {
     g_atomic_int_set(&s->is_stopping, 1);
     catalog_wake(s->world->catalog);
-    if (s->tls)
-        MHD_stop_daemon(s->tls);
+    tls_server_stop(s->tls);
     MHD_stop_daemon(s->mhd);
     unlink(s->path);
     free_server(s);

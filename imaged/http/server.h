@@ -14,5 +14,11 @@ Server *server_start(World *world, const char *socket_path, const char *group, G
 gboolean server_listen_tls(Server *server, const char *address, const char *cert_path,
                            const char *key_path, GError **error);
 
+/* Take the certificate and key as they are in their files now: see tls_server.h. */
+gboolean server_reload_tls(Server *server, gboolean *ret_changed, GError **error);
+
+/* To be called now and then. */
+void server_tidy(Server *server);
+
 /* Close the socket and wait until every connection has ended. */
 void server_stop(Server *server);

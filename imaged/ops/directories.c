@@ -34,7 +34,7 @@ static void expand(json_t *directory)
         json_object_set_new(directory, shown[i], value ? json_incref(value) : json_null());
     }
     json_object_set_new(directory, "has_password",
-                        json_boolean(json_object_get(settings, "bind_password")));
+                        json_boolean(json_is_true(json_object_get(settings, "has_password"))));
     json_object_set_new(directory, "has_ca", json_boolean(json_object_get(settings, "ca_pem")));
 }
 
@@ -99,22 +99,24 @@ static gboolean check_servers(const json_t *servers, GError **error)
     return TRUE;
 }
 
-/* The arguments that are settings, checked.  NULL: INVALID. */
-static json_t *take_settings(OpsCall *call, GError **error)
+/* The arguments that are settings, checked; of a new directory some must be there.  INVALID. */
+static json_t *take_settings(OpsCall *call, gboolean is_new, GError **error)
 {
     static const char *const texts[] = { "base",        "bind_dn",      "bind_password",
                                          "user_filter", "group_filter", "user_attribute" };
     json_auto_t *settings = json_object();
     json_t *servers = NULL;
 
-    if (!args_texts(call, "servers", &servers, error) || !check_servers(servers, error) ||
+    if (!args_texts(call, "servers", &servers, error) ||
+        ((is_new || servers) && !check_servers(servers, error)) ||
         !args_are_texts(call,
                         "base bind_dn bind_password user_filter group_filter user_attribute"
                         " ca_pem",
                         error) ||
-        !args_text(call, "base", TRUE, error))
+        (is_new && !args_text(call, "base", TRUE, error)))
         return NULL;
-    json_object_set(settings, "servers", servers);
+    if (servers)
+        json_object_set(settings, "servers", servers);
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
         const char *text = args_text(call, texts[i], FALSE, NULL);
         if (!text)
@@ -146,21 +148,39 @@ static json_t *take_settings(OpsCall *call, GError **error)
     return g_steal_pointer(&settings);
 }
 
+#define SETTINGS                                                                                   \
+    " servers base ca_pem bind_dn bind_password user_filter group_filter user_attribute"
+
+json_t *ops_directory_set(OpsCall *call, GError **error)
+{
+    const char *name = args_text(call, "directory", TRUE, error);
+
+    if (!name || !args_check(call, "directory" SETTINGS, error))
+        return NULL;
+    json_auto_t *settings = take_settings(call, FALSE, error);
+    if (!settings)
+        return NULL;
+    if (json_object_size(settings) == 0) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "say what to set");
+        return NULL;
+    }
+    if (!directory_set(call->world, name, settings, call->who, error))
+        return NULL;
+    return directory_object(call, name, error);
+}
+
 json_t *ops_directory_add(OpsCall *call, GError **error)
 {
     const char *name = args_text(call, "name", TRUE, error);
     const char *kind = name ? args_text(call, "kind", TRUE, error) : NULL;
 
-    if (!kind || !args_check(call,
-                             "name kind servers base ca_pem bind_dn bind_password user_filter"
-                             " group_filter user_attribute",
-                             error))
+    if (!kind || !args_check(call, "name kind" SETTINGS, error))
         return NULL;
     if (!g_str_equal(kind, "ad") && !g_str_equal(kind, "ldap")) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "a directory's kind is ad or ldap");
         return NULL;
     }
-    json_auto_t *settings = take_settings(call, error);
+    json_auto_t *settings = take_settings(call, TRUE, error);
     if (!settings || !directory_add(call->world, name, kind, settings, call->who, error))
         return NULL;
     return directory_object(call, name, error);

@@ -189,6 +189,7 @@ json_t *ops_login(OpsCall *call, GError **error);
 json_t *ops_logout(OpsCall *call, GError **error);
 json_t *ops_directory_list(OpsCall *call, GError **error);
 json_t *ops_directory_add(OpsCall *call, GError **error);
+json_t *ops_directory_set(OpsCall *call, GError **error);
 json_t *ops_directory_remove(OpsCall *call, GError **error);
 json_t *ops_directory_test(OpsCall *call, GError **error);
 json_t *ops_directory_refresh(OpsCall *call, GError **error);

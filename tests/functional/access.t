@@ -191,6 +191,45 @@ fails_with 4 "has desktops" "a user with desktops is not deleted" ctl user delet
 ok "another is" ctl user delete carla --yes
 ok "a group too" ctl group delete tutors --yes
 fails_with 2 "built in" "a built-in role is not" ctl role delete helpdesk --yes
+# ---- a certificate is renewed while it runs ----
+
+served() { openssl s_client -connect "localhost:$port" </dev/null 2>/dev/null | openssl x509 -noout -serial; }
+renew() {
+    openssl x509 -req -in tls.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -out tls.new \
+        -extfile <(echo "subjectAltName=DNS:localhost,IP:127.0.0.1") >/dev/null 2>&1 && mv tls.new tls.pem
+}
+reloaded() { [ "$(ctlj event list --kind imaged.reload | jq length)" -ge "$1" ]; }
+curl -sN --cacert ca.pem -H "Authorization: Bearer $(cat bert.token)" "$url/v1/events/stream" >stream 2>/dev/null &
+keep_pid $!
+ctl role grant auditor bert >/dev/null
+exec 7<>"/dev/tcp/127.0.0.1/$port" # one that has not said anything yet
+before=$(served)
+renew
+kill -HUP "$daemon"
+other() { [ "$(served)" = "$(openssl x509 -in tls.pem -noout -serial)" ]; }
+ok "a renewed certificate is served after SIGHUP" wait_for 30 other
+isnt "$(served)" "$before" "it is another one"
+ok "it is told of" wait_for 20 reloaded 1
+ok "log-ins go on" remote whoami
+ctl user add dora >/dev/null
+ok "a stream that was there goes on" wait_for 20 grep -q '"user.add"' stream
+exec 7>&-
+before=$(served)
+cp tls.pem good.pem
+echo 'no certificate' >tls.pem
+kill -HUP "$daemon"
+ok "one that is broken" wait_for 20 reloaded 2
+json_ok "is told of" "$(ctlj event list --kind imaged.reload)" '.[0].severity == "warning"'
+is "$(served)" "$before" "and the former one stays"
+cp ca.pem tls.pem
+kill -HUP "$daemon"
+ok "one that the key is not of" wait_for 20 reloaded 3
+is "$(served)" "$before" "is not taken either"
+cp good.pem tls.pem
+kill -HUP "$daemon"
+ok "the same again" wait_for 20 reloaded 4
+json_ok "is nothing new" "$(ctlj event list --kind imaged.reload)" '.[0].message == "nothing has changed"'
+
 ok "restart" eval 'stop_daemon && start_daemon'
 ok "log-ins outlive it" remote whoami
 done_testing

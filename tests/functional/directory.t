@@ -24,6 +24,22 @@ ok "a directory whose first server is down" add corp --server "ldaps://localhost
     --bind-dn "$ldap_root" --bind-password-file secret
 json_ok "its settings are shown, its password is not" "$(ctlj directory list)" \
     '.[0] | .has_password and .has_ca and (tostring | contains("ad(min)") | not)'
+not_ok "no catalog has it, nor a backup of one" grep -raqF "$ldap_secret" "$state" --exclude-dir=directory-secrets
+is "$(cd "$state/directory-secrets" && stat -c '%a %U' . && stat -c '%a %U' -- * && cat -- *)" "700 root
+600 root
+$ldap_secret" "it is in a file that only the daemon reads"
+printf 'wrong\n' >wrong
+ok "another password" ctl directory set corp --bind-password-file wrong
+fails_with 1 "credentials|refused" "is used" ctl directory test corp
+ok "the right one again" ctl directory set corp --bind-password-file secret
+fails_with 2 "say what to set" "nothing to set" ctl directory set corp
+fails_with 2 "is no filter" "a filter that is none can't be set either" ctl directory set corp --user-filter '(uid=*'
+mv "$state/directory-secrets" "$state/away"
+fails_with 1 "directory set corp --bind-password-file" "one that was lost is asked for" ctl directory test corp
+mv "$state/away" "$state/directory-secrets"
+: >"$state/directory-secrets/$(printf '0%.0s' {1..32})"
+ok "restart" eval 'stop_daemon && start_daemon'
+is "$(ls "$state/directory-secrets" | wc -l)" 1 "what nobody needs is deleted at a start"
 json_ok "the second one answers (StartTLS)" "$(ctlj directory test corp)" '.server | startswith("ldap://127.0.0.1")'
 is "$(ctlj directory test corp | jq .n_users)" 4 "it has users"
 ok "a directory with a certificate that nobody vouches for" ctl directory add liar --kind ldap --base dc=corp,dc=test \
@@ -138,6 +154,7 @@ is "$(ctlj user show carol | jq .disabled)" false "disables nobody"
 ok "its users' log-ins go on" remote whoami
 
 ok "it is removed with its users" ctl directory remove corp --yes
+is "$(ls "$state/directory-secrets")" "" "and with its password"
 is "$(ctlj user list | jq -r '[.[].name] | join(" ")')" local "only local ones are left"
 is "$(ctlj group list)" '[]' "no groups"
 done_testing
