@@ -76,7 +76,22 @@ static gboolean live_snapshot(gpointer link, const char *uuid, const LiveDisk *d
     *ret_is_quiet = take(domain, xml, VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE);
     /* Without an agent, or with one that cannot: as if its power had failed in that moment. */
     gboolean ok = *ret_is_quiet || take(domain, xml, 0);
+    /* What was at rest already (a libvirtd that died in the middle) goes on, whatever came of it:
+     * nobody else would see to that. */
+    if (!*ret_is_quiet)
+        virDomainFSThaw(domain, NULL, 0, 0);
     return finish(domain, ok, "the host did not take the snapshot", error);
+}
+
+static gboolean live_thaw(gpointer link, const char *uuid, GError **error)
+{
+    virDomainPtr domain = driver_libvirt_lookup(link, uuid, error);
+
+    if (!domain)
+        return FALSE;
+    virDomainAgentSetResponseTimeout(domain, AGENT_LIMIT_S, 0);
+    return finish(domain, virDomainFSThaw(domain, NULL, 0, 0) >= 0,
+                  "its agent does not let its file systems go on", error);
 }
 
 /* ---- Copy ---- */
@@ -215,6 +230,7 @@ static gboolean live_hold_password(gpointer link, const char *uuid, const char *
 const HostLive driver_libvirt_live = {
     .xml = live_xml,
     .snapshot = live_snapshot,
+    .thaw = live_thaw,
     .copy = live_copy,
     .copy_look = live_copy_look,
     .copy_end = live_copy_end,

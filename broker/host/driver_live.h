@@ -33,6 +33,8 @@ typedef struct {
      * its file systems are at rest in that moment: *ret_is_quiet. */
     gboolean (*snapshot)(gpointer link, const char *uuid, const LiveDisk *disks, guint n,
                          const char *const *others, gboolean *ret_is_quiet, GError **error);
+    /* Its file systems, if a snapshot that was broken off has left them at rest, go on. */
+    gboolean (*thaw)(gpointer link, const char *uuid, GError **error);
     /* Begin to copy what the uppermost file of a disk holds into another that is there; chain is
      * that one's (domain_chain_xml()). */
     gboolean (*copy)(gpointer link, const char *uuid, const char *dev, const char *chain,

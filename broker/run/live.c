@@ -15,6 +15,7 @@ typedef enum {
     ASK_FIND,
     ASK_XML,
     ASK_SNAPSHOT,
+    ASK_THAW,
     ASK_COPY,
     ASK_COPY_LOOK,
     ASK_COPY_END,
@@ -92,6 +93,8 @@ static gboolean do_ask(const HostDriver *driver, gpointer link, Ask *a, GError *
         return (a->xml = live->xml(link, a->uuid, FALSE, error)) != NULL;
     case ASK_SNAPSHOT:
         return snapshot(live, link, a, error);
+    case ASK_THAW:
+        return live->thaw(link, a->uuid, error);
     case ASK_COPY:
         return live->copy(link, a->uuid, a->dev, a->text, error);
     case ASK_COPY_LOOK:
@@ -138,7 +141,7 @@ static gboolean ask_host(const HostDriver *driver, gpointer link, gpointer data,
 static gboolean ask(World *world, const char *host_id, Ask *a, GError **error)
 {
     gboolean is_long = a->what == ASK_SNAPSHOT || a->what == ASK_COPY || a->what == ASK_COPY_END ||
-                       a->what == ASK_PING;
+                       a->what == ASK_PING || a->what == ASK_THAW;
 
     return is_long
                ? hosts_call_apart(world->hosts, host_id, ask_host, a, ask_clear, CHANGE_LIMIT_MS,
@@ -255,6 +258,14 @@ gboolean live_shut_down(World *world, const RunRow *run, GError **error)
 gboolean live_ping(World *world, const RunRow *run, GError **error)
 {
     return simply(world, run, ASK_PING, error);
+}
+
+void live_thaw(World *world, const RunRow *run)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!simply(world, run, ASK_THAW, &error)) /* none has an agent that has not answered before */
+        g_debug("'%s': %s", run->name, error->message);
 }
 
 gboolean live_is_moving(World *world, const RunRow *run, gboolean *ret_is, GError **error)

@@ -20,6 +20,8 @@ GPtrArray *live_ask(World *world, Job *job, const RunRow *run, GError **error);
 /* See driver_live.h.  to: where each of disks[] (DomainDisk) is to write; NULL: it stays. */
 gboolean live_snapshot(World *world, const RunRow *run, const GPtrArray *disks,
                        const char *const *to, gboolean *ret_is_quiet, GError **error);
+/* After a snapshot of which nobody knows how it ended: let its file systems go on. */
+void live_thaw(World *world, const RunRow *run);
 gboolean live_copy(World *world, const RunRow *run, const char *dev, const char *const *paths,
                    GError **error);
 gboolean live_copy_look(World *world, const RunRow *run, const char *dev, LiveCopy *ret,

@@ -18,6 +18,7 @@ typedef struct {
     FreezeAhead f;
     char *old_paths[DISK_N], *new_paths[DISK_N];
     gboolean is_quiet;
+    gboolean is_doubtful; /* a snapshot was asked for, and nobody knows how that ended */
 } Live;
 
 static void live_clear(Live *l)
@@ -129,8 +130,10 @@ static Switched switch_over(Live *l, GError **error)
             return SWITCH_STAYED;
         }
         if (!live_snapshot(l->world, &l->run, disks, to, &l->is_quiet, &refused) &&
-            g_error_matches(refused, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE))
+            g_error_matches(refused, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE)) {
             g_clear_error(&refused); /* it may be at it still: asked for again, it waits for that */
+            l->is_doubtful = TRUE;
+        }
     }
 }
 
@@ -172,8 +175,12 @@ gboolean live_freeze(Job *job, World *world, const LiveFreeze *asked, GError **e
         g_autoptr(GPtrArray) disks = live_disks(world, &l.run, error); /* does it answer at all? */
         if (!disks || !go_ahead(&l, error))
             return FALSE;
+    } else {
+        l.is_doubtful = TRUE; /* before a stop of the daemon */
     }
     Switched switched = switch_over(&l, error);
+    if (l.is_doubtful && switched != SWITCH_NOT_KNOWN)
+        live_thaw(world, &l.run);
     if (switched == SWITCH_STAYED)
         go_back(&l);
     if (switched != SWITCH_DONE || !freeze_ahead_close(&l.f, error))

@@ -23,7 +23,7 @@ host_is() { [ "$(field .state host show "$1")" = "$2" ]; }
 # The file that QEMU writes to, by libvirt; and by the catalog.
 written() { vhost_virsh 1 domblklist "$1" | awk '$1 == "vda" { print $2 }'; }
 snapshot_path() { echo "$store/layers/$(field .layer snapshot show "$1" "$2")"; }
-counter_flush() { vhost_flush 1 a; }
+counter_flush() { vhost_flush 1 a; vhost_flush 1 d; }
 image_is_sound() { qemu-img check -U -q "$1"; }
 
 ctl host add h1 "$(vhost_uri 1)" --accelerator tcg --store-path default="$store" >/dev/null
@@ -80,6 +80,28 @@ ok 'no write was lost' counter_is_sound "$(path_of a)" "$at"
 ok 'the snapshots before hold what they held' counter_is_sound "$(snapshot_path a one)" "$before"
 is "$(sha256sum <"$(snapshot_path a one)")" "$sum" '... to the last byte'
 ok 'the check is clean' check_is_clean
+
+# ---- With a data disk ----
+
+data_path() { echo "$store/layers/$(field .data_layer desktop show "$1")"; }
+data_written() { vhost_virsh 1 domblklist "$1" | awk '$1 != "vda" && $2 ~ "/layers/" { print $2 }'; }
+ctl desktop create d --template count --data-disk 8M >/dev/null
+qemu-io -f qcow2 -c 'write -P 0x5a 1M 64k' "$(data_path d)" >/dev/null
+ok 'start one with a data disk' ctl desktop start d
+ok 'it counts' counter_runs "$(path_of d)"
+old=$(data_path d)
+ok 'a snapshot of both' ctl snapshot create d one
+isnt "$(data_path d)" "$old" 'its data disk is another file, too'
+is "$(vhost_virsh 1 domblklist d | awk '$1 == "vda" { print $2 }') $(data_written d)" "$(path_of d) $(data_path d)" 'QEMU writes to both new ones'
+is "$(stat -c %a "$old")" 440 'the former one is frozen'
+ok 'the snapshot is deleted while it runs' ctl snapshot delete d one --yes
+is "$(vhost_virsh 1 domblklist d | awk '$1 == "vda" { print $2 }') $(data_written d)" "$(path_of d) $(data_path d)" 'QEMU writes to the disks of the catalog'
+ok 'it counts on' counter_runs "$(path_of d)"
+ok 'stop' ctl desktop stop d --force
+ok '... the data is there' qemu-io -r -f qcow2 -c 'read -P 0x5a 1M 64k' "$(data_path d)"
+ok "QEMU's tool finds the data disk sound" image_is_sound "$(data_path d)"
+fails_with '[14]' 'it runs' 'compacting is for desktops that are off' ctl desktop compact a
+fails_with '[14]' 'desktop stop' '... which is said, as for flattening' ctl desktop flatten a
 
 # ---- Off, back, and on again ----
 
