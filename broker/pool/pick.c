@@ -189,11 +189,21 @@ static gboolean take_free(World *world, const PickAsk *ask, const Standing *s,
     return ok;
 }
 
-static void say_none(const Standing *s, GError **error)
+/* TRUE: one is about to be free. */
+static gboolean say_none(World *world, const Standing *s, GError **error)
 {
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean some_come = lookup_int(db,
+                                    "SELECT EXISTS (SELECT 1 FROM pool_desktop WHERE pool_id = ?1"
+                                    " AND state IN ('making', 'returning', 'free')) OR (SELECT"
+                                    " count(*) FROM pool_desktop WHERE pool_id = ?1) < ?2 AS n",
+                                    "ti", s->pool.id, s->pool.size) != 0;
+
+    catalog_read_end(world->catalog, db);
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "no desktop of the pool '%s' is free",
                 s->pool.name);
     imaged_error_hint(error, "see what they do: imagectl pool show %s", s->pool.name);
+    return some_come;
 }
 
 typedef enum { TRY_DONE, TRY_AGAIN, TRY_WAIT, TRY_FAILED } Try;
@@ -221,8 +231,7 @@ static Try try_once(World *world, const PickAsk *ask, Picked *ret, GError **erro
                     (int)s.pool.max_per_user, s.pool.name);
         return TRY_FAILED;
     } else if (!pools_take(world->pools, s.pool.id, &candidate)) {
-        say_none(&s, error);
-        return TRY_WAIT;
+        return say_none(world, &s, error) ? TRY_WAIT : TRY_FAILED;
     } else {
         result = take_free(world, ask, &s, &candidate, ret, &local) ? TRY_DONE : TRY_AGAIN;
     }

@@ -56,12 +56,12 @@ json_t *ops_assignment_list(OpsCall *call, GError **error)
 /* What is to happen at the end of the lease, as JSON; caller frees. */
 static char *take_terms(OpsCall *call, gboolean has_end, GError **error)
 {
-    json_auto_t *settings = json_loads(LEASE_OF_OWN, 0, NULL);
+    json_auto_t *settings = json_loads(LEASE_OF_OWN, 0, NULL), *unsaid = json_copy(settings);
     g_auto(LeaseTerms) terms = { 0 };
 
     if (!lease_args_take(call, settings, &terms, error))
         return NULL;
-    if (!has_end && json_object_size(settings) > 1) {
+    if (!has_end && !json_equal(settings, unsaid)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                     "what has no end needs no terms for it: say until when");
         return NULL;
