@@ -10,6 +10,19 @@ oracle=$here/search_oracle.py
 start_daemon
 stop_daemon
 ok "rows are there" /usr/bin/python3 "$oracle" fill "$state/catalog.db"
+# What the oracle does not look at: figures of layers, archives, machines.
+ok "and some more" sqlite3 "$state/catalog.db" "
+INSERT INTO layer_counts (layer_id, inode, length, mtime_ns, ctime_ns, disk_bytes, data_bytes, zero_bytes, flattened_bytes)
+    SELECT layer_id, 1, 1, 1, 1, 5 << 30, 5 << 30, 0, 12 << 30 FROM desktop WHERE name = 'desk-002';
+INSERT INTO archive_target (id, name, kind, location, store_id, created_at) VALUES ('t1', 'nas', 'folder', '/nowhere', '', 1);
+INSERT INTO archive_point (id, target_id, name, kind, state, desktop_id, version_id, manifest, bytes, new_bytes, created_at)
+    SELECT 'p1', 't1', 'desk-004', 'desktop', 'ok', id, version_id, '', 10, 10, unixepoch() * 1000 - 3600000 FROM desktop WHERE name = 'desk-004';
+INSERT INTO archive_point (id, target_id, name, kind, state, desktop_id, version_id, manifest, bytes, new_bytes, created_at)
+    SELECT 'p2', 't1', 'desk-006', 'desktop', 'damaged', id, version_id, '', 10, 10, 1 FROM desktop WHERE name = 'desk-006';
+INSERT INTO network (id, name, kind, bridge, vlan, created_at) VALUES ('n1', 'lab', 'bridge', 'br0', 20, 1), ('n2', 'office', 'isolated', NULL, NULL, 1);
+UPDATE version SET hardware = '{\"networks\": [\"office\"], \"usb\": \"none\"}' WHERE version = 2;
+UPDATE desktop SET hardware = '{\"networks\": [\"lab\"], \"clipboard\": false, \"cpus\": 16}' WHERE name IN ('desk-002', 'desk-008');
+UPDATE desktop SET hardware = 'torn' WHERE name = 'desk-004';"
 start_daemon
 
 said=$(/usr/bin/python3 "$oracle" ask "$state/catalog.db" "$state/imaged.sock" "${SEARCHES:-400}" 3)
@@ -54,6 +67,38 @@ fails_with 2 "column 8: 'x' is not a size" "a wrong value" ctl search 'size > x'
 fails_with 2 "nothing called 'Wms'" "a wrong object" ctl search 'Wms: name = x'
 fails_with 2 "can only be compared" "no order of patterns" ctl search 'name > a*'
 
+# The image world, and machines: each against the rows themselves
+among() # CONDITION SQL: the desktops of both are the same, and there are some
+{
+    local wanted
+    wanted=$(sqlite3 "$state/catalog.db" "SELECT coalesce(json_group_array(name), '[]') FROM (SELECT d.name FROM desktop d
+        WHERE d.is_trashed = 0 AND ($2) ORDER BY d.name COLLATE NOCASE)")
+    isnt "$wanted" '[]' "there are some: $1"
+    is "$(names "Vms: $1 LIMIT 1000")" "$wanted" "$1"
+}
+among 'diff_size > 4G AND diff_size <= 5G' "d.name = 'desk-002'"
+among 'saved_bytes = 7G' "d.name = 'desk-002'"
+among 'chain_depth = 2' "d.layer_id IN (SELECT id FROM layer WHERE parent_id IS NOT NULL)"
+among 'version = 2 AND generation IN (1, 3)' "d.version_id IN (SELECT id FROM version WHERE version = 2) AND d.generation IN (1, 3)"
+among 'last_archive > now-2h' "d.name = 'desk-004'"
+among 'last_archive IS NONE' "d.name <> 'desk-004'"
+among 'archives.state = damaged' "d.name = 'desk-006'"
+among 'snapshot.age > 30d' "d.id IN (SELECT desktop_id FROM snapshot WHERE is_trashed = 0 AND created_at < unixepoch() * 1000 - 30 * 86400000)"
+among 'n_snapshots >= 2' "(SELECT count(*) FROM snapshot n WHERE n.desktop_id = d.id AND n.is_trashed = 0) >= 2"
+among 'orphan = yes' "d.id NOT IN (SELECT desktop_id FROM assignment UNION SELECT desktop_id FROM pool_desktop) AND NOT EXISTS
+    (SELECT 1 FROM user u WHERE d.owner <> '' AND u.name_key = d.owner COLLATE NOCASE)"
+among 'network = lab' "d.name IN ('desk-002', 'desk-008')"
+among 'network.vlan = 20 AND cpus > 8' "d.name IN ('desk-002', 'desk-008')"
+among 'network = office' "d.version_id IN (SELECT id FROM version WHERE version = 2) AND d.name NOT IN ('desk-002', 'desk-008')"
+among 'network IS NONE' "d.version_id IN (SELECT id FROM version WHERE version = 1) AND d.name NOT IN ('desk-002', 'desk-008')"
+among 'clipboard = no' "d.name IN ('desk-002', 'desk-008')"
+among 'usb = none' "d.version_id IN (SELECT id FROM version WHERE version = 2)"
+among 'mac = 52:54:00:00:00:0?' "d.mac LIKE '52:54:00:00:00:0%'"
+is "$(ctl search 'Networks: desktops.name = desk-002')" "$(ctl search 'Networks: name = lab')" "networks, by what is plugged in"
+is "$(ctl search 'Vms: ip = 10.* COUNT')" 0 "no address is known of what does not run"
+is "$(ctl search 'Layers: orphan = yes AND state = frozen COUNT')" 0 "no version's layer is an orphan"
+is "$(ctl search 'Archives: orphan = no COUNT')" 2 "nor are archives of desktops"
+
 # Saved ones
 ok "save" ctl search save running-a 'Vms: status = running AND host = vs-a SORTBY name DESC'
 is "$(names @running-a)" "$(names 'Vms: status = running AND host = vs-a SORTBY name DESC')" "use"
@@ -72,6 +117,23 @@ fails_with 3 "no saved search" "it is gone" ctl search @running-a
 like "$(ctl search --complete 'Vms: user.na')" '^user.name$' "completion of a field"
 like "$(ctl search --complete 'Vms: na = x' --cursor 7)" '^name$' "... at the cursor"
 
+like "$(ctl search --complete 'Vms: host = vs-')" '^vs-b$' "completion of a value"
+is "$(ctl search --complete 'Vms: template = WIN' | tr '\n' ' ')" 'win10 winxp ' "... in any case"
+is "$(ctl search --complete 'Users: name = "anna b' | head -n 1)" '"anna b13"' "... in quotes where it must be"
+is "$(ctl search --complete 'Vms: user.name = ' | wc -l)" 40 "... of what hangs on it"
+is "$(ctl search --complete --whole 'Vms: name = x AND poo' | head -n 1)" 'Vms: name = x AND pool' "... or the whole text"
+ctl completion bash >"$top/completion"
+tab() # WORD...: what bash offers behind these
+{
+    bash -c '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}
+        _imagectl; printf "%s\n" "${COMPREPLY[@]}"' - "$top/completion" "$BUILD/imagectl" --state "$state" "$@" 2>/dev/null
+}
+is "$(tab search "'Vms: status = run")" 'Vms: status = running' "bash completes a quoted search"
+is "$(tab search Vms : status = run)" 'running' "... and a bare one"
+is "$(tab desktop stop --search "'host = vs-e AND templ")" 'host = vs-e AND template' "... behind --search"
+is "$(tab host list --search "'mainte")" 'maintenance' "... of what is listed"
+is "$(tab host maintenance --search "'mainte")" '' "... desktops where names are taken"
+
 # Where names are taken
 ok "set by a search" ctl desktop set --search 'name = DESK-002' --hostname here
 fails_with 3 'finds nothing' "a search that finds nothing" ctl desktop delete --yes --search 'name = nosuch'
@@ -80,6 +142,23 @@ json_ok "what would be deleted" "$(ctlj desktop delete --search 'name = desk-002
     '[.. | .name? // empty] | index("desk-002") != null'
 post /v1/desktops/delete '{"search": "name = a", "names": ["b"]}' >/dev/null
 is "$(http_code)" 400 "... nor both by the API"
+
+# ... one at a time
+ok "users by a search" ctl user set --yes --search 'name = john*' --max-desktops 7
+is "$(sqlite3 "$state/catalog.db" "SELECT count(*) FROM quota WHERE n_desktops = 7")" 5 "... each of them"
+fails_with 2 "nobody can be asked 'user set: 5 users.'" "the question has their number" ctl user set --search 'name = john*' --max-desktops 8
+ok "into a group by a search" ctl group add-member Group-0 --yes --search 'name = mary*'
+is "$(ctl search 'Users: name = mary* AND groups = Group-0 COUNT')" 5 "... all at once"
+ok "hosts" ctl host maintenance --yes --search 'desktops.template = winxp'
+is "$(ctl search 'Hosts: desktops.template = winxp AND maintenance = no COUNT')" 0 "... are in maintenance"
+ok "versions" ctl template retire --yes --search 'Versions: template = rhel AND version = 1'
+is "$(ctl search 'Versions: state = retired COUNT')" 1 "... one of them"
+ok "sessions" ctl session end --yes --search 'user = li*'
+fails_with 3 "no desktop 'desk-002' in the pool" "what fails is told by its name" ctl pool return floor --yes --search 'name = desk-002'
+fails_with 2 "only hosts can be searched" "another object" ctl host remove --yes --search 'Users: name = x'
+fails_with 2 "select nothing" "COUNT selects nothing" ctl host remove --yes --search 'COUNT'
+fails_with 3 "finds nothing" "nor what is not there" ctl job cancel --yes --search 'kind = nosuch'
+fails_with 2 "column 1: " "mistakes have their column" ctl job cancel --yes --search 'knd = x'
 
 # Lists
 is "$(ctlj desktop list --search 'host = vs-a' | jq -c 'map(.name)')" \
@@ -99,6 +178,41 @@ json_ok "quotes and signs are no SQL" "$(ctlj search "name = \"x' OR 1=1 --\"")"
 json_ok "... nor in events" "$(ctlj search "Events: '\"it\"' LIMIT 500")" 'length == 75'
 json_ok "percent signs and underscores are themselves" "$(ctlj search 'Events: message = 100%* LIMIT 500')" 'length == 75'
 is "$(ctl search 'name = desk_00* COUNT')" 0 "... in prefixes, too"
+
+# What others may see: three accounts of this machine are users
+for name in games mail news; do ok "$name is a user" ctl user add $name; done
+ok "a helpdesk of one template" ctl role grant helpdesk mail --template winxp
+ok "an auditor" ctl role grant auditor news
+ok "in a group" ctl group add-member Group-2 games mail
+stop_daemon
+sqlite3 "$state/catalog.db" "
+INSERT INTO assignment (desktop_id, user_id, is_owner, may_take_over, created_at) SELECT d.id, u.id, 0, 0, 1
+    FROM desktop d, user u WHERE u.name = 'games' AND d.name IN ('desk-006', 'Lab-001', 'desk-030', 'desk-018', 'desk-022');
+INSERT INTO pool_grant (pool_id, subject_kind, subject_id, created_at) SELECT p.id, 'user', u.id, 1 FROM pool p, user u WHERE u.name = 'games';
+UPDATE session SET user_id = (SELECT id FROM user WHERE name = 'games') WHERE id = (SELECT min(id) FROM session);
+UPDATE event SET object = 'desk-006', time = (SELECT max(time) FROM event) WHERE id % 40 = 1;"
+start_daemon
+chmod 755 "$top"
+chmod 666 "$state/imaged.sock"
+said=$(/usr/bin/python3 "$here/search_eyes.py" "$state/imaged.sock" "$state/catalog.db")
+is $? 0 "nobody finds, counts or is offered what he does not see" || diag "$said"
+diag "$(tail -n 1 <<<"$said")"
+
+# Saved ones are whose they are
+as() { local name=$1; shift; setpriv --reuid="$name" --clear-groups --regid="$(id -g "$name")" "$BUILD/imagectl" --state "$state" "$@"; }
+ok "his own" as games search save mine 'Vms: name = desk*'
+is "$(as games search @mine COUNT)" 4 "... finds what he sees"
+fails_with 3 "no saved search 'mine'" "another has it not" as mail search @mine
+fails_with 3 "no saved search 'mine'" "nor root" ctl search @mine
+fails_with 3 "no saved search 'mine'" "nor deletes it" as mail search delete mine
+fails_with 5 "search.share" "for all needs a permission" as games search save all 'Vms: name = x' --shared
+ok "for all" ctl search save all 'Vms: name = desk*'
+ok "his own goes before" as games search save all 'Vms: name = Lab*'
+is "$(as games search @all COUNT)" 1 "... for him"
+is "$(as mail search @all COUNT)" "$(as mail search 'Vms: name = desk* COUNT')" "others have everybody's"
+fails_with 5 "search.share" "and don't delete it" as mail search delete all
+is "$(as mail search list -o json | jq -c 'map(.name)')" '["all"]' "the list has no others' "
+is "$(as games search --complete @ | tr '\n' ' ')" '@all @all @mine ' "nor are they completed"
 
 stop_daemon
 done_testing
