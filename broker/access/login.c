@@ -90,7 +90,7 @@ gboolean login_check(World *world, const char *name, const char *password, const
     g_autofree char *key = user_name_key(name);
     const char *from = address ? address : "";
     gint64 start = units_boottime_ms();
-    gint64 wait = slow_wait_ms(slow, key, from, start);
+    gint64 wait = slow_begin(slow, key, from, start);
     g_autoptr(GError) local = NULL;
 
     if (wait > 0) {
@@ -106,7 +106,9 @@ gboolean login_check(World *world, const char *name, const char *password, const
         slow_worked(slow, key, from);
         return TRUE;
     }
-    if (!g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE)) {
+    if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE)) {
+        slow_untried(slow, key, from);
+    } else {
         slow_failed(slow, key, from, units_boottime_ms());
         note_failure(world, name, address, local);
     }

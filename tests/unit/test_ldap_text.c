@@ -148,40 +148,106 @@ static void test_noise(void)
 
 /* ---- Failed log-ins ---- */
 
+/* One that fails, if it may be tried at all: what slow_begin() said. */
+static gint64 fail(Slow *slow, const char *account, const char *address, gint64 now)
+{
+    gint64 wait = slow_begin(slow, account, address, now);
+
+    if (wait == 0)
+        slow_failed(slow, account, address, now);
+    return wait;
+}
+
 static void test_slow(void)
 {
     Slow *slow = slow_new();
     gint64 now = 1000000;
 
-    for (guint i = 0; i < 3; i++) {
-        g_assert_cmpint(slow_wait_ms(slow, "ann", "1.2.3.4", now), ==, 0);
-        slow_failed(slow, "ann", "1.2.3.4", now);
+    for (int i = 0; i < 3; i++)
+        g_assert_cmpint(fail(slow, "ann", "1.2.3.4", now), ==, 0);
+    g_assert_cmpint(fail(slow, "ann", "1.2.3.4", now), ==, 1000);
+    g_assert_cmpint(fail(slow, "ann", "1.2.3.4", now), ==, 1000); /* not tried, not counted */
+    g_assert_cmpint(fail(slow, "ann", "1.2.3.5", now), ==, 0);    /* she herself, elsewhere */
+    g_assert_cmpint(fail(slow, "bob", "1.2.3.4", now), ==, 0);
+    now += 1000;
+    g_assert_cmpint(fail(slow, "ann", "1.2.3.4", now), ==, 0);
+    g_assert_cmpint(fail(slow, "ann", "1.2.3.4", now), ==, 2000);
+    for (int i = 0; i < 20; i++) {
+        gint64 wait = fail(slow, "ann", "1.2.3.4", now);
+        g_assert_cmpint(wait, <=, 60000);
+        now += wait;
     }
-    g_assert_cmpint(slow_wait_ms(slow, "ann", "1.2.3.4", now), ==, 1000);
-    g_assert_cmpint(slow_wait_ms(slow, "ann", "1.2.3.5", now), ==, 0); /* she herself, elsewhere */
-    g_assert_cmpint(slow_wait_ms(slow, "bob", "1.2.3.4", now), ==, 0);
-    slow_failed(slow, "ann", "1.2.3.4", now);
-    g_assert_cmpint(slow_wait_ms(slow, "ann", "1.2.3.4", now), ==, 2000);
-    for (guint i = 0; i < 30; i++)
-        slow_failed(slow, "ann", "1.2.3.4", now);
-    g_assert_cmpint(slow_wait_ms(slow, "ann", "1.2.3.4", now), ==, 60000);
-    g_assert_cmpint(slow_wait_ms(slow, "zed", "1.2.3.4", now), ==, 60000); /* the address */
-    g_assert_cmpint(slow_wait_ms(slow, "ann", "1.2.3.4", now + 60000), ==, 0);
-    for (guint i = 0; i < 100; i++) { /* from many addresses: never locked out */
-        g_autofree char *from = g_strdup_printf("10.0.0.%u", i);
-        slow_failed(slow, "ann", from, now);
+    for (int i = 0; i < 30; i++) { /* the address, whoever is tried */
+        g_autofree char *name = g_strdup_printf("user%d", i);
+        fail(slow, name, "1.2.3.4", now);
     }
-    gint64 wait = slow_wait_ms(slow, "ann", "9.9.9.9", now);
+    g_assert_cmpint(fail(slow, "zed", "1.2.3.4", now), >, 0);
+    g_assert_cmpint(fail(slow, "zed", "1.2.3.4", now + 15 * 60 * 1000), ==, 0);
+    slow_free(slow);
+}
+
+/* Many at the same moment are as many as one after the other. */
+static void test_slow_at_once(void)
+{
+    Slow *slow = slow_new();
+    int n = 0;
+
+    for (int i = 0; i < 50; i++)
+        n += slow_begin(slow, "ann", "1.2.3.4", 5) == 0; /* none of them has ended */
+    g_assert_cmpint(n, ==, 3);
+    slow_untried(slow, "ann", "1.2.3.4");
+    g_assert_cmpint(slow_begin(slow, "ann", "1.2.3.4", 5), ==, 0);
+    slow_worked(slow, "ann", "1.2.3.4");
+    g_assert_cmpint(slow_begin(slow, "ann", "1.2.3.4", 5), ==, 0);
+    slow_free(slow);
+}
+
+/* From everywhere: the account gets a little slow, so that nobody is locked out by others. */
+static void test_slow_account(void)
+{
+    Slow *slow = slow_new();
+    gint64 now = 1000000;
+
+    for (int i = 0; i < 300; i++) {
+        g_autofree char *from = g_strdup_printf("10.0.%d.%d", i / 200, i % 200);
+        gint64 wait = fail(slow, "ann", from, now);
+        g_assert_cmpint(wait, <=, 2000);
+        now += wait;
+    }
+    gint64 wait = slow_begin(slow, "ann", "9.9.9.9", now);
     g_assert_cmpint(wait, >, 0);
     g_assert_cmpint(wait, <=, 2000);
+    g_assert_cmpint(slow_begin(slow, "ann", "9.9.9.9", now + wait), ==, 0);
     slow_worked(slow, "ann", "9.9.9.9");
-    g_assert_cmpint(slow_wait_ms(slow, "ann", "9.9.9.9", now), ==, 0);
-    g_assert_cmpint(slow_wait_ms(slow, "zed", "1.2.3.4", now + 15 * 60 * 1000), ==, 0);
-    for (guint i = 0; i < 50000; i++) { /* bounded */
-        g_autofree char *name = g_strdup_printf("n%u", i);
-        slow_failed(slow, name, "8.8.8.8", now);
+    g_assert_cmpint(slow_begin(slow, "ann", "9.9.9.9", now + wait), ==, 0);
+    slow_free(slow);
+}
+
+/* Addresses of one network are one; a flood neither grows without end nor frees who is at it. */
+static void test_slow_flood(void)
+{
+    Slow *slow = slow_new();
+    gint64 now = 1000000;
+    guint most = 0;
+
+    for (int i = 0; i < 40; i++) {
+        g_autofree char *from = g_strdup_printf("2001:db8:1:2::%x", i + 1);
+        g_autofree char *name = g_strdup_printf("user%d", i);
+        fail(slow, name, from, now);
     }
-    g_assert_cmpint(slow_wait_ms(slow, "x", "8.8.8.8", now), >, 0);
+    g_assert_cmpint(slow_begin(slow, "zed", "2001:db8:1:2:ffff::9", now), >, 0);
+    g_assert_cmpint(slow_begin(slow, "zed", "2001:db8:1:3::9", now), ==, 0);
+    for (int i = 0; i < 100000; i++) {
+        g_autofree char *from = g_strdup_printf("2001:db8:%x:%x::1", i / 256, i % 256);
+        g_autofree char *name = g_strdup_printf("name%d", i);
+        now += 1;
+        fail(slow, name, from, now);
+        if (i % 2000 == 0) /* he goes on in the midst of it */
+            fail(slow, "ann", "6.6.6.6", now);
+        most = MAX(most, slow_size(slow));
+    }
+    g_assert_cmpint(most, <=, SLOW_MAX);
+    g_assert_cmpint(slow_begin(slow, "ann", "6.6.6.6", now), >, 0);
     slow_free(slow);
 }
 
@@ -195,5 +261,8 @@ int main(int argc, char **argv)
     g_test_add_func("/ldap-text/values", test_values);
     g_test_add_func("/ldap-text/noise", test_noise);
     g_test_add_func("/slow/waits", test_slow);
+    g_test_add_func("/slow/at-once", test_slow_at_once);
+    g_test_add_func("/slow/account", test_slow_account);
+    g_test_add_func("/slow/flood", test_slow_flood);
     return g_test_run();
 }
