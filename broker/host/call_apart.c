@@ -3,6 +3,8 @@
 
 #include "imaged/base/error.h"
 
+#define OPEN_MS 30000 /* a host that hangs accepts connections, and says nothing */
+
 typedef struct {
     const HostDriver *driver;
     char *uri;
@@ -11,7 +13,8 @@ typedef struct {
     GDestroyNotify clear;
     GMutex lock;
     GCond done;
-    gboolean is_done, ok;
+    gboolean is_open, is_done, ok;
+    gboolean is_given_up; /* before it was open: it is not to be begun any more */
     GError *error;
 } Apart;
 
@@ -33,13 +36,24 @@ static void ignore_change(gpointer user)
 {
 }
 
+/* FALSE: nobody wants it any more. */
+static gboolean note_open(Apart *a)
+{
+    g_mutex_lock(&a->lock);
+    gboolean is_wanted = !a->is_given_up;
+    a->is_open = TRUE;
+    g_cond_signal(&a->done);
+    g_mutex_unlock(&a->lock);
+    return is_wanted;
+}
+
 static gpointer run_apart(gpointer data)
 {
     const HostListener listener = { ignore_change, NULL };
     Apart *a = data;
     GError *error = NULL;
     gpointer link = a->driver->open(a->uri, &listener, &error);
-    gboolean ok = link && a->function(a->driver, link, a->data, &error);
+    gboolean ok = link && note_open(a) && a->function(a->driver, link, a->data, &error);
 
     if (link && !ok && error && error->code == IMAGED_ERROR_FAILED && !a->driver->is_alive(link))
         error->code =
@@ -72,12 +86,19 @@ gboolean call_apart(const HostDriver *driver, const char *uri, HostCall function
     g_cond_init(&a->done);
     g_thread_unref(g_thread_new("host-apart", run_apart, g_atomic_rc_box_acquire(a)));
     g_mutex_lock(&a->lock);
-    while (!a->is_done && g_cond_wait_until(&a->done, &a->lock, until_us))
+    gint64 open_us = MIN(until_us, g_get_monotonic_time() + OPEN_MS * 1000);
+    while (!a->is_open && !a->is_done && g_cond_wait_until(&a->done, &a->lock, open_us))
+        ;
+    a->is_given_up = !a->is_open && !a->is_done;
+    while (!a->is_given_up && !a->is_done && g_cond_wait_until(&a->done, &a->lock, until_us))
         ;
     if (a->is_done) {
         ok = a->ok;
         if (a->error)
             g_propagate_error(error, g_steal_pointer(&a->error));
+    } else if (a->is_given_up) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
+                    "the host does not answer: it accepts the connection, and says nothing");
     } else {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
                     "the host did not answer within %d s", (int)(limit_ms / 1000));

@@ -16,6 +16,7 @@ struct Hosts {
     GCond listening;
     gboolean is_listening, is_ending;
     GHashTable *workers; /* id -> HostWorker, one reference each */
+    GHashTable *fenced;  /* ids of those that were declared off */
 };
 
 /* ---- Workers ---- */
@@ -80,7 +81,7 @@ static void note_state(gpointer user, const char *host_id, HostState state, cons
     changes_event(changes, state == HOST_UP ? "host.up" : "host.down",
                   state == HOST_UP ? "info" : "alarm", row.name, NULL, "%s", shown);
     catalog_commit(world->catalog, changes, NULL);
-    if (state == HOST_UP && hosts_view(hosts, host_id, &view))
+    if (state == HOST_UP && hosts_view(hosts, host_id, &view) && view.state == HOST_UP)
         probe_begin(world, &row, view.facts.has_kvm);
 }
 
@@ -112,10 +113,14 @@ Hosts *hosts_new(World *world, const HostDriver *driver, const HostWatcher *watc
     g_mutex_init(&hosts->lock);
     g_cond_init(&hosts->listening);
     hosts->workers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, end_worker);
+    hosts->fenced = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     Db *db = catalog_read_begin(world->catalog);
-    Query *q = db_query(db, "SELECT id, uri FROM host", "");
-    while (query_next(q))
+    Query *q = db_query(db, "SELECT id, uri, fenced_at IS NOT NULL AS is_fenced FROM host", "");
+    while (query_next(q)) {
+        if (query_int(q, "is_fenced"))
+            g_hash_table_add(hosts->fenced, g_strdup(query_text(q, "id")));
         add_worker(hosts, query_text(q, "id"), query_text(q, "uri"));
+    }
     gboolean ok = query_end(q, error);
     catalog_read_end(world->catalog, db);
     if (!ok)
@@ -138,33 +143,65 @@ void hosts_free(Hosts *hosts)
     g_mutex_lock(&hosts->lock);
     hosts->is_ending = TRUE;
     g_cond_broadcast(&hosts->listening);
+    g_autoptr(GList) workers = g_hash_table_get_values(hosts->workers);
     g_mutex_unlock(&hosts->lock);
+    /* All have ended before the table goes: what they tell makes others look into it. */
+    for (GList *w = workers; w; w = w->next)
+        host_worker_end(w->data);
     g_hash_table_unref(hosts->workers);
+    g_hash_table_unref(hosts->fenced);
     g_cond_clear(&hosts->listening);
     g_mutex_clear(&hosts->lock);
     g_free(hosts);
 }
 
-static gboolean set_removed(GError **error)
+/* ---- Calls ---- */
+
+void hosts_set_fenced(Hosts *hosts, const char *host_id, gboolean is_fenced)
 {
-    /* not NOT_FOUND, which would say that the host has no such domain */
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "the host was removed");
-    return FALSE;
+    g_mutex_lock(&hosts->lock);
+    if (is_fenced)
+        g_hash_table_add(hosts->fenced, g_strdup(host_id));
+    else
+        g_hash_table_remove(hosts->fenced, host_id);
+    g_mutex_unlock(&hosts->lock);
+}
+
+gboolean hosts_is_fenced(Hosts *hosts, const char *host_id)
+{
+    g_mutex_lock(&hosts->lock);
+    gboolean is = g_hash_table_contains(hosts->fenced, host_id);
+    g_mutex_unlock(&hosts->lock);
+    return is;
+}
+
+/* Its worker, if it may be asked. */
+static HostWorker *to_ask(Hosts *hosts, const char *host_id, GError **error)
+{
+    HostWorker *worker = get_worker(hosts, host_id);
+
+    if (worker && hosts_is_fenced(hosts, host_id)) {
+        g_clear_pointer(&worker, host_worker_unref);
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "its host was declared off");
+    } else if (!worker) {
+        /* not NOT_FOUND, which would say that the host has no such domain */
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "the host was removed");
+    }
+    return worker;
 }
 
 gboolean hosts_call(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
                     GDestroyNotify clear, gint64 limit_ms, GError **error)
 {
-    g_autoptr(HostWorker) worker = get_worker(hosts, host_id);
+    g_autoptr(HostWorker) worker = to_ask(hosts, host_id, error);
 
-    return worker ? host_worker_call(worker, call, data, clear, limit_ms, error)
-                  : set_removed(error);
+    return worker && host_worker_call(worker, call, data, clear, limit_ms, error);
 }
 
 void hosts_post(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
                 GDestroyNotify clear)
 {
-    g_autoptr(HostWorker) worker = get_worker(hosts, host_id);
+    g_autoptr(HostWorker) worker = to_ask(hosts, host_id, NULL);
 
     if (worker)
         host_worker_post(worker, call, data, clear);
@@ -173,10 +210,9 @@ void hosts_post(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
 gboolean hosts_call_apart(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
                           GDestroyNotify clear, gint64 limit_ms, GError **error)
 {
-    g_autoptr(HostWorker) worker = get_worker(hosts, host_id);
+    g_autoptr(HostWorker) worker = to_ask(hosts, host_id, error);
 
-    return worker ? host_worker_call_apart(worker, call, data, clear, limit_ms, error)
-                  : set_removed(error);
+    return worker && host_worker_call_apart(worker, call, data, clear, limit_ms, error);
 }
 
 gboolean hosts_view(Hosts *hosts, const char *host_id, HostView *ret)
@@ -185,6 +221,8 @@ gboolean hosts_view(Hosts *hosts, const char *host_id, HostView *ret)
 
     if (worker)
         host_worker_view(worker, ret);
+    if (worker && hosts_is_fenced(hosts, host_id))
+        ret->state = HOST_FENCED;
     return worker != NULL;
 }
 
@@ -255,8 +293,10 @@ static gboolean check_empty(Hosts *hosts, const HostRow *row, GError **error)
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
                     "%" G_GINT64_FORMAT " desktop%s on the host '%s'", n,
                     n == 1 ? " runs" : "s run", row->name);
-        imaged_error_hint(error, "stop them, or move them away: imagectl host maintenance %s",
-                          row->name);
+        imaged_error_hint(error,
+                          "stop them, or move them away: imagectl host maintenance %s --evacuate;"
+                          " if it is off for good: imagectl host fence %s",
+                          row->name, row->name);
     }
     return n == 0;
 }
@@ -279,6 +319,7 @@ gboolean hosts_remove(Hosts *hosts, const char *name, const char *who, GError **
         g_mutex_lock(&hosts->lock);
         gpointer id = NULL, worker = NULL;
         g_hash_table_steal_extended(hosts->workers, row.id, &id, &worker);
+        g_hash_table_remove(hosts->fenced, row.id);
         g_mutex_unlock(&hosts->lock);
         g_free(id);
         if (worker)

@@ -30,7 +30,13 @@ gboolean hosts_remove(Hosts *hosts, const char *name, const char *who, GError **
 gboolean hosts_set_maintenance(Hosts *hosts, const char *name, gboolean is_maintenance,
                                const char *who, GError **error);
 
-/* host_worker_call() by the host's id; UNAVAILABLE too if the host was removed. */
+/* It was declared off (broker/run/fence.h), and did not come back yet: nothing runs there.  Its
+ * worker goes on trying to reach it. */
+void hosts_set_fenced(Hosts *hosts, const char *host_id, gboolean is_fenced);
+gboolean hosts_is_fenced(Hosts *hosts, const char *host_id);
+
+/* host_worker_call() by the host's id; UNAVAILABLE too if the host was removed; NOT_FOUND at once,
+ * like from a host where there is nothing, if it was declared off. */
 gboolean hosts_call(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
                     GDestroyNotify clear, gint64 limit_ms, GError **error);
 
@@ -42,5 +48,5 @@ void hosts_post(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
 gboolean hosts_call_apart(Hosts *hosts, const char *host_id, HostCall call, gpointer data,
                           GDestroyNotify clear, gint64 limit_ms, GError **error);
 
-/* host_worker_view() by the host's id.  FALSE: there is none. */
+/* host_worker_view() by the host's id; HOST_FENCED whatever its worker knows.  FALSE: no host. */
 gboolean hosts_view(Hosts *hosts, const char *host_id, HostView *ret);

@@ -26,7 +26,7 @@ typedef struct {
 
 const char *host_state_name(HostState state)
 {
-    static const char *const names[] = { "connecting", "up", "down" };
+    static const char *const names[] = { "connecting", "up", "down", "fenced" };
 
     return names[state];
 }
@@ -346,6 +346,19 @@ void host_worker_post(HostWorker *w, HostCall function, gpointer data, GDestroyN
     g_mutex_unlock(&w->lock);
 }
 
+/* Is it up?  One that was never reached yet is waited for.  With the lock. */
+static gboolean wait_up(HostWorker *w, gint64 until_us, GError **error)
+{
+    gint64 first_us = MIN(until_us, g_get_monotonic_time() + FIRST_MS * 1000);
+
+    while (w->view.state == HOST_CONNECTING && !w->is_ended && g_get_monotonic_time() < first_us)
+        g_cond_wait_until(&w->done, &w->lock, first_us);
+    if (w->view.state == HOST_UP && !w->is_ended)
+        return TRUE;
+    set_down(error, w->view.why);
+    return FALSE;
+}
+
 gboolean host_worker_call(HostWorker *w, HostCall function, gpointer data, GDestroyNotify clear,
                           gint64 limit_ms, GError **error)
 {
@@ -353,11 +366,7 @@ gboolean host_worker_call(HostWorker *w, HostCall function, gpointer data, GDest
     gboolean ok = FALSE;
 
     g_mutex_lock(&w->lock);
-    gint64 first_us = MIN(until_us, g_get_monotonic_time() + FIRST_MS * 1000);
-    while (w->view.state == HOST_CONNECTING && !w->is_ended && g_get_monotonic_time() < first_us)
-        g_cond_wait_until(&w->done, &w->lock, first_us);
-    if (w->view.state != HOST_UP || w->is_ended) {
-        set_down(error, w->view.why);
+    if (!wait_up(w, until_us, error)) {
         g_mutex_unlock(&w->lock);
         return FALSE;
     }
@@ -384,7 +393,10 @@ gboolean host_worker_call(HostWorker *w, HostCall function, gpointer data, GDest
 gboolean host_worker_call_apart(HostWorker *w, HostCall function, gpointer data,
                                 GDestroyNotify clear, gint64 limit_ms, GError **error)
 {
-    return call_apart(w->driver, w->uri, function, data, clear, limit_ms, error);
+    g_mutex_lock(&w->lock);
+    gboolean is_up = wait_up(w, g_get_monotonic_time() + limit_ms * 1000, error);
+    g_mutex_unlock(&w->lock);
+    return is_up && call_apart(w->driver, w->uri, function, data, clear, limit_ms, error);
 }
 
 void host_worker_view(HostWorker *w, HostView *ret)

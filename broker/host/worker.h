@@ -11,7 +11,9 @@ typedef struct HostWorker HostWorker;
 typedef enum {
     HOST_CONNECTING, /* for the first time */
     HOST_UP,
-    HOST_DOWN, /* it does not answer; it is tried again and again */
+    HOST_DOWN,   /* it does not answer; it is tried again and again */
+    HOST_FENCED, /* it was declared off, and has not come back since: known to Hosts alone */
+    HOST_N_STATES
 } HostState;
 const char *host_state_name(HostState state);
 

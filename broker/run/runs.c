@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "broker/run/fence.h"
 #include "broker/run/figures.h"
 #include "broker/run/stuck.h"
 #include "imaged/base/error.h"
@@ -314,10 +315,9 @@ static gboolean is_settled(const RunRow *row, const HostDomain *d)
            g_str_equal(row->state, state_of(d));
 }
 
-void runs_seen(gpointer user, const char *host_id, const GPtrArray *domains,
-               const HostDriver *driver, gpointer link)
+static void follow_all(World *world, const char *host_id, const GPtrArray *domains,
+                       const HostDriver *driver, gpointer link)
 {
-    World *world = user;
     g_autoptr(GHashTable) by_uuid = g_hash_table_new(g_str_hash, g_str_equal);
     GPtrArray *rows = rows_of(world, host_id);
 
@@ -349,4 +349,15 @@ void runs_seen(gpointer user, const char *host_id, const GPtrArray *domains,
                 " alone",
                 domain->desktop_id);
     }
+}
+
+void runs_seen(gpointer user, const char *host_id, const GPtrArray *domains,
+               const HostDriver *driver, gpointer link)
+{
+    World *world = user;
+
+    if (world->hosts && hosts_is_fenced(world->hosts, host_id))
+        fence_lift(world, host_id, driver, link); /* and is looked at again */
+    else
+        follow_all(world, host_id, domains, driver, link);
 }

@@ -210,7 +210,12 @@ static const char *const migrations[] = {
     /* 7: hosts, and what runs there: local, because hosts can be asked */
     "CREATE TABLE host (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, uri TEXT NOT NULL UNIQUE,"
     " display_address TEXT, proxy TEXT, accelerator TEXT NOT NULL, store_paths TEXT NOT NULL,"
-    " is_maintenance INTEGER NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    " is_maintenance INTEGER NOT NULL, created_at INTEGER NOT NULL, fenced_at INTEGER)"
+    " STRICT, WITHOUT ROWID;"
+    /* what ran on a host when it was declared off: it ends there should the host come back */
+    "CREATE TABLE fenced_run (host_id TEXT NOT NULL REFERENCES host(id) ON DELETE CASCADE,"
+    " incarnation TEXT NOT NULL, uuid TEXT NOT NULL, name TEXT NOT NULL,"
+    " PRIMARY KEY (host_id, incarnation)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE run (desktop_id TEXT PRIMARY KEY, host_id TEXT NOT NULL REFERENCES host(id),"
     " incarnation TEXT NOT NULL, generation INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT,"
     " started_at INTEGER NOT NULL, changed_at INTEGER NOT NULL, target_host_id TEXT REFERENCES"

@@ -5,7 +5,10 @@
 #include <string.h>
 
 #include "imaged/base/error.h"
+#include "imaged/cli/batch.h"
 #include "imaged/cli/cli.h"
+#include "imaged/cli/confirm.h"
+#include "imaged/cli/job.h"
 #include "imaged/cli/list.h"
 #include "imaged/cli/select.h"
 #include "imaged/cli/user_file.h"
@@ -164,6 +167,61 @@ static gboolean host_activate(Cli *cli, GError **error)
     return change(cli, "POST", "activate", NULL, "gets desktops again", error);
 }
 
+/* What the admin says yes to. */
+static char *fence_question(const json_t *host)
+{
+    gint64 n = json_integer_value(json_object_get(host, "n_desktops"));
+    const char *name = json_text(host, "name");
+
+    return g_strdup_printf(
+        "That '%s' does not answer is no proof that it is off. %" G_GINT64_FORMAT
+        " desktop%s there count%s as off from now on, and may be started elsewhere. If one still"
+        " runs there, two write to one disk, and what is on it is lost. Is '%s' without power, or"
+        " cut off from the store, for certain?",
+        name, n, n == 1 ? "" : "s", n == 1 ? "s" : "", name);
+}
+
+/* Those that are off now, are started where there is room. */
+static gboolean start_again(Cli *cli, const json_t *job, GError **error)
+{
+    json_t *items = json_object_get(json_object_get(job, "result"), "items"), *item;
+    json_auto_t *body = json_pack("{s:[]}", "names");
+    size_t i;
+
+    json_array_foreach (items, i, item) {
+        if (json_is_true(json_object_get(item, "is_off")))
+            json_array_append(json_object_get(body, "names"), json_object_get(item, "name"));
+    }
+    return json_array_size(json_object_get(body, "names")) == 0 ||
+           select_run(cli, "/v1/desktops/start", body, "started", error);
+}
+
+static gboolean host_fence(Cli *cli, GError **error)
+{
+    g_autoptr(GString) path = path_of(cli, NULL, error);
+    g_autoptr(GString) verb = path_of(cli, "fence", error);
+    json_auto_t *host = path ? client_get(cli->client, path->str, error) : NULL;
+    json_auto_t *body = json_object(), *job = NULL;
+
+    if (!host)
+        return FALSE;
+    if (args_has(cli->args, "restart") && args_has(cli->args, "no-wait")) {
+        args_usage_error(cli->args, error, "--restart waits for the fence: leave out --no-wait");
+        return FALSE;
+    }
+    /* One that answers is refused, and needs no answer. */
+    gboolean may_be_off = !g_str_equal(json_text(host, "state"), "up");
+    g_autofree char *question = fence_question(host);
+    if ((may_be_off && !confirm_question(cli, question, "yes", error)) ||
+        !job_run(cli, "POST", verb->str, body, &job, error))
+        return FALSE;
+    if (!job)
+        return TRUE;
+    if (args_has(cli->args, "restart"))
+        return job_check(job, error) && start_again(cli, job, error);
+    return batch_print(cli, job, "declared off", "desktop", error);
+}
+
 static gboolean host_remove(Cli *cli, GError **error)
 {
     return change(cli, "DELETE", NULL, NULL, "is forgotten; nothing was changed there", error);
@@ -194,6 +252,12 @@ static const Option add_options[] = {
     { "driver-iso", OPTION_TEXT, "PATH", "where a CD of drivers lies there", NULL },
     OPTION_END,
 };
+static const Option fence_options[] = {
+    { "restart", OPTION_FLAG, NULL, "start its desktops on other hosts", NULL },
+    { "yes", OPTION_FLAG, NULL, "do not ask: it is off for certain", NULL },
+    OPTION_NO_WAIT,
+    OPTION_END,
+};
 static const Option list_options[] = { OPTION_SEARCH, OPTION_END };
 
 static const Command commands[] = {
@@ -216,6 +280,12 @@ static const Command commands[] = {
       host_maintenance },
     { "activate", "HOST", 1, 1, "host", "Start desktops there again", NULL,
       "host activate vs-a\n", NULL, host_activate },
+    { "fence", "HOST [--restart]", 1, 1, "host", "Declare a host off that does not answer",
+      "A host that does not answer may still run its desktops, so they are started nowhere else\n"
+      "until it answers again, or you say that it is off: without power, or cut off from the\n"
+      "store.  Nobody checks that; if it is not so, two write to one disk, which is lost.\n"
+      "If it comes back, what ran there then is ended before anything else.",
+      "host fence vs-a\nhost fence vs-a --restart\n", fence_options, host_fence },
     { "remove", "HOST", 1, 1, "host", "Forget a host", "Refused while desktops run there.",
       "host remove vs-a\n", NULL, host_remove },
     { NULL },

@@ -186,6 +186,8 @@ const Route routes[] = {
       PERMISSION_HOST_CHANGE, ACCESS_ON_ALL },
     { "POST", "/v1/hosts/{host}/activate", ops_host_activate, FALSE,
       PERMISSION_HOST_CHANGE, ACCESS_ON_ALL },
+    { "POST", "/v1/hosts/{host}/fence", ops_host_fence, FALSE,
+      PERMISSION_HOST_CHANGE, ACCESS_ON_ALL },
     { "POST", "/v1/hosts/{host}/evacuate", ops_host_evacuate, FALSE,
       PERMISSION_HOST_CHANGE, ACCESS_ON_ALL },
     { "GET", "/v1/pools", ops_pool_list, TRUE, PERMISSION_POOL_SEE, ACCESS_ON_LIST },

@@ -18,7 +18,7 @@
     " (SELECT g.name FROM host_group g WHERE g.id = h.group_id) AS host_group, h.listen,"          \
     " h.tls_subject, h.driver_iso, h.is_maintenance AS maintenance__bool,"                      \
     " (SELECT count(*) FROM run r WHERE r.host_id = h.id) AS n_desktops,"                          \
-    " h.created_at AS created_at__time FROM host h WHERE "
+    " h.created_at AS created_at__time, h.fenced_at AS fenced_at__time FROM host h WHERE "
 
 /* What its worker knows: never waits. */
 static void add_view(World *world, json_t *object)

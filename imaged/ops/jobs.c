@@ -168,7 +168,7 @@ const JobType *const ops_job_types[] = {
     &data_disk_add_job,  &data_disk_attach_job, &data_disk_detach_job, &data_disk_resize_job,
     &disk_resize_job,
     &desktop_start_job,  &desktop_stop_job,     &desktop_restart_job, &desktop_pause_job,
-    &desktop_resume_job, &desktop_suspend_job, &host_probe_job,
+    &desktop_resume_job, &desktop_suspend_job, &host_probe_job, &host_fence_job,
     &reset_running_job,  &revert_running_job,   &undo_running_job,  &desktop_migrate_job,  &snapshot_live_job,   &snapshot_delete_live_job,
     &desktop_shorten_live_job, &pool_return_job, &pool_return_copy_job,
     NULL,

@@ -36,7 +36,7 @@ extern const JobType archive_restore_job;
 
 /* Of desktops that run. */
 extern const JobType desktop_start_job, desktop_stop_job, desktop_restart_job, desktop_pause_job,
-    desktop_resume_job, desktop_suspend_job, desktop_migrate_job;
+    desktop_resume_job, desktop_suspend_job, desktop_migrate_job, host_fence_job;
 
 /* Start one desktop as a step of a job that does more and has claimed x:run/ID: item has id, name,
  * host and incarnation. */

@@ -154,6 +154,7 @@ json_t *ops_host_remove(OpsCall *call, GError **error);
 json_t *ops_desktop_migrate(OpsCall *call, GError **error);
 json_t *ops_host_evacuate(OpsCall *call, GError **error);
 json_t *ops_host_maintenance(OpsCall *call, GError **error);
+json_t *ops_host_fence(OpsCall *call, GError **error);
 json_t *ops_host_activate(OpsCall *call, GError **error);
 json_t *ops_host_group_list(OpsCall *call, GError **error);
 json_t *ops_host_group_add(OpsCall *call, GError **error);

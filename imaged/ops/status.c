@@ -78,7 +78,7 @@ static void count_broker(Db *db, GString *out)
 
 static void count_hosts(World *world, Db *db, GString *out)
 {
-    guint n[HOST_DOWN + 1] = { 0 };
+    guint n[HOST_N_STATES] = { 0 };
     Query *q = db_query(db, "SELECT id FROM host", "");
 
     while (query_next(q)) {

@@ -85,7 +85,8 @@ E
 
 libvirt_stop()
 {
-    [ "$libvirt_pid" ] || return 0
+    # A child that is ended before it has become another program runs our traps.
+    [ "$libvirt_pid" ] && [ "$BASHPID" = $$ ] || return 0
     # unshare passes no signal on, but takes its child with it.
     kill -9 "$libvirt_pid" 2>/dev/null
     wait "$libvirt_pid" 2>/dev/null

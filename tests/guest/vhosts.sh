@@ -146,7 +146,7 @@ vhost_join()
 vhost_processes()
 {
     local first space p
-    first=$(pgrep -P "${vhost_pids[$1]}") || return
+    [ "${vhost_pids[$1]:-}" ] && first=$(pgrep -P "${vhost_pids[$1]}") || return
     space=$(readlink "/proc/$first/ns/pid")
     for p in /proc/[0-9]*; do
         [ "$(readlink "$p/ns/pid" 2>/dev/null)" = "$space" ] && echo "${p#/proc/}"
@@ -190,7 +190,8 @@ vhost_power_off()
 vhosts_end()
 {
     local n
-    [ "$vhosts_dir" ] || return 0
+    # A child that is ended before it has become another program runs our traps.
+    [ "$vhosts_dir" ] && [ "$BASHPID" = $$ ] || return 0
     for n in "${!vhost_pids[@]}"; do vhost_power_off "$n"; done
     for n in "$vhosts_dir"/h*; do
         [ -d "$n" ] || continue
