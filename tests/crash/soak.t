@@ -4,4 +4,4 @@
 set -u
 cd "$(dirname "$0")" || exit 1
 . ./lib.sh
-/usr/bin/python3 soak.py "$BUILD" "$work" "${SEED:-$RANDOM}" "${SOAK_SECONDS:-120}"
+/usr/bin/python3 soak.py "$BUILD" "$work" "${SEED:-$RANDOM}" "${SOAK_SECONDS:-60}"
