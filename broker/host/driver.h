@@ -107,6 +107,9 @@ typedef struct {
     /* A connection to its VNC display, without a password.  Caller closes; -1.  UNSUPPORTED: the
      * host is on another machine, or the domain has none. */
     int (*open_vnc)(gpointer link, const char *uuid, GError **error);
+    /* Its serial console, as a socket, which outlives link.  Caller closes; -1.  BUSY: another
+     * has it, who loses it if is_forced is set.  NULL: there is none here. */
+    int (*open_console)(gpointer link, const char *uuid, gboolean is_forced, GError **error);
     /* The guest agent's answer (JSON, caller frees) to a command; it is waited for at most
      * timeout_s. UNAVAILABLE: there is no agent, or it does not answer. */
     char *(*agent)(gpointer link, const char *uuid, const char *command, guint timeout_s,

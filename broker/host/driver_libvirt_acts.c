@@ -3,6 +3,7 @@
 #include <libvirt/virterror.h>
 #include <string.h>
 
+#include "broker/host/driver_console.h"
 #include "broker/host/driver_display.h"
 #include "broker/host/driver_libvirt_private.h"
 #include "imaged/base/error.h"
@@ -116,6 +117,16 @@ int libvirt_open_vnc(gpointer data, const char *uuid, GError **error)
 
     if (domain && fd < 0)
         driver_libvirt_error(error, "cannot open its VNC display");
+    if (domain)
+        virDomainFree(domain);
+    return fd;
+}
+
+int libvirt_open_console(gpointer data, const char *uuid, gboolean is_forced, GError **error)
+{
+    virDomainPtr domain = driver_libvirt_lookup(data, uuid, error);
+    int fd = domain ? console_open(domain, is_forced, error) : -1;
+
     if (domain)
         virDomainFree(domain);
     return fd;

@@ -57,6 +57,19 @@ gboolean client_stream(Client *client, const char *path, ClientOpened on_open, C
 /* Get bytes and write them to fd.  UNAVAILABLE if they broke off: what was written is not all. */
 gboolean client_download(Client *client, const char *path, int fd, GError **error);
 
+/* A connection that carries bare bytes both ways, after a request ("Upgrade: protocol"). */
+typedef struct ClientPipe ClientPipe;
+ClientPipe *client_upgrade(Client *client, const char *path, const char *protocol, GError **error);
+void client_pipe_free(ClientPipe *pipe); /* ends it */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ClientPipe, client_pipe_free)
+
+/* Something can be read from pipe once this can be read, but ask for all that is there first. */
+int client_pipe_fd(const ClientPipe *pipe);
+
+/* Does not wait: -1 if there is nothing now, 0 at its end. */
+gssize client_pipe_read(ClientPipe *pipe, void *bytes, gsize max);
+gboolean client_pipe_write(ClientPipe *pipe, const void *bytes, gsize n); /* all of it */
+
 /* "PREFIX/NAME" or "PREFIX/NAME/SUFFIX" (suffix may be NULL), with NAME escaped.  what is the kind
  * of thing, for the message if it cannot be a name (INVALID).  A template may be NAME:VERSION. */
 GString *client_path(const char *prefix, const char *what, const char *name, const char *suffix,

@@ -24,6 +24,8 @@ gboolean desktop_flatten(Cli *cli, GError **error);
 extern const Option desktop_run_options[], desktop_start_options[], desktop_stop_options[];
 gboolean desktop_suspend(Cli *cli, GError **error);
 gboolean desktop_screenshot(Cli *cli, GError **error);
+gboolean desktop_console(Cli *cli, GError **error);
+extern const Option desktop_console_options[];
 gboolean desktop_start(Cli *cli, GError **error);
 gboolean desktop_stop(Cli *cli, GError **error);
 gboolean desktop_restart(Cli *cli, GError **error);

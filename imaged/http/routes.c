@@ -70,6 +70,8 @@ const Route routes[] = {
       PERMISSION_DESKTOP_STOP, ACCESS_ON_DESKTOPS },
     { "GET", "/v1/desktops/{desktop}/screenshot", ops_desktop_screenshot, FALSE,
       PERMISSION_DESKTOP_CONSOLE, ACCESS_ON_DESKTOPS },
+    { "GET", "/v1/desktops/{desktop}/console", NULL, FALSE,
+      PERMISSION_DESKTOP_CONSOLE, ACCESS_ON_DESKTOPS },
     { "POST", "/v1/desktops/reset", ops_desktop_reset, FALSE,
       PERMISSION_DESKTOP_RESET, ACCESS_ON_DESKTOPS },
     { "POST", "/v1/desktops/undo-reset", ops_desktop_undo_reset, FALSE,

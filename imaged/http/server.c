@@ -11,6 +11,7 @@
 #include "imaged/base/units.h"
 #include "imaged/http/answer.h"
 #include "imaged/http/auth.h"
+#include "imaged/http/console.h"
 #include "imaged/http/kept_answers.h"
 #include "imaged/http/listen.h"
 #include "imaged/http/routes.h"
@@ -31,6 +32,7 @@ struct Server {
     char *path;
     gint is_stopping; /* atomic */
     KeptAnswers *kept;
+    Consoles *consoles;
 };
 
 typedef struct {
@@ -193,6 +195,20 @@ static enum MHD_Result send_file(Server *s, struct MHD_Connection *c, json_t *ar
     return error ? answer_error(c, error) : result;
 }
 
+static enum MHD_Result send_console(Server *s, struct MHD_Connection *c, const Route *route,
+                                    const Caller *caller, json_t *args)
+{
+    g_autoptr(GError) error = NULL;
+    OpsCall call = { .world = s->world,
+                     .caller = caller,
+                     .permission = route->permission,
+                     .who = caller->who,
+                     .args = args };
+    enum MHD_Result result = consoles_answer(s->consoles, c, &call, &error);
+
+    return error ? answer_error(c, error) : result;
+}
+
 /* A client that comes back says what it has seen; browsers do so by themselves. */
 static enum MHD_Result send_stream(Server *s, struct MHD_Connection *c, const Caller *caller,
                                    json_t *args)
@@ -250,6 +266,8 @@ static enum MHD_Result dispatch(Server *s, struct MHD_Connection *c, const char 
         result = answer_text(c, 200, "text/plain; version=0.0.4", ops_metrics(s->world));
     else if (g_str_equal(route->path, "/v1/files/content"))
         result = send_file(s, c, args);
+    else if (g_str_equal(route->path, "/v1/desktops/{desktop}/console"))
+        result = send_console(s, c, route, request->caller, args);
     else if (!route->function || wants_stream(c, route))
         result = send_stream(s, c, request->caller, args);
     else
@@ -300,6 +318,7 @@ static void on_completed(void *user, struct MHD_Connection *c, void **state,
 static void free_server(Server *s)
 {
     kept_answers_free(s->kept);
+    consoles_free(s->consoles);
     g_free(s->path);
     g_free(s);
 }
@@ -323,6 +342,7 @@ Server *server_start(World *world, const char *path, const char *group, GError *
     s->world = world;
     s->path = g_strdup(path);
     s->kept = kept_answers_new();
+    s->consoles = consoles_new();
     s->mhd = serve_unix(s, fd);
     if (!s->mhd) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "cannot serve HTTP");
@@ -358,6 +378,7 @@ void server_stop(Server *s)
 {
     g_atomic_int_set(&s->is_stopping, 1);
     catalog_wake(s->world->catalog);
+    consoles_end(s->consoles);
     tls_server_stop(s->tls);
     MHD_stop_daemon(s->mhd);
     unlink(s->path);

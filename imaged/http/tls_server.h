@@ -9,7 +9,8 @@
 
 /* For the unix socket too. */
 #define SERVER_FLAGS                                                                               \
-    (MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC)
+    (MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |              \
+     MHD_USE_ITC | MHD_ALLOW_UPGRADE)
 #define SERVER_IDLE_SECONDS 120
 #define SERVER_STACK (512 * 1024) /* bytes, of each connection's thread */
 

@@ -56,6 +56,45 @@ is "$(libvirt_virsh domstate a)" paused '... holds'
 ok 'resume' ctl desktop resume a
 is "$(libvirt_virsh domstate a)" running '... goes on'
 
+# ---- The console ----
+
+as --32 -o "$top/e.o" "$repo/tests/guest/echo.S" && ld -m elf_i386 -Ttext 0x7c00 --oformat binary -o "$top/e.raw" "$top/e.o"
+truncate -s 8M "$top/e.raw"
+ctl template import echo "$top/e.raw" --format raw --memory 32M --cpus 1 >/dev/null 2>&1
+ctl desktop create e --template echo >/dev/null
+fails_with 3 'does not run' 'the console of one that is off' ctl desktop console e
+ctl desktop start e >/dev/null
+mkfifo "$top/keys"
+trap '' PIPE # who does not read any more is seen by what he said
+# What is typed comes back in capitals; until then it is typed again.
+is_heard() { echo "$1" >&7; grep -q "${1^^}" "$2"; }
+timeout 300 "$BUILD/imagectl" --state "$state" desktop console e <"$top/keys" >"$top/screen" 2>"$top/left" &
+first=$!
+keep_pid $first
+exec 7>"$top/keys"
+ok 'the console of one that runs: the guest answers' wait_for 60 is_heard abc "$top/screen"
+fails_with 4 'somebody has its console' 'it is for one at a time' ctl desktop console e
+exec 7>&-
+ok 'it ends with what is typed' wait $first
+like "$(ctl event list --kind desktop.console)" 'e .*opened' 'that it was opened is told'
+script -qefc "timeout 300 '$BUILD/imagectl' --state '$state' desktop console e" /dev/null <"$top/keys" >"$top/screen2" 2>&1 &
+second=$!
+keep_pid $second
+exec 7>"$top/keys"
+ok 'on a terminal' wait_for 60 is_heard def "$top/screen2"
+printf '\035' >&7
+ok '... Ctrl-] leaves it' wait $second
+exec 7>&-
+timeout 300 "$BUILD/imagectl" --state "$state" desktop console e <"$top/keys" >"$top/screen3" 2>"$top/left" &
+third=$!
+keep_pid $third
+exec 7>"$top/keys"
+ok 'once more' wait_for 60 is_heard ghi "$top/screen3"
+ctl desktop stop e --force >/dev/null
+not_ok 'it ends with the desktop' wait $third
+like "$(cat "$top/left")" 'has ended' '... and says so'
+exec 7>&-
+
 # ---- The daemon is killed; one ends meanwhile, and a stranger comes ----
 
 kill -9 "$daemon"
@@ -93,12 +132,19 @@ is "$(on_host)" 'a ' '... leaves it on'
 # ---- A host that hangs ----
 
 libvirtd=$(pgrep -f "^libvirtd --config" | while read -r pid; do grep -q "$top/lv" "/proc/$pid/mountinfo" && echo "$pid"; done)
+timeout 300 "$BUILD/imagectl" --state "$state" desktop console a </dev/zero >/dev/null 2>&1 &
+console=$!
+keep_pid $console
+has_console() { [ "$(ctlj event list --kind desktop.console | jq 'map(select(.name == "desktop.console" and .object == "a")) | length')" = 1 ]; }
+ok 'a console, whose user does not stop typing' wait_for 60 has_console
 kill -STOP "$libvirtd"
 before=$SECONDS
 ctl host list >/dev/null
 ctl desktop list >/dev/null
 ok 'nobody waits who does not ask it' [ $((SECONDS - before)) -le 1 ]
 ok 'it is down' wait_for 20 host_is vs-a down
+not_ok 'the console ends with it' wait $console
+fails_with 1 'does not answer|did not answer|refused|cannot connect' 'a console that it does not open' ctl desktop console a
 fails_with 1 'does not answer' 'a stop that it does not hear' ctl desktop stop a --force
 is "$(run_of a)" running 'is none: the desktop keeps its lease'
 fails_with 4 'busy' '... and its disk' ctl desktop reset a --yes

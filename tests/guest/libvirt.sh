@@ -35,6 +35,7 @@ for m in run:/run/libvirt lib:/var/lib/libvirt etc:/etc/libvirt log:/var/log/lib
     mount --bind "$libvirt_dir/\${m%%:*}" "\${m#*:}" || exit 1
 done
 mount -t tmpfs tmpfs /sys/fs/cgroup
+mount -t tmpfs tmpfs /run/lock # of consoles, which are named as everywhere
 ip link set lo up
 libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirt/d.pid >/var/log/libvirt/out 2>&1 &
 trap : CHLD

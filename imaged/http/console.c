@@ -1,0 +1,211 @@
+/* console.c: see console.h. */
+#include "imaged/http/console.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "imaged/base/error.h"
+#include "imaged/ops/run_console.h"
+
+#define PROTOCOL "imaged-console"
+#define BUFFER_BYTES 16384
+#define LOOK_MS 500 /* how long the end of the daemon may go unnoticed */
+#define MAX_OPEN 64 /* at the same time, each with a thread and a connection to a host */
+
+struct Consoles {
+    GMutex lock;
+    GCond ended;
+    guint n_open;
+    gint is_stopping; /* atomic */
+};
+
+/* What is between two sockets, one way. */
+typedef struct {
+    guint8 bytes[BUFFER_BYTES];
+    gsize begin, end;
+} Flow;
+
+typedef struct {
+    Consoles *consoles;
+    int fd, client; /* the console's; the client's, which is libmicrohttpd's */
+    struct MHD_UpgradeResponseHandle *handle;
+    Flow to_guest, to_client;
+} Relay;
+
+Consoles *consoles_new(void)
+{
+    Consoles *s = g_new0(Consoles, 1);
+
+    g_mutex_init(&s->lock);
+    g_cond_init(&s->ended);
+    return s;
+}
+
+void consoles_end(Consoles *s)
+{
+    g_mutex_lock(&s->lock);
+    g_atomic_int_set(&s->is_stopping, 1);
+    while (s->n_open)
+        g_cond_wait(&s->ended, &s->lock);
+    g_mutex_unlock(&s->lock);
+}
+
+void consoles_free(Consoles *s)
+{
+    g_mutex_clear(&s->lock);
+    g_cond_clear(&s->ended);
+    g_free(s);
+}
+
+/* A place, if there is one; given back by leave(). */
+static gboolean enter(Consoles *s)
+{
+    g_mutex_lock(&s->lock);
+    gboolean ok = s->n_open < MAX_OPEN && !s->is_stopping;
+    s->n_open += ok;
+    g_mutex_unlock(&s->lock);
+    return ok;
+}
+
+static void leave(Consoles *s)
+{
+    g_mutex_lock(&s->lock);
+    s->n_open--;
+    g_cond_broadcast(&s->ended);
+    g_mutex_unlock(&s->lock);
+}
+
+/* ---- Relays ---- */
+
+static gboolean is_later(void)
+{
+    return errno == EAGAIN || errno == EINTR;
+}
+
+/* FALSE: that side is at its end. */
+static gboolean fill(Flow *flow, int fd)
+{
+    ssize_t n = recv(fd, flow->bytes, sizeof flow->bytes, MSG_DONTWAIT);
+
+    flow->begin = 0;
+    flow->end = n > 0 ? (gsize)n : 0;
+    return n > 0 || (n < 0 && is_later());
+}
+
+static gboolean drain(Flow *flow, int fd)
+{
+    ssize_t n =
+        send(fd, flow->bytes + flow->begin, flow->end - flow->begin, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    flow->begin += n > 0 ? (gsize)n : 0;
+    return n >= 0 || is_later();
+}
+
+/* What comes in at one and goes out at the other. */
+static gboolean carry(Flow *flow, const struct pollfd *in, const struct pollfd *out)
+{
+    gboolean is_empty = flow->begin == flow->end;
+
+    if (is_empty && (in->revents & (POLLIN | POLLHUP | POLLERR)))
+        return fill(flow, in->fd) && (flow->begin == flow->end || drain(flow, out->fd));
+    return is_empty || !(out->revents & (POLLOUT | POLLERR)) || drain(flow, out->fd);
+}
+
+static short wanted(const Flow *in, const Flow *out)
+{
+    return (short)((in->begin == in->end ? POLLIN : 0) | (out->begin < out->end ? POLLOUT : 0));
+}
+
+static gpointer run_relay(gpointer data)
+{
+    Relay *r = data;
+    struct pollfd fds[] = { { .fd = r->client }, { .fd = r->fd } };
+
+    while (!g_atomic_int_get(&r->consoles->is_stopping)) {
+        fds[0].events = wanted(&r->to_guest, &r->to_client);
+        fds[1].events = wanted(&r->to_client, &r->to_guest);
+        if (poll(fds, G_N_ELEMENTS(fds), LOOK_MS) < 0 && errno != EINTR)
+            break;
+        if (!carry(&r->to_guest, &fds[0], &fds[1]) || !carry(&r->to_client, &fds[1], &fds[0]))
+            break;
+    }
+    close(r->fd);
+    MHD_upgrade_action(r->handle, MHD_UPGRADE_ACTION_CLOSE);
+    leave(r->consoles);
+    g_free(r);
+    return NULL;
+}
+
+/* By libmicrohttpd, on the connection's thread, which with TLS must not be held up. */
+static void on_upgrade(void *user, struct MHD_Connection *c, void *request, const char *extra,
+                       size_t n_extra, MHD_socket client, struct MHD_UpgradeResponseHandle *handle)
+{
+    Relay *r = user;
+
+    r->client = client;
+    r->handle = handle;
+    if (n_extra <= sizeof r->to_guest.bytes) { /* sent along with the request */
+        memcpy(r->to_guest.bytes, extra, n_extra);
+        r->to_guest.end = n_extra;
+    }
+    g_thread_unref(g_thread_new("console", run_relay, r));
+}
+
+/* ---- Requests ---- */
+
+static gboolean asks_for_it(struct MHD_Connection *c, GError **error)
+{
+    const char *protocol = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Upgrade");
+
+    if (protocol && g_ascii_strcasecmp(protocol, PROTOCOL) == 0)
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                "a console is no JSON: ask for it with 'Upgrade: " PROTOCOL "'");
+    return FALSE;
+}
+
+/* Somebody who goes without a word is noticed. */
+static void keep_alive(struct MHD_Connection *c)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+    int on = 1;
+
+    if (info)
+        setsockopt(info->connect_fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+}
+
+enum MHD_Result consoles_answer(Consoles *s, struct MHD_Connection *c, OpsCall *call,
+                                GError **error)
+{
+    if (!asks_for_it(c, error))
+        return MHD_NO;
+    if (!enter(s)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "%d consoles are open already",
+                    MAX_OPEN);
+        return MHD_NO;
+    }
+    int fd = run_console_open(call, error);
+    if (fd < 0) {
+        leave(s);
+        return MHD_NO;
+    }
+    Relay *r = g_new0(Relay, 1);
+    r->consoles = s;
+    r->fd = fd;
+    keep_alive(c);
+    struct MHD_Response *answer = MHD_create_response_for_upgrade(on_upgrade, r);
+    MHD_add_response_header(answer, "Upgrade", PROTOCOL);
+    enum MHD_Result result = MHD_queue_response(c, MHD_HTTP_SWITCHING_PROTOCOLS, answer);
+    MHD_destroy_response(answer);
+    if (result != MHD_YES) { /* of HTTP/1.0, say */
+        close(fd);
+        g_free(r);
+        leave(s);
+    }
+    return result;
+}
