@@ -49,20 +49,22 @@ like "$(events session.message)" '^info to anna: it.s "late"' '... and that is w
 # ---- A snapshot: its file systems are at rest in that moment, and go on ----
 
 freezing() { agent a "{\"execute\":\"guest-fsfreeze-$1\"}" | jq -r .return; }
+ok 'a file system of its disk' guest_run a 'mount -t ext4 /dev/vda2 /data || grep -q " /data " /proc/mounts'
 ok 'a snapshot while it runs' ctl snapshot create a one
 like "$(events snapshot.create)" 'while it ran, its file systems at rest' '... with the help of the agent'
 is "$(freezing status)" thawed '... which let them go on'
-ok '... and the guest writes' guest_run a 'echo 1 >/after && sync'
+ok '... and the guest writes' guest_run a 'echo 1 >/data/after && sync'
 like "$(freezing freeze)" '^[1-9]' 'a host that died in the middle of one has left them at rest'
 is "$(freezing status)" frozen '... so nothing is written'
 ok 'the next snapshot' ctl snapshot create a two
 is "$(freezing status)" thawed '... lets them go on'
-ok '... and the guest writes' guest_run a 'echo 2 >/after && sync'
+ok '... and the guest writes' guest_run a 'echo 2 >/data/after && sync'
 ok 'both snapshots are deleted while it runs' ctl snapshot delete a one two --yes
-ok '... and the guest writes' guest_run a 'echo 3 >/after && sync && grep -x 3 /after'
+ok '... and the guest writes' guest_run a 'echo 3 >/data/after && sync && grep -x 3 /data/after && umount /data'
 
 # ---- Log-off ----
 
+ok 'its user again' ctl connect a --user anna --file "$top/a.vv"
 mkfifo "$top/in"
 "$BUILD/tests/spice_client" --vv "$top/a.vv" <"$top/in" >"$top/a.log" 2>&1 &
 viewer=$!
