@@ -13,6 +13,7 @@
 #include "imaged/catalog/lookup.h"
 #include "imaged/ops/export_folder.h"
 #include "imaged/ops/export_keeper.h"
+#include "imaged/ops/pool_guard.h"
 
 #define READY_LIMIT_MS 20000
 
@@ -99,7 +100,8 @@ static ExportEntry *new_entry(const ExportRequest *r, const ExportRef *ref)
     return e;
 }
 
-/* Is the desktop under somebody's lease?  Then no writer is started, whatever the locks say. */
+/* Is the desktop under somebody's lease?  Then no writer is started, whatever the locks say.  Nor on
+ * a pool's one that the next user would get with what was written to it. */
 static gboolean check_lease(World *world, const ExportRef *ref, GError **error)
 {
     Db *db = catalog_read_begin(world->catalog);
@@ -108,7 +110,7 @@ static gboolean check_lease(World *world, const ExportRef *ref, GError **error)
 
     catalog_read_end(world->catalog, db);
     if (!ref->is_read_write || n == 0)
-        return TRUE;
+        return !ref->is_read_write || pool_guard_item(world, GUARD_WRITE, ref->object_id, error);
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "the desktop '%s' is in use", ref->name);
     return FALSE;
 }

@@ -14,6 +14,7 @@ static gboolean refuse(const char *pool, PoolGuard guard, GError **error)
         [GUARD_UNDO] = "look into the disk with: imagectl export start",
         [GUARD_REVERT] = "look into the snapshot with: imagectl export start",
         [GUARD_ARCHIVE] = "restore it under another name: --as NAME",
+        [GUARD_WRITE] = "nobody has it now, and its next user gets it as it is; serve it read-only",
     };
 
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED, "it is a desktop of the pool '%s'", pool);
@@ -35,6 +36,12 @@ gboolean pool_guard_check(Db *db, PoolGuard guard, const DesktopRow *desktop, co
         return lookup_int(db,
                           "SELECT EXISTS (SELECT 1 FROM pool_desktop WHERE desktop_id = ?1 AND"
                           " state = 'leaving') AS leaves",
+                          "t", desktop->id) ||
+               refuse(pool, guard, error);
+    case GUARD_WRITE:
+        return lookup_int(db,
+                          "SELECT EXISTS (SELECT 1 FROM pool_desktop WHERE desktop_id = ?1 AND"
+                          " state = 'given') AS given",
                           "t", desktop->id) ||
                refuse(pool, guard, error);
     case GUARD_UNDO:

@@ -13,6 +13,7 @@ typedef enum {
     GUARD_UNDO,      /* brings back a disk: only of its present user */
     GUARD_REVERT,    /* the same; snapshot is the argument's name */
     GUARD_ARCHIVE,   /* nobody knows whose it was */
+    GUARD_WRITE,     /* into its disk, from outside: only while somebody has it */
 } PoolGuard;
 
 /* DENIED. */

@@ -4,12 +4,11 @@
  * there is something to do, but take no more than a part of a processor. */
 #include "imaged/ops/pool_keeper.h"
 
-#include "broker/host/hosts.h"
 #include "broker/pool/members.h"
-#include "broker/pool/spares.h"
 #include "imaged/base/units.h"
 #include "imaged/ops/pool_deeds.h"
 #include "imaged/ops/pool_leases.h"
+#include "imaged/ops/pool_spares.h"
 
 #define BUSY_MS 50   /* between turns while jobs are under way */
 #define IDLE_MS 1000 /* while nothing is: somebody else's events are looked at */
@@ -24,7 +23,6 @@ struct PoolKeeper {
     gint is_stopping;               /* atomic */
     gint64 seen_event;              /* of the last turn */
     gint64 sorted_event, next_sort; /* when desktops were looked at one by one; boot time */
-    double memory_given;            /* of all hosts, 0 to 1, in this turn */
 };
 
 /* What is to be done to some members: their ids and names. */
@@ -242,62 +240,6 @@ static void fit_size(PoolKeeper *k, const PoolRow *pool)
     }
 }
 
-/* ---- Spares ---- */
-
-static void keep_spares(PoolKeeper *k, const PoolRow *pool)
-{
-    g_auto(Some) start;
-    gint64 n_on = 0;
-    Db *db = catalog_read_begin(k->world->catalog);
-    SparesNeed need = { .asked = pool->spares, .memory_given = k->memory_given };
-
-    some_init(&start);
-    if (pool->spares && !pool->is_deleting) {
-        need.n_free = count(db, pool->id, "free");
-        need.n_picks = lookup_int(db,
-                                  "SELECT count(*) FROM pool_desktop WHERE pool_id = ?1 AND"
-                                  " given_at > ?2",
-                                  "ti", pool->id, units_now_ms() - SPARES_WINDOW_MS);
-        n_on = lookup_int(db,
-                          "SELECT count(*) FROM run r JOIN pool_desktop m ON m.desktop_id ="
-                          " r.desktop_id WHERE m.pool_id = ?1 AND m.state = 'free'",
-                          "t", pool->id);
-        Query *q = db_query(db,
-                            "SELECT m.desktop_id, d.name FROM pool_desktop m JOIN desktop d ON d.id"
-                            " = m.desktop_id WHERE m.pool_id = ?1 AND m.state = 'free' AND NOT"
-                            " EXISTS (SELECT 1 FROM run r WHERE r.desktop_id = d.id)"
-                            " ORDER BY m.changed_at LIMIT ?2",
-                            "ti", pool->id, MAX(spares_wanted(&need) - n_on, 0));
-        while (query_next(q))
-            add(k, &start, query_text(q, "desktop_id"), query_text(q, "name"), DEED_START);
-        query_end(q, NULL);
-    }
-    catalog_read_end(k->world->catalog, db);
-    pool_deeds_do(k->deeds, pool, DEED_START, start.ids, start.names);
-}
-
-/* How much of the memory of hosts that take desktops is given away: 0 to 1; 1 without any. */
-static double memory_given(World *world)
-{
-    g_autoptr(GPtrArray) ids = g_ptr_array_new_with_free_func(g_free);
-    guint64 all = 0, given = 0;
-    Db *db = catalog_read_begin(world->catalog);
-    Query *q = db_query(db, "SELECT id FROM host WHERE is_maintenance = 0", "");
-
-    while (query_next(q))
-        g_ptr_array_add(ids, g_strdup(query_text(q, "id")));
-    query_end(q, NULL);
-    catalog_read_end(world->catalog, db);
-    for (guint i = 0; i < ids->len; i++) {
-        g_auto(HostView) view = { 0 };
-        if (!hosts_view(world->hosts, ids->pdata[i], &view) || view.state != HOST_UP)
-            continue;
-        all += view.facts.memory_bytes;
-        given += view.domains_memory;
-    }
-    return all ? (double)given / (double)all : 1;
-}
-
 /* ---- Turns ---- */
 
 static void free_pool(gpointer data)
@@ -334,12 +276,13 @@ static gint64 turn(PoolKeeper *k)
     gint64 event = catalog_wait_event(k->world->catalog, G_MAXINT64, 0);
     gboolean is_news = event != k->sorted_event && units_boottime_ms() >= k->next_sort;
 
+    double memory_given = pools->len ? pool_spares_memory_given(k->world) : 0;
+
     k->seen_event = event;
     if (is_news) {
         k->sorted_event = event;
         k->next_sort = units_boottime_ms() + SORT_MS;
     }
-    k->memory_given = pools->len ? memory_given(k->world) : 0;
     for (guint i = 0; i < pools->len && !g_atomic_int_get(&k->is_stopping); i++) {
         const PoolRow *pool = pools->pdata[i];
         settle_made(k, pool);
@@ -347,7 +290,7 @@ static gint64 turn(PoolKeeper *k)
             sort_out(k, pool);
         carry_on(k, pool);
         fit_size(k, pool);
-        keep_spares(k, pool);
+        pool_spares_keep(k->world, k->deeds, pool, memory_given);
     }
     return pool_leases_turn(k->leases, units_now_ms());
 }

@@ -2,13 +2,12 @@
 #include "broker/session/sessions.h"
 
 #include "broker/access/users.h"
-#include "broker/run/guest_agent.h"
 #include "broker/session/shadow.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "imaged/ops/args.h"
-#include "imaged/ops/identity.h"
+#include "imaged/ops/desktop_tell.h"
 #include "imaged/ops/session_ops.h"
 #include "imaged/ops/view.h"
 
@@ -159,22 +158,6 @@ json_t *ops_session_end(OpsCall *call, GError **error)
 
 /* ---- Telling ---- */
 
-/* Into the guest, as far as there is an agent. */
-static gboolean tell(World *world, const SessionRow *row, const char *text, GError **error)
-{
-    g_auto(RunRow) run = { 0 };
-    g_auto(DesktopRow) desktop = { 0 };
-    g_autofree char *os_type = NULL;
-    Db *db = catalog_read_begin(world->catalog);
-    gboolean ok = run_lookup(db, row->desktop_id, &run, error) &&
-                  lookup_desktop_by_id(db, row->desktop_id, &desktop, error);
-
-    if (ok)
-        os_type = identity_os_type(db, &desktop);
-    catalog_read_end(world->catalog, db);
-    return ok && guest_agent_tell(world, &run, os_type, text, error);
-}
-
 /* What was not delivered is written down, too: why is NULL if it was. */
 static gboolean note_message(OpsCall *call, const SessionRow *row, const char *text,
                              const char *why, GError **error)
@@ -208,7 +191,7 @@ json_t *ops_session_message(OpsCall *call, GError **error)
         !text_check("message", text, 1000, error) || !find(call, &row, error) ||
         !check_not_over(&row, error))
         return NULL;
-    if (!tell(call->world, &row, text, &local)) {
+    if (!desktop_tell(call->world, row.desktop_id, text, &local)) {
         if (!note_message(call, &row, text, local->message, error))
             return NULL;
         g_propagate_prefixed_error(error, g_steal_pointer(&local),
@@ -258,7 +241,8 @@ json_t *ops_session_shadow(OpsCall *call, GError **error)
         if (!note_shadow(call, &row, control ? "asks to look on and control" : "asks to look on",
                          error))
             return NULL;
-        tell(call->world, &row, text, NULL); /* else he is told by whom he speaks to */
+        /* else he is told by whom he speaks to */
+        desktop_tell(call->world, row.desktop_id, text, NULL);
     }
     return json_pack("{s:s,s:s,s:s,s:b,s:s?}", "id", row.id, "name", row.desktop_name, "state",
                      state == SHADOW_ASKED ? "asked" : "allowed", "control", control, "socket",

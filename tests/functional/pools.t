@@ -187,6 +187,7 @@ for who in nobody u-bob; do
     point=$(ctlj archive list | jq -r '.[0].id')
     isnt "$point" null "there is her archive"
     fails_with 5 'pool' "$who: her archive, in place" ctl archive restore "$point" --in-place --yes
+    [ $who = u-bob ] || fails_with 5 'nobody has it now' "$who: it is not served for writing" ctl export start safe-001 --read-write
     fails_with 5 'pool' "$who: a data disk" ctl desktop data-disk add safe-001 --size 1M
     fails_with 5 'pool' "$who: a roll-out" ctl rollout start safe-001 --template office --to 1 --yes
     not_ok "$who does not find her data" has safe-001 0x66

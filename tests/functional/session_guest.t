@@ -86,6 +86,17 @@ is "$(field .reason session show "$id")" 'logged off' 'why'
 ok 'his client is cut off' wait_for 30 grep -q '^closed main' "$top/a.log"
 is "$(field .run desktop show a)" running 'a desktop of his own runs on'
 
+# ---- The end of a lease ----
+
+ok 'a lease' ctl desktop assign a anna --until 2099-01-31
+sqlite3 -cmd '.timeout 10000' "$state/catalog.db" "UPDATE assignment SET lease_until = (strftime('%s') + 300) * 1000 WHERE lease_until IS NOT NULL"
+ctl pool create wakes --template office --size 0 >/dev/null # the keeper
+told_of_end() { guest_run a 'cat /wall' | grep -q 'This desktop is yours until .*Save your work'; }
+ok 'five minutes before its end its user is told in the guest' wait_for 60 told_of_end
+warned() { events lease.warning | grep -q 'anna: until .*told in the guest'; }
+ok '... and that is written down' wait_for 60 warned
+ok 'it is hers for good' ctl desktop assign a anna
+
 # ---- RDP ----
 
 ok 'it is a Windows from now on, as far as we know' ctl template set office --profile windows
