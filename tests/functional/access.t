@@ -26,6 +26,7 @@ as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups "$BUILD/imagectl" 
 chmod 755 "$top"
 chmod 666 "$state/imaged.sock"
 fails_with 5 "'nobody' is no user of imaged" "who is no user of imaged gets nowhere" "${as_nobody[@]}" desktop list
+fails_with 5 "imagectl user add nobody; .*imagectl role grant admin nobody" "and hears what lets him in" "${as_nobody[@]}" desktop list
 ok "he is made one" ctl user add nobody
 ok "and gets in" "${as_nobody[@]}" desktop list
 is "$("${as_nobody[@]}" -o json whoami | jq -r '.name + " " + (.admin | tostring)')" "nobody false" "as himself"
