@@ -144,8 +144,10 @@ Caller *caller_new_local(Db *db, uid_t uid, GError **error)
         return NULL;
     if (!id) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED, "'%s' is no user of imaged", name);
-        imaged_error_hint(error, "an admin lets him in with: imagectl user add %s",
-                          found ? name : "NAME");
+        imaged_error_hint(error,
+                          "an admin (root is one) lets him in with: imagectl user add %s; and"
+                          " makes him an admin with: imagectl role grant admin %s",
+                          found ? name : "NAME", found ? name : "NAME");
         return NULL;
     }
     return caller_new_user(db, id, NULL, error);

@@ -134,7 +134,12 @@ gint64 slow_begin(Slow *slow, const char *account, const char *address, gint64 n
 
 void slow_failed(Slow *slow, const char *account, const char *address, gint64 now_ms)
 {
+    g_autofree char *key = key_of(PAIR, account, address);
+
     g_mutex_lock(&slow->lock);
+    Count *pair = g_hash_table_lookup(slow->counts, key);
+    if (pair) /* counted when it began; the wait is from now on */
+        pair->last_ms = now_ms;
     count(slow, ADDRESS, account, address, now_ms);
     count(slow, ACCOUNT, account, address, now_ms);
     g_mutex_unlock(&slow->lock);

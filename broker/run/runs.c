@@ -225,6 +225,14 @@ static const char *state_of(const HostDomain *d)
     }
 }
 
+/* Does the row say what the host says?  Who was paused by a person while he was stuck stays so: the
+ * host keeps its first reason, but nobody resumes him by himself. */
+static gboolean agrees(const RunRow *row, const HostDomain *d)
+{
+    return g_str_equal(row->state, state_of(d)) ||
+           (d->state == DOMAIN_STUCK && g_str_equal(row->state, "paused"));
+}
+
 static void follow(World *world, const RunRow *row, const HostDomain *d, const HostDriver *driver,
                    gpointer link)
 {
@@ -238,7 +246,7 @@ static void follow(World *world, const RunRow *row, const HostDomain *d, const H
                 d->incarnation ? d->incarnation : "(none)");
         return;
     }
-    if (g_str_equal(row->state, state))
+    if (agrees(row, d))
         return;
     Changes *changes = changes_new();
     if (d->state == DOMAIN_STUCK)
@@ -311,8 +319,7 @@ static void settle(World *world, const RunRow *seen, const HostDomain *d, const 
 
 static gboolean is_settled(const RunRow *row, const HostDomain *d)
 {
-    return d && g_strcmp0(row->incarnation, d->incarnation) == 0 &&
-           g_str_equal(row->state, state_of(d));
+    return d && g_strcmp0(row->incarnation, d->incarnation) == 0 && agrees(row, d);
 }
 
 static void follow_all(World *world, const char *host_id, const GPtrArray *domains,

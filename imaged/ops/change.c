@@ -331,6 +331,9 @@ json_t *ops_job_cancel(OpsCall *call, GError **error)
 
     if (!id || !args_check(call, "job", error) || !job_cancel(call->world->jobs, id, error))
         return NULL;
+    Changes *changes = changes_new();
+    changes_event(changes, "job.cancel", "info", id, call->who, "asked to end");
+    catalog_commit(call->world->catalog, changes, NULL); /* the job's end does not wait for it */
     job_wait(call->world->jobs, id, 2000);
     return job_to_json(call->world->jobs, id, TRUE, error);
 }

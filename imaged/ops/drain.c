@@ -8,8 +8,8 @@
 #include "imaged/ops/move.h"
 #include "templates/template.h"
 
-gboolean jobs_plan_drain(World *world, const char *from, const char *to, JobRequest *ret,
-                         GError **error)
+gboolean jobs_plan_drain(World *world, const char *from, const char *to, const char *who,
+                         JobRequest *ret, GError **error)
 {
     g_autofree char *from_id = store_set_find(world->stores, from, error);
     g_autofree char *to_id = from_id ? store_set_find(world->stores, to, error) : NULL;
@@ -30,7 +30,7 @@ gboolean jobs_plan_drain(World *world, const char *from, const char *to, JobRequ
     }
     Changes *changes = changes_new();
     changes_sql(changes, "UPDATE store SET state = 'draining' WHERE id = ?1", "t", from_id);
-    changes_event(changes, "store.drain", "info", from, NULL, "no new layers go there");
+    changes_event(changes, "store.drain", "info", from, who, "no new layers go there");
     *ret = (JobRequest){ .type = &drain_job, .claims = keys, .changes = changes,
                          .plan = json_pack("{s:s,s:s}", "from", from_id, "store_id", to_id) };
     return TRUE;

@@ -19,8 +19,8 @@ gboolean jobs_plan_move(World *world, const LookupRows *desktops, const char *st
                         BatchPlan *plan, GError **error);
 
 /* Plan to move everything off a store. */
-gboolean jobs_plan_drain(World *world, const char *from, const char *to, JobRequest *ret_request,
-                         GError **error);
+gboolean jobs_plan_drain(World *world, const char *from, const char *to, const char *who,
+                         JobRequest *ret_request, GError **error);
 
 /* Plan a check: store is a name or NULL for all. */
 gboolean jobs_plan_check(World *world, const char *store, gboolean data, gboolean repair,

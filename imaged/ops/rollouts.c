@@ -376,6 +376,7 @@ json_t *ops_rollout_delete(OpsCall *call, GError **error)
         Changes *changes = changes_new();
         changes_sql(changes, "DELETE FROM rollout_desktop WHERE rollout_id = ?1", "t", r.id);
         changes_sql(changes, "DELETE FROM rollout WHERE id = ?1", "t", r.id);
+        changes_event(changes, "rollout.delete", "info", r.name, call->who, "its record");
         if (!catalog_commit(call->world->catalog, changes, error))
             g_clear_pointer(&out, json_decref);
     }

@@ -53,6 +53,16 @@ json_t *ops_search_complete(OpsCall *call, GError **error)
                 : NULL;
 }
 
+/* The searches are one's own things, so that their events are not worth a failure. */
+static json_t *tell(const OpsCall *call, const char *kind, const char *name, json_t *out)
+{
+    Changes *changes = changes_new();
+
+    changes_event(changes, kind, "info", name, call->who, "the saved search");
+    catalog_commit(call->world->catalog, changes, NULL);
+    return out;
+}
+
 json_t *ops_search_save(OpsCall *call, GError **error)
 {
     SavedSearch saved = { 0 };
@@ -63,7 +73,8 @@ json_t *ops_search_save(OpsCall *call, GError **error)
         return NULL;
     saved.name = args_text(call, "name", TRUE, error);
     saved.text = saved.name ? args_text(call, "search", TRUE, error) : NULL;
-    return saved.text ? saved_save(call->world, search_caller(call), &saved, error) : NULL;
+    json_t *out = saved.text ? saved_save(call->world, search_caller(call), &saved, error) : NULL;
+    return out ? tell(call, "search.save", saved.name, out) : NULL;
 }
 
 json_t *ops_search_saved(OpsCall *call, GError **error)
@@ -74,10 +85,11 @@ json_t *ops_search_saved(OpsCall *call, GError **error)
 json_t *ops_search_delete(OpsCall *call, GError **error)
 {
     const char *name = args_text(call, "name", TRUE, error);
+    json_t *out = name && args_check(call, "name", error)
+                      ? saved_delete(call->world, search_caller(call), name, error)
+                      : NULL;
 
-    return name && args_check(call, "name", error)
-               ? saved_delete(call->world, search_caller(call), name, error)
-               : NULL;
+    return out ? tell(call, "search.delete", name, out) : NULL;
 }
 
 #define MAX_NAMES 20000 /* args_texts() */

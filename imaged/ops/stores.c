@@ -204,7 +204,7 @@ json_t *ops_store_drain(OpsCall *call, GError **error)
     const char *to = from ? args_text(call, "to", TRUE, error) : NULL;
 
     if (!to || !args_check(call, "store to", error) || submit_is_repeat(call, error) ||
-        (error && *error) || !jobs_plan_drain(call->world, from, to, &request, error))
+        (error && *error) || !jobs_plan_drain(call->world, from, to, call->who, &request, error))
         return NULL;
     return submit_request(call, &request, error);
 }

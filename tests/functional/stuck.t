@@ -46,14 +46,18 @@ layer=$(path_of d)
 before=$(written)
 like "$(http GET /metrics)" '^imaged_runs\{state="stuck"\} 1$' 'it is counted'
 
-# ---- imaged is killed meanwhile ----
+# ---- A person pauses it, and imaged is killed meanwhile ----
 
+ok 'a person pauses it, too' ctl desktop pause d
 kill -9 "$daemon"
 wait "$daemon" 2>/dev/null
 daemon=
 start_daemon || exit 1
 ok 'the host is back' wait_for 60 host_is up
-ok 'it is paused still' run_is stuck
+ok 'it is his pause, which nothing but he ends' run_is paused
+is "$(ctlj event list --kind desktop.stuck | jq length)" 1 '... although its disk is as full as before'
+ok 'he ends it' ctl desktop resume d
+ok 'then it waits for space again' wait_for 60 run_is stuck
 is "$(libvirt_virsh domstate d)" paused '... and was not resumed, as long as there is no space'
 
 # ---- Space ----
