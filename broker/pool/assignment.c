@@ -66,8 +66,8 @@ static gboolean check(const Facts *f, const AssignSpec *spec, GError **error)
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_EXISTS,
                     "the desktop '%s' is assigned to another user", f->desktop.name);
         imaged_error_hint(error,
-                          "take it from him: imagectl desktop unassign %s; several users"
-                          " have one by: imagectl desktop share",
+                          "take it from him: imagectl desktop unassign %s; then several users may"
+                          " have it, each by: imagectl desktop share",
                           f->desktop.name);
         return FALSE;
     }

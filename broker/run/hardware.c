@@ -113,6 +113,11 @@ static char *wanted(const Key *key)
 {
     switch (key->kind) {
     case KEY_NUMBER:
+        if (key->min >= 64 * (gint64)KIB) {
+            g_autofree char *min = units_format_size((guint64)key->min);
+            g_autofree char *max = units_format_size((guint64)key->max);
+            return g_strdup_printf("from %s to %s", min, max);
+        }
         return g_strdup_printf("a number from %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT, key->min,
                                key->max);
     case KEY_TRUTH:
@@ -146,8 +151,7 @@ gboolean hardware_check(const json_t *change, GError **error)
         }
         if (!json_is_null(value) && !is_sound(key, value)) {
             g_autofree char *want = wanted(key);
-            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "%s of the hardware is %s", name,
-                        want);
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "'%s' must be %s", name, want);
             return FALSE;
         }
     }

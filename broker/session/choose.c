@@ -95,6 +95,8 @@ gboolean session_choose(Db *db, const SessionWish *wish, SessionChoice *ret, GEr
     if (json_array_size(all) > 1) {
         g_autofree char *names = names_of(all);
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "say which one: %s", names);
+        imaged_error_hint(error, "as in: imagectl connect %s",
+                          json_string_value(json_object_get(one, "name")));
         return FALSE;
     }
     if (!one) {

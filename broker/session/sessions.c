@@ -148,7 +148,10 @@ static gboolean settle_other(Sessions *s, const SessionAsk *ask, const Found *f,
     g_autofree char *since = units_format_time(other->created_at);
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "%s is on it since %s (%s)",
                 other->user_name, since, other->state);
-    if (ask->may_take_over)
+    if (ask->takes_over)
+        imaged_error_hint(error, "who may take over, the desktop's share says: imagectl desktop"
+                                 " share ... --may-take-over");
+    else if (ask->may_take_over)
         imaged_error_hint(error, "end that session and take its place with: --take-over");
     return FALSE;
 }

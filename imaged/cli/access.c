@@ -18,10 +18,11 @@ gboolean access_put_quota(Cli *cli, json_t *body, GError **error)
 {
     static const struct {
         const char *option, *key;
-    } all[] = { { "max-desktops", "max_desktops" },
-                { "max-running", "max_running" },
-                { "max-disk", "max_disk_bytes" },
-                { "max-snapshots", "max_snapshots" } };
+        gboolean is_size;
+    } all[] = { { "max-desktops", "max_desktops", FALSE },
+                { "max-running", "max_running", FALSE },
+                { "max-disk", "max_disk_bytes", TRUE },
+                { "max-snapshots", "max_snapshots", FALSE } };
 
     for (guint i = 0; i < G_N_ELEMENTS(all); i++) {
         const char *text = args_text(cli->args, all[i].option);
@@ -32,8 +33,11 @@ gboolean access_put_quota(Cli *cli, json_t *body, GError **error)
             json_set_text(body, all[i].key, text);
             continue;
         }
-        if (!units_parse_size(text, &n, error)) {
-            g_prefix_error(error, "--%s: ", all[i].option);
+        if (all[i].is_size ? !units_parse_size(text, &n, NULL)
+                           : !g_ascii_string_to_unsigned(text, 10, 0, G_MAXINT32, &n, NULL)) {
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                        "--%s takes %s or none, not '%.40s'", all[i].option,
+                        all[i].is_size ? "a size like 200G" : "a whole number", text);
             return FALSE;
         }
         json_object_set_new(body, all[i].key, json_integer((json_int_t)n));

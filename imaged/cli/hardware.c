@@ -29,13 +29,13 @@ static const struct {
     { "audio", "audio", OPTION_TEXT },
 };
 
-gboolean hardware_is_key(const char *key)
+const char *hardware_key(const char *word)
 {
     for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {
-        if (g_str_equal(keys[i].key, key))
-            return TRUE;
+        if (g_str_equal(keys[i].key, word) || g_str_equal(keys[i].option, word))
+            return keys[i].key;
     }
-    return FALSE;
+    return NULL;
 }
 
 static json_t *value_of(const Args *args, const char *option, OptionKind kind)
@@ -62,8 +62,9 @@ json_t *hardware_from_args(const Args *args)
     json_t *body = json_object();
 
     for (guint i = 0; each && each[i]; i++) {
-        if (hardware_is_key(g_strstrip(each[i])))
-            json_object_set_new(body, each[i], json_null());
+        const char *key = hardware_key(g_strstrip(each[i]));
+        if (key)
+            json_object_set_new(body, key, json_null());
     }
     for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {
         json_t *value = value_of(args, keys[i].option, keys[i].kind);

@@ -61,5 +61,5 @@
  * nothing.  Caller unrefs. */
 json_t *hardware_from_args(const Args *args);
 
-/* Is this one of its keys? */
-gboolean hardware_is_key(const char *key);
+/* The key that is called so, or whose option is; NULL: none. */
+const char *hardware_key(const char *word);

@@ -41,7 +41,7 @@ static void put_unset(const Args *args, json_t *body)
     g_auto(GStrv) each = keys ? g_strsplit(keys, ",", -1) : NULL;
 
     for (guint i = 0; each && each[i]; i++) {
-        if (!hardware_is_key(g_strstrip(each[i])))
+        if (!hardware_key(g_strstrip(each[i])))
             json_object_set_new(body, each[i], json_null());
     }
 }

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "imaged/base/error.h"
 #include "imaged/cli/list.h"
 #include "imaged/cli/select.h"
 
@@ -82,7 +83,10 @@ gboolean desktop_screenshot(Cli *cli, GError **error)
         return FALSE;
     g_autofree guchar *data = g_base64_decode(json_text(shot, "data"), &len);
     if (!g_file_set_contents(file, (const char *)data, (gssize)len, error)) {
-        g_prefix_error(error, "cannot write the picture: ");
+        /* GLib's own domain would end with the code of something in use */
+        g_autofree char *why = g_strdup((*error)->message);
+        g_clear_error(error);
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_FAILED, "cannot write the picture: %s", why);
         return FALSE;
     }
     if (cli->format == FORMAT_TABLE)

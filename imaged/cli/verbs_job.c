@@ -80,6 +80,15 @@ typedef struct {
     gint64 limit;
 } Follow;
 
+static glong follow_width(const char *key)
+{
+    return g_str_equal(key, "severity") ? 7
+           : g_str_equal(key, "name")   ? 16
+           : g_str_equal(key, "object") ? 12
+           : g_str_equal(key, "who")    ? 8
+                                        : 0;
+}
+
 static void print_event(Follow *follow, const json_t *event)
 {
     GString *text = g_string_new(NULL);
@@ -92,8 +101,13 @@ static void print_event(Follow *follow, const json_t *event)
     } else {
         for (const Column *c = event_columns; c->key; c++) {
             g_autofree char *cell = output_cell_text(event, c, FALSE);
-            if (*cell && !(c->flags & COLUMN_CSV))
-                g_string_append_printf(text, "%s%s", text->len ? "  " : "", cell);
+            if (c->flags & COLUMN_CSV)
+                continue;
+            g_string_append(text, text->len ? "  " : "");
+            g_string_append(text, cell);
+            /* what comes is not known yet, so the widths are guessed */
+            for (glong n = g_utf8_strlen(cell, -1); c[1].key && n < follow_width(c->key); n++)
+                g_string_append_c(text, ' ');
         }
         g_strdelimit(text->str, "\r\n\t\033", ' ');
         g_string_append_c(text, '\n');

@@ -45,6 +45,12 @@ static const Column pool_columns[] = {
     COLUMN_END,
 };
 
+static const Column grant_columns[] = {
+    { "GRANTED TO", "name", CELL_TEXT, 0 },
+    { "KIND", "kind", CELL_TEXT, 0 },
+    COLUMN_END,
+};
+
 static const Column member_columns[] = {
     { "NAME", "name", CELL_TEXT, 0 },
     { "STATE", "state", CELL_STATE, 0 },
@@ -177,7 +183,16 @@ static gboolean pool_show(Cli *cli, GError **error)
         return FALSE;
     if (args_has(cli->args, "desktops"))
         return list_print(cli, desktops->str, "name", 0, member_columns, error);
-    return list_show(cli, path->str, pool_columns, error);
+    json_auto_t *pool = client_get(cli->client, path->str, error);
+    if (!pool)
+        return FALSE;
+    list_print_object(cli, pool, pool_columns);
+    const json_t *grants = json_object_get(pool, "grants");
+    if (cli->format == FORMAT_TABLE && json_array_size(grants)) {
+        putchar('\n');
+        list_print_array(cli, grants, grant_columns);
+    }
+    return TRUE;
 }
 
 static gboolean pool_set(Cli *cli, GError **error)

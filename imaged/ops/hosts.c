@@ -198,6 +198,33 @@ static gboolean take_group(OpsCall *call, HostRow *row, GError **error)
     return TRUE;
 }
 
+/* A name or an IP address: what clients find in their file must not be a surprise there. */
+static gboolean check_address(const char *what, const char *text, GError **error)
+{
+    if (!text || !text[strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                    ".:_%-")])
+        return TRUE;
+    g_autofree char *shown = text_for_message(text, 60);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "'%s' is no %s", shown, what);
+    imaged_error_hint(error, "a name or an IP address alone, as in: vs-a.example.org");
+    return FALSE;
+}
+
+static gboolean check_proxy(const char *text, GError **error)
+{
+    static const char *const schemes[] = { "http", "https", NULL };
+    g_autofree char *scheme = NULL, *host = NULL;
+
+    if (!text ||
+        (g_uri_split(text, G_URI_FLAGS_NONE, &scheme, NULL, &host, NULL, NULL, NULL, NULL, NULL) &&
+         scheme && g_strv_contains(schemes, scheme) && host && *host))
+        return TRUE;
+    g_autofree char *shown = text_for_message(text, 60);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "'%s' is no proxy", shown);
+    imaged_error_hint(error, "as in: http://proxy.example.org:3128");
+    return FALSE;
+}
+
 /* What the call says of the host, over what the row says. */
 static gboolean take_settings(OpsCall *call, HostRow *row, GError **error)
 {
@@ -219,6 +246,10 @@ static gboolean take_settings(OpsCall *call, HostRow *row, GError **error)
                     "the path of the drivers' CD does not begin with '/'");
         return FALSE;
     }
+    if (!check_address("display address", row->display_address, error) ||
+        !check_address("address to listen on", row->listen, error) ||
+        !check_proxy(row->proxy, error))
+        return FALSE;
     if (row->tls_ca && !row->tls_subject) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                     "with a certificate goes the subject of the host's own");

@@ -53,6 +53,14 @@ static gboolean parse_terms(OpsCall *call, PoolRow *row, GError **error)
                                  " 08:00-17:00' --zone Europe/Berlin");
         return FALSE;
     }
+    if (!g_str_equal(row->type, POOL_TIME_BASED) &&
+        (terms.duration_s || terms.until_ms || terms.weekly)) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                    "a lease, a date and hours are for time-based pools, and this one is %s",
+                    row->type);
+        imaged_error_hint(error, "make it with: --type time-based");
+        return FALSE;
+    }
     char *text = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
     g_free(row->settings);
     row->settings = g_strdup(text);

@@ -114,6 +114,11 @@ static gboolean select_desktops(OpsCall *call, Db *db, RolloutPlan *plan, GError
                     "name desktops, or a prefix, or say all: one of the three");
         return FALSE;
     }
+    if (prefix && !*prefix) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the prefix is empty");
+        imaged_error_hint(error, "for all desktops of the template say: --all");
+        return FALSE;
+    }
     if (names ? !select_named(db, plan, names, error)
               : !lookup_rows(db, ROW_DESKTOP, &plan->desktops, error,
                              "SELECT d.* FROM desktop d JOIN version v ON v.id = d.version_id WHERE"

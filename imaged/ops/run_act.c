@@ -145,10 +145,11 @@ static gboolean act(const HostDriver *driver, gpointer link, gpointer data, GErr
 {
     const Ask *ask = data;
     HostDomain *d = driver->find(link, ask->uuid, error);
-    gboolean is_ours = d && g_strcmp0(d->incarnation, ask->incarnation) == 0;
+    gboolean is_ours = d && g_strcmp0(d->incarnation, ask->incarnation) == 0, is_running;
 
     if (!d)
         return FALSE;
+    is_running = d->state == DOMAIN_RUNNING;
     host_domain_free(d);
     if (!is_ours) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
@@ -165,7 +166,7 @@ static gboolean act(const HostDriver *driver, gpointer link, gpointer data, GErr
     case ACT_PAUSE:
         return driver->pause(link, ask->uuid, error);
     case ACT_RESUME:
-        return driver->resume(link, ask->uuid, error);
+        return is_running || driver->resume(link, ask->uuid, error);
     default:
         return TRUE;
     }

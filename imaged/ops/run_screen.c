@@ -62,8 +62,11 @@ json_t *ops_desktop_screenshot(OpsCall *call, GError **error)
     gboolean ok =
         lookup_desktop(db, name, &desktop, error) && run_lookup(db, desktop.id, &run, error);
     catalog_read_end(call->world->catalog, db);
-    if (!ok)
+    if (!ok) {
+        if (desktop.id)
+            g_prefix_error(error, "'%s': ", desktop.name);
         return NULL;
+    }
     Shot *shot = g_atomic_rc_box_new0(Shot);
     shot->uuid = g_strdup(run.uuid);
     shot->incarnation = g_strdup(run.incarnation);

@@ -108,6 +108,16 @@ static gboolean check_one_way(const OpsCall *call, GError **error)
     return TRUE;
 }
 
+/* A variable of a script that is not set must not mean all there is. */
+static gboolean check_says_something(const char *text, GError **error)
+{
+    if (text[strspn(text, " \t\r\n")])
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the search is empty");
+    imaged_error_hint(error, "all of them are found by: --search 'name = *'");
+    return FALSE;
+}
+
 /* Of each row that was found its name, or where there is none its id. */
 static json_t *names_of(const json_t *found)
 {
@@ -129,7 +139,7 @@ gboolean search_select(OpsCall *call, GError **error)
 
     if (!text)
         return !(error && *error);
-    if (!check_one_way(call, error))
+    if (!check_one_way(call, error) || !check_says_something(text, error))
         return FALSE;
     if (submit_is_repeat(call, error)) {
         g_clear_pointer(&call->job_id, g_free);

@@ -181,15 +181,23 @@ static gboolean check_not_over(const SessionRow *row, GError **error)
     return FALSE;
 }
 
+static gboolean check_message(const char *text, GError **error)
+{
+    if (!*text) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the message is empty");
+        return FALSE;
+    }
+    return text_check("message", text, 1000, error);
+}
+
 json_t *ops_session_message(OpsCall *call, GError **error)
 {
     g_auto(SessionRow) row = { 0 };
     const char *text = args_text(call, "text", TRUE, error);
     g_autoptr(GError) local = NULL;
 
-    if (!text || !args_check(call, "session text", error) ||
-        !text_check("message", text, 1000, error) || !find(call, &row, error) ||
-        !check_not_over(&row, error))
+    if (!text || !args_check(call, "session text", error) || !check_message(text, error) ||
+        !find(call, &row, error) || !check_not_over(&row, error))
         return NULL;
     if (!desktop_tell(call->world, row.desktop_id, text, &local)) {
         if (!note_message(call, &row, text, local->message, error))

@@ -113,6 +113,11 @@ gboolean submit_select(OpsCall *call, LookupRows *ret, json_t **ret_missing, GEr
                     "name desktops, or a prefix, or a template: one of the three");
         return FALSE;
     }
+    if (prefix && !*prefix) {
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the prefix is empty");
+        imaged_error_hint(error, "all of them are found by: --search 'name = *'");
+        return FALSE;
+    }
     *ret_missing = json_array();
     Db *db = catalog_read_begin(call->world->catalog);
     gboolean ok =

@@ -45,6 +45,7 @@ is "$(sqlite3 "$state/catalog.db" "SELECT substr(password_hash, 1, 9) FROM user 
 fails_with 1 "there is a user 'ALICE' already" "names don't differ by case" ctl user add ALICE
 fails_with 2 "8 to 1024" "a short password is refused" ctl user add eve --password-file <(echo short)
 fails_with 2 "cannot be the name" "so is an odd name" ctl user add "eve; x"
+fails_with 2 "takes a whole number or none, not '-1'" "and a limit that is none" ctl user add eve --max-desktops -1
 fails_with 5 "nobody has logged in" "over TCP nobody is let in without a token" remote desktop list
 is "$(curl -sS --cacert ca.pem -o /dev/null -w '%{http_code}' "$url/v1/desktops")" 401 "that is HTTP's 401"
 fails_with 5 "token is not valid" "nor with one that is none" with pw desktop list

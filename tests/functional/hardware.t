@@ -21,16 +21,17 @@ ok 'a desktop with hardware of its own' ctl desktop create a --template lin --cp
 json_ok '... has it, over its version' "$(ctlj desktop show a)" '.hardware.cpus == 3 and .hardware.memory_bytes == 100663296 and .hardware.heads == 2'
 ok 'a desktop without' ctl desktop create b --template lin
 json_ok '... is as its version' "$(ctlj desktop show b)" '.hardware.cpus == 1 and .hardware.memory_bytes == 67108864'
+fails_with 2 "must be from 1.0 MiB to 64.0 TiB" 'too little memory' ctl desktop set a --memory 1
 ok 'a version is set' ctl template set lin --cpus 2 --clipboard off --usb storage,0x0b --io-limit 10M --iops-limit 500
 json_ok '... for its desktops' "$(ctlj desktop show b)" '.hardware.cpus == 2 and .hardware.clipboard == false and .hardware.io_limit == 10485760'
 json_ok '... but not over their own' "$(ctlj desktop show a)" '.hardware.cpus == 3 and .hardware.usb == "storage,0x0b"'
 json_ok '... and stands with it' "$(ctlj template versions lin)" '.[-1].cpus == 2 and .[-1].hardware.clipboard == false'
-ok 'what is of a desktop alone is taken away' ctl desktop set a --unset cpus,memory_bytes
+ok 'what is of a desktop alone is taken away' ctl desktop set a --unset cpus,memory
 is "$(field .hardware.cpus desktop show a)" 2 '... and the version counts'
 ok 'several, with identity beside' ctl desktop set a b --heads 4 --user ann
 json_ok '... both' "$(ctlj desktop show b)" '.hardware.heads == 4 and .identity.user == "ann"'
-fails_with 2 'heads of the hardware' 'five monitors' ctl desktop set a --heads 5
-fails_with 2 'usb of the hardware' 'an unknown class of USB devices' ctl desktop set a --usb storage,toaster
+fails_with 2 'heads. must be' 'five monitors' ctl desktop set a --heads 5
+fails_with 2 'usb' must be' 'an unknown class of USB devices' ctl desktop set a --usb storage,toaster
 fails_with 3 'no network' 'a network that is not there' ctl desktop set a --network nosuch
 fails_with 2 'nothing is to be set' 'nothing' ctl desktop set a
 ctl template import lin "$top/g.raw" --format raw >/dev/null 2>&1

@@ -68,6 +68,7 @@ like "$(ctl pool list)" '^lab +automatic +office +1 +4 +4 +4' "a table"
 
 ok "granted to a group and a user" ctl pool grant lab --group staff --user bob
 is "$(ctlj pool show lab | jq -r '.grants | map(.kind + ":" + .name) | join(" ")')" "group:staff user:bob" "both are told"
+like "$(ctl pool show lab)" '^bob +user' "who that is, pool show tells"
 fails_with 3 'no user' "an unknown user" ctl pool grant lab --user nobody
 ok "revoked" ctl pool revoke lab --user bob
 is "$(ctlj pool show lab | jq -r '.grants | map(.name) | join(" ")')" staff "one is left"
@@ -141,6 +142,7 @@ fails_with 2 'is over' "not in the past" ctl desktop share own-1 carol --until 2
 fails_with 2 'needs a lease' "time-based without times" ctl pool create t --template office --size 1 --type time-based
 fails_with 2 'time zone' "no such zone" ctl pool create t --template office --size 1 --type time-based --hours 'daily 00:00-24:00' --zone Mars/Olympus
 fails_with 2 'no hours|no days' "no such hours" ctl pool create t --template office --size 1 --type time-based --hours 'mon 9-17'
+fails_with 2 'are for time-based pools' "a lease of a pool that has none" ctl pool create t --template office --lease 8h
 ok "time-based" ctl pool create exam --template office --size 2 --type time-based --lease 2h --warn 10m --grace 0s \
     --max-extensions 1 --extension 30m
 ok "its desktops" wait_for 30 counts exam free 2

@@ -26,6 +26,9 @@ fails_with 2 'no address of a host' 'a program is not started for an address' ct
 ok 'a host that does not answer is added all the same' ctl host add gone qemu+tcp://127.0.0.1:9/system
 ok '... it is down' wait_for 10 host_is gone down
 like "$(ctl host show gone)" 'REASON .*refused' '... and says why'
+fails_with 2 'is no display address' 'what no client could connect to' ctl host add x qemu+tcp://127.0.0.1:9/system --display-address 'a b'
+fails_with 2 'is no proxy' 'what is no proxy' ctl host add x qemu+tcp://127.0.0.1:9/system --proxy nonsense
+fails_with 3 "'a': it does not run" 'no picture of a desktop that is off' ctl desktop screenshot a "$top/a.png"
 libvirt_start "$top/lv" || exit 1
 uri="qemu+unix:///system?socket=$top/lv/run/libvirt-sock"
 ok 'a host' ctl host add vs-a "$uri" --accelerator tcg
@@ -54,6 +57,8 @@ ok 'activate' ctl host activate vs-a
 ok 'pause' ctl desktop pause a
 is "$(libvirt_virsh domstate a)" paused '... holds'
 ok 'resume' ctl desktop resume a
+ok '... again, which changes nothing' ctl desktop resume a
+fails_with 1 'cannot write the picture' 'a picture that cannot be written' ctl desktop screenshot a "$top/none/a.png"
 is "$(libvirt_virsh domstate a)" running '... goes on'
 
 # ---- The console ----

@@ -121,6 +121,7 @@ ok '... and connected' wait_for 30 session_is a connected
 
 fails_with 4 'anna is on it since' 'another user is told who is on' connect a bert bert.vv
 fails_with 4 'take-over' 'and how he may take over' connect a bert bert.vv
+fails_with 2 'message is empty' 'an empty message' ctl session message a ''
 ok 'he takes over' connect a bert bert.vv --take-over
 ok 'the other is cut off' cut_off work
 json_ok 'and her session ended' "$(ctlj session show "$id")" '.state == "ended" and (.reason | test("taken over by bert"))'

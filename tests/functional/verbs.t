@@ -161,6 +161,9 @@ like "$(ctl desktop reset --template win:1 --yes)" 'reset 2 desktops' 'reset --t
 fails_with 2 'only one' 'names and a prefix together are refused' ctl desktop reset alice --all-of-prefix lab --yes
 fails_with 2 'which desktops' 'none of them is refused' ctl desktop reset --yes
 fails_with 3 'no desktop|nosuch' 'a prefix that nobody has' ctl desktop reset --all-of-prefix nosuch --yes
+fails_with 2 'the prefix is empty' 'an empty prefix is not all there are' ctl desktop delete --all-of-prefix '' --yes
+fails_with 2 'the search is empty' 'nor is an empty search' ctl desktop delete --search ' ' --yes
+fails_with 2 'the prefix is empty' '... nor for a roll-out' ctl rollout start --prefix '' --template win --yes
 fails_with 3 nosuch 'reset of a desktop that is not there' ctl desktop reset nosuch --yes
 fails_with 1 nosuch 'one of two not there: the other is done, and exit 1' ctl desktop reset bob nosuch --yes
 is "$(field .generation desktop show bob)" 3 '... it is'
