@@ -330,7 +330,8 @@ static gboolean start_jobs(Daemon *d, GError **error)
         exports_restore(d->world.exports);
     g_autofree char *socket_dir = g_path_get_dirname(d->config->socket);
     g_autofree char *shadow_dir = g_build_filename(socket_dir, "shadow", NULL);
-    d->world.shadows = shadows_new(&d->world, shadow_dir);
+    d->world.relays = relays_new(&d->world, shadow_dir);
+    d->world.shadows = shadows_new(d->world.relays);
     hosts_listen(d->world.hosts);
     sessions_start(d->world.sessions);
     return TRUE;
@@ -412,9 +413,10 @@ static void shut_down(Daemon *d)
         job_queue_stop(d->world.jobs);
     if (d->server)
         server_stop(d->server);
-    shadows_free(d->world.shadows);
     if (d->world.sessions)
         sessions_stop(d->world.sessions);
+    shadows_free(d->world.shadows);
+    relays_free(d->world.relays);
     alerts_free(d->world.alerts);
     directories_free(d->world.directories);
     hosts_free(d->world.hosts);

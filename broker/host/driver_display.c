@@ -156,6 +156,9 @@ static void on_graphics(virConnectPtr conn, virDomainPtr domain, int phase,
                     : phase == VIR_DOMAIN_EVENT_GRAPHICS_INITIALIZE ? CLIENT_LOGGED_IN
                                                                     : CLIENT_GONE;
 
+    /* VNC is on a unix socket, for relays of ours: what they do is no news */
+    if (remote->family == VIR_DOMAIN_EVENT_GRAPHICS_ADDRESS_UNIX)
+        return;
     if (listener->client && virDomainGetUUIDString(domain, uuid) == 0)
         listener->client(listener->user, event_new(uuid, act, remote->node, remote->service));
 }

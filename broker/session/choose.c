@@ -124,3 +124,36 @@ char *session_display_host(const HostRow *host)
     const char *name = uri ? g_uri_get_host(uri) : NULL;
     return g_strdup(name && *name ? name : "127.0.0.1");
 }
+
+gboolean session_protocol_check(const char *name, GError **error)
+{
+    static const char *const known[] = { "spice", "vnc", "rdp", NULL };
+
+    if (g_strv_contains(known, name))
+        return TRUE;
+    g_autofree char *shown = text_for_message(name, 40);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                "a protocol is spice, vnc or rdp, not '%s'", shown);
+    return FALSE;
+}
+
+const char *session_protocol(const char *wanted, const SessionDisplay *d, GError **error)
+{
+    const char *protocol = wanted ? wanted : d->has_spice ? "spice" : "vnc";
+
+    if (g_str_equal(protocol, "rdp") && !d->is_windows)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
+                    "it is no Windows desktop: RDP is for these alone");
+    else if (g_str_equal(protocol, "spice") && !d->has_spice)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED, "its host knows no SPICE");
+    else if (g_str_equal(protocol, "vnc") && d->has_spice)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
+                    "it has a SPICE display: VNC is for hosts without SPICE");
+    else if (g_str_equal(protocol, "vnc") && !d->is_local)
+        g_set_error(
+            error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
+            "its host knows no SPICE, and VNC is on a unix socket of imaged's machine alone");
+    else
+        return g_intern_string(protocol);
+    return NULL;
+}

@@ -24,6 +24,18 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SessionChoice, session_choice_clear)
  * NOT_FOUND: he has none (of this name); INVALID: several, and the message names them. */
 gboolean session_choose(Db *db, const SessionWish *wish, SessionChoice *ret, GError **error);
 
+typedef struct {
+    gboolean has_spice, is_windows;
+    gboolean is_local; /* who asks is on our own machine */
+} SessionDisplay;
+
+/* INVALID: there is none of this name. */
+gboolean session_protocol_check(const char *name, GError **error);
+
+/* The protocol of a session: wanted, or (NULL) the best one: static.  UNSUPPORTED: not with this
+ * desktop, or not from there. */
+const char *session_protocol(const char *wanted, const SessionDisplay *display, GError **error);
+
 /* What a client connects to, on this host: caller frees.  A host on our own machine is there by the
  * loopback address, unless it was given another. */
 char *session_display_host(const HostRow *host);

@@ -339,9 +339,14 @@ static gboolean load(Sessions *s, GError **error)
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_CORRUPT, "cannot read the sessions");
         return FALSE;
     }
-    for (guint i = 0; i < rows->len; i++)
-        live_add(s, rows->pdata[i], NULL, 0);
-    return TRUE;
+    Changes *changes = changes_new();
+    for (guint i = 0; i < rows->len; i++) {
+        const SessionRow *row = rows->pdata[i];
+        live_add(s, row, NULL, 0);
+        if (g_str_equal(row->protocol, "vnc")) /* relays have ended with us */
+            session_set_disconnected(changes, row->id, "connected", units_now_ms());
+    }
+    return catalog_commit(s->world->catalog, changes, error);
 }
 
 Sessions *sessions_new(World *world, GError **error)

@@ -9,6 +9,7 @@
 #include "broker/pool/pick.h"
 #include "broker/session/clients.h"
 #include "broker/session/live.h"
+#include "broker/session/rfb_relay.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
@@ -30,6 +31,7 @@ static char *new_password(void)
 void session_ticket_clear(SessionTicket *t)
 {
     g_free(t->session_id);
+    g_free(t->socket);
     if (t->password)
         sodium_memzero(t->password, strlen(t->password));
     g_free(t->password);
@@ -248,9 +250,11 @@ gboolean sessions_open(Sessions *s, const SessionAsk *ask, SessionTicket *ret, G
         return FALSE;
     ret->session_id = g_strdup(row.id);
     ret->valid_until = now + TICKET_MS;
-    if (g_str_equal(ask->protocol, "rdp")) {
+    if (!g_str_equal(ask->protocol, "spice")) {
+        const RelayAsk own = { NULL, TRUE };
         live_add(s, &row, NULL, 0);
-        return TRUE;
+        return g_str_equal(ask->protocol, "rdp") ||
+               relay_begin(sessions_world(s)->relays, &row, &own, &ret->socket, error);
     }
     ret->password = new_password();
     live_add(s, &row, ret->password, now);
@@ -289,6 +293,7 @@ static gboolean cut(Sessions *s, const SessionRow *row, gint64 limit_ms, GError 
     g_autoptr(GError) local = NULL;
 
     live_forbid(s, row->uuid, row->id);
+    relays_cut(world->relays, row->id);
     if (!row->host_id)
         return TRUE;
     if (!row->is_moving &&

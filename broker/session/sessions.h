@@ -32,7 +32,8 @@ typedef struct {
 } SessionAsk;
 
 typedef struct {
-    char *session_id, *password; /* password: NULL with rdp */
+    char *session_id, *password; /* password: of spice alone */
+    char *socket;                /* of vnc alone: see rfb_relay.h */
     HostDisplay display;
     gint64 valid_until;  /* ms of the epoch */
     gboolean is_roaming; /* he had it already */

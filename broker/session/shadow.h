@@ -1,18 +1,15 @@
 /* shadow.h: somebody looks at a user's screen, with his consent.
  *
- * By the VNC display that a domain has beside SPICE, through a relay of ours (rfb_filter.h): a unix
- * socket whose name nobody can guess, for one client, for a minute.  Asked and allowed is kept in
- * memory: after a restart one asks again.  The host must be on this machine: libvirt hands over its
- * display's connection on a unix socket alone.  Any thread. */
+ * By the VNC display that a domain has beside SPICE, through a relay of ours (rfb_relay.h).  Asked
+ * and allowed is kept in memory: after a restart one asks again.  Any thread. */
 #pragma once
 
-#include "broker/session/sessions.h"
+#include "broker/session/rfb_relay.h"
 
 typedef struct Shadows Shadows;
 
-/* dir: where the sockets go; made if it is not there. */
-Shadows *shadows_new(World *world, const char *dir);
-void shadows_free(Shadows *shadows); /* before the hosts go; ends all that look */
+Shadows *shadows_new(Relays *relays);
+void shadows_free(Shadows *shadows);
 
 typedef enum { SHADOW_ASKED, SHADOW_ALLOWED } ShadowState;
 

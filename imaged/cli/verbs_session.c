@@ -41,6 +41,7 @@ static const Column connect_columns[] = {
     { "HOST", "host", CELL_TEXT, 0 },
     { "PORT", "port", CELL_COUNT, 0 },
     { "TLS PORT", "tls_port", CELL_COUNT, 0 },
+    { "SOCKET", "socket", CELL_TEXT, 0 },
     { "VALID UNTIL", "valid_until", CELL_TIME, 0 },
     { "ID", "id", CELL_TEXT, 0 },
     COLUMN_END,
@@ -76,6 +77,11 @@ static gboolean print_session(Cli *cli, const json_t *session, GError **error)
         list_print_object(cli, session, connect_columns);
         return TRUE;
     }
+    if (!*text) {
+        printf("%s: open it within a minute with: vncviewer %s\n", json_text(session, "desktop"),
+               json_text(session, "socket"));
+        return TRUE;
+    }
     if (g_str_equal(file, "-")) {
         fputs(text, stdout);
         return TRUE;
@@ -104,6 +110,22 @@ static json_t *connect_body(Cli *cli)
     return body;
 }
 
+/* Why its one desktop did not start. */
+static gboolean check_started(const json_t *job, GError **error)
+{
+    const json_t *result = json_object_get(job, "result");
+    const json_t *item = json_array_get(json_object_get(result, "items"), 0);
+    const json_t *why = json_object_get(item, "error");
+
+    if (!job_check(job, error))
+        return FALSE;
+    if (!json_is_object(why))
+        return TRUE;
+    cli_error_from_json(why, error);
+    g_prefix_error(error, "'%s': ", json_text(item, "name"));
+    return FALSE;
+}
+
 /* A desktop that is off is started by a job; when that is done it is asked for again. */
 static gboolean connect_run(Cli *cli, GError **error)
 {
@@ -121,7 +143,7 @@ static gboolean connect_run(Cli *cli, GError **error)
             return TRUE;
         }
         json_auto_t *job = job_wait(cli, answer, error);
-        if (!job || !job_check(job, error))
+        if (!job || !check_started(job, error))
             return FALSE;
         json_object_del(body, "another"); /* it is his by now */
     }
@@ -244,7 +266,7 @@ static gboolean session_consent(Cli *cli, GError **error)
 
 static const Option connect_options[] = {
     { "user", OPTION_TEXT, "NAME", "for this user, not for yourself", NULL },
-    { "protocol", OPTION_CHOICE, "spice|rdp", "rdp: of a Windows desktop alone (spice)", NULL },
+    { "protocol", OPTION_CHOICE, "spice|vnc|rdp", "rdp: Windows alone (by the host)", NULL },
     { "take-over", OPTION_FLAG, NULL, "end the session of who is on a shared desktop", NULL },
     { "another", OPTION_FLAG, NULL, "one more desktop of a pool", NULL },
     { "file", OPTION_TEXT, "PATH", "where to write it (DESKTOP.vv; - is standard output)", "file" },

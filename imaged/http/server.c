@@ -148,7 +148,8 @@ static enum MHD_Result run(Server *s, struct MHD_Connection *c, const Route *rou
         json_decref(out);
         return answer_error(c, error);
     }
-    if (out && route->function == ops_session_connect && wants_file(c, out)) {
+    if (out && route->function == ops_session_connect && json_object_get(out, "file") &&
+        wants_file(c, out)) {
         char *file = strdup(json_string_value(json_object_get(out, "file")));
         const char *type = json_string_value(json_object_get(out, "content_type"));
         enum MHD_Result result = answer_text(c, 200, type, file);

@@ -44,6 +44,7 @@ typedef struct {
     struct Runs *runs;       /* broker/run/runs.h */
     struct Directories *directories; /* broker/access/directory.h */
     struct Logins *logins;   /* broker/access/login.h */
+    struct Relays *relays;     /* broker/session/rfb_relay.h */
     struct Shadows *shadows;   /* broker/session/shadow.h */
     struct Sessions *sessions; /* broker/session/sessions.h */
     struct Figures *figures; /* broker/run/figures.h */

@@ -46,25 +46,15 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Connect, connect_clear)
 
 /* ---- Who wants what ---- */
 
-static gboolean take_protocol(OpsCall *call, Connect *c, GError **error)
-{
-    static const char *const known[] = { "spice", "rdp", NULL };
-    const char *text = args_text(call, "protocol", FALSE, NULL);
-
-    c->protocol = text ? text : "spice";
-    if (g_strv_contains(known, c->protocol))
-        return TRUE;
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
-                "a protocol is spice or rdp, not '%.40s'", c->protocol);
-    return FALSE;
-}
-
 static gboolean take_args(OpsCall *call, Connect *c, GError **error)
 {
+    const char *protocol = args_text(call, "protocol", FALSE, NULL);
+
     return args_check(call, "name user protocol take_over another", error) &&
            args_are_texts(call, "name user protocol", error) &&
            args_bool(call, "take_over", &c->takes_over, error) &&
-           args_bool(call, "another", &c->is_another, error) && take_protocol(call, c, error) &&
+           args_bool(call, "another", &c->is_another, error) &&
+           (!protocol || session_protocol_check(protocol, error)) &&
            session_user(call, args_text(call, "user", FALSE, NULL), &c->user_id, &c->user_name,
                         error);
 }
@@ -214,7 +204,7 @@ static gboolean check_tls(const Connect *c, const SessionTicket *t, GError **err
     if (!c->host.tls_subject || t->display.tls_port)
         return TRUE;
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
-                "'%s' was started without TLS, which its host wants now", c->desktop.name);
+                "it was started without TLS, which its host wants now");
     imaged_error_hint(error, "stop it and start it again");
     return FALSE;
 }
@@ -250,21 +240,38 @@ static json_t *answer_rdp(OpsCall *call, const Connect *c, const SessionTicket *
                      "content_type", VIEWER_RDP_TYPE, "file_name", name, "file", file);
 }
 
-/* The guest's own address, if it is a Windows.  Caller frees. */
-static char *rdp_host(World *world, const Connect *c, GError **error)
+/* On a unix socket: there is no file for client programs that could say so. */
+static json_t *answer_vnc(OpsCall *call, const Connect *c, const SessionTicket *t)
 {
-    if (c->hardware.is_windows)
-        return guest_agent_address(world, &c->run, error);
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
-                "'%s' is no Windows desktop: RDP is for these alone", c->desktop.name);
-    return NULL;
+    g_autofree char *until = units_format_time(t->valid_until);
+
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:b,s:s,s:s}", "id", t->session_id, "name",
+                     c->desktop.name, "desktop", c->desktop.name, "user", c->user_name, "protocol",
+                     "vnc", "socket", t->socket, "roaming", t->is_roaming, "run_host", c->host.name,
+                     "valid_until", until);
+}
+
+static gboolean take_protocol(OpsCall *call, Connect *c, GError **error)
+{
+    g_auto(HostView) view = { 0 };
+    SessionDisplay display = { .is_windows = c->hardware.is_windows,
+                               .is_local = !session_address(call) };
+
+    hosts_view(call->world->hosts, c->run.host_id, &view);
+    display.has_spice = view.facts.has_spice;
+    c->protocol = session_protocol(args_text(call, "protocol", FALSE, NULL), &display, error);
+    return c->protocol != NULL;
 }
 
 static json_t *open_session(OpsCall *call, Connect *c, GError **error)
 {
-    gboolean is_rdp = g_str_equal(c->protocol, "rdp");
-    g_autofree char *guest = is_rdp ? rdp_host(call->world, c, error) : NULL;
+    g_autofree char *guest = NULL;
     g_auto(SessionTicket) ticket = { 0 };
+
+    if (!take_protocol(call, c, error) ||
+        (g_str_equal(c->protocol, "rdp") &&
+         !(guest = guest_agent_address(call->world, &c->run, error))))
+        return NULL;
     const SessionAsk ask = { .user_id = c->user_id,
                              .user_name = c->user_name,
                              .who = call->who,
@@ -274,16 +281,13 @@ static json_t *open_session(OpsCall *call, Connect *c, GError **error)
                              .address = session_address(call),
                              .takes_over = c->takes_over,
                              .may_take_over = c->choice.may_take_over };
-
-    if (is_rdp && !guest)
+    if (!sessions_open(call->world->sessions, &ask, &ticket, error))
         return NULL;
-    if (!sessions_open(call->world->sessions, &ask, &ticket, error)) {
-        g_prefix_error(error, "'%s': ", c->desktop.name);
-        return NULL;
-    }
-    if (!is_rdp && !check_tls(c, &ticket, error))
-        return NULL;
-    return is_rdp ? answer_rdp(call, c, &ticket, guest) : answer_spice(call, c, &ticket);
+    if (g_str_equal(c->protocol, "rdp"))
+        return answer_rdp(call, c, &ticket, guest);
+    if (g_str_equal(c->protocol, "vnc"))
+        return answer_vnc(call, c, &ticket);
+    return check_tls(c, &ticket, error) ? answer_spice(call, c, &ticket) : NULL;
 }
 
 json_t *ops_session_connect(OpsCall *call, GError **error)
@@ -293,5 +297,8 @@ json_t *ops_session_connect(OpsCall *call, GError **error)
     if (!take_args(call, &c, error) || !choose(call, &c, error) || !pick(call, &c, error) ||
         !make_run(call, &c, error))
         return NULL;
-    return open_session(call, &c, error);
+    json_t *out = open_session(call, &c, error);
+    if (!out)
+        g_prefix_error(error, "'%s': ", c.desktop.name);
+    return out;
 }

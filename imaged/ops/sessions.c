@@ -214,7 +214,7 @@ json_t *ops_session_message(OpsCall *call, GError **error)
 
 static gboolean check_open(const SessionRow *row, GError **error)
 {
-    if (!row->ended_at && !g_str_equal(row->state, "ending") && g_str_equal(row->protocol, "spice"))
+    if (!row->ended_at && !g_str_equal(row->state, "ending") && !g_str_equal(row->protocol, "rdp"))
         return TRUE;
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
                 "nobody can look on: the session is %s, by %s", row->state, row->protocol);

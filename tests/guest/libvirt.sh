@@ -8,7 +8,8 @@
 #   libvirt_start DIR                     once; DIR is a scratch folder with a short path.
 #                                         LIBVIRT_NET=1: in a network namespace of its own;
 #                                         LIBVIRT_USER: QEMU's user and group (root);
-#                                         LIBVIRT_SPICE_TLS: folder with its displays' certificate
+#                                         LIBVIRT_SPICE_TLS: folder with its displays' certificate;
+#                                         LIBVIRT_NO_SPICE=1: its QEMU knows no SPICE
 #   libvirt_inside COMMAND...             in its namespaces
 #   libvirt_define NAME KEY=VALUE...      boots a domain; see there for the keys
 #   libvirt_virsh ARGS...                 virsh with our libvirtd
@@ -36,6 +37,7 @@ for m in run:/run/libvirt lib:/var/lib/libvirt etc:/etc/libvirt log:/var/log/lib
 done
 mount -t tmpfs tmpfs /sys/fs/cgroup
 mount -t tmpfs tmpfs /run/lock # of consoles, which are named as everywhere
+${LIBVIRT_NO_SPICE:+mount --bind "$libvirt_dir/modules" "$(dirname "$(find /usr/lib -name ui-spice-core.so)")"}
 ip link set lo up
 libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirt/d.pid >/var/log/libvirt/out 2>&1 &
 trap : CHLD
@@ -69,6 +71,10 @@ spice_tls = 1
 spice_tls_x509_cert_dir = "$LIBVIRT_SPICE_TLS"
 E
     : >"$libvirt_dir/etc/libvirt.conf"
+    if [ "${LIBVIRT_NO_SPICE:-}" ]; then
+        cp -a "$(dirname "$(find /usr/lib -name ui-spice-core.so)")" "$libvirt_dir/modules"
+        rm "$libvirt_dir"/modules/*spice*
+    fi
     libvirt_write_init
     # shellcheck disable=SC2086 # no word if it is empty
     unshare --mount --uts --ipc --pid ${LIBVIRT_NET:+--net} --fork --kill-child --mount-proc \

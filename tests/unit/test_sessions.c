@@ -897,6 +897,41 @@ static void test_choose(Fixture *f, gconstpointer unused)
     choose(f, "u2", "lab-1", "no desktop or pool");
 }
 
+/* ---- By what? ---- */
+
+/* expected: a protocol, or a word of the reason why there is none. */
+static void protocol(const char *wanted, const char *has, const char *expected)
+{
+    const SessionDisplay display = { .has_spice = strchr(has, 's') != NULL,
+                                     .is_windows = strchr(has, 'w') != NULL,
+                                     .is_local = strchr(has, 'l') != NULL };
+    g_autoptr(GError) error = NULL;
+    const char *got = session_protocol(wanted, &display, &error);
+
+    if (got)
+        g_assert_cmpstr(got, ==, expected);
+    else
+        g_assert_nonnull(strstr(error->message, expected));
+}
+
+static void test_protocol(Fixture *f, gconstpointer unused)
+{
+    g_assert_false(session_protocol_check("rfb", NULL));
+    protocol(NULL, "s", "spice");
+    protocol(NULL, "swl", "spice");
+    protocol(NULL, "l", "vnc");
+    protocol(NULL, "wl", "vnc");
+    protocol(NULL, "", "unix socket");
+    protocol("spice", "s", "spice");
+    protocol("spice", "wl", "knows no SPICE");
+    protocol("vnc", "l", "vnc");
+    protocol("vnc", "sl", "has a SPICE display");
+    protocol("vnc", "", "unix socket");
+    protocol("rdp", "sw", "rdp");
+    protocol("rdp", "w", "rdp");
+    protocol("rdp", "sl", "no Windows");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -920,5 +955,6 @@ int main(int argc, char **argv)
     ADD(restart);
     ADD(race);
     ADD(choose);
+    ADD(protocol);
     return g_test_run();
 }
