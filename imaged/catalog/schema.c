@@ -248,7 +248,10 @@ static const char *const migrations[] = {
     "CREATE TABLE suspension (desktop_id TEXT PRIMARY KEY, incarnation TEXT NOT NULL,"
     " generation INTEGER NOT NULL, layer_id TEXT NOT NULL, data_layer_id TEXT,"
     " disk_stamp TEXT NOT NULL, store_id TEXT NOT NULL, host_id TEXT NOT NULL,"
-    " bytes INTEGER NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+    " bytes INTEGER NOT NULL, created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    /* what the users of a pool or a group may do through their clients */
+    "CREATE TABLE channel_policy (subject_id TEXT PRIMARY KEY, policy TEXT NOT NULL)"
+    " STRICT, WITHOUT ROWID;",
 
     /* 9: who may do what.  external_id is the directory's objectGUID or entryUUID. */
     "CREATE TABLE directory (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,"

@@ -9,6 +9,7 @@
 #include "imaged/cli/cli.h"
 #include "imaged/cli/confirm.h"
 #include "imaged/cli/list.h"
+#include "imaged/cli/verbs_channels.h"
 
 static const Column pool_columns[] = {
     { "NAME", "name", CELL_TEXT, 0 },
@@ -366,6 +367,10 @@ static const Command commands[] = {
     { "set", "POOL", 1, 1, "pool", "Change what a pool is like", NULL,
       "pool set lab --spares 10 --disconnect-limit never\npool set lab --template office:4\n",
       set_options, pool_set },
+    { "channels", "POOL", 1, 1, "pool", "Show or set what its users may do through their clients",
+      "Of desktop, pool and groups the strictest counts; it holds from a desktop's next start on.",
+      "pool channels lab\npool channels lab --clipboard off --usb none\n", channels_options,
+      pool_channels },
     { "resize", "POOL N", 2, 2, "pool", "Give a pool more desktops, or fewer",
       "Free desktops are deleted; nobody loses the one that he has.", "pool resize lab 60\n", NULL,
       pool_resize },

@@ -8,6 +8,7 @@
 #include "imaged/cli/access.h"
 #include "imaged/cli/confirm.h"
 #include "imaged/cli/secret.h"
+#include "imaged/cli/verbs_channels.h"
 
 static const Column user_columns[] = {
     { "NAME", "name", CELL_TEXT, 0 },
@@ -287,6 +288,10 @@ static const Command group_commands[] = {
       NULL, group_show },
     { "set", "GROUP", 1, 1, "group", "Set what its members together may have", NULL,
       "group set students --max-disk 2T\n", quota_options, group_set },
+    { "channels", "GROUP", 1, 1, "group",
+      "Show or set what its members may do through their clients",
+      "Of desktop, pool and groups the strictest counts; it holds from a desktop's next start on.",
+      "group channels guests --clipboard off --usb none\n", channels_options, group_channels },
     { "delete", "GROUP", 1, 1, "group", "Delete a group", NULL, "group delete students\n",
       yes_options, group_delete },
     { "add-member", "GROUP USER...", 2, COMMAND_MANY, "user", "Put users into a group", NULL,

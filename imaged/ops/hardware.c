@@ -3,6 +3,7 @@
 
 #include "broker/host/networks.h"
 #include "imaged/catalog/lookup.h"
+#include "imaged/ops/channels.h"
 
 gboolean hardware_take(const OpsCall *call, const json_t **ret, GError **error)
 {
@@ -40,7 +41,13 @@ json_t *hardware_shown(Db *db, const char *version_id, const DesktopRow *desktop
 {
     g_auto(VersionRow) version = { 0 };
 
-    return lookup_version_by_id(db, version_id, &version, NULL)
-               ? hardware_of(&version, desktop, NULL)
-               : json_object();
+    if (!lookup_version_by_id(db, version_id, &version, NULL))
+        return json_object();
+    json_t *out = hardware_of(&version, desktop, NULL);
+    g_auto(Hardware) read = { 0 };
+    guint n = 0;
+    hardware_read(out, NULL, &read);
+    if (desktop && channels_narrow(db, desktop->id, &read.channels, &n, NULL) && n)
+        channels_put(out, &read.channels);
+    return out;
 }

@@ -8,6 +8,7 @@
 #include "broker/run/domain_xml.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
+#include "imaged/ops/channels.h"
 #include "imaged/ops/identity.h"
 #include "snapshot/chain.h"
 
@@ -28,7 +29,7 @@ gboolean run_hardware(Db *db, const DesktopRow *desktop, Hardware *ret, GError *
     json_auto_t *merged = hardware_of(&version, desktop, NULL);
     g_autofree char *os_type = identity_os_type(db, desktop);
     hardware_read(merged, os_type, ret);
-    return TRUE;
+    return channels_narrow(db, desktop->id, &ret->channels, NULL, error);
 }
 
 char *run_mac(const DesktopRow *desktop, guint n)

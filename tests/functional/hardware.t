@@ -107,7 +107,30 @@ ok 'the host leaves the group' ctl host set vs-a --host-group ''
 ctl desktop create c --template lin --network far >/dev/null
 fails_with 1 "has not the desktop's networks" 'its network is not there' ctl desktop start c
 ok 'without it' ctl desktop set c --unset networks
+ctl template set lin --unset clipboard,usb >/dev/null
+ctl user add ann >/dev/null && ctl group add guests >/dev/null && ctl group add staff >/dev/null &&
+    ctl group add-member guests ann >/dev/null && ctl group add-member staff ann >/dev/null
+ok 'what a group may do' ctl group channels guests --clipboard off --usb storage,printer --audio playback
+ok '... and another one' ctl group channels staff --usb printer,hid --file-transfer on
+json_ok '... is shown' "$(ctlj group channels guests)" '.policy == {clipboard: false, usb: "storage,printer", audio: "playback"}'
+like "$(curl -s --unix-socket "$state/imaged.sock" -d '{"policy":{"cpus":1}}' http://localhost/v1/groups/guests/channels)" 'channel policy has no' 'processors are none of that'
+json_ok 'a desktop of nobody' "$(ctlj desktop show c)" '.hardware.clipboard != false and .hardware.audio != "playback"'
+ctl desktop assign c ann >/dev/null
+json_ok 'her desktop has the strictest of all' "$(ctlj desktop show c)" '.hardware | .clipboard == false and .usb == "printer" and .audio == "playback" and .file_transfer'
 ok '... it starts' ctl desktop start c
+x=$(xml c)
+like "$x" "clipboard copypaste='no'" 'no clipboard, by the group'
+is "$(grep -c "<usbdev .*allow='yes'" <<<"$x")" 1 '... USB printers alone'
+like "$x" "<codec type='output'/>" '... sound one way'
+ok 'nothing is said any more' ctl group channels guests --unset clipboard,usb,audio
+json_ok '... and nothing forbidden' "$(ctlj desktop show c)" '.hardware | .clipboard and .usb == "printer,hid"'
+ctl pool create hall --template lin --size 1 >/dev/null
+made() { pooled=$(ctlj pool show hall --desktops | jq -r '.[] | select(.state == "free") | .name'); [ "$pooled" ]; }
+ok 'a pool with a desktop' wait_for 60 made
+ok 'what its users may do' ctl pool channels hall --shared-folder off
+json_ok '... holds for its desktop' "$(ctlj desktop show "$pooled")" '.hardware.shared_folder == false and .hardware.usb != "printer,hid"'
+ctl pool grant hall --group staff >/dev/null
+json_ok 'so does what those may do who may get it' "$(ctlj desktop show "$pooled")" '.hardware.shared_folder == false and .hardware.usb == "printer,hid"'
 # ---- Addresses: of libvirt's own mock, which makes some up ----
 
 ctl host add sim test:///default --accelerator tcg >/dev/null
