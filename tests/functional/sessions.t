@@ -170,6 +170,38 @@ json_ok 'why' "$(ctlj session show "$id")" '.reason | test("switched off")'
 json_ok 'all of them' "$(ctlj session list --all --desktop a)" 'length == 3 and all(.[]; .state == "ended")'
 is "$(ctlj session list)" '[]' 'none is open'
 
+# ---- Killed between what is durable and what the host is told ----
+
+host_process() { pgrep -P "$(pgrep -P "$libvirt_pid" | head -n 1)" libvirtd; }
+state_of() { sqlite3 -readonly "$state/catalog.db" "SELECT state FROM session ORDER BY created_at DESC LIMIT 1"; }
+catalog_says() { [ "$(state_of)" = "$1" ]; }
+kill_daemon()
+{
+    kill -9 "$daemon"
+    wait "$daemon" 2>/dev/null
+    daemon=
+}
+ok 'start' ctl desktop start a
+kill -STOP "$(host_process)"
+connect a anna never.vv >"$top/said" 2>&1 &
+ok 'a log-in is durable, while its host hangs' wait_for 30 catalog_says opening
+kill_daemon
+kill -CONT "$(host_process)"
+not_ok 'nobody got a password' test -e "$top/never.vv"
+start_daemon || exit 1
+wait_for 60 host_is up
+id=$(field .id session show a)
+ok 'who logs in again' connect a anna killed.vv
+is "$(ctlj session list | jq -r '.[].id')" "$id" '... has that session, and no other'
+is "$(n_attached a anna)" 1 '... and was let in once'
+ok '... and gets in' watch killed killed.vv
+ok 'it ends' ctl session end a --yes
+ok '... its client is cut off' cut_off killed
+ok '... and its password lets nobody in' refused killed.vv
+ok 'who logs in then' connect a anna after.vv
+isnt "$(field .id session show a)" "$id" '... has another one'
+ok 'stop' ctl desktop stop a --force
+
 # ---- As a browser asks ----
 
 ok 'start' ctl desktop start b
