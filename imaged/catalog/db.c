@@ -71,7 +71,7 @@ Db *db_open(const char *uri, gboolean is_writer, GError **error)
     sqlite3_extended_result_codes(db->handle, 1);
     if (!db_script(db,
                    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
-                   "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8192;",
+                   "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-4096;",
                    error) ||
         /* The writer has room for all pages of a big batch: looking for one to write out early took
          * most of a batch's time.  The catalog gives the memory back afterwards. */
