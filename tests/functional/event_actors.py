@@ -39,6 +39,7 @@ ELSEWHERE = {
     "POST /v1/desktops/resume": "desktop.resume", "POST /v1/desktops/migrate": "desktop.migrate",
     "POST /v1/desktops/suspend": "desktop.suspend", "POST /v1/hosts/{host}/evacuate": "desktop.migrate",
     "POST /v1/sessions": "session.open", "DELETE /v1/sessions/{session}": "session.end",
+    "POST /v1/hosts/{host}/fence": "host.fence",
     "POST /v1/sessions/{session}/message": "session.message",
     "POST /v1/sessions/{session}/shadow": "session.shadow",
     "POST /v1/sessions/{session}/consent": "session.shadow",

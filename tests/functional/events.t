@@ -70,4 +70,33 @@ stream "$top/many" '/v1/events/stream?since=0&kind=test.many'
 many() { [ "$(grep -c '^data' "$top/many")" -ge 3000 ]; }
 ok 'thousands that were missed' wait_for 60 many
 is "$(sed -n 's/.*"message":"m\([0-9]*\)".*/\1/p' "$top/many" | sort -nc 2>&1; grep -c '^data' "$top/many")" 3000 'come once, in order'
+
+# ---- Who does not read, and who may not see ----
+
+/usr/bin/python3 - "$state/imaged.sock" <<'PY' &
+import socket, sys, time
+readers = []
+for n in range(20):
+    s = socket.socket(socket.AF_UNIX)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    s.connect(sys.argv[1])
+    s.sendall(b"GET /v1/events/stream?since=0 HTTP/1.1\r\nHost: x\r\n\r\n")
+    readers.append(s)
+time.sleep(600)
+PY
+keep_pid $!
+stream "$top/late" /v1/events/stream
+is "$(ctl desktop rename c f >/dev/null && echo done)" 'done' 'twenty who do not read hold up no change'
+ok '... nor who reads' wait_for 20 has_event "$top/late" desktop.rename
+chmod 755 "$top"
+chmod 666 "$state/imaged.sock"
+ctl user add nobody >/dev/null
+setpriv --reuid=65534 --regid=65534 --clear-groups curl -sN --unix-socket "$state/imaged.sock" \
+    'http://localhost/v1/events/stream?since=0' >"$top/his" 2>/dev/null &
+keep_pid $!
+post /v1/searches '{"name":"ours","search":"Desktops: name = b","shared":true}' >/dev/null
+setpriv --reuid=65534 --regid=65534 --clear-groups curl -sS --unix-socket "$state/imaged.sock" http://localhost/v1/searches \
+    -d '{"name":"his","search":"Desktops: name = b"}' >/dev/null
+ok 'a user has a stream too' wait_for 20 has_event "$top/his" search.save
+is "$(sed -n 's/^data: //p' "$top/his" | jq -r .who | sort -u | tr '\n' ' ')" 'nobody ' '... of what he may see alone'
 done_testing

@@ -24,8 +24,10 @@ static void add_desktops(PoolFixture *f, int n)
 
 static void own(PoolFixture *f, int desktop, const char *user)
 {
-    sqlf(f, "INSERT INTO assignment VALUES ('d%d', '%s', 1, 0, NULL, NULL, NULL, 0)", desktop,
-         user);
+    sqlf(f,
+         "INSERT INTO assignment (desktop_id, user_id, is_owner, may_take_over, created_at)"
+         " VALUES ('d%d', '%s', 1, 0, 0)",
+         desktop, user);
 }
 
 static void run(PoolFixture *f, int desktop)
