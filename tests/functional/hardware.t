@@ -31,7 +31,7 @@ is "$(field .hardware.cpus desktop show a)" 2 '... and the version counts'
 ok 'several, with identity beside' ctl desktop set a b --heads 4 --user ann
 json_ok '... both' "$(ctlj desktop show b)" '.hardware.heads == 4 and .identity.user == "ann"'
 fails_with 2 'heads. must be' 'five monitors' ctl desktop set a --heads 5
-fails_with 2 'usb' must be' 'an unknown class of USB devices' ctl desktop set a --usb storage,toaster
+fails_with 2 'usb. must be' 'an unknown class of USB devices' ctl desktop set a --usb storage,toaster
 fails_with 3 'no network' 'a network that is not there' ctl desktop set a --network nosuch
 fails_with 2 'nothing is to be set' 'nothing' ctl desktop set a
 ctl template import lin "$top/g.raw" --format raw >/dev/null 2>&1
