@@ -43,14 +43,23 @@ static GPtrArray *find_hits(Cli *cli, const EachVerb *verb, GError **error)
 {
     const char *text = args_text(cli->args, "search"), *object = object_of(verb, text);
     gboolean is_version = g_str_equal(object, "versions");
+    gboolean is_session = g_str_equal(object, "sessions");
     g_autoptr(GString) path = g_string_new("/v1/search");
     const json_t *row;
     gsize i;
 
+    if (!text[strspn(text, " \t\r\n")]) {
+        /* a variable of a script that is not set must not mean all there is */
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the search is empty");
+        return NULL;
+    }
     client_query(path, "search", text);
     client_query(path, "object", object);
     client_query(path, "limit", G_STRINGIFY(MAX_HITS));
-    client_query(path, "fields", is_version ? "template,version" : verb->fields);
+    client_query(path, "fields",
+                 is_version   ? "template,version"
+                 : is_session ? "id,ended"
+                              : verb->fields);
     json_auto_t *answer = client_get(cli->client, path->str, error);
     if (!answer)
         return NULL;
@@ -63,17 +72,20 @@ static GPtrArray *find_hits(Cli *cli, const EachVerb *verb, GError **error)
     else if (json_truth(answer, "has_more") && !strcasestr(text, "LIMIT"))
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
                     "the search finds more than " G_STRINGIFY(MAX_HITS) "; add a condition");
-    else if (!json_array_size(json_object_get(answer, "rows")))
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "the search finds nothing");
     if (*error)
         return NULL;
-    GPtrArray *hits = g_ptr_array_new_with_free_func((GDestroyNotify)g_ptr_array_unref);
+    g_autoptr(GPtrArray) hits = g_ptr_array_new_with_free_func((GDestroyNotify)g_ptr_array_unref);
     json_array_foreach (json_object_get(answer, "rows"), i, row) {
+        if (is_session && !verb->reads && json_text(row, "ended")[0])
+            continue; /* of the last ninety days */
         GPtrArray *words = g_ptr_array_new_with_free_func(g_free);
         add_words(words, row, object, verb->fields);
         g_ptr_array_add(hits, words);
     }
-    return hits;
+    if (hits->len)
+        return g_steal_pointer(&hits);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "the search finds nothing");
+    return NULL;
 }
 
 static char *name_of(const GPtrArray *words)

@@ -47,6 +47,7 @@ static char *word_of(const char *thing)
         { "rollout", "roll-out" },         { "trash", "trash entry" },
         { "version", "template version" }, { "making", "store" },
         { "layers", "chain of layers" },   { "snapshots", "list of snapshots" },
+        { "run", "desktop" },
     };
     const char *slash = strchr(thing, '/');
     char *word = g_strndup(thing, slash ? (gsize)(slash - thing) : 0);

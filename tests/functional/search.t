@@ -153,7 +153,8 @@ ok "hosts" ctl host maintenance --yes --search 'desktops.template = winxp'
 is "$(ctl search 'Hosts: desktops.template = winxp AND maintenance = no COUNT')" 0 "... are in maintenance"
 ok "versions" ctl template retire --yes --search 'Versions: template = rhel AND version = 1'
 is "$(ctl search 'Versions: state = retired COUNT')" 1 "... one of them"
-ok "sessions" ctl session end --yes --search 'user = li*'
+fails_with 3 "finds nothing" "sessions that have ended are not ended again" ctl session end --yes --search 'user = li*'
+fails_with 2 "the search is empty" "an empty search is not all there are" ctl user delete --yes --search ' '
 fails_with 3 "no desktop 'desk-002' in the pool" "what fails is told by its name" ctl pool return floor --yes --search 'name = desk-002'
 fails_with 2 "only hosts can be searched" "another object" ctl host remove --yes --search 'Users: name = x'
 fails_with 2 "select nothing" "COUNT selects nothing" ctl host remove --yes --search 'COUNT'

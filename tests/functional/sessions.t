@@ -154,7 +154,7 @@ id=$(field .id session show a)
 fails_with 2 'yes' 'an end wants a yes' ctl session end a
 ok 'connect' connect a bert bert2.vv
 ok 'a client' watch bert2 bert2.vv
-ok 'somebody ends it' ctl session end a --yes
+ok 'somebody ends it, found by a search' ctl session end --search 'desktop = a' --yes
 ok 'the client is cut off' cut_off bert2
 fails_with 3 'no session' 'nobody is on it' ctl session show a
 json_ok 'why' "$(ctlj session show "$id")" '.state == "ended" and (.reason | test("ended by root")) and .ended_at != null'
