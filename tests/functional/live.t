@@ -163,14 +163,14 @@ killed_at()
 agrees() { [ "$(written a)" = "$(path_of a)" ]; }
 runs_once() { [ "$(vhost_guests 1)" = a ]; }
 # Changes of a verb on the desktop a that runs: PREPARE NAME, then VERB NAME, killed in its N-th change.
-# Some of them, others at each run; SWEEP=1: all.
+# Three of them, others at each run; SWEEP=1: all.
 at_changes()
 {
-    local what=$1 prepare=$2 verb=$3 n n_killed=0 bad='' how at step=7
-    [ "${SWEEP:-}" ] && step=1
-    n=$((FIRST + RANDOM % step))
+    local what=$1 prepare=$2 verb=$3 n n_killed=0 bad='' how at step=$((20 + RANDOM % 20))
+    n=$((FIRST + RANDOM % 30))
+    [ "${SWEEP:-}" ] && n=$FIRST step=1
     echo "# $what from $n by $step"
-    while $prepare "k$n" && killed_at $n $verb "k$n"; do
+    while { [ "${SWEEP:-}" ] || [ $n_killed -lt 3 ]; } && $prepare "k$n" && killed_at $n $verb "k$n"; do
         if [ "$was_at_work" ]; then
             n_killed=$((n_killed + 1))
             at=$(counter_of "$(path_of a)")
