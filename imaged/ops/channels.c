@@ -63,7 +63,7 @@ void channels_put(json_t *object, const ChannelPolicy *policy)
 
 typedef struct {
     char *id, *name;
-    const char *event;
+    gboolean is_pool;
 } Subject;
 
 static void subject_clear(Subject *subject)
@@ -80,7 +80,7 @@ static gboolean find_pool(OpsCall *call, Db *db, Subject *ret, GError **error)
 
     if (!name || !pool_lookup(db, name, &row, error))
         return FALSE;
-    *ret = (Subject){ g_strdup(row.id), g_strdup(row.name), "pool.channels" };
+    *ret = (Subject){ g_strdup(row.id), g_strdup(row.name), TRUE };
     return TRUE;
 }
 
@@ -91,7 +91,7 @@ static gboolean find_group(OpsCall *call, Db *db, Subject *ret, GError **error)
 
     if (!name || !group_lookup(db, name, &row, error))
         return FALSE;
-    *ret = (Subject){ g_strdup(row.id), g_strdup(row.name), "group.channels" };
+    *ret = (Subject){ g_strdup(row.id), g_strdup(row.name), FALSE };
     return TRUE;
 }
 
@@ -123,7 +123,8 @@ static gboolean put(OpsCall *call, const Subject *subject, const char *policy, G
     if (policy)
         changes_sql(changes, "INSERT INTO channel_policy (subject_id, policy) VALUES (?1, ?2)",
                     "tt", subject->id, policy);
-    changes_event(changes, subject->event, "info", subject->name, call->who, "%s", keys);
+    changes_event(changes, subject->is_pool ? "pool.channels" : "group.channels", "info",
+                  subject->name, call->who, "%s", keys);
     return catalog_commit(call->world->catalog, changes, error);
 }
 
