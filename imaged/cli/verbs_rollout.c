@@ -227,7 +227,8 @@ static gboolean rollout_delete(Cli *cli, GError **error)
 
 static const Option show_options[] = {
     { "desktops", OPTION_FLAG, NULL, "its desktops, one by one", NULL },
-    { "in-state", OPTION_CHOICE, "waiting|deferred|moved|unavailable|failed|skipped|returned|held|kept",
+    { "in-state", OPTION_CHOICE,
+      "waiting|deferred|moved|unavailable|failed|skipped|returned|held|kept",
       "its desktops, only those", NULL },
     OPTION_END,
 };

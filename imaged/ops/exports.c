@@ -100,8 +100,8 @@ static ExportEntry *new_entry(const ExportRequest *r, const ExportRef *ref)
     return e;
 }
 
-/* Is the desktop under somebody's lease?  Then no writer is started, whatever the locks say.  Nor on
- * a pool's one that the next user would get with what was written to it. */
+/* Is the desktop under somebody's lease?  Then no writer is started, whatever the locks say.  Nor
+ * on a pool's one that the next user would get with what was written to it. */
 static gboolean check_lease(World *world, const ExportRef *ref, GError **error)
 {
     Db *db = catalog_read_begin(world->catalog);

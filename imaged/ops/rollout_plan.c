@@ -286,9 +286,9 @@ json_t *rollout_plan_view(World *world, const RolloutPlan *plan, const char *whe
     guint n_move = 0, n_later = 0;
 
     for (guint i = 0; i < desktops->len; i++) {
-        json_array_append_new(list,
-                              view_row(world, desktops->pdata[i], &seen[i],
-                                       json_array_get(plan->rows, i), when, &n_move, canary, batch));
+        json_array_append_new(list, view_row(world, desktops->pdata[i], &seen[i],
+                                             json_array_get(plan->rows, i), when, &n_move, canary,
+                                             batch));
         json_t *made = json_array_get(list, i);
         n_later += g_str_equal(json_string_value(json_object_get(made, "action")), "later");
         g_free(seen[i].former);
@@ -296,8 +296,7 @@ json_t *rollout_plan_view(World *world, const RolloutPlan *plan, const char *whe
     }
     return json_pack("{s:b,s:s,s:I,s:i,s:i,s:i,s:i,s:i,s:i,s:o}", "dry_run", 1, "template",
                      plan->template.name, "version", (json_int_t)plan->version.version, "n_move",
-                     (int)n_move, "n_unavailable", (int)(plan->n_waiting - n_move - n_later), "n_later",
-                     (int)n_later, "n_skipped",
-                     (int)plan->n_skipped, "canary", (int)canary, "batch", (int)batch, "desktops",
-                     list);
+                     (int)n_move, "n_unavailable", (int)(plan->n_waiting - n_move - n_later),
+                     "n_later", (int)n_later, "n_skipped", (int)plan->n_skipped, "canary",
+                     (int)canary, "batch", (int)batch, "desktops", list);
 }

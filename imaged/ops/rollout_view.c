@@ -12,18 +12,21 @@
     "SELECT r.id, r.name, t.name AS template, v.version, CASE WHEN r.state IN ('planned',"         \
     " 'canary', 'gate', 'rolling', 'rolling-back') AND j.id IS NULL THEN 'stopped' ELSE r.state"   \
     " END AS state, r.reason, coalesce(n.total, 0) AS n_desktops, coalesce(n.waiting, 0) AS"       \
-    " n_waiting, coalesce(n.deferred, 0) AS n_deferred, coalesce(n.moved, 0) AS n_moved, coalesce(n.unchecked, 0) AS n_unchecked,"        \
+    " n_waiting, coalesce(n.deferred, 0) AS n_deferred, coalesce(n.moved, 0) AS n_moved,"          \
+    " coalesce(n.unchecked, 0) AS n_unchecked,"                                                    \
     " coalesce(n.unhealthy, 0) AS n_unhealthy, coalesce(n.unavailable, 0) AS n_unavailable,"       \
     " coalesce(n.failed, 0) AS n_failed, coalesce(n.skipped, 0) AS n_skipped,"                     \
     " coalesce(n.returned, 0) AS n_returned, coalesce(n.held, 0) AS n_held, coalesce(n.kept, 0)"   \
-    " AS n_kept, r.canary, r.batch, r.max_unavailable, r.when_running AS \"when\", r.health, r.health_limit_ms / 1000 AS"      \
+    " AS n_kept, r.canary, r.batch, r.max_unavailable, r.when_running AS \"when\", r.health,"      \
+    " r.health_limit_ms / 1000 AS"                                                                 \
     " health_timeout_s,"                                                                           \
     " nullif(r.deadline, 0) AS deadline__time, r.owner, r.job_id AS job, r.created_at AS"          \
     " created_at__time, r.started_at AS started_at__time, r.finished_at AS finished_at__time"      \
     " FROM rollout r LEFT JOIN template t ON t.id = r.template_id LEFT JOIN version v ON"          \
     " v.id = r.version_id LEFT JOIN job j ON j.id = r.job_id AND j.state IN ('queued',"            \
     " 'running') LEFT JOIN (SELECT rollout_id, count(*) AS total, sum(state = 'waiting') AS"       \
-    " waiting, sum(state = 'deferred') AS deferred, sum(state = 'moved') AS moved, sum(state = 'moved' AND health IS 'unchecked') AS"   \
+    " waiting, sum(state = 'deferred') AS deferred, sum(state = 'moved') AS moved,"                \
+    " sum(state = 'moved' AND health IS 'unchecked') AS"                                           \
     " unchecked, sum(state = 'moved' AND health IS 'failed') AS unhealthy, sum(state ="            \
     " 'unavailable') AS unavailable, sum(state = 'failed') AS failed, sum(state = 'skipped') AS"   \
     " skipped, sum(state = 'returned') AS returned, sum(state = 'held') AS held, sum(state ="      \

@@ -22,7 +22,7 @@ json_t *rollouts_claims(const char *rollout_id, const char *version_id);
 /* Take them, and see that the version is still there.  When that fails, keys is unreferenced. */
 gboolean rollouts_claim(World *world, json_t *keys, const char *version_id, GError **error);
 
-/* What a run goes on with: the state, by its counts and what becomes of those that were unhealthy. */
+/* What a run goes on with: the state, by its counts and what becomes of the unhealthy. */
 RolloutState rollouts_resume_state(World *world, const Rollout *rollout, gboolean skip);
 
 /* Submit the job of a run whose beginning is in changes, under keys that were taken (both taken
