@@ -59,7 +59,7 @@ is "$(version_of a)" 2 '... has been moved between'
 ok '... and runs' counts_anew a
 json_ok 'the other one is waited for' "$(ctlj rollout show count-2-2)" '.n_deferred == 1'
 ok 'when that ends by itself' vhost_virsh 1 destroy b
-ok '... the roll-out ends, too' wait_for 30 state_is count-2-2 done
+ok '... the roll-out ends, too' wait_for 30 state_is count-2-2 'done'
 is "$(now)" 'a=2:running b=2:off c=2:off' 'it stays off'
 
 # ---- When nobody is on them ----
@@ -73,7 +73,7 @@ is "$(now)" 'a=2:running b=3:running c=3:off' 'the one that nobody is on is move
 ok '... from the new disk' counts_anew b
 json_ok '... found healthy; nobody can tell of what is off' "$(ctlj rollout show count-3 --desktops)" 'map({(.name): .health}) | add | .b == "ok" and .c == "waived" and .a == null'
 ok 'its user leaves' ctl session end a --yes
-ok '... and the roll-out ends' wait_for 60 state_is count-3 done
+ok '... and the roll-out ends' wait_for 60 state_is count-3 'done'
 is "$(now)" 'a=3:running b=3:running c=3:off' 'that one is moved, too'
 ok '... and runs' counts_anew a
 
