@@ -141,7 +141,8 @@ static gint64 count_users(Db *db, const char *name)
         "SELECT (SELECT count(*) FROM desktop d, json_each(d.hardware, '$.networks') n"
         " WHERE n.value = ?1 AND d.is_trashed = 0) + (SELECT count(*) FROM version v,"
         " json_each(v.hardware, '$.networks') n WHERE n.value = ?1 AND"
-        " v.is_trashed = 0)",
+        " v.is_trashed = 0) + (SELECT count(*) FROM pool p, json_each(p.settings,"
+        " '$.hardware.networks') n WHERE n.value = ?1)",
         "t", name);
 }
 
@@ -155,8 +156,9 @@ gboolean network_remove(World *world, const char *name, const char *who, GError 
     catalog_read_end(world->catalog, db);
     if (n) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
-                    "%" G_GINT64_FORMAT " desktop%s or template version%s on the network '%s'", n,
-                    n == 1 ? "" : "s", n == 1 ? " is" : "s are", row.name);
+                    "%" G_GINT64_FORMAT " desktop%s, pool%s or template version%s on the network"
+                    " '%s'",
+                    n, n == 1 ? "" : "s", n == 1 ? "" : "s", n == 1 ? " is" : "s are", row.name);
         imaged_error_hint(error, "take it away from them: imagectl desktop set NAME --unset"
                                  " networks");
     }

@@ -7,7 +7,8 @@
 #include "imaged/cli/args.h"
 #include "imaged/cli/output.h"
 
-#define HARDWARE_OPTIONS                                                                           \
+/* Without what users may do through their clients. */
+#define MACHINE_OPTIONS                                                                            \
     { "cpus", OPTION_COUNT, "N", "processors", NULL },                                             \
         { "memory", OPTION_SIZE, "SIZE", "memory", NULL },                                         \
         { "heads", OPTION_COUNT, "N", "monitors, 1 to 4 (1)", NULL },                              \
@@ -25,7 +26,12 @@
         { "io-limit", OPTION_SIZE, "BYTES", "per second and disk, at most", NULL },                \
         { "iops-limit", OPTION_COUNT, "N", "requests per second and disk, at most", NULL },        \
         { "io-weight", OPTION_COUNT, "N", "against neighbours, as libvirt's", NULL },              \
-        { "network", OPTION_LIST, "NAME", "a network adapter; several: several", "network" },      \
+    {                                                                                              \
+        "network", OPTION_LIST, "NAME", "a network adapter; several: several", "network"           \
+    }
+
+#define HARDWARE_OPTIONS                                                                           \
+    MACHINE_OPTIONS,                                                                               \
         { "clipboard", OPTION_CHOICE, "on|off", "may it be shared with the client? (on)", NULL },  \
         { "file-transfer", OPTION_CHOICE, "on|off", "may files be dropped? (on)", NULL },          \
         { "shared-folder", OPTION_CHOICE, "on|off", "may a folder be shared? (on)", NULL },        \
@@ -35,7 +41,7 @@
         "audio", OPTION_CHOICE, "both|playback|none", "sound (both)", NULL                         \
     }
 
-#define HARDWARE_COLUMNS                                                                           \
+#define MACHINE_COLUMNS                                                                            \
     { "HEADS", "hardware.heads", CELL_COUNT, COLUMN_SHOW },                                        \
         { "RESOLUTION", "hardware.resolution", CELL_TEXT, COLUMN_SHOW },                           \
         { "PROFILE", "hardware.profile", CELL_TEXT, COLUMN_SHOW },                                 \
@@ -48,7 +54,12 @@
         { "IO LIMIT", "hardware.io_limit", CELL_SIZE, COLUMN_SHOW },                               \
         { "IOPS LIMIT", "hardware.iops_limit", CELL_COUNT, COLUMN_SHOW },                          \
         { "IO WEIGHT", "hardware.io_weight", CELL_COUNT, COLUMN_SHOW },                            \
-        { "NETWORKS", "hardware.networks", CELL_LIST, COLUMN_SHOW },                               \
+    {                                                                                              \
+        "NETWORKS", "hardware.networks", CELL_LIST, COLUMN_SHOW                                    \
+    }
+
+#define HARDWARE_COLUMNS                                                                           \
+    MACHINE_COLUMNS,                                                                               \
         { "CLIPBOARD", "hardware.clipboard", CELL_TRUTH, COLUMN_SHOW },                            \
         { "FILE TRANSFER", "hardware.file_transfer", CELL_TRUTH, COLUMN_SHOW },                    \
         { "SHARED FOLDER", "hardware.shared_folder", CELL_TRUTH, COLUMN_SHOW },                    \

@@ -371,6 +371,11 @@ static const Command commands[] = {
       "Of desktop, pool and groups the strictest counts; it holds from a desktop's next start on.",
       "pool channels lab\npool channels lab --clipboard off --usb none\n", channels_options,
       pool_channels },
+    { "hardware", "POOL", 1, 1, "pool", "Show or set what machines its desktops are",
+      "It goes before what their template's version says, from a desktop's next start on.",
+      "pool hardware lab\npool hardware lab --cpus 4 --memory 8G --network office\n"
+      "pool hardware lab --unset cpus\n",
+      pool_hardware_options, pool_hardware },
     { "resize", "POOL N", 2, 2, "pool", "Give a pool more desktops, or fewer",
       "Free desktops are deleted; nobody loses the one that he has.", "pool resize lab 60\n", NULL,
       pool_resize },

@@ -59,6 +59,15 @@ void channels_put(json_t *object, const ChannelPolicy *policy)
     json_object_set_new(object, "audio", json_string(audio[policy->audio]));
 }
 
+gboolean channels_any(const json_t *hardware)
+{
+    for (guint i = 0; channel_keys[i]; i++) {
+        if (json_object_get(hardware, channel_keys[i]))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 /* ---- Verbs ---- */
 
 typedef struct {
@@ -128,15 +137,12 @@ static gboolean put(OpsCall *call, const Subject *subject, const char *policy, G
     return catalog_commit(call->world->catalog, changes, error);
 }
 
-/* The policy is shown, after what the call changes of it. */
-static json_t *channels(OpsCall *call, const char *known, Find find, GError **error)
+/* The policy is shown, after the change, if there is one. */
+static json_t *channels(OpsCall *call, const json_t *change, Find find, GError **error)
 {
-    const json_t *change = json_object_get(call->args, "policy");
     g_auto(Subject) subject = { 0 };
     g_autofree char *stored = NULL;
 
-    if (!args_check(call, known, error) || (change && !check_change(change, error)))
-        return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
     gboolean ok = find(call, db, &subject, error);
     if (ok) {
@@ -155,12 +161,31 @@ static json_t *channels(OpsCall *call, const char *known, Find find, GError **er
                      object ? object : json_object());
 }
 
+static json_t *set_channels(OpsCall *call, const char *known, Find find, GError **error)
+{
+    const json_t *change = json_object_get(call->args, "policy");
+
+    if (!args_check(call, known, error) || !check_change(change, error))
+        return NULL;
+    return channels(call, change, find, error);
+}
+
 json_t *ops_pool_channels(OpsCall *call, GError **error)
 {
-    return channels(call, "pool policy", find_pool, error);
+    return args_check(call, "pool", error) ? channels(call, NULL, find_pool, error) : NULL;
+}
+
+json_t *ops_pool_set_channels(OpsCall *call, GError **error)
+{
+    return set_channels(call, "pool policy", find_pool, error);
 }
 
 json_t *ops_group_channels(OpsCall *call, GError **error)
 {
-    return channels(call, "group policy", find_group, error);
+    return args_check(call, "group", error) ? channels(call, NULL, find_group, error) : NULL;
+}
+
+json_t *ops_group_set_channels(OpsCall *call, GError **error)
+{
+    return set_channels(call, "group policy", find_group, error);
 }

@@ -14,5 +14,8 @@
 gboolean channels_narrow(Db *db, const char *desktop_id, ChannelPolicy *policy, guint *ret_n,
                          GError **error);
 
+/* Has a hardware object keys that are a matter of channels? */
+gboolean channels_any(const json_t *hardware);
+
 /* policy as keys of a hardware object, over what is there. */
 void channels_put(json_t *object, const ChannelPolicy *policy);

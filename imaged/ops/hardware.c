@@ -37,13 +37,26 @@ char *hardware_keys(const json_t *change)
     return g_string_free(out, FALSE);
 }
 
+char *hardware_of_pool(Db *db, const char *desktop_id)
+{
+    Query *q = db_query(db,
+                        "SELECT json_extract(p.settings, '$.hardware') AS hardware FROM"
+                        " pool_desktop m JOIN pool p ON p.id = m.pool_id WHERE m.desktop_id = ?1",
+                        "t", desktop_id);
+    char *out = query_next(q) ? g_strdup(query_text(q, "hardware")) : NULL;
+
+    query_end(q, NULL);
+    return out;
+}
+
 json_t *hardware_shown(Db *db, const char *version_id, const DesktopRow *desktop)
 {
     g_auto(VersionRow) version = { 0 };
 
     if (!lookup_version_by_id(db, version_id, &version, NULL))
         return json_object();
-    json_t *out = hardware_of(&version, desktop, NULL);
+    g_autofree char *more = desktop ? hardware_of_pool(db, desktop->id) : NULL;
+    json_t *out = hardware_of(&version, desktop, more);
     g_auto(Hardware) read = { 0 };
     guint n = 0;
     hardware_read(out, NULL, &read);

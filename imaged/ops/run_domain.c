@@ -9,6 +9,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/ops/channels.h"
+#include "imaged/ops/hardware.h"
 #include "imaged/ops/identity.h"
 #include "snapshot/chain.h"
 
@@ -26,7 +27,8 @@ gboolean run_hardware(Db *db, const DesktopRow *desktop, Hardware *ret, GError *
 
     if (!lookup_version_by_id(db, desktop->version_id, &version, error))
         return FALSE;
-    json_auto_t *merged = hardware_of(&version, desktop, NULL);
+    g_autofree char *of_pool = hardware_of_pool(db, desktop->id);
+    json_auto_t *merged = hardware_of(&version, desktop, of_pool);
     g_autofree char *os_type = identity_os_type(db, desktop);
     hardware_read(merged, os_type, ret);
     return channels_narrow(db, desktop->id, &ret->channels, NULL, error);

@@ -131,6 +131,15 @@ ok 'what its users may do' ctl pool channels hall --shared-folder off
 json_ok '... holds for its desktop' "$(ctlj desktop show "$pooled")" '.hardware.shared_folder == false and .hardware.usb != "printer,hid"'
 ctl pool grant hall --group staff >/dev/null
 json_ok 'so does what those may do who may get it' "$(ctlj desktop show "$pooled")" '.hardware.shared_folder == false and .hardware.usb == "printer,hid"'
+ok 'its machines' ctl pool hardware hall --cpus 3 --network exam
+json_ok '... are so' "$(ctlj pool hardware hall)" '.hardware == {"cpus": 3, "networks": ["exam"]}'
+json_ok '... for its desktop too' "$(ctlj desktop show "$pooled")" '.hardware.cpus == 3 and .hardware.networks == ["exam"]'
+fails_with 4 'pool' 'a network of a pool stays' ctl network remove exam
+fails_with 2 'pool channels' 'what users may do is set elsewhere' ctl pool hardware hall --clipboard off
+fails_with 2 'no setting' 'an unknown word' ctl pool hardware hall --unset nonsense
+fails_with 3 'no network' 'nor an unknown network' ctl pool hardware hall --network nosuch
+ok 'taken away' ctl pool hardware hall --unset cpus,networks
+json_ok '... it is as the version says' "$(ctlj desktop show "$pooled")" '.hardware.cpus == 2'
 # ---- Addresses: of libvirt's own mock, which makes some up ----
 
 ctl host add sim test:///default --accelerator tcg >/dev/null

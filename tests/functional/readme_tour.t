@@ -2,8 +2,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # readme_tour.t: the commands of README.md's tour, as they stand there, print what it says; times
-# and the sizes of this test's own golden image aside.
+# and the sizes of this test's own golden image aside.  The host is a libvirtd of ours.
 . "$(dirname "$0")/lib.sh"
+. "$repo/tests/guest/libvirt.sh"
+trap 'libvirt_stop; cleanup' EXIT
+
+chmod 755 "$top"
+libvirt_start "$top/lv" || exit 1
+uri="qemu+unix:///system?socket=$top/lv/run/libvirt-sock"
 
 home=$top/home
 mkdir "$home"
@@ -14,6 +20,8 @@ export HOME=$home IMAGED_STATE=$home/try PATH=$BUILD:$PATH
 
 # What a line says without what differs from run to run: times, the report's sizes.
 plain() { sed -E 's/ in [0-9.]+ m?s$//; s/ \.\.\.$//' <<<"$1"; }
+
+host_is_up() { [ "$(imagectl -o json host show vs-a | jq -r .state)" = up ]; }
 
 n_commands=0
 while IFS= read -r line; do
@@ -26,8 +34,10 @@ while IFS= read -r line; do
         ;;
     '    $ '*)
         n_commands=$((n_commands + 1))
-        ok "${line#    }" eval "${line#    \$ }"
+        command=${line#    \$ }
+        ok "${line#    }" eval "${command/qemu+ssh:\/\/imaged@vs-a\/system/"'$uri'"}"
         printed=$(cat "$top/said")
+        [[ $line != *'imagectl host add '* ]] || ok 'the host is up' wait_for 60 host_is_up
         expected=first
         ;;
     '    '*)

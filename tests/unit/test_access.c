@@ -251,6 +251,21 @@ static void test_routes(void)
     }
 }
 
+/* A body is read whatever the method: an operation that shows something by GET and changes it by
+ * POST could be asked by GET, with the right to see alone, to change it. */
+static void test_one_permission(void)
+{
+    for (guint i = 0; routes[i].method; i++) {
+        for (guint k = i + 1; routes[k].method; k++) {
+            if (!routes[i].function || routes[i].function != routes[k].function)
+                continue;
+            g_test_message("%s %s", routes[k].method, routes[k].path);
+            g_assert_cmpint(routes[i].permission, ==, routes[k].permission);
+            g_assert_cmpstr(routes[i].method, ==, routes[k].method);
+        }
+    }
+}
+
 static void test_names(void)
 {
     PermissionSet set = { { 0 } }, kind = { { 0 } };
@@ -282,6 +297,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     catalog_fixture_start();
     g_test_add_func("/access/routes", test_routes);
+    g_test_add_func("/access/one-permission", test_one_permission);
     g_test_add_func("/access/names", test_names);
 #define TEST(name, function)                                                                       \
     catalog_fixture_add("/access/" name, (GTestFixtureFunc)set_up, (GTestFixtureFunc)function,     \
