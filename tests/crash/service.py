@@ -216,6 +216,13 @@ class Service:
 
     def files(self):
         """Paths of the layers by their ids: what their headers say, for a slot may hold another."""
+        while True:
+            try:
+                return self.files_now()
+            except FileNotFoundError:
+                pass  # the sweep has just moved it from layers to trash
+
+    def files_now(self):
         found = {}
         for store in os.listdir(self.state):
             for place in ("trash", "layers"):
@@ -227,6 +234,8 @@ class Service:
 
     def disk(self, path):
         """What a guest reads there, as one word."""
+        if not os.path.exists(path):  # the sweep moves what is deleted, and both places are right
+            path = path.replace("/layers/", "/trash/")
         key = chain_key(path)
         if key is None:
             return "unreadable"
