@@ -108,6 +108,9 @@ class Verbed:
             raise Wrong("%s: %s" % (where, disagreeing(self.service)))
         if now == self.new:
             return "new"
+        later = self.verb.later
+        if later and now == [line for line in self.new if not line.startswith(later)]:
+            return "new"
         if self.verb.half and (not is_done or self.verb.from_start):
             now = sorted(line.replace(*self.verb.half) for line in now)
             if now == self.new and self.verb.from_start:

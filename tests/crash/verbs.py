@@ -326,12 +326,12 @@ class Verb:
     batch with an error each desktop by itself is old or new.  runs: it is about what an orderly stop
     ends (exports), so the daemon is only ever killed.  slow: a few points, and only with FULL.
     full: only with FULL, like another verb that is always tried.  again: the words that go on with it after an error, if it had begun.  is_local: what it is about
-    is in no store, so a rebuild forgets it."""
+    is in no store, so a rebuild forgets it.  later: how a line begins that housekeeping adds, if not at once then by and by."""
 
     def __init__(self, situation, name, words, from_start=False, half=None, batch=False,
-                 runs=False, slow=False, full=False, again=None, is_local=False):
+                 runs=False, slow=False, full=False, again=None, is_local=False, later=None):
         self.situation, self.name, self.text, self.slow = situation, name, words, slow
-        self.again, self.is_local, self.full = again, is_local, full
+        self.again, self.is_local, self.full, self.later = again, is_local, full, later
         self.from_start, self.half, self.batch, self.runs = from_start, half, batch, runs
 
     def words(self, service):
@@ -498,7 +498,7 @@ VERBS = [
     Verb("stand-in", "desktop reset, on a stand-in", "desktop reset f --yes"),
     Verb("stand-in", "desktop compact, on a stand-in", "desktop compact f", batch=True),
     Verb("stand-in", "desktop move, with a stand-in", "desktop move f g --to side", batch=True),
-    Verb("unused", "trash empty, an unused stand-in", "trash empty --yes"),
+    Verb("unused", "trash empty, an unused stand-in", "trash empty --yes", later="trash name=win:2 kind=stand_in"),
     Verb("one", "store add", "store add more @state/more"),
     Verb("two", "store remove", "store remove spare --yes"),
     Verb("two", "desktop move", "desktop move b c --to side", batch=True),
