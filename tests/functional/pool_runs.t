@@ -233,7 +233,7 @@ archived() { ctlj archive list | jq -e 'any(.[]; .name == "fin-01" or .desktop =
 ok 'at the end it is archived' wait_for 90 archived
 fresh() { [ "$(field .generation desktop show fin-01)" -gt "$generation" ]; }
 ok '... and laid fresh' wait_for 90 fresh
-ok 'shared by two' ctl desktop share fin-01 anna
+ok 'shared by two, once the end of that is over' wait_for 60 ctl desktop share fin-01 anna
 ctl desktop share fin-01 bert >/dev/null
 connect fin-01 anna >/dev/null
 ok 'taken from who is on it' ctl desktop unassign fin-01 anna
