@@ -58,3 +58,4 @@ ok 'resume' ctl desktop resume a
 ok 'stop' ctl desktop stop a --force
 is "$(modes | grep -v config/)" "$(grep -v config/ <<<"$before")" 'libvirt gave nothing to anybody'
 ok 'the check is clean' ctl store check
+done_testing

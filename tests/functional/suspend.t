@@ -107,3 +107,4 @@ ok 'resume' ctl desktop resume b
 ok '... counts on' wait_for 60 counts_past b "$before"
 ok 'all stop' ctl desktop stop a b --force
 ok 'the check is clean' ctl store check
+done_testing

@@ -323,9 +323,18 @@ def check_packages():
                                "docs/packages.txt")
 
 
+def check_plans():
+    """A script of tests that does not end with its plan and its verdict has passed whatever it found."""
+    for name, text in TEXTS.items():
+        if name.startswith("tests/functional/") and name.endswith(".t"):
+            last = text.rstrip().split("\n")[-1]
+            if last != "done_testing" and not ("python3" in text and last == "exit $?"):
+                yield f"{name}: does not end with done_testing"
+
+
 for check in (check_includes, check_layout, check_lengths, check_opening_comments, check_strangers,
               check_api, check_config_page, check_recipe_page, check_imagectl_page, check_events, check_docs,
-              check_packages):
+              check_packages, check_plans):
     for problem in check():
         errors += not problem.startswith("note:")
         print(problem)
