@@ -3,21 +3,13 @@
 
 #include <stdio.h>
 
-#include "imaged/base/units.h"
 #include "imaged/cli/confirm.h"
+#include "imaged/cli/lease.h"
 #include "imaged/cli/list.h"
 
 #define LEASE                                                                                      \
     { "until", OPTION_TEXT, "DATE", "a lease: until 2027-01-31, or a moment", NULL },              \
-        { "warn", OPTION_TEXT, "10m", "how long before its end he is told (10m)", NULL },          \
-        { "grace", OPTION_TEXT, "5m", "how long he may still work after it (5m)", NULL },          \
-        { "end-action", OPTION_CHOICE, "log-off|re-image|suspend|archive",                         \
-          "what happens then (log-off)", NULL },                                                   \
-        { "archive-target", OPTION_TEXT, "TARGET", "where --end-action archive puts it", NULL },   \
-        { "max-extensions", OPTION_COUNT, "N", "how often he may extend it (0)", NULL },           \
-    {                                                                                              \
-        "extension", OPTION_TEXT, "1h", "by how much each time (1h)", NULL                         \
-    }
+        LEASE_OPTIONS("log-off")
 
 const Option desktop_assign_options[] = {
     LEASE,
@@ -44,32 +36,10 @@ static const Column columns[] = {
     { "ID", "id", CELL_TEXT, COLUMN_CSV }, COLUMN_END,
 };
 
-/* "2h" as seconds. */
-static gboolean put_duration(Cli *cli, json_t *body, const char *option, const char *key,
-                             GError **error)
-{
-    const char *text = args_text(cli->args, option);
-    gint64 ms;
-
-    if (!text)
-        return TRUE;
-    if (!units_parse_duration(text, &ms, error))
-        return FALSE;
-    json_object_set_new(body, key, json_integer(ms / 1000));
-    return TRUE;
-}
-
 static gboolean put_lease(Cli *cli, json_t *body, GError **error)
 {
     json_set_text(body, "until", args_text(cli->args, "until"));
-    json_set_text(body, "end_action", args_text(cli->args, "end-action"));
-    json_set_text(body, "archive_target", args_text(cli->args, "archive-target"));
-    if (args_has(cli->args, "max-extensions"))
-        json_object_set_new(body, "max_extensions",
-                            json_integer(args_number(cli->args, "max-extensions", 0)));
-    return put_duration(cli, body, "warn", "warn_s", error) &&
-           put_duration(cli, body, "grace", "grace_s", error) &&
-           put_duration(cli, body, "extension", "extension_s", error);
+    return lease_from_args(cli->args, body, error);
 }
 
 static gboolean send(Cli *cli, const char *verb, GError **error)

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "imaged/base/error.h"
-#include "imaged/base/units.h"
 #include "imaged/cli/cli.h"
 #include "imaged/cli/confirm.h"
+#include "imaged/cli/lease.h"
 #include "imaged/cli/list.h"
 #include "imaged/cli/verbs_channels.h"
 
@@ -74,36 +74,6 @@ static GString *path_of(Cli *cli, const char *verb, GError **error)
     return client_path("/v1/pools", "pool", args_word(cli->args, 0), verb, error);
 }
 
-/* "2h" as seconds; "never", "none": null. */
-static gboolean put_duration(Cli *cli, json_t *body, const char *option, const char *key,
-                             GError **error)
-{
-    const char *text = args_text(cli->args, option);
-    gint64 ms;
-
-    if (!text)
-        return TRUE;
-    if (g_str_equal(text, "never") || g_str_equal(text, "none")) {
-        json_object_set_new(body, key, json_null());
-        return TRUE;
-    }
-    if (!units_parse_duration(text, &ms, error))
-        return FALSE;
-    json_object_set_new(body, key, json_integer(ms / 1000));
-    return TRUE;
-}
-
-/* A text; "none" takes it away. */
-static void put_text(Cli *cli, json_t *body, const char *option, const char *key)
-{
-    const char *text = args_text(cli->args, option);
-
-    if (text && g_str_equal(text, "none"))
-        json_object_set_new(body, key, json_null());
-    else
-        json_set_text(body, key, text);
-}
-
 static void put_count(Cli *cli, json_t *body, const char *option, const char *key)
 {
     if (args_has(cli->args, option))
@@ -125,18 +95,13 @@ static gboolean put_terms(Cli *cli, json_t *body, GError **error)
     put_count(cli, body, "size", "size");
     put_count(cli, body, "spares", "spares");
     put_count(cli, body, "max-per-user", "max_per_user");
-    put_count(cli, body, "max-extensions", "max_extensions");
-    put_text(cli, body, "hours", "hours");
-    put_text(cli, body, "zone", "zone");
+    lease_put_text(cli->args, body, "hours", "hours");
+    lease_put_text(cli->args, body, "zone", "zone");
     put_list(cli, body, "holiday", "holidays");
-    put_text(cli, body, "until", "until");
-    json_set_text(body, "end_action", args_text(cli->args, "end-action"));
-    put_text(cli, body, "archive-target", "archive_target");
-    return put_duration(cli, body, "disconnect-limit", "disconnect_limit_s", error) &&
-           put_duration(cli, body, "lease", "lease_s", error) &&
-           put_duration(cli, body, "warn", "warn_s", error) &&
-           put_duration(cli, body, "grace", "grace_s", error) &&
-           put_duration(cli, body, "extension", "extension_s", error);
+    lease_put_text(cli->args, body, "until", "until");
+    return lease_put_duration(cli->args, body, "disconnect-limit", "disconnect_limit_s", error) &&
+           lease_put_duration(cli->args, body, "lease", "lease_s", error) &&
+           lease_from_args(cli->args, body, error);
 }
 
 /* Send a change; in a table, only what done says of the pool. */
@@ -303,15 +268,7 @@ static gboolean pool_delete(Cli *cli, GError **error)
           "when it is open: 'mon-fri 08:00-17:00, sat 09:00-12:00'", NULL },                       \
         { "zone", OPTION_TEXT, "ZONE", "the hours' time zone, as Europe/Berlin (UTC)", NULL },     \
         { "holiday", OPTION_LIST, "DATE", "a day on which no hours begin; again for more", NULL }, \
-        { "warn", OPTION_TEXT, "10m", "how long before its end a user is told (10m)", NULL },      \
-        { "grace", OPTION_TEXT, "5m", "how long he may still work after it (5m)", NULL },          \
-        { "end-action", OPTION_CHOICE, "log-off|re-image|suspend|archive",                         \
-          "what happens then (re-image)", NULL },                                                  \
-        { "archive-target", OPTION_TEXT, "TARGET", "where --end-action archive puts it", NULL },   \
-        { "max-extensions", OPTION_COUNT, "N", "how often a lease may be extended (0)", NULL },    \
-    {                                                                                              \
-        "extension", OPTION_TEXT, "1h", "by how much each time (1h)", NULL                         \
-    }
+        LEASE_OPTIONS("re-image")
 
 static const Option create_options[] = {
     { "template", OPTION_TEXT, "T[:N]", "of which they are made: T follows its newest version",

@@ -82,7 +82,8 @@ fails_with 4 'somebody has its console' 'it is for one at a time' ctl desktop co
 exec 7>&-
 ok 'it ends with what is typed' wait $first
 like "$(ctl event list --kind desktop.console)" 'e .*opened' 'that it was opened is told'
-script -qefc "timeout 300 '$BUILD/imagectl' --state '$state' desktop console e" /dev/null <"$top/keys" >"$top/screen2" 2>&1 &
+# --foreground: in a process group of its own it would be stopped as soon as it reads the terminal.
+script -qefc "timeout --foreground 300 '$BUILD/imagectl' --state '$state' desktop console e" /dev/null <"$top/keys" >"$top/screen2" 2>&1 &
 second=$!
 keep_pid $second
 exec 7>"$top/keys"
