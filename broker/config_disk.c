@@ -195,7 +195,7 @@ static gboolean is_needed(Db *db, const char *id, gint64 generation)
                       "ti", id, generation) != 0;
 }
 
-/* What firmware keeps goes with the disk: also in the trash, from where that can be brought back. */
+/* What firmware keeps goes with the disk: into the trash too, from where that is brought back. */
 static gboolean has_disk(Db *db, const char *store_id, const char *id, gint64 generation)
 {
     return lookup_int(db,

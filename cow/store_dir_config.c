@@ -1,6 +1,6 @@
 /* store_dir_config.c: the folder config/ of a dir store: small files that QEMU reads beside the
- * layers (broker/config_disk.h), and what firmware keeps (cow/store_nvram.h), which QEMU writes.  It
- * is made when the first one is stored.  Nothing is moved to the trash. */
+ * layers (broker/config_disk.h), and what firmware keeps (cow/store_nvram.h), which QEMU writes.
+ * It is made when the first one is stored.  Nothing is moved to the trash. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
