@@ -195,6 +195,18 @@ static gboolean is_needed(Db *db, const char *id, gint64 generation)
                       "ti", id, generation) != 0;
 }
 
+/* What firmware keeps goes with the disk: into the trash too, from where that is brought back. */
+static gboolean has_disk(Db *db, const char *store_id, const char *id, gint64 generation)
+{
+    return lookup_int(db,
+                      "SELECT EXISTS (SELECT 1 FROM desktop d JOIN layer l ON l.id = d.layer_id"
+                      " WHERE d.id = ?1 AND d.store_id = ?3 AND ?2 IN (d.generation,"
+                      " l.generation)) OR EXISTS (SELECT 1 FROM trash t JOIN layer l ON l.id ="
+                      " t.layer_id WHERE t.desktop_id = ?1 AND t.store_id = ?3 AND t.kind = 'disk'"
+                      " AND ?2 IN (t.generation, l.generation))",
+                      "tit", id, generation, store_id) != 0;
+}
+
 static gboolean is_of_today(Db *db, const char *store_id, const char *id, gint64 generation)
 {
     return lookup_int(db,
@@ -203,21 +215,30 @@ static gboolean is_of_today(Db *db, const char *store_id, const char *id, gint64
                       "tit", id, generation, store_id) != 0;
 }
 
+static gboolean is_stale(Db *db, const char *store_id, const char *name)
+{
+    char id[ID_LEN + 1];
+    gint64 generation;
+    StoreConfigKind kind;
+
+    if (!store_config_name_parse(name, id, &generation, &kind))
+        return FALSE;
+    if (kind == CONFIG_NVRAM)
+        return !has_disk(db, store_id, id, generation);
+    return !is_of_today(db, store_id, id, generation) ||
+           (kind == CONFIG_MEMORY && !is_needed(db, id, generation));
+}
+
 static void tidy_store(World *world, Store *store)
 {
     g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GPtrArray) stale = g_ptr_array_new();
-    char id[ID_LEN + 1];
-    gint64 generation;
-    gboolean is_memory;
 
     if (!store->ops->list_config(store, note, names, NULL) || !names->len)
         return;
     Db *db = catalog_read_begin(world->catalog);
     for (guint i = 0; i < names->len; i++) {
-        if (store_config_name_parse(names->pdata[i], id, &generation, &is_memory) &&
-            (!is_of_today(db, store->id, id, generation) ||
-             (is_memory && !is_needed(db, id, generation))))
+        if (is_stale(db, store->id, names->pdata[i]))
             g_ptr_array_add(stale, names->pdata[i]);
     }
     catalog_read_end(world->catalog, db);

@@ -122,11 +122,16 @@ typedef struct {
     /* Small named files beside the layers (the catalog's backup): replaced as a whole from fd. */
     gboolean (*put_file)(Store *store, const char *name, int fd, GError **error);
 
-    /* Config disks: small files that QEMU reads, named as store_config_name_parse() takes it; and
-     * memory of desktops that are suspended, which hosts write.
-     * Nothing is written if what is there says the same; a missing one is no error to remove. */
+    /* Config disks: small files that QEMU reads, named as store_config_name_parse() takes it;
+     * memory of desktops that are suspended, which hosts write; and what firmware keeps, which QEMU
+     * writes.  Nothing is written if what is there says the same; a missing one is no error to
+     * remove.  One to read has at most STORE_CONFIG_MAX bytes; NOT_FOUND; caller frees.  A renamed
+     * one replaces none: EXISTS. */
     gboolean (*put_config)(Store *store, const char *name, const void *data, gsize len,
                            GError **error);
+    gboolean (*get_config)(Store *store, const char *name, char **ret_data, gsize *ret_len,
+                           GError **error);
+    gboolean (*rename_config)(Store *store, const char *from, const char *to, GError **error);
     gboolean (*remove_config)(Store *store, const char *name, GError **error);
     gboolean (*list_config)(Store *store, StoreVisit visit, gpointer user, GError **error);
     char *(*config_path)(Store *store, const char *name, GError **error); /* as path */
@@ -174,10 +179,13 @@ gboolean store_lock_layer(Store *store, const char *slot, ImageLock *ret_lock, G
 gboolean store_hold_layer(Store *store, const char *slot, ImageLock *ret_lock, StoreStat *ret_stat,
                           gboolean *ret_is_there, GError **error);
 
-/* Take apart "DESKTOP-GENERATION.iso", or ".mem": memory; ret_id has room for an id.  FALSE if it
- * is another name. */
+#define STORE_CONFIG_MAX (4 << 20)
+typedef enum { CONFIG_DISK, CONFIG_MEMORY, CONFIG_NVRAM } StoreConfigKind;
+
+/* Take apart "DESKTOP-GENERATION.iso", or ".mem", or ".nvram"; ret_id has room for an id.  FALSE if
+ * it is another name. */
 gboolean store_config_name_parse(const char *name, char *ret_id, gint64 *ret_generation,
-                                 gboolean *ret_is_memory);
+                                 StoreConfigKind *ret_kind);
 
 /* The geometry of this store's layers. */
 void store_geometry(const Store *store, guint32 *ret_cluster_bits, gboolean *ret_has_subclusters);

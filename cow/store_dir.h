@@ -57,6 +57,9 @@ gboolean store_dir_put_file(Store *store, const char *name, int fd, GError **err
 /* store_dir_config.c */
 gboolean store_dir_put_config(Store *store, const char *name, const void *data, gsize len,
                               GError **error);
+gboolean store_dir_get_config(Store *store, const char *name, char **ret_data, gsize *ret_len,
+                              GError **error);
+gboolean store_dir_rename_config(Store *store, const char *from, const char *to, GError **error);
 gboolean store_dir_remove_config(Store *store, const char *name, GError **error);
 gboolean store_dir_list_config(Store *store, StoreVisit visit, gpointer user, GError **error);
 char *store_dir_config_path(Store *store, const char *name, GError **error);

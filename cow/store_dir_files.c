@@ -37,11 +37,11 @@ static gboolean add_config(const char *name, const StoreStat *stat, gpointer use
     MetadataSum *sum = user;
     char id[ID_LEN + 1];
     gint64 generation;
-    gboolean is_memory;
+    StoreConfigKind kind;
 
     sum->bytes += stat->disk_bytes;
     sum->n_files++;
-    if (store_config_name_parse(name, id, &generation, &is_memory) || !sum->visit)
+    if (store_config_name_parse(name, id, &generation, &kind) || !sum->visit)
         return TRUE;
     g_autofree char *shown = g_strdup_printf("%s/%s", CONFIG_NAME, name);
     return sum->visit(shown, stat, sum->user, error);

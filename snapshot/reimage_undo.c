@@ -6,6 +6,7 @@
  * once.  The next undo takes the one before it. */
 #include "snapshot/reimage.h"
 
+#include "cow/store_nvram.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
@@ -140,12 +141,15 @@ static gboolean bring_back(const Side *s, GError **error)
            s->store->ops->move(s->store, &slot, 1, STORE_TRASH, STORE_LAYERS, FALSE, NULL, error);
 }
 
-static void put_back(BatchChunk *chunk, const Side *s)
+/* generation: the desktop's when it was last used, 0: as the row has it. */
+static void put_back(BatchChunk *chunk, const Side *s, gint64 generation)
 {
     LayerRow layer = s->layer;
 
     layer.state = "active";
     layer.place = "layers";
+    if (generation)
+        layer.generation = generation;
     changes_put(chunk->changes, ROW_LAYER, &layer, layer.store_id);
 }
 
@@ -171,11 +175,15 @@ gboolean reimage_swap(BatchChunk *chunk, guint i, Db *db, const TrashRow *entry,
      * told by that of the disk that comes back. */
     replaced_put_item(chunk, i, &replaced);
     if (s.data.layer_id) { /* before the disk, see replaced_put() */
-        put_back(chunk, &s.data);
+        put_back(chunk, &s.data, 0);
         changed.data_layer_id = s.data.layer.id;
     }
+    /* What its firmware kept then comes back with the disk, see store_nvram_make(). */
     if (s.disk.layer_id)
-        put_back(chunk, &s.disk);
+        put_back(chunk, &s.disk,
+                 store_nvram_is_there(s.disk.store, s.desktop.id, entry->generation)
+                     ? entry->generation
+                     : 0);
     if (s.disk.layer_id && !s.disk.is_there) {
         changed.layer_id = s.disk.layer.id;
         changed.store_id = s.disk.layer.store_id;

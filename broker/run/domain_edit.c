@@ -132,14 +132,37 @@ static void read_password(GMarkupParseContext *context, const char *name, const 
         set_once(user, value_of(names, values, "passwd"));
 }
 
+/* The one text that a parser finds; NULL. */
+static char *find_text(const char *xml, const GMarkupParser *parser)
+{
+    char *text = NULL;
+
+    if (!parse(xml, parser, &text, NULL))
+        g_clear_pointer(&text, g_free);
+    return text;
+}
+
 char *domain_display_password(const char *xml)
 {
     static const GMarkupParser parser = { .start_element = read_password };
-    char *password = NULL;
 
-    if (!parse(xml, &parser, &password, NULL))
-        g_clear_pointer(&password, g_free);
-    return password;
+    return find_text(xml, &parser);
+}
+
+static const char *const nvram_source[] = { "domain", "os", "nvram", "source", NULL };
+
+static void read_nvram(GMarkupParseContext *context, const char *name, const char **names,
+                       const char **values, gpointer user, GError **error)
+{
+    if (is_at(context, nvram_source))
+        set_once(user, value_of(names, values, "file"));
+}
+
+char *domain_nvram(const char *xml)
+{
+    static const GMarkupParser parser = { .start_element = read_nvram };
+
+    return find_text(xml, &parser);
 }
 
 /* ---- Changing ---- */
@@ -195,6 +218,8 @@ static const char *new_value(const Moving *m, GMarkupParseContext *context, cons
         return m->move->listen;
     if (m->move->valid_to && strcmp(name, "passwdValidTo") == 0 && is_at(context, graphics))
         return m->move->valid_to;
+    if (m->move->nvram_path && strcmp(name, "file") == 0 && is_at(context, nvram_source))
+        return m->move->nvram_path;
     return value;
 }
 

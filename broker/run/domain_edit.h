@@ -29,10 +29,14 @@ typedef struct {
     const char *listen;   /* the address for its displays, or NULL */
     const char *valid_to; /* until when the display's password holds ("2026-11-22T10:00:00"), or
                            * NULL: as it is */
+    const char *nvram_path; /* of the file that UEFI keeps its variables in, or NULL: as it is */
 } DomainMove;
 
 /* The same domain for another host.  CORRUPT.  Caller frees. */
 char *domain_moved_xml(const char *xml, const DomainMove *move, GError **error);
+
+/* The path of what UEFI keeps, or NULL: nothing.  Caller frees. */
+char *domain_nvram(const char *xml);
 
 /* The password of its first display, or NULL (of the XML that a host gives with secrets).  Caller
  * frees. */

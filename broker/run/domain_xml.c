@@ -87,13 +87,29 @@ static void add_clock(GString *out, const DomainSpec *s)
         add(out, "<clock offset='utc'/>\n");
 }
 
+static void add_source(GString *out, const char *path)
+{
+    add(out, "<source file='%s'><seclabel model='dac' relabel='no'/></source>", path);
+}
+
+static void add_firmware(GString *out, const DomainSpec *s)
+{
+    if (s->nvram_path) {
+        add(out, "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>"
+                 "<nvram type='file'>");
+        add_source(out, s->nvram_path);
+        add(out, "</nvram>");
+    } else if (s->hardware->is_uefi) { /* without memory of its own: nothing to keep or lose */
+        add(out, "<loader readonly='yes' type='rom'>/usr/share/ovmf/OVMF.fd</loader>");
+    }
+}
+
 static void add_machine(GString *out, const DomainSpec *s)
 {
     const char *usual = s->hardware->is_uefi ? "q35" : "pc";
 
     add(out, "<os><type arch='x86_64' machine='%s'>hvm</type>", s->machine ? s->machine : usual);
-    if (s->hardware->is_uefi) /* without memory of its own: nothing to keep, nothing to lose */
-        add(out, "<loader readonly='yes' type='rom'>/usr/share/ovmf/OVMF.fd</loader>");
+    add_firmware(out, s);
     add(out, "<boot dev='hd'/></os>\n<features><acpi/><apic/>");
     if (s->hardware->is_windows)
         add_hyperv(out, s);
@@ -105,11 +121,6 @@ static void add_machine(GString *out, const DomainSpec *s)
 }
 
 /* ---- Disks ---- */
-
-static void add_source(GString *out, const char *path)
-{
-    add(out, "<source file='%s'><seclabel model='dac' relabel='no'/></source>", path);
-}
 
 static void add_iotune(GString *out, const Hardware *h)
 {

@@ -36,6 +36,7 @@ typedef struct {
 
     DomainChain disk, data;
     const char *config_path; /* of the config disk, or NULL */
+    const char *nvram_path;  /* what UEFI keeps, or NULL: it keeps nothing */
     const char *driver_path; /* of the host's CD of drivers, or NULL */
 
     const DomainNic *nics;

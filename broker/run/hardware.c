@@ -29,6 +29,7 @@ static const Key keys[] = {
     { "profile", KEY_CHOICE, 0, 0, "linux|windows" },
     { "virtio", KEY_TRUTH, 0, 0, NULL },
     { "driver_iso", KEY_TRUTH, 0, 0, NULL },
+    { "nvram", KEY_CHOICE, 0, 0, "fresh|keep" },
     { "tpm", KEY_TRUTH, 0, 0, NULL },
     { "heads", KEY_NUMBER, 1, 4, NULL },
     { "resolution", KEY_RESOLUTION, 0, 0, NULL },
@@ -121,6 +122,9 @@ static char *wanted(const Key *key)
         return g_strdup_printf("a number from %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT, key->min,
                                key->max);
     case KEY_TRUTH:
+        if (g_str_equal(key->name, "tpm"))
+            return g_strdup("on or off: it cannot be made to keep anything, because libvirt has its"
+                            " state in a folder of the host, apart from the disk");
         return g_strdup("true or false");
     case KEY_CHOICE:
         return g_strdelimit(g_strdup_printf("one of %s", key->choices), "|", ' ');
@@ -308,6 +312,7 @@ void hardware_read(const json_t *m, const char *os_type, Hardware *ret)
                                      .may_transfer = truth_of(m, "file_transfer", TRUE),
                                      .may_share = truth_of(m, "shared_folder", TRUE),
                                      .audio = choice_of(m, "audio") } };
+    ret->keeps_nvram = ret->is_uefi && g_str_equal(text_of(m, "nvram", "fresh"), "keep");
     ret->is_windows = g_str_equal(text_of(m, "profile", os_type ? os_type : "linux"), "windows");
     ret->has_virtio = truth_of(m, "virtio", !ret->is_windows);
     if (!parse_resolution(text_of(m, "resolution", ""), &ret->width, &ret->height)) {

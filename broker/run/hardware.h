@@ -10,6 +10,7 @@
  *   profile                       linux | windows: what the guest is, whatever inspection found
  *   virtio                        truth: the guest has drivers for virtio disks and networks
  *   driver_iso                    truth: the host's CD of drivers is put in
+ *   nvram                         fresh | keep: does UEFI keep its variables? (else it has none)
  *   tpm                           truth: a TPM that forgets all when the desktop stops
  *   heads, resolution             1 to 4 monitors, of WIDTHxHEIGHT each: sizes the video memory
  *   link                          auto | lan | wan: how pictures are compressed
@@ -37,6 +38,7 @@ typedef struct {
     guint n_cpus;
     guint64 memory_bytes;
     gboolean is_uefi, is_windows, has_virtio, has_driver_iso, has_tpm;
+    gboolean keeps_nvram; /* of UEFI alone */
     char video[16]; /* "": what the display likes best */
     guint n_heads, width, height;
     HardwareLink link;

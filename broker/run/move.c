@@ -115,7 +115,9 @@ static char *xml_there(const Box *b, const char *xml, const char *valid_to, GErr
                     "its host runs it on other files than the catalog knows");
         return NULL;
     }
-    const DomainMove move = { by_dev, b->listen, valid_to };
+    g_autofree char *nvram = disks ? domain_nvram(xml) : NULL;
+    g_autofree char *nvram_there = nvram ? moved_path(b, nvram) : NULL;
+    const DomainMove move = { by_dev, b->listen, valid_to, nvram_there };
     return disks ? domain_moved_xml(xml, &move, error) : NULL;
 }
 

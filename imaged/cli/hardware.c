@@ -14,6 +14,7 @@ static const struct {
     { "profile", "profile", OPTION_TEXT },
     { "virtio", "virtio", OPTION_FLAG },
     { "driver-iso", "driver_iso", OPTION_FLAG },
+    { "nvram", "nvram", OPTION_TEXT },
     { "tpm", "tpm", OPTION_FLAG },
     { "link", "link", OPTION_TEXT },
     { "cpu-limit", "cpu_limit", OPTION_COUNT },
@@ -44,7 +45,11 @@ static json_t *value_of(const Args *args, const char *option, OptionKind kind)
         return NULL;
     switch (kind) {
     case OPTION_FLAG:
-        return json_boolean(g_str_equal(args_text(args, option), "on"));
+        if (g_str_equal(args_text(args, option), "on"))
+            return json_true();
+        if (g_str_equal(args_text(args, option), "off"))
+            return json_false();
+        return json_string(args_text(args, option)); /* the daemon says why not */
     case OPTION_COUNT:
     case OPTION_SIZE:
         return json_integer(args_number(args, option, 0));

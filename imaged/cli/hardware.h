@@ -19,7 +19,8 @@
         { "virtio", OPTION_CHOICE, "on|off", "the guest has virtio drivers (Windows: off)",        \
           NULL },                                                                                  \
         { "driver-iso", OPTION_CHOICE, "on|off", "put in the host's CD of drivers (off)", NULL },  \
-        { "tpm", OPTION_CHOICE, "on|off", "a TPM that forgets all at each stop (off)", NULL },     \
+        { "nvram", OPTION_CHOICE, "fresh|keep", "does UEFI keep its variables? (fresh)", NULL },   \
+        { "tpm", OPTION_TEXT, "on|off", "a TPM that forgets all at each stop (off)", NULL },       \
         { "link", OPTION_CHOICE, "auto|lan|wan", "how pictures are compressed (auto)", NULL },     \
         { "cpu-limit", OPTION_COUNT, "PERCENT", "of its own processors, at most", NULL },          \
         { "cpu-shares", OPTION_COUNT, "N", "against neighbours, as libvirt's", NULL },             \
@@ -47,6 +48,7 @@
         { "PROFILE", "hardware.profile", CELL_TEXT, COLUMN_SHOW },                                 \
         { "VIRTIO", "hardware.virtio", CELL_TRUTH, COLUMN_SHOW },                                  \
         { "DRIVER ISO", "hardware.driver_iso", CELL_TRUTH, COLUMN_SHOW },                          \
+        { "NVRAM", "hardware.nvram", CELL_TEXT, COLUMN_SHOW },                                     \
         { "TPM", "hardware.tpm", CELL_TRUTH, COLUMN_SHOW },                                        \
         { "LINK", "hardware.link", CELL_TEXT, COLUMN_SHOW },                                       \
         { "CPU LIMIT", "hardware.cpu_limit", CELL_COUNT, COLUMN_SHOW },                            \

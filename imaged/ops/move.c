@@ -6,6 +6,7 @@
 
 #include "cow/identity.h"
 #include "cow/layer_copy.h"
+#include "cow/store_nvram.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
@@ -132,6 +133,14 @@ static gboolean find_parent(Move *m, const Copy *copy, const char **ret_id, cons
     return TRUE;
 }
 
+/* Of its copy: the disk that is written to is of the desktop's next one. */
+static gint64 generation_of(const Move *m, const LayerRow *from)
+{
+    if (g_str_equal(from->state, "frozen"))
+        return from->generation;
+    return layer_row_is_data(from) ? from->generation + 1 : m->desktop.generation + 1;
+}
+
 static gboolean write_copy(Move *m, Copy *copy, const char *parent_id, const char *parent_slot,
                            GError **error)
 {
@@ -144,7 +153,7 @@ static gboolean write_copy(Move *m, Copy *copy, const char *parent_id, const cha
                           .owner_kind = copy->from->owner_kind,
                           .owner_id = m->desktop.id,
                           .owner_name = m->desktop.name,
-                          .generation = copy->from->generation + !is_frozen,
+                          .generation = generation_of(m, copy->from),
                           .created_at = m->now };
     g_autofree char *text = identity_to_json(&identity);
     const char *slot = copy->id.s;
@@ -174,7 +183,10 @@ static void discard_copies(const Move *m)
         const char *slot = g_array_index(m->copies, Copy, i).id.s;
         m->to->ops->discard(m->to, STORE_LAYERS, &slot, 1, NULL);
     }
+    if (m->desktop.id && !g_str_equal(m->desktop.store_id, m->to->id))
+        store_nvram_remove(m->to, m->desktop.id, m->desktop.generation + 1);
 }
+
 
 static gboolean copy_all(Move *m, Changes *changes, GError **error)
 {
@@ -190,7 +202,7 @@ static gboolean copy_all(Move *m, Changes *changes, GError **error)
         row.store_id = m->to->id;
         row.parent_id = (char *)parent_id;
         row.checksum = NULL; /* its header differs from the source's: made at the next check */
-        row.generation += !g_str_equal(row.state, "frozen");
+        row.generation = generation_of(m, copy->from);
         row.created_at = m->now;
         changes_put(changes, ROW_LAYER, &row, row.store_id);
     }
@@ -219,6 +231,14 @@ static gboolean find_disk(Move *m, const char *layer_id, Disk *d, GError **error
         return TRUE;
     d->from = store_set_get(m->world->stores, d->copy->from->store_id, error);
     return d->from && store_lock_layer(d->from, d->copy->from->slot, &d->lock, error);
+}
+
+/* What its firmware keeps goes along with the disk. */
+static gboolean copy_nvram(const Move *m, const Disk *disk, GError **error)
+{
+    return !disk->copy ||
+           store_nvram_copy(disk->from, m->desktop.id, m->desktop.generation,
+                            disk->copy->from->generation, m->to, m->desktop.generation + 1, error);
 }
 
 /* The former layer of a disk goes to the trash, each as an entry of its own: they may lie in
@@ -310,7 +330,7 @@ static gboolean move_layers(Move *m, const json_t *item, gint64 step, GError **e
 
     if (!find_disk(m, m->desktop.layer_id, &disk, error) ||
         !find_disk(m, m->desktop.data_layer_id, &data, error) || !copy_all(m, changes, error) ||
-        !switch_snapshots(m, changes, error)) {
+        !switch_snapshots(m, changes, error) || !copy_nvram(m, &disk, error)) {
         discard_copies(m);
         changes_free(changes);
         return FALSE;

@@ -6,6 +6,7 @@
 #include "broker/config_disk.h"
 #include "broker/host/networks.h"
 #include "broker/run/domain_xml.h"
+#include "cow/store_nvram.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/ops/channels.h"
@@ -14,6 +15,7 @@
 #include "snapshot/chain.h"
 
 #define NETWORK_LIMIT_MS 30000
+#define NVRAM_TEMPLATE "/usr/share/OVMF/OVMF_VARS_4M.fd"
 
 void run_domain_clear(RunDomain *domain)
 {
@@ -186,6 +188,7 @@ typedef struct {
     Hardware hardware;
     GPtrArray *disk, *data;
     char *os_type;
+    gint64 layer_generation; /* in which the active layer was last used */
     Nics nics;
 } Read;
 
@@ -214,8 +217,11 @@ static gboolean read_all(World *world, const char *desktop_id, const char *host_
          (r->data = run_chain_paths(world, db, &r->host, r->desktop.data_layer_id, error))) &&
         find_networks(db, &r->host, &r->desktop, &r->hardware, &r->nics, networks, error);
 
-    if (ok)
+    if (ok) {
         r->os_type = identity_os_type(db, &r->desktop);
+        r->layer_generation = lookup_int(db, "SELECT generation FROM layer WHERE id = ?1", "t",
+                                         r->desktop.layer_id);
+    }
     catalog_read_end(world->catalog, db);
     return ok;
 }
@@ -238,6 +244,23 @@ static gboolean check_drivers(const Read *r, GError **error)
     return FALSE;
 }
 
+/* The file of what UEFI keeps, as the host sees it; NULL without an error: it keeps nothing. */
+static char *make_nvram(World *world, const Read *r, GError **error)
+{
+    if (!r->hardware.keeps_nvram)
+        return NULL;
+    g_autoptr(Store) store = store_set_get(world->stores, r->desktop.store_id, error);
+    g_autofree char *path =
+        store ? store_nvram_make(store, r->desktop.id, r->desktop.generation, r->layer_generation,
+                                 NVRAM_TEMPLATE, error)
+              : NULL;
+    char *there = path ? run_path_there(world, &r->host, r->desktop.store_id, path) : NULL;
+    if (path && !there)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
+                    "the host '%s' does not see the store", r->host.name);
+    return there;
+}
+
 gboolean run_domain_make(World *world, const char *desktop_id, const char *host_id,
                          const char *incarnation, RunDomain *ret, GError **error)
 {
@@ -256,6 +279,9 @@ gboolean run_domain_make(World *world, const char *desktop_id, const char *host_
         return FALSE;
     }
     g_autofree char *config_there = run_path_there(world, &r.host, r.desktop.store_id, config);
+    g_autofree char *nvram_there = make_nvram(world, &r, error);
+    if (r.hardware.keeps_nvram && !nvram_there)
+        return FALSE;
     gboolean is_direct = has_direct_io(world, r.desktop.store_id);
     DomainSpec spec = { .name = r.desktop.name,
                         .uuid = r.desktop.uuid,
@@ -269,6 +295,7 @@ gboolean run_domain_make(World *world, const char *desktop_id, const char *host_
                         .disk = { (const char *const *)r.disk->pdata, is_direct },
                         .data = { r.data ? (const char *const *)r.data->pdata : NULL, is_direct },
                         .config_path = config_there,
+                        .nvram_path = nvram_there,
                         .driver_path = r.hardware.has_driver_iso ? r.host.driver_iso : NULL,
                         .nics = r.nics.nics,
                         .n_nics = r.nics.n,

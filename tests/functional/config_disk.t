@@ -145,11 +145,14 @@ ok "one that is lost" look seven
 echo x >"$store/config/stranger"
 like "$(ctlj store check 2>/dev/null)" 'config/stranger' "a stranger in that folder is reported"
 rm "$store/config/stranger"
+touch "$store/config/$id-"{1,2,9}.nvram # what UEFI keeps: of a disk in the trash, of today's, of none
 stop_daemon
 start_daemon
 wait_for 10 test ! -e "$store/config/$id-1.iso"
 is "$(cd "$store/config" && echo -- *-1.iso | wc -w)" 4 "stale ones are removed"
 ok "the present one is not" test -e "$store/config/$id-2.iso"
+wait_for 10 test ! -e "$store/config/$id-9.nvram"
+is "$(cd "$store/config" && echo -- "$id"-*.nvram)" "-- $id-1.nvram $id-2.nvram" "what UEFI keeps stays as long as the disk"
 ok "still all accounted for" check_is_clean
 
 # ---- Taking away; secrets that are gone ----
@@ -159,7 +162,10 @@ unlike "$(cat "$top/Lab_1/imaged.conf")" 'DOMAIN|USER|JOIN' "an empty text means
 ctl desktop create away --template linux >/dev/null
 ctl store add two "$top/two" >/dev/null
 ctl desktop set away --user carl --user-password-file "$top/secret" >/dev/null
+away=$(field .id desktop show away)
+echo kept >"$store/config/$away-1.nvram"
 ctl desktop move away --to two >/dev/null
+is "$(cat "$top/two/config/$away-2.nvram")" kept "what UEFI keeps goes along to another store"
 secret_of() { sqlite3 "$state/catalog.db" "SELECT json_extract(identity, '\$.user_password') FROM desktop WHERE name = '$1'"; }
 aways=$(secret_of away)
 old() { find "$state/secrets" -type f -exec touch -d "$1" {} +; }

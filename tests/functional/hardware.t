@@ -103,6 +103,38 @@ like "$x" "OVMF.fd" 'the firmware'
 like "$x" "offset='localtime'" 'the local time'
 like "$x" "bus='sata'" 'a disk that it has a driver for'
 
+# ---- What UEFI keeps ----
+
+fails_with 2 'cannot be made to keep anything' 'a TPM that keeps its state' ctl desktop set a --tpm persistent
+ctl desktop create k --template lin --firmware uefi --nvram keep --memory 256M --cpus 1 >/dev/null
+json_ok 'a desktop whose UEFI keeps its variables' "$(ctlj desktop show k)" '.hardware.nvram == "keep"'
+kept=$store/config/$(field .id desktop show k)
+blank=/usr/share/OVMF/OVMF_VARS_4M.fd
+has_written() { ! cmp -s "$kept-$1.nvram" "$blank"; }
+mark() { tail -c 4 "$kept-$1.nvram"; } # in a part that nothing uses
+ok '... starts' ctl desktop start k
+like "$(xml k)" "<source file='$kept-1.nvram'" '... with a file of the store'
+is "$(stat -c %a "$kept-1.nvram")" 660 '... which QEMU may write to by its group'
+ok '... and does' wait_for 120 has_written 1
+ok 'all is accounted for' check_is_clean
+ctl desktop stop k --force >/dev/null
+printf KEPT | dd of="$kept-1.nvram" bs=1 seek=$(($(stat -c %s "$blank") - 4)) conv=notrunc status=none
+ok 'off and on' ctl desktop start k
+is "$(mark 1)" KEPT '... it is the same file'
+ok '... with what was written' has_written 1
+ctl desktop stop k --force >/dev/null
+ok 're-imaged' ctl desktop reset k --yes
+ok '... and on' ctl desktop start k
+like "$(xml k)" "<source file='$kept-2.nvram'" '... with another file'
+ok '... which began as ever' test "$(mark 2)" != KEPT
+ctl desktop stop k --force >/dev/null
+ok 'undone' ctl desktop undo-reset k --yes
+ok '... and on' ctl desktop start k
+like "$(xml k)" "<source file='$kept-3.nvram'" '... with a file of its generation'
+is "$(mark 3)" KEPT '... which is the former one'
+ok '... and not twice' test ! -e "$kept-1.nvram"
+ctl desktop stop k --force >/dev/null
+
 # ---- Where there is no network ----
 
 ok 'the host leaves the group' ctl host set vs-a --host-group ''

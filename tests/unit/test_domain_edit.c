@@ -8,6 +8,7 @@ static const char live[] =
     "<domain type='qemu' id='3'>\n"
     "  <name>a&amp;b</name>\n"
     "  <metadata><imaged:run xmlns:imaged='urn:imaged:run' incarnation='77'/></metadata>\n"
+    "  <os><nvram type='file'><source file='/s/config/x.nvram'/></nvram></os>\n"
     "  <devices>\n"
     "    <disk type='file' device='disk'>\n"
     "      <driver name='qemu' type='qcow2'/>\n"
@@ -44,6 +45,8 @@ static void test_read(void)
     g_assert_null(((const DomainDisk *)disks->pdata[2])->path);
     g_autofree char *password = domain_display_password(live);
     g_assert_cmpstr(password, ==, "secret");
+    g_autofree char *nvram = domain_nvram(live);
+    g_assert_cmpstr(nvram, ==, "/s/config/x.nvram");
 }
 
 static void test_move(void)
@@ -53,13 +56,15 @@ static void test_move(void)
     g_autoptr(GError) error = NULL;
 
     g_hash_table_insert(chains, "vda", chain);
-    const DomainMove move = { chains, "0.0.0.0", "2026-11-22T10:00:00" };
+    const DomainMove move = { chains, "0.0.0.0", "2026-11-22T10:00:00", "/t/config/x.nvram" };
     g_autofree char *xml = domain_moved_xml(live, &move, &error);
     g_assert_no_error(error);
     g_autoptr(GPtrArray) disks = domain_disks(xml, &error);
     g_assert_no_error(error);
     g_assert_cmpstr(((DomainDisk *)disks->pdata[0])->path, ==, "/t/layers/top");
     g_assert_cmpstr(((DomainDisk *)disks->pdata[1])->path, ==, "/s/config/x.iso");
+    g_assert_nonnull(strstr(xml, "<source file='/t/config/x.nvram'>"));
+    g_assert_null(strstr(xml, "/s/config/x.nvram"));
     g_assert_null(strstr(xml, "/s/layers/base")); /* the former chain is gone */
     g_assert_nonnull(strstr(xml, "<format type='qcow2'"));
     g_assert_nonnull(strstr(xml, "&apos;mid&apos;"));
@@ -75,7 +80,7 @@ static void test_move(void)
 static void test_same(void)
 {
     g_autoptr(GHashTable) chains = g_hash_table_new(g_str_hash, g_str_equal);
-    const DomainMove move = { chains, NULL, NULL };
+    const DomainMove move = { chains, NULL, NULL, NULL };
     g_autofree char *once = domain_moved_xml(live, &move, NULL);
     g_autofree char *twice = domain_moved_xml(once, &move, NULL);
 

@@ -226,6 +226,29 @@ static void test_big(void)
     g_assert_nonnull(strstr(xml, "cache='writeback'"));
 }
 
+/* UEFI forgets, unless it has a file to keep its variables in. */
+static void test_nvram(void)
+{
+    DomainSpec spec = usual();
+
+    set("{\"nvram\":\"keep\"}", NULL); /* a BIOS has none */
+    g_assert_false(hardware.keeps_nvram);
+    set("{\"firmware\":\"uefi\"}", NULL);
+    g_assert_false(hardware.keeps_nvram);
+    g_autofree char *fresh = domain_xml(&spec);
+    g_assert_nonnull(strstr(fresh, "<loader readonly='yes' type='rom'>"));
+    g_assert_null(strstr(fresh, "<nvram"));
+    set("{\"firmware\":\"uefi\",\"nvram\":\"keep\"}", NULL);
+    g_assert_true(hardware.keeps_nvram);
+    spec.nvram_path = "/s/config/'x'.nvram";
+    g_autofree char *kept = domain_xml(&spec);
+    check_document(kept);
+    g_assert_nonnull(strstr(kept, "<loader readonly='yes' type='pflash'>"));
+    g_assert_nonnull(strstr(kept, "<nvram type='file'><source file='/s/config/&apos;x&apos;.nvram'>"
+                                  "<seclabel model='dac' relabel='no'/></source></nvram>"));
+    g_assert_null(strstr(kept, "type='rom'"));
+}
+
 /* A password that holds before a session gave one would let anybody in. */
 static void test_password(void)
 {
@@ -251,6 +274,7 @@ int main(int argc, char **argv)
     g_test_add_func("/domain-xml/channels", test_channels);
     g_test_add_func("/domain-xml/link", test_link);
     g_test_add_func("/domain-xml/big", test_big);
+    g_test_add_func("/domain-xml/nvram", test_nvram);
     g_test_add_func("/domain-xml/password", test_password);
     return g_test_run();
 }

@@ -29,6 +29,9 @@ static void test_check(void)
         { "{\"networks\":[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\"]}", FALSE },
         { "{\"cpu_limit\":101}", FALSE },
         { "{\"firmware\":\"coreboot\"}", FALSE },
+        { "{\"nvram\":\"keep\",\"tpm\":true}", TRUE },
+        { "{\"nvram\":true}", FALSE },
+        { "{\"tpm\":\"persistent\"}", FALSE }, /* libvirt has its state on the host */
         { "{\"color\":\"red\"}", FALSE },
     };
 
