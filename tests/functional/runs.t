@@ -34,6 +34,11 @@ uri="qemu+unix:///system?socket=$top/lv/run/libvirt-sock"
 ok 'a host' ctl host add vs-a "$uri" --accelerator tcg
 fails_with 1 'already' 'the same one again' ctl host add vs-b "$uri"
 ok '... is up' wait_for 60 host_is vs-a up
+ok 'the same libvirtd at another address' ctl host add twin "qemu+unix:///system?socket=$top/lv/../lv/run/libvirt-sock"
+ok '... is not let up' wait_for 60 host_is twin down
+like "$(ctl host show twin)" "REASON .*the same machine as the host 'vs-a'" '... and says why'
+json_ok '... in one event' "$(ctlj event list --kind host.same)" 'map(.object) == ["twin"]'
+ok '... and goes' ctl host remove twin
 json_ok 'what it has' "$(ctlj host show vs-a)" '.cpus > 0 and .memory_bytes > 0 and .spice and .n_domains == 0'
 
 # ---- Start ----
