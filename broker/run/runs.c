@@ -21,9 +21,9 @@ struct Runs {
 
 void run_row_clear(RunRow *row)
 {
-    char **texts[] = { &row->desktop_id, &row->host_id, &row->incarnation, &row->state,
-                       &row->reason,     &row->uuid,    &row->name,
-                       &row->target_host_id };
+    char **texts[] = { &row->desktop_id, &row->host_id,        &row->incarnation,
+                       &row->state,      &row->reason,         &row->uuid,
+                       &row->name,       &row->target_host_id, &row->hardware };
 
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
         g_clear_pointer(texts[i], g_free);
@@ -40,6 +40,7 @@ static void read_row(Query *q, RunRow *ret)
                      .generation = query_int(q, "generation"),
                      .state = g_strdup(query_text(q, "state")),
                      .reason = g_strdup(query_text(q, "reason")),
+                     .hardware = g_strdup(query_text(q, "hardware")),
                      .started_at = query_int(q, "started_at"),
                      .uuid = g_strdup(query_text(q, "uuid")),
                      .name = g_strdup(query_text(q, "name")) };
@@ -65,9 +66,9 @@ void run_put(Changes *changes, const RunRow *row)
 
     changes_sql(changes,
                 "INSERT INTO run (desktop_id, host_id, incarnation, generation, state, reason,"
-                " started_at, changed_at) VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6, ?6)",
-                "tttiti", row->desktop_id, row->host_id, row->incarnation, row->generation,
-                row->state, now);
+                " started_at, changed_at, hardware) VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6, ?6, ?7)",
+                "tttitit", row->desktop_id, row->host_id, row->incarnation, row->generation,
+                row->state, now, row->hardware);
     changes_sql(changes,
                 "INSERT INTO lease (desktop_id, generation, holder, host, incarnation, created_at)"
                 " VALUES (?1, ?2, 'run', ?3, ?4, ?5)",

@@ -20,6 +20,7 @@ typedef struct {
     char *target_host_id; /* it is being moved there, and may run on either; or NULL */
     char *state;  /* starting, running, paused, stuck, stopping, migrating, unknown */
     char *reason; /* or NULL */
+    char *hardware; /* as it was started with (hardware.h), JSON; NULL: not known */
     gint64 started_at;
     char *uuid, *name; /* of the desktop */
 } RunRow;

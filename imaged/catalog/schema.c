@@ -393,7 +393,8 @@ static const char *const migrations[] = {
     "ALTER TABLE host ADD COLUMN machine_uuid TEXT;"
     "ALTER TABLE host ADD COLUMN same_as TEXT;"
     "CREATE UNIQUE INDEX host_machine ON host(machine_uuid);"
-    "ALTER TABLE run ADD COLUMN hardware TEXT;", /* as it was started with; JSON */
+    "ALTER TABLE run ADD COLUMN hardware TEXT;" /* as it was started with; JSON */
+    "ALTER TABLE suspension ADD COLUMN hardware TEXT;",
 };
 
 int schema_version(void)

@@ -14,6 +14,7 @@
 #include "imaged/ops/stand_in_view.h"
 #include "imaged/ops/view.h"
 #include "broker/run/figures.h"
+#include "broker/run/runs.h"
 #include "imaged/ops/hardware.h"
 #include "snapshot/chain.h"
 #include "templates/inspection.h"
@@ -287,6 +288,10 @@ json_t *ops_desktop_show(OpsCall *call, GError **error)
         json_object_set_new(out, "hostname", json_string(hostname));
         json_object_set_new(out, "identity", config_disk_shown(db, &row));
         json_object_set_new(out, "hardware", hardware_shown(db, row.version_id, &row));
+        g_auto(RunRow) run = { 0 };
+        run_lookup(db, row.id, &run, NULL);
+        json_object_set_new(out, "pending",
+                            hardware_pending(run.hardware, json_object_get(out, "hardware")));
     }
     catalog_read_end(call->world->catalog, db);
     if (!out)

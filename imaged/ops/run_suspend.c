@@ -116,7 +116,6 @@ static void note(BatchChunk *chunk, guint i, const char *path)
     gint64 bytes = suspension_file_bytes(path, TRUE);
     RunRow run = { .desktop_id = (char *)batch_text(chunk, i, "id"),
                    .incarnation = (char *)batch_text(chunk, i, "incarnation") };
-    run_delete(chunk->changes, &run);
     SuspensionRow row = { .desktop_id = desktop.id,
                           .incarnation = run.incarnation,
                           .generation = desktop.generation,
@@ -131,6 +130,7 @@ static void note(BatchChunk *chunk, guint i, const char *path)
     else
         g_set_error(&chunk->errors[i], IMAGED_ERROR, IMAGED_ERROR_FAILED,
                     "it ended by itself: there is nothing to go on with");
+    run_delete(chunk->changes, &run);
 }
 
 static char *path_for(BatchChunk *chunk, guint i, char **ret_there, GError **error)
