@@ -60,6 +60,18 @@ gboolean run_lookup(Db *db, const char *desktop_id, RunRow *ret, GError **error)
     return found;
 }
 
+gboolean run_lookup_on(Db *db, const char *desktop_id, RunRow *ret, GError **error)
+{
+    GError *local = NULL;
+
+    if (run_lookup(db, desktop_id, ret, &local))
+        return TRUE;
+    if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND))
+        local->code = IMAGED_ERROR_UNSUPPORTED;
+    g_propagate_error(error, local);
+    return FALSE;
+}
+
 void run_put(Changes *changes, const RunRow *row)
 {
     gint64 now = units_now_ms();

@@ -30,6 +30,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(RunRow, run_row_clear)
 /* NOT_FOUND: it does not run. */
 gboolean run_lookup(Db *db, const char *desktop_id, RunRow *ret, GError **error);
 
+/* The same for who wants something of it: UNSUPPORTED then, since what was named is there. */
+gboolean run_lookup_on(Db *db, const char *desktop_id, RunRow *ret, GError **error);
+
 /* The claims of all rows, before jobs go on; then hosts tell of their domains by runs_seen(). */
 Runs *runs_new(World *world, GError **error);
 void runs_free(Runs *runs);

@@ -25,7 +25,8 @@ static gboolean plan_one(OpsCall *call, Db *db, const DesktopRow *desktop, Batch
     g_auto(RunRow) run = { 0 };
     g_auto(Hardware) hardware = { 0 };
 
-    if (!run_lookup(db, desktop->id, &run, error) || !run_hardware(db, desktop, &hardware, error))
+    if (!run_lookup_on(db, desktop->id, &run, error) ||
+        !run_hardware(db, desktop, &hardware, error))
         return FALSE;
     g_autoptr(Store) store = store_set_get(call->world->stores, desktop->store_id, error);
     if (!store || !world_check_space(call->world, store, hardware.memory_bytes, error))
