@@ -7,6 +7,7 @@
 #include "broker/identity_settings.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
+#include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "imaged/catalog/lookup.h"
 #include "imaged/ops/args.h"
@@ -193,6 +194,23 @@ json_t *ops_template_show(OpsCall *call, GError **error)
     return out;
 }
 
+/* A filter that names nothing is a slip.  What the caller may not see is not there for him. */
+static gboolean check_template(Db *db, const Caller *caller, const char *name, GError **error)
+{
+    g_autofree char *visible = access_visible_ids(db, caller, "template");
+
+    if (lookup_int(db,
+                   "SELECT count(*) FROM template t LEFT JOIN version v ON v.template_id = t.id"
+                   " WHERE (t.name = ?1 OR t.name || ':' || v.version = ?1) AND (?2 IS NULL OR t.id"
+                   " IN (SELECT value FROM json_each(?2)))",
+                   "tt", name, visible))
+        return TRUE;
+    g_autofree char *shown = text_for_message(name, 80);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "there is no template '%s'", shown);
+    imaged_error_hint(error, "see them with: imagectl template list");
+    return FALSE;
+}
+
 json_t *ops_desktop_list(OpsCall *call, GError **error)
 {
     ViewPage page;
@@ -218,6 +236,9 @@ json_t *ops_desktop_list(OpsCall *call, GError **error)
                                       "ttttt", page.after, template, prefix,
                                       args_text(call, "app", FALSE, NULL), found ? found : visible),
                              &page, error);
+    if (out && json_array_size(out) == 0 && template &&
+        !check_template(db, call->caller, template, error))
+        g_clear_pointer(&out, json_decref);
     catalog_read_end(call->world->catalog, db);
     return out;
 }
