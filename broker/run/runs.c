@@ -269,8 +269,9 @@ static void follow(World *world, const RunRow *row, const HostDomain *d, const H
     catalog_commit(world->catalog, changes, NULL);
 }
 
-/* The host lists no such domain: it is asked, and only its "no" ends the run. */
-static void look_for(World *world, const RunRow *row, const HostDriver *driver, gpointer link)
+/* What the host says of the domain now: what it listed is from before the run was claimed, so from
+ * before what a job did to it.  Only its "no" ends the run. */
+static void look_again(World *world, const RunRow *row, const HostDriver *driver, gpointer link)
 {
     g_autoptr(GError) error = NULL;
     HostDomain *d = driver->find(link, row->uuid, &error);
@@ -308,8 +309,7 @@ static GPtrArray *rows_of(World *world, const char *host_id)
 }
 
 /* With the run claimed, if no job is at work on it, and read again: what was seen may be old. */
-static void settle(World *world, const RunRow *seen, const HostDomain *d, const HostDriver *driver,
-                   gpointer link)
+static void settle(World *world, const RunRow *seen, const HostDriver *driver, gpointer link)
 {
     json_t *keys = json_array();
     g_auto(RunRow) row = { 0 };
@@ -321,10 +321,8 @@ static void settle(World *world, const RunRow *seen, const HostDomain *d, const 
                        g_str_equal(row.incarnation, seen->incarnation);
     catalog_read_end(world->catalog, db);
     if (is_claimed) {
-        if (is_same && d)
-            follow(world, &row, d, driver, link);
-        else if (is_same)
-            look_for(world, &row, driver, link);
+        if (is_same)
+            look_again(world, &row, driver, link);
         claims_release(world->claims, keys);
     }
     json_decref(keys);
@@ -349,7 +347,7 @@ static void follow_all(World *world, const char *host_id, const GPtrArray *domai
         HostDomain *d = g_hash_table_lookup(by_uuid, row->uuid);
         /* One that is being moved is its job's; nobody else's on either host. */
         if (!row->target_host_id && !is_settled(row, d))
-            settle(world, row, d, driver, link);
+            settle(world, row, driver, link);
         else if (!row->target_host_id && d->state == DOMAIN_STUCK)
             stuck_look(world->runs->stuck, row, driver, link);
         g_hash_table_remove(by_uuid, row->uuid);
