@@ -58,8 +58,7 @@ is "$(files)" 1 'its memory is a file of the store'
 ok '... which is accounted for' ctl store check
 before=$(count_of a)
 ok 'resume' ctl desktop resume a
-is_on() { [ "$(run_of a)" = running ]; } # what its host told while it was put together is older
-ok '... runs' wait_for 60 is_on
+is "$(run_of a)" running '... runs, whatever its host told while it was put together'
 ok 'the guest counts on, from where it was' wait_for 60 counts_past a "$before"
 is "$(files)" 0 'the file is gone'
 fails_with 1 'on already' 'what is on is not started again' ctl desktop start a
