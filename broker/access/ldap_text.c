@@ -163,3 +163,25 @@ gboolean ldap_text_is_filter(const char *text)
     }
     return depth == 0;
 }
+
+gboolean ldap_text_is_name(const char *text)
+{
+    const char *at = text;
+
+    for (;;) {
+        gsize n = 0;
+        while (*at == ' ')
+            at++;
+        while (g_ascii_isalnum(at[n]) || at[n] == '-' || at[n] == '.')
+            n++;
+        at += n;
+        if (n == 0 || *at != '=' || !at[1] || at[1] == ',')
+            return FALSE;
+        for (at++; *at && *at != ','; at++) {
+            if (g_ascii_iscntrl(*at) || (*at == '\\' && !*++at))
+                return FALSE;
+        }
+        if (!*at++)
+            return TRUE;
+    }
+}

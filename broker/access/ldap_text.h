@@ -40,3 +40,6 @@ gboolean ldap_text_is_expired(gint64 account_expires, gint64 now_ms);
 
 /* Does it look like a filter: parentheses that fit, around all of it? */
 gboolean ldap_text_is_filter(const char *text);
+
+/* Is this a distinguished name, as "dc=example,dc=org"? */
+gboolean ldap_text_is_name(const char *text);

@@ -5,6 +5,7 @@ void host_facts_clear(HostFacts *facts)
 {
     g_free(facts->hostname);
     g_free(facts->cpu_model);
+    g_free(facts->machine_uuid);
     *facts = (HostFacts){ 0 };
 }
 

@@ -12,6 +12,7 @@
 /* What a host is and can do. */
 typedef struct {
     char *hostname, *cpu_model;
+    char *machine_uuid; /* NULL: it does not say */
     guint n_cpus;
     guint64 memory_bytes;
     gboolean has_kvm; /* there is /dev/kvm; whether it works is another question */

@@ -171,6 +171,20 @@ static gboolean capable(virConnectPtr conn, const char *what)
     return found;
 }
 
+/* Which machine this is, by its firmware or libvirtd.conf.  Caller frees; NULL: it does not say. */
+static char *machine_of(virConnectPtr conn, const char *caps)
+{
+    static const char begin[] = "<uuid>";
+    const char *type = virConnectGetType(conn), *host = strstr(caps, "<host>");
+    const char *at = host ? strstr(host, begin) : NULL,
+               *end = host ? strstr(host, "</host>") : NULL;
+
+    if (!type || g_str_equal(type, "TEST") || !at || !end || at > end)
+        return NULL;
+    g_autofree char *uuid = g_ascii_strdown(at + sizeof begin - 1, DRIVER_UUID_SIZE - 1);
+    return g_uuid_string_is_valid(uuid) ? g_steal_pointer(&uuid) : NULL;
+}
+
 static gboolean link_facts(gpointer data, HostFacts *ret, GError **error)
 {
     virConnectPtr conn = ((LibvirtLink *)data)->conn;
@@ -183,6 +197,7 @@ static gboolean link_facts(gpointer data, HostFacts *ret, GError **error)
     }
     *ret = (HostFacts){ .hostname = g_strdup(hostname),
                         .cpu_model = g_strndup(node.model, sizeof node.model),
+                        .machine_uuid = machine_of(conn, caps),
                         .n_cpus = node.cpus,
                         .memory_bytes = (guint64)node.memory * 1024,
                         .has_kvm = strstr(caps, "<domain type='kvm'") != NULL,

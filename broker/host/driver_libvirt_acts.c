@@ -14,8 +14,15 @@ gboolean libvirt_create(gpointer data, const char *xml, GError **error)
 {
     virDomainPtr domain = virDomainCreateXML(((LibvirtLink *)data)->conn, xml, 0);
 
-    if (!domain)
-        return driver_libvirt_error(error, "the host did not start it");
+    if (!domain) {
+        gboolean has_filter = virGetLastErrorCode() != VIR_ERR_NO_NWFILTER &&
+                              !strstr(virGetLastErrorMessage(), "filter 'clean-traffic'");
+        driver_libvirt_error(error, "the host did not start it");
+        if (!has_filter)
+            imaged_error_hint(error, "the host's libvirt has no filters of packets: its package"
+                                     " libvirt-daemon-config-nwfilter is missing there");
+        return FALSE;
+    }
     virDomainFree(domain);
     return TRUE;
 }

@@ -2,6 +2,7 @@
 #include "broker/host/hosts.h"
 
 #include "broker/host/probe.h"
+#include "broker/host/same_machine.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
@@ -102,6 +103,24 @@ static void note_client(gpointer user, const char *host_id, const ClientEvent *e
         watcher->client(watcher->user, host_id, event);
 }
 
+static gboolean is_up(gpointer user, const char *host_id)
+{
+    g_auto(HostView) view = { 0 };
+
+    return hosts_view(user, host_id, &view) && view.state == HOST_UP;
+}
+
+static gboolean admit(gpointer user, const char *host_id, const HostFacts *facts, GError **error)
+{
+    Hosts *hosts = user;
+
+    if (wait_listening(hosts))
+        return same_machine_check(hosts->world->catalog, host_id, facts->machine_uuid, is_up, hosts,
+                                  error);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "imaged ends");
+    return FALSE;
+}
+
 Hosts *hosts_new(World *world, const HostDriver *driver, const HostWatcher *watcher, GError **error)
 {
     Hosts *hosts = g_new0(Hosts, 1);
@@ -109,7 +128,7 @@ Hosts *hosts_new(World *world, const HostDriver *driver, const HostWatcher *watc
     hosts->world = world;
     hosts->driver = driver;
     hosts->told = *watcher;
-    hosts->watcher = (HostWatcher){ note_domains, note_state, hosts, note_client };
+    hosts->watcher = (HostWatcher){ note_domains, note_state, hosts, note_client, admit };
     g_mutex_init(&hosts->lock);
     g_cond_init(&hosts->listening);
     hosts->workers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, end_worker);

@@ -406,5 +406,6 @@ void host_worker_view(HostWorker *w, HostView *ret)
     ret->why = g_strdup(w->view.why);
     ret->facts.hostname = g_strdup(w->view.facts.hostname);
     ret->facts.cpu_model = g_strdup(w->view.facts.cpu_model);
+    ret->facts.machine_uuid = g_strdup(w->view.facts.machine_uuid);
     g_mutex_unlock(&w->lock);
 }

@@ -28,6 +28,9 @@ typedef struct {
     /* A client of a display did something; may be NULL.  What happened while the host was not
      * reached is not told. */
     void (*client)(gpointer user, const char *host_id, const ClientEvent *event);
+    /* It was reached: is it let up?  FALSE: it is down, for the reason of error, and is tried again
+     * and again.  NULL: all are. */
+    gboolean (*admit)(gpointer user, const char *host_id, const HostFacts *facts, GError **error);
 } HostWatcher;
 
 /* Starts to connect.  driver and watcher's user outlive the worker. */

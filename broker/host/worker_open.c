@@ -94,6 +94,18 @@ static void await(HostWorker *w, Opening *o)
     wait_opened(w, o, 0);
 }
 
+/* Is the host that was reached let up? */
+static gboolean admit(HostWorker *w, const HostFacts *facts, GError **error)
+{
+    gboolean ok = TRUE;
+
+    g_mutex_lock(&w->telling);
+    if (!w->is_ended && w->watcher.admit)
+        ok = w->watcher.admit(w->watcher.user, w->id, facts, error);
+    g_mutex_unlock(&w->telling);
+    return ok;
+}
+
 gboolean worker_open(HostWorker *w)
 {
     Opening *o = g_atomic_rc_box_new0(Opening);
@@ -104,6 +116,12 @@ gboolean worker_open(HostWorker *w)
     g_mutex_lock(&w->lock);
     o->is_given_up = TRUE;
     w->link = g_steal_pointer(&o->link);
+    g_mutex_unlock(&w->lock);
+    if (w->link && !admit(w, &o->facts, &o->error)) {
+        w->driver->close(w->link);
+        w->link = NULL;
+    }
+    g_mutex_lock(&w->lock);
     if (w->link) {
         host_facts_clear(&w->view.facts);
         w->view.facts = o->facts;

@@ -5,7 +5,9 @@
 #include "broker/pool/lease.h"
 #include "broker/pool/members.h"
 #include "imaged/base/error.h"
+#include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "imaged/catalog/lookup.h"
 
 /* ---- Pools ---- */
 
@@ -125,6 +127,18 @@ static char *group_find(Db *db, const char *name, GError **error)
                       "group", name, error);
 }
 
+static gboolean check_granted(Db *db, const PoolRow *row, const char *id, const char *name,
+                              GError **error)
+{
+    if (lookup_int(db, "SELECT count(*) FROM pool_grant WHERE pool_id = ?1 AND subject_id = ?2",
+                   "tt", row->id, id))
+        return TRUE;
+    g_autofree char *shown = text_for_message(name, 80);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "the pool '%s' is not granted to '%s'",
+                row->name, shown);
+    return FALSE;
+}
+
 /* One of grant and revoke for each name.  The number of names, or -1. */
 static gint each_subject(Db *db, Changes *changes, const PoolRow *row, const json_t *names,
                          gboolean is_group, gboolean is_grant, const char *who, GError **error)
@@ -135,7 +149,7 @@ static gint each_subject(Db *db, Changes *changes, const PoolRow *row, const jso
     json_array_foreach (names, i, name) {
         const char *text = json_string_value(name);
         g_autofree char *id = is_group ? group_find(db, text, error) : user_find(db, text, error);
-        if (!id)
+        if (!id || (!is_grant && !check_granted(db, row, id, text, error)))
             return -1;
         if (is_grant)
             changes_sql(changes,

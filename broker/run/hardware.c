@@ -249,6 +249,45 @@ json_t *hardware_of(const VersionRow *version, const DesktopRow *desktop, const 
     return hardware_merge(texts, G_N_ELEMENTS(texts));
 }
 
+/* What a key that is not set means, where that is one value whatever else is set. */
+static json_t *meaning_of(const json_t *settings, const char *name)
+{
+    static const struct {
+        const char *name, *meaning;
+    } normal[] = { { "firmware", "\"bios\"" },
+                   { "driver_iso", "false" },
+                   { "tpm", "false" },
+                   { "heads", "1" },
+                   { "resolution", "\"1920x1200\"" },
+                   { "link", "\"auto\"" },
+                   { "networks", "[]" },
+                   { "clipboard", "true" },
+                   { "file_transfer", "true" },
+                   { "shared_folder", "true" },
+                   { "usb", "\"all\"" },
+                   { "audio", "\"both\"" } };
+    json_t *value = json_object_get(settings, name);
+
+    for (guint i = 0; !value && i < G_N_ELEMENTS(normal); i++) {
+        if (g_str_equal(normal[i].name, name))
+            return json_loads(normal[i].meaning, JSON_DECODE_ANY, NULL);
+    }
+    return json_incref(value);
+}
+
+json_t *hardware_pending(const char *started, const json_t *now)
+{
+    json_t *out = json_array();
+    json_auto_t *before = hardware_merge(&started, 1);
+
+    for (guint i = 0; started && i < G_N_ELEMENTS(keys); i++) {
+        json_auto_t *was = meaning_of(before, keys[i].name), *is = meaning_of(now, keys[i].name);
+        if ((was || is) && !json_equal(was, is))
+            json_array_append_new(out, json_string(keys[i].name));
+    }
+    return out;
+}
+
 /* ---- As a struct ---- */
 
 void hardware_clear(Hardware *hardware)

@@ -69,6 +69,10 @@ json_t *hardware_merge(const char *const *texts, guint n);
  * group; texts, NULL for none).  Caller unrefs. */
 json_t *hardware_of(const VersionRow *version, const DesktopRow *desktop, const char *more);
 
+/* The names of the keys that count otherwise (now) than in started, the text of what a desktop was
+ * started with; none if that is NULL.  Caller unrefs. */
+json_t *hardware_pending(const char *started, const json_t *now);
+
 /* The same as a struct.  os_type: what inspection found, or NULL. */
 void hardware_read(const json_t *merged, const char *os_type, Hardware *ret);
 

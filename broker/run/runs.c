@@ -21,9 +21,9 @@ struct Runs {
 
 void run_row_clear(RunRow *row)
 {
-    char **texts[] = { &row->desktop_id, &row->host_id, &row->incarnation, &row->state,
-                       &row->reason,     &row->uuid,    &row->name,
-                       &row->target_host_id };
+    char **texts[] = { &row->desktop_id, &row->host_id,        &row->incarnation,
+                       &row->state,      &row->reason,         &row->uuid,
+                       &row->name,       &row->target_host_id, &row->hardware };
 
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
         g_clear_pointer(texts[i], g_free);
@@ -40,6 +40,7 @@ static void read_row(Query *q, RunRow *ret)
                      .generation = query_int(q, "generation"),
                      .state = g_strdup(query_text(q, "state")),
                      .reason = g_strdup(query_text(q, "reason")),
+                     .hardware = g_strdup(query_text(q, "hardware")),
                      .started_at = query_int(q, "started_at"),
                      .uuid = g_strdup(query_text(q, "uuid")),
                      .name = g_strdup(query_text(q, "name")) };
@@ -59,15 +60,27 @@ gboolean run_lookup(Db *db, const char *desktop_id, RunRow *ret, GError **error)
     return found;
 }
 
+gboolean run_lookup_on(Db *db, const char *desktop_id, RunRow *ret, GError **error)
+{
+    GError *local = NULL;
+
+    if (run_lookup(db, desktop_id, ret, &local))
+        return TRUE;
+    if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND))
+        local->code = IMAGED_ERROR_UNSUPPORTED;
+    g_propagate_error(error, local);
+    return FALSE;
+}
+
 void run_put(Changes *changes, const RunRow *row)
 {
     gint64 now = units_now_ms();
 
     changes_sql(changes,
                 "INSERT INTO run (desktop_id, host_id, incarnation, generation, state, reason,"
-                " started_at, changed_at) VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6, ?6)",
-                "tttiti", row->desktop_id, row->host_id, row->incarnation, row->generation,
-                row->state, now);
+                " started_at, changed_at, hardware) VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6, ?6, ?7)",
+                "tttitit", row->desktop_id, row->host_id, row->incarnation, row->generation,
+                row->state, now, row->hardware);
     changes_sql(changes,
                 "INSERT INTO lease (desktop_id, generation, holder, host, incarnation, created_at)"
                 " VALUES (?1, ?2, 'run', ?3, ?4, ?5)",
@@ -256,8 +269,9 @@ static void follow(World *world, const RunRow *row, const HostDomain *d, const H
     catalog_commit(world->catalog, changes, NULL);
 }
 
-/* The host lists no such domain: it is asked, and only its "no" ends the run. */
-static void look_for(World *world, const RunRow *row, const HostDriver *driver, gpointer link)
+/* What the host says of the domain now: what it listed is from before the run was claimed, so from
+ * before what a job did to it.  Only its "no" ends the run. */
+static void look_again(World *world, const RunRow *row, const HostDriver *driver, gpointer link)
 {
     g_autoptr(GError) error = NULL;
     HostDomain *d = driver->find(link, row->uuid, &error);
@@ -295,8 +309,7 @@ static GPtrArray *rows_of(World *world, const char *host_id)
 }
 
 /* With the run claimed, if no job is at work on it, and read again: what was seen may be old. */
-static void settle(World *world, const RunRow *seen, const HostDomain *d, const HostDriver *driver,
-                   gpointer link)
+static void settle(World *world, const RunRow *seen, const HostDriver *driver, gpointer link)
 {
     json_t *keys = json_array();
     g_auto(RunRow) row = { 0 };
@@ -308,10 +321,8 @@ static void settle(World *world, const RunRow *seen, const HostDomain *d, const 
                        g_str_equal(row.incarnation, seen->incarnation);
     catalog_read_end(world->catalog, db);
     if (is_claimed) {
-        if (is_same && d)
-            follow(world, &row, d, driver, link);
-        else if (is_same)
-            look_for(world, &row, driver, link);
+        if (is_same)
+            look_again(world, &row, driver, link);
         claims_release(world->claims, keys);
     }
     json_decref(keys);
@@ -336,7 +347,7 @@ static void follow_all(World *world, const char *host_id, const GPtrArray *domai
         HostDomain *d = g_hash_table_lookup(by_uuid, row->uuid);
         /* One that is being moved is its job's; nobody else's on either host. */
         if (!row->target_host_id && !is_settled(row, d))
-            settle(world, row, d, driver, link);
+            settle(world, row, driver, link);
         else if (!row->target_host_id && d->state == DOMAIN_STUCK)
             stuck_look(world->runs->stuck, row, driver, link);
         g_hash_table_remove(by_uuid, row->uuid);

@@ -20,6 +20,7 @@ typedef struct {
     char *target_host_id; /* it is being moved there, and may run on either; or NULL */
     char *state;  /* starting, running, paused, stuck, stopping, migrating, unknown */
     char *reason; /* or NULL */
+    char *hardware; /* as it was started with (hardware.h), JSON; NULL: not known */
     gint64 started_at;
     char *uuid, *name; /* of the desktop */
 } RunRow;
@@ -28,6 +29,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(RunRow, run_row_clear)
 
 /* NOT_FOUND: it does not run. */
 gboolean run_lookup(Db *db, const char *desktop_id, RunRow *ret, GError **error);
+
+/* The same for who wants something of it: UNSUPPORTED then, since what was named is there. */
+gboolean run_lookup_on(Db *db, const char *desktop_id, RunRow *ret, GError **error);
 
 /* The claims of all rows, before jobs go on; then hosts tell of their domains by runs_seen(). */
 Runs *runs_new(World *world, GError **error);

@@ -13,7 +13,7 @@
 void suspension_row_clear(SuspensionRow *row)
 {
     char **texts[] = { &row->desktop_id, &row->incarnation, &row->layer_id, &row->data_layer_id,
-                       &row->disk_stamp, &row->store_id,    &row->host_id };
+                       &row->disk_stamp, &row->store_id,    &row->host_id,  &row->hardware };
 
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
         g_clear_pointer(texts[i], g_free);
@@ -33,6 +33,7 @@ gboolean suspension_lookup(Db *db, const char *desktop_id, SuspensionRow *ret, G
                                 .disk_stamp = g_strdup(query_text(q, "disk_stamp")),
                                 .store_id = g_strdup(query_text(q, "store_id")),
                                 .host_id = g_strdup(query_text(q, "host_id")),
+                                .hardware = g_strdup(query_text(q, "hardware")),
                                 .bytes = query_int(q, "bytes"),
                                 .created_at = query_int(q, "created_at") };
     if (!query_end(q, error)) {
@@ -102,8 +103,9 @@ void suspension_put(Changes *changes, const SuspensionRow *row)
 {
     changes_sql(changes,
                 "INSERT OR REPLACE INTO suspension (desktop_id, incarnation, generation, layer_id,"
-                " data_layer_id, disk_stamp, store_id, host_id, bytes, created_at) VALUES (?1, ?2,"
-                " ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                " data_layer_id, disk_stamp, store_id, host_id, bytes, created_at, hardware)"
+                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, (SELECT hardware FROM run WHERE"
+                " desktop_id = ?1 AND incarnation = ?2))",
                 "ttitttttii", row->desktop_id, row->incarnation, row->generation, row->layer_id,
                 row->data_layer_id, row->disk_stamp, row->store_id, row->host_id, row->bytes,
                 units_now_ms());

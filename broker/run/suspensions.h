@@ -15,6 +15,7 @@ typedef struct {
     char *layer_id, *data_layer_id, *disk_stamp;
     char *store_id, *host_id;
     gint64 bytes, created_at;
+    char *hardware; /* as RunRow's */
 } SuspensionRow;
 void suspension_row_clear(SuspensionRow *row);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SuspensionRow, suspension_row_clear)
@@ -29,6 +30,7 @@ char *suspension_stamp(World *world, Db *db, const DesktopRow *desktop);
 gboolean suspension_is_valid(World *world, Db *db, const DesktopRow *desktop,
                              const SuspensionRow *row);
 
+/* Before its run is deleted, whose hardware it takes over. */
 void suspension_put(Changes *changes, const SuspensionRow *row);
 void suspension_delete(Changes *changes, const char *desktop_id);
 

@@ -147,7 +147,8 @@ static gboolean settle_other(Sessions *s, const SessionAsk *ask, const Found *f,
         g_autofree char *reason = g_strdup_printf("taken over by %s", ask->user_name);
         return sessions_end(s, other->id, reason, ask->user_name, error);
     }
-    g_autofree char *since = units_format_time(other->created_at);
+    g_autoptr(GDateTime) at = g_date_time_new_from_unix_local(other->created_at / 1000);
+    g_autofree char *since = at ? g_date_time_format(at, "%Y-%m-%d %H:%M") : g_strdup("a while");
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "%s is on it since %s (%s)",
                 other->user_name, since, other->state);
     if (ask->takes_over)

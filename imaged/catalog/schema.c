@@ -388,6 +388,13 @@ static const char *const migrations[] = {
     " target TEXT NOT NULL, severity TEXT NOT NULL, kinds TEXT, has_secret INTEGER NOT NULL,"
     " is_on INTEGER NOT NULL, last_event INTEGER NOT NULL, created_at INTEGER NOT NULL)"
     " STRICT, WITHOUT ROWID;",
+
+    /* 14: which machine a host is; same_as: the host that was found to be this one, by its id */
+    "ALTER TABLE host ADD COLUMN machine_uuid TEXT;"
+    "ALTER TABLE host ADD COLUMN same_as TEXT;"
+    "CREATE UNIQUE INDEX host_machine ON host(machine_uuid);"
+    "ALTER TABLE run ADD COLUMN hardware TEXT;" /* as it was started with; JSON */
+    "ALTER TABLE suspension ADD COLUMN hardware TEXT;",
 };
 
 int schema_version(void)

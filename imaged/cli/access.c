@@ -6,6 +6,7 @@
 
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
+#include "imaged/cli/confirm.h"
 
 char *access_path(const char *prefix, const char *name, const char *suffix)
 {
@@ -64,6 +65,15 @@ gboolean access_change(Cli *cli, const char *method, const char *path, const jso
     else
         list_print_object(cli, object, columns);
     return TRUE;
+}
+
+gboolean access_delete(Cli *cli, const char *path, const char *question, const Column *columns,
+                       GError **error)
+{
+    json_auto_t *there = client_get(cli->client, path, error);
+
+    return there && confirm_question(cli, question, "yes", error) &&
+           access_change(cli, "DELETE", path, NULL, "is deleted", columns, error);
 }
 
 gboolean access_list(Cli *cli, const char *path, const char *key, const Column *columns,

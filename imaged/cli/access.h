@@ -18,6 +18,10 @@ void access_put_scope(Cli *cli, json_t *body);
 gboolean access_change(Cli *cli, const char *method, const char *path, const json_t *body,
                        const char *done, const Column *columns, GError **error);
 
+/* The same for what deletes it: it is looked for, then the question is asked. */
+gboolean access_delete(Cli *cli, const char *path, const char *question, const Column *columns,
+                       GError **error);
+
 /* The list at path, with --search. */
 gboolean access_list(Cli *cli, const char *path, const char *key, const Column *columns,
                      GError **error);

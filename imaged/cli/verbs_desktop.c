@@ -57,6 +57,7 @@ static const Column desktop_columns[] = {
     { "HOST NAME FOUND", "inspection.hostname", CELL_TEXT, COLUMN_SHOW },
     { "APPLICATIONS", "inspection.n_applications", CELL_COUNT, COLUMN_SHOW },
     { "AGENTS", "inspection.agents", CELL_LIST, COLUMN_SHOW },
+    { "PENDING", "pending", CELL_LIST, COLUMN_SHOW },
     { "INSPECTED", "inspection.as_of", CELL_TIME, COLUMN_SHOW },
     { "STILL AS INSPECTED", "inspection.is_current", CELL_TRUTH, COLUMN_SHOW },
     { "NOT INSPECTED", "inspection.error.message", CELL_TEXT, COLUMN_SHOW },

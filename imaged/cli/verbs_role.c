@@ -6,7 +6,6 @@
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/cli/access.h"
-#include "imaged/cli/confirm.h"
 
 static const Column role_columns[] = {
     { "NAME", "name", CELL_TEXT, 0 },
@@ -81,8 +80,7 @@ static gboolean role_delete(Cli *cli, GError **error)
     g_autofree char *path = access_path("/v1/roles", name, NULL);
     g_autofree char *question = g_strdup_printf("delete the role '%s' with all its grants?", name);
 
-    return confirm_question(cli, question, "yes", error) &&
-           access_change(cli, "DELETE", path, NULL, "is deleted", role_columns, error);
+    return access_delete(cli, path, question, role_columns, error);
 }
 
 static gboolean change_grant(Cli *cli, const char *verb, const char *done, GError **error)

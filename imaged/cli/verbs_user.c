@@ -6,7 +6,6 @@
 
 #include "imaged/base/error.h"
 #include "imaged/cli/access.h"
-#include "imaged/cli/confirm.h"
 #include "imaged/cli/secret.h"
 #include "imaged/cli/verbs_channels.h"
 
@@ -116,8 +115,7 @@ static gboolean user_delete(Cli *cli, GError **error)
     g_autofree char *question =
         g_strdup_printf("delete the user '%s' with his roles and tokens?", name);
 
-    return confirm_question(cli, question, "yes", error) &&
-           access_change(cli, "DELETE", path, NULL, "is deleted", user_columns, error);
+    return access_delete(cli, path, question, user_columns, error);
 }
 
 static gboolean user_passwd(Cli *cli, GError **error)
@@ -184,8 +182,7 @@ static gboolean group_delete(Cli *cli, GError **error)
     g_autofree char *question =
         g_strdup_printf("delete the group '%s'?  Its members stay, without its roles", name);
 
-    return confirm_question(cli, question, "yes", error) &&
-           access_change(cli, "DELETE", path, NULL, "is deleted", group_columns, error);
+    return access_delete(cli, path, question, group_columns, error);
 }
 
 static gboolean set_members(Cli *cli, const char *verb, const char *done, GError **error)

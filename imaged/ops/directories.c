@@ -128,6 +128,12 @@ static json_t *take_settings(OpsCall *call, gboolean is_new, GError **error)
                         "'%s' is no filter: (objectClass=person), say", texts[i]);
             return NULL;
         }
+        if (g_str_equal(texts[i], "base") && !ldap_text_is_name(text)) {
+            g_autofree char *shown = text_for_message(text, 80);
+            g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
+                        "'%s' is no entry of a directory: dc=example,dc=org, say", shown);
+            return NULL;
+        }
         json_object_set_new(settings, texts[i], json_string(text));
     }
     const char *attribute = args_text(call, "user_attribute", FALSE, NULL);

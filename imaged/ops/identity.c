@@ -164,8 +164,13 @@ static json_t *change_desktops(OpsCall *call, const LookupRows *desktops, const 
     json_t *keys = json_array(), *out = json_array();
     gboolean ok = FALSE;
 
-    for (guint i = 0; i < desktops->rows->len; i++)
-        claims_add(keys, 'x', "desktop", row_id(desktops->rows->pdata[i]));
+    /* Hardware is read at a start alone, so one that runs may be set too: nothing changes its row
+     * without one of these two. */
+    for (guint i = 0; i < desktops->rows->len; i++) {
+        const char *id = row_id(desktops->rows->pdata[i]);
+        claims_add(keys, change->identity ? 'x' : 's', "desktop", id);
+        claims_add(keys, 'x', "run", id);
+    }
     if (claims_take(call->world->claims, keys, "desktop.set", error)) {
         Changes *changes = changes_new();
         ok = put_changed(call, desktops, change, changes, out, error);

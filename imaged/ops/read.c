@@ -7,6 +7,7 @@
 #include "broker/identity_settings.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
+#include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "imaged/catalog/lookup.h"
 #include "imaged/ops/args.h"
@@ -14,6 +15,7 @@
 #include "imaged/ops/stand_in_view.h"
 #include "imaged/ops/view.h"
 #include "broker/run/figures.h"
+#include "broker/run/runs.h"
 #include "imaged/ops/hardware.h"
 #include "snapshot/chain.h"
 #include "templates/inspection.h"
@@ -192,6 +194,23 @@ json_t *ops_template_show(OpsCall *call, GError **error)
     return out;
 }
 
+/* A filter that names nothing is a slip.  What the caller may not see is not there for him. */
+static gboolean check_template(Db *db, const Caller *caller, const char *name, GError **error)
+{
+    g_autofree char *visible = access_visible_ids(db, caller, "template");
+
+    if (lookup_int(db,
+                   "SELECT count(*) FROM template t LEFT JOIN version v ON v.template_id = t.id"
+                   " WHERE (t.name = ?1 OR t.name || ':' || v.version = ?1) AND (?2 IS NULL OR t.id"
+                   " IN (SELECT value FROM json_each(?2)))",
+                   "tt", name, visible))
+        return TRUE;
+    g_autofree char *shown = text_for_message(name, 80);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "there is no template '%s'", shown);
+    imaged_error_hint(error, "see them with: imagectl template list");
+    return FALSE;
+}
+
 json_t *ops_desktop_list(OpsCall *call, GError **error)
 {
     ViewPage page;
@@ -217,6 +236,9 @@ json_t *ops_desktop_list(OpsCall *call, GError **error)
                                       "ttttt", page.after, template, prefix,
                                       args_text(call, "app", FALSE, NULL), found ? found : visible),
                              &page, error);
+    if (out && json_array_size(out) == 0 && template &&
+        !check_template(db, call->caller, template, error))
+        g_clear_pointer(&out, json_decref);
     catalog_read_end(call->world->catalog, db);
     return out;
 }
@@ -287,6 +309,10 @@ json_t *ops_desktop_show(OpsCall *call, GError **error)
         json_object_set_new(out, "hostname", json_string(hostname));
         json_object_set_new(out, "identity", config_disk_shown(db, &row));
         json_object_set_new(out, "hardware", hardware_shown(db, row.version_id, &row));
+        g_auto(RunRow) run = { 0 };
+        run_lookup(db, row.id, &run, NULL);
+        json_object_set_new(out, "pending",
+                            hardware_pending(run.hardware, json_object_get(out, "hardware")));
     }
     catalog_read_end(call->world->catalog, db);
     if (!out)

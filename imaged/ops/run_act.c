@@ -22,7 +22,7 @@ static gboolean plan_one(Db *db, const DesktopRow *desktop, BatchPlan *plan, GEr
 {
     g_auto(RunRow) run = { 0 };
 
-    if (!run_lookup(db, desktop->id, &run, error))
+    if (!run_lookup_on(db, desktop->id, &run, error))
         return FALSE;
     json_t *keys = json_array();
     claims_add(keys, 'x', "run", desktop->id);

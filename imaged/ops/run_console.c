@@ -100,7 +100,7 @@ int run_console_open(OpsCall *call, GError **error)
         return -1;
     Db *db = catalog_read_begin(call->world->catalog);
     gboolean ok =
-        lookup_desktop(db, name, &desktop, error) && run_lookup(db, desktop.id, &run, error);
+        lookup_desktop(db, name, &desktop, error) && run_lookup_on(db, desktop.id, &run, error);
     catalog_read_end(call->world->catalog, db);
     int fd = ok ? open_on_host(call, &run, is_forced, error) : -1;
     if (fd < 0 && !is_forced && error && *error &&

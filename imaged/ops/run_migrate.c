@@ -42,7 +42,7 @@ static gboolean plan_one(World *world, Db *db, RunPlaces *places, const DesktopR
     g_auto(HostRow) to = { 0 };
     const PlaceHost *place;
 
-    if (!run_lookup(db, desktop->id, &run, error) || !check_run(&run, error) ||
+    if (!run_lookup_on(db, desktop->id, &run, error) || !check_run(&run, error) ||
         !host_lookup(db, run.host_id, &from, error))
         return FALSE;
     if (g_strcmp0(only, run.host_id) == 0) {

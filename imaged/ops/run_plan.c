@@ -56,7 +56,7 @@ static gboolean plan_one(World *world, Db *db, RunPlaces *hosts, const DesktopRo
     }
     gboolean has_memory = how != START_FRESH && find_memory(world, db, desktop, &memory);
     if (how == START_SUSPENDED && !has_memory) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "it is not suspended");
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED, "it is not suspended");
         return FALSE;
     }
     note_memory(hosts, has_memory ? &memory : NULL);

@@ -60,7 +60,7 @@ json_t *ops_desktop_screenshot(OpsCall *call, GError **error)
         return NULL;
     Db *db = catalog_read_begin(call->world->catalog);
     gboolean ok =
-        lookup_desktop(db, name, &desktop, error) && run_lookup(db, desktop.id, &run, error);
+        lookup_desktop(db, name, &desktop, error) && run_lookup_on(db, desktop.id, &run, error);
     catalog_read_end(call->world->catalog, db);
     if (!ok) {
         if (desktop.id)

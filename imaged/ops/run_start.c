@@ -10,6 +10,7 @@
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
+#include "imaged/ops/hardware.h"
 #include "imaged/ops/jobs.h"
 #include "imaged/ops/run_domain.h"
 #include "imaged/ops/submit.h"
@@ -169,6 +170,17 @@ static void start_one(gpointer n, gpointer data)
         give_to_host(s, i, &desktop, error);
 }
 
+/* The hardware that item i is started with: the saved one, or what counts now.  Caller frees. */
+static char *hardware_for(BatchChunk *chunk, guint i, Db *db, const DesktopRow *desktop)
+{
+    g_auto(SuspensionRow) memory = { 0 };
+
+    if (json_is_true(json_object_get(batch_item(chunk, i), "memory")))
+        return suspension_lookup(db, desktop->id, &memory, NULL) ? g_strdup(memory.hardware) : NULL;
+    json_auto_t *now = hardware_shown(db, desktop->version_id, desktop);
+    return json_dumps(now, JSON_COMPACT | JSON_SORT_KEYS);
+}
+
 /* The rows, with the leases, before any host hears of it. */
 static gboolean put_rows(BatchChunk *chunk, GError **error)
 {
@@ -182,6 +194,7 @@ static gboolean put_rows(BatchChunk *chunk, GError **error)
         Db *db = catalog_read_begin(world->catalog);
         gboolean ok = lookup_desktop_by_id(db, id, &desktop, &chunk->errors[i]);
         gboolean has = ok && run_lookup(db, id, &there, NULL);
+        g_autofree char *hardware = ok ? hardware_for(chunk, i, db, &desktop) : NULL;
         catalog_read_end(world->catalog, db);
         /* It was planned before another start had ended: that one's run is left alone. */
         if (has && !g_str_equal(there.incarnation, batch_text(chunk, i, "incarnation")))
@@ -193,6 +206,7 @@ static gboolean put_rows(BatchChunk *chunk, GError **error)
                        .host_id = (char *)batch_text(chunk, i, "host"),
                        .incarnation = (char *)batch_text(chunk, i, "incarnation"),
                        .generation = desktop.generation,
+                       .hardware = hardware,
                        .state = "starting" };
         run_put(changes, &row);
     }

@@ -25,7 +25,8 @@ static gboolean plan_one(OpsCall *call, Db *db, const DesktopRow *desktop, Batch
     g_auto(RunRow) run = { 0 };
     g_auto(Hardware) hardware = { 0 };
 
-    if (!run_lookup(db, desktop->id, &run, error) || !run_hardware(db, desktop, &hardware, error))
+    if (!run_lookup_on(db, desktop->id, &run, error) ||
+        !run_hardware(db, desktop, &hardware, error))
         return FALSE;
     g_autoptr(Store) store = store_set_get(call->world->stores, desktop->store_id, error);
     if (!store || !world_check_space(call->world, store, hardware.memory_bytes, error))
@@ -116,7 +117,6 @@ static void note(BatchChunk *chunk, guint i, const char *path)
     gint64 bytes = suspension_file_bytes(path, TRUE);
     RunRow run = { .desktop_id = (char *)batch_text(chunk, i, "id"),
                    .incarnation = (char *)batch_text(chunk, i, "incarnation") };
-    run_delete(chunk->changes, &run);
     SuspensionRow row = { .desktop_id = desktop.id,
                           .incarnation = run.incarnation,
                           .generation = desktop.generation,
@@ -131,6 +131,7 @@ static void note(BatchChunk *chunk, guint i, const char *path)
     else
         g_set_error(&chunk->errors[i], IMAGED_ERROR, IMAGED_ERROR_FAILED,
                     "it ended by itself: there is nothing to go on with");
+    run_delete(chunk->changes, &run);
 }
 
 static char *path_for(BatchChunk *chunk, guint i, char **ret_there, GError **error)

@@ -83,6 +83,18 @@ const char *session_address(const OpsCall *call)
 
 /* ---- Seeing ---- */
 
+/* Filters that name nothing are a slip. */
+static gboolean check_filter(Db *db, const char *sql, const char *what, const char *name,
+                             GError **error)
+{
+    if (!name || lookup_int(db, sql, "t", name))
+        return TRUE;
+    g_autofree char *shown = text_for_message(name, 80);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "there is no %s '%s'", what, shown);
+    imaged_error_hint(error, "see them with: imagectl %s list", what);
+    return FALSE;
+}
+
 json_t *ops_session_list(OpsCall *call, GError **error)
 {
     ViewPage page;
@@ -99,10 +111,16 @@ json_t *ops_session_list(OpsCall *call, GError **error)
                                         " AND (?3 IS NULL OR u.name = ?3) AND (?4 IS NULL OR"
                                         " d.name = ?4) AND %s ORDER BY s.id",
                         visible ? visible : "1");
-    json_t *out = view_found(db_query_once(db, sql, "titt", page.after, (gint64)all,
-                                           args_text(call, "user", FALSE, NULL),
-                                           args_text(call, "desktop", FALSE, NULL)),
+    const char *user = args_text(call, "user", FALSE, NULL);
+    const char *desktop = args_text(call, "desktop", FALSE, NULL);
+    json_t *out = view_found(db_query_once(db, sql, "titt", page.after, (gint64)all, user, desktop),
                              &page, error);
+    /* who sees only some of them is not told what else there is */
+    if (out && json_array_size(out) == 0 && !visible &&
+        (!check_filter(db, "SELECT count(*) FROM user WHERE name = ?1", "user", user, error) ||
+         !check_filter(db, "SELECT count(*) FROM desktop WHERE name = ?1", "desktop", desktop,
+                       error)))
+        g_clear_pointer(&out, json_decref);
     catalog_read_end(call->world->catalog, db);
     return out;
 }

@@ -1,6 +1,9 @@
 /* users.c: users and groups. */
+#include <string.h>
+
 #include "broker/access/directory.h"
 #include "broker/access/password.h"
+#include "broker/alert/message.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/ops/access.h"
@@ -65,6 +68,17 @@ json_t *ops_user_show(OpsCall *call, GError **error)
                : NULL;
 }
 
+static gboolean check_mail(const char *mail, GError **error)
+{
+    if (!alert_check_address(mail, error))
+        return FALSE;
+    if (strchr(mail, '@'))
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "'%s' is no e-mail address", mail);
+    imaged_error_hint(error, "NAME@DOMAIN");
+    return FALSE;
+}
+
 /* full_name and email; NULL stays NULL. */
 static gboolean take_texts(OpsCall *call, char **full_name, char **email, GError **error)
 {
@@ -73,7 +87,7 @@ static gboolean take_texts(OpsCall *call, char **full_name, char **email, GError
     const char *name = args_text(call, "full_name", FALSE, NULL);
     const char *mail = args_text(call, "email", FALSE, NULL);
     if ((name && !text_check("full name", name, 200, error)) ||
-        (mail && !text_check("e-mail address", mail, 254, error)))
+        (mail && *mail && !check_mail(mail, error)))
         return FALSE;
     if (name) {
         g_free(*full_name);

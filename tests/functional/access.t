@@ -200,6 +200,10 @@ is "$(cat roles.out)" '' 'each role may do at each endpoint what the table says'
 
 fails_with 4 "has desktops" "a user with desktops is not deleted" ctl user delete alice --yes
 ok "another is" ctl user delete carla --yes
+fails_with 3 "no user 'carla'" "what is not there is not asked about" ctl user delete carla
+fails_with 3 "no role" "nor a role" ctl role delete nosuch
+fails_with 2 "no e-mail address" "an e-mail address is one" ctl user add zoe --email notamail
+fails_with 2 "no entry of a directory" "a directory's base is a name" ctl directory add x --kind ldap --server ldaps://localhost --base notadn
 ok "a group too" ctl group delete tutors --yes
 fails_with 2 "built in" "a built-in role is not" ctl role delete helpdesk --yes
 # ---- what changes something is told of ----

@@ -134,6 +134,15 @@ like "$(xml k)" "<source file='$kept-3.nvram'" '... with a file of its generatio
 is "$(mark 3)" KEPT '... which is the former one'
 ok '... and not twice' test ! -e "$kept-1.nvram"
 ctl desktop stop k --force >/dev/null
+json_ok 'what it runs with counts' "$(ctlj desktop show a)" '.pending == []'
+ok 'what is set while it runs' ctl desktop set a --cpus 1 --clipboard on
+json_ok '... holds from its next start' "$(ctlj desktop show a)" '.hardware.cpus == 1 and .pending == ["cpus", "clipboard"]'
+like "$(ctl desktop show a)" 'PENDING +cpus, ?clipboard' '... and people are told'
+ctl desktop stop a --force >/dev/null
+json_ok 'one that is off waits for nothing' "$(ctlj desktop show a)" '.pending == []'
+ok 'start' ctl desktop start a
+json_ok '... with them' "$(ctlj desktop show a)" '.pending == []'
+like "$(xml a)" "<vcpu placement='static'>1</vcpu>" '... says libvirt'
 
 # ---- Where there is no network ----
 

@@ -37,7 +37,7 @@ ctl host activate h2 >/dev/null
 ok 'it counts' counter_runs "$(path_of a)"
 is "$(on)" 'h1:a ' 'on the first host'
 fails_with 1 'there already' 'not to where it is' ctl desktop migrate a --to h1
-fails_with 3 'does not run' 'not one that is off' ctl desktop migrate b
+fails_with 1 'does not run' 'not one that is off' ctl desktop migrate b
 fails_with 3 'no host' 'not to a host that is not there' ctl desktop migrate a --to h9
 
 # ---- With a session ----

@@ -73,6 +73,8 @@ fails_with 3 'no user' "an unknown user" ctl pool grant lab --user nobody
 ok "revoked" ctl pool revoke lab --user bob
 is "$(ctlj pool show lab | jq -r '.grants | map(.name) | join(" ")')" staff "one is left"
 
+fails_with 3 "not granted to 'bob'" "what is not granted is not revoked" ctl pool revoke lab --user bob
+
 # ---- size ----
 
 ok "grown" ctl pool resize lab 6

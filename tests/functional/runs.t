@@ -28,12 +28,17 @@ ok '... it is down' wait_for 10 host_is gone down
 like "$(ctl host show gone)" 'REASON .*refused' '... and says why'
 fails_with 2 'is no display address' 'what no client could connect to' ctl host add x qemu+tcp://127.0.0.1:9/system --display-address 'a b'
 fails_with 2 'is no proxy' 'what is no proxy' ctl host add x qemu+tcp://127.0.0.1:9/system --proxy nonsense
-fails_with 3 "'a': it does not run" 'no picture of a desktop that is off' ctl desktop screenshot a "$top/a.png"
+fails_with 1 "'a': it does not run" 'no picture of a desktop that is off' ctl desktop screenshot a "$top/a.png"
 libvirt_start "$top/lv" || exit 1
 uri="qemu+unix:///system?socket=$top/lv/run/libvirt-sock"
 ok 'a host' ctl host add vs-a "$uri" --accelerator tcg
 fails_with 1 'already' 'the same one again' ctl host add vs-b "$uri"
 ok '... is up' wait_for 60 host_is vs-a up
+ok 'the same libvirtd at another address' ctl host add twin "qemu+unix:///system?socket=$top/lv/../lv/run/libvirt-sock"
+ok '... is not let up' wait_for 60 host_is twin down
+like "$(ctl host show twin)" "REASON .*the same machine as the host 'vs-a'" '... and says why'
+json_ok '... in one event' "$(ctlj event list --kind host.same)" 'map(.object) == ["twin"]'
+ok '... and goes' ctl host remove twin
 json_ok 'what it has' "$(ctlj host show vs-a)" '.cpus > 0 and .memory_bytes > 0 and .spice and .n_domains == 0'
 
 # ---- Start ----
@@ -67,7 +72,7 @@ as --32 -o "$top/e.o" "$repo/tests/guest/echo.S" && ld -m elf_i386 -Ttext 0x7c00
 truncate -s 8M "$top/e.raw"
 ctl template import echo "$top/e.raw" --format raw --memory 32M --cpus 1 >/dev/null 2>&1
 ctl desktop create e --template echo >/dev/null
-fails_with 3 'does not run' 'the console of one that is off' ctl desktop console e
+fails_with 1 'does not run' 'the console of one that is off' ctl desktop console e
 ctl desktop start e >/dev/null
 mkfifo "$top/keys"
 trap '' PIPE # who does not read any more is seen by what he said

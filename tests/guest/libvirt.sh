@@ -54,6 +54,7 @@ listen_tls = 0
 listen_tcp = 0
 auth_unix_rw = "none"
 unix_sock_group = "root"
+host_uuid = "77000000-0000-4000-8000-0000000000aa"
 log_outputs = "2:file:/var/log/libvirt/libvirtd.log"
 E
     cat >"$libvirt_dir/etc/qemu.conf" <<E

@@ -87,6 +87,31 @@ static void test_apply(void)
     g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID);
 }
 
+/* What differs between the machine that runs and what was set since. */
+static void test_pending(void)
+{
+    static const struct {
+        const char *started, *now, *want;
+    } cases[] = {
+        { "{\"cpus\":2,\"heads\":1}", "{\"cpus\":2,\"heads\":1}", "[]" },
+        { "{\"cpus\":2}", "{\"cpus\":4}", "[\"cpus\"]" },
+        { "{\"cpus\":2,\"io_limit\":65536}", "{\"cpus\":2}", "[\"io_limit\"]" },
+        { "{}", "{\"networks\":[\"lab\"],\"video\":\"qxl\"}", "[\"video\",\"networks\"]" },
+        { "{\"networks\":[\"a\",\"b\"]}", "{\"networks\":[\"b\",\"a\"]}", "[\"networks\"]" },
+        /* what it is anyway */
+        { "{}", "{\"heads\":1,\"clipboard\":true,\"usb\":\"all\",\"audio\":\"both\"}", "[]" },
+        { "{}", "{\"clipboard\":false}", "[\"clipboard\"]" },
+        { NULL, "{\"cpus\":4}", "[]" },
+    };
+
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        json_auto_t *now = json_loads(cases[i].now, 0, NULL);
+        json_auto_t *pending = hardware_pending(cases[i].started, now);
+        g_autofree char *text = json_dumps(pending, JSON_COMPACT);
+        g_assert_cmpstr(text, ==, cases[i].want);
+    }
+}
+
 static void test_narrow(void)
 {
     ChannelPolicy a = { TRUE, FALSE, TRUE, "storage,hid", AUDIO_BOTH };
@@ -112,6 +137,7 @@ int main(int argc, char **argv)
     g_test_add_func("/hardware/check", test_check);
     g_test_add_func("/hardware/merge", test_merge);
     g_test_add_func("/hardware/apply", test_apply);
+    g_test_add_func("/hardware/pending", test_pending);
     g_test_add_func("/hardware/narrow", test_narrow);
     return g_test_run();
 }

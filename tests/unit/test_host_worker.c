@@ -353,11 +353,47 @@ static void test_stuck(void)
     }
 }
 
+static gint is_refused;
+
+static gboolean admit(gpointer user, const char *host_id, const HostFacts *facts, GError **error)
+{
+    g_assert_cmpstr(facts->hostname, ==, "h");
+    if (!g_atomic_int_get(&is_refused))
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "it is somebody else");
+    return FALSE;
+}
+
+/* One that is not let up is down, and is not looked at; it is tried again. */
+static void test_refused(void)
+{
+    static const HostWatcher picky = { seen, changed, NULL, NULL, admit };
+    g_auto(HostView) view = { 0 };
+
+    memset(&fake, 0, sizeof fake);
+    g_mutex_init(&fake.lock);
+    g_cond_init(&fake.cond);
+    n_seen = n_changed = 0;
+    g_atomic_int_set(&is_refused, TRUE);
+    HostWorker *w = host_worker_new("id", "fake", &driver, &picky);
+    wait_for_state(w, HOST_DOWN);
+    host_worker_view(w, &view);
+    g_assert_cmpstr(view.why, ==, "it is somebody else");
+    g_mutex_lock(&fake.lock);
+    g_assert_cmpuint(fake.n_open, ==, 0);
+    g_mutex_unlock(&fake.lock);
+    g_assert_cmpint(g_atomic_int_get(&n_seen), ==, 0);
+    g_atomic_int_set(&is_refused, FALSE);
+    wait_for_state(w, HOST_UP);
+    finish(w);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     /* the first: it counts connections, and others leave theirs to be closed later */
     g_test_add_func("/host-worker/stuck", test_stuck);
+    g_test_add_func("/host-worker/refused", test_refused);
     g_test_add_func("/host-worker/call", test_call);
     g_test_add_func("/host-worker/hung", test_hung);
     g_test_add_func("/host-worker/not-begun", test_not_begun);

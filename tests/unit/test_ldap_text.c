@@ -115,6 +115,14 @@ static void test_values(void)
     static const char *const bad[] = { "", "a=b", "(a=b", "(a=b))", "(a=b)(c=d)", "(a=\n)" };
     for (guint i = 0; i < G_N_ELEMENTS(bad); i++)
         g_assert_false(ldap_text_is_filter(bad[i]));
+    static const char *const names[] = { "dc=example,dc=org", "OU=a b, DC=x", "o=a\\,b,c=de",
+                                         "2.5.4.10=x" };
+    static const char *const no_names[] = { "",   "notadn", "dc=",     "dc=a,", "dc=a,,dc=b",
+                                            "=a", "dc=a,b", "dc=a\nb", "dc=a\\" };
+    for (guint i = 0; i < G_N_ELEMENTS(names); i++)
+        g_assert_true(ldap_text_is_name(names[i]));
+    for (guint i = 0; i < G_N_ELEMENTS(no_names); i++)
+        g_assert_false(ldap_text_is_name(no_names[i]));
 }
 
 /* No bytes make any of them read beyond their end (the sanitizer looks). */
@@ -142,6 +150,7 @@ static void test_noise(void)
         ldap_text_int((guint8 *)exact, len, 0);
         ldap_text_range((char *)bytes, "member", &next);
         ldap_text_is_filter((char *)bytes);
+        ldap_text_is_name((char *)bytes);
         g_assert_nonnull(e);
     }
 }
