@@ -85,8 +85,11 @@ static void append(GString *out, const char *pattern, const char *alias, const c
     }
 }
 
-/* What of the rows lies in the grant's scope; FALSE: nothing of this kind. */
-static gboolean append_scope(GString *out, const Object *o, const char *alias, const Grant *g)
+/* What of the rows lies in the grant's scope; FALSE: nothing of this kind.  looks_up: what a pool
+ * or a desktop is made of, too: its template is seen with it, but is not in its scope, and nor are
+ * the template's other pools. */
+static gboolean append_scope(GString *out, const Object *o, const char *alias, const Grant *g,
+                             gboolean looks_up)
 {
     static const char *const of_template[] = {
         "%s IN (SELECT gd.id FROM desktop gd JOIN version gv ON gv.id = gd.version_id WHERE"
@@ -105,7 +108,8 @@ static gboolean append_scope(GString *out, const Object *o, const char *alias, c
     g_string_append_c(out, '(');
     for (guint i = 0; i < G_N_ELEMENTS(columns); i++) {
         const char *pattern = patterns[g->kind][i];
-        if (!columns[i] || !pattern)
+        if (!columns[i] || !pattern ||
+            (columns[i] == o->template && g->kind != SCOPE_TEMPLATE && !looks_up))
             continue;
         g_autoptr(GString) column = g_string_new(NULL);
         append(column, columns[i], alias, "");
@@ -146,9 +150,10 @@ static void append_mine(GString *out, const Caller *caller, const Object *o, con
 }
 
 /* One grant's rows.  FALSE: none. */
-static gboolean append_grant(GString *out, const Caller *caller, const Object *o, const char *alias,
-                             const Grant *g)
+static gboolean append_grant(GString *out, const Caller *caller, Permission permission,
+                             const Object *o, const char *alias, const Grant *g)
 {
+    gboolean looks_up = permission == PERMISSION_TEMPLATE_SEE && o->see == permission;
     gsize start = out->len;
     gboolean is_ours = g_str_equal(o->object, "event") || g_str_equal(o->object, "job");
 
@@ -165,7 +170,7 @@ static gboolean append_grant(GString *out, const Caller *caller, const Object *o
     }
     if (g->kind != SCOPE_ALL) {
         g_string_append(out, g->is_own ? " AND " : "");
-        if (!append_scope(out, o, alias, g)) {
+        if (!append_scope(out, o, alias, g, looks_up)) {
             g_string_truncate(out, start);
             return FALSE;
         }
@@ -191,7 +196,7 @@ static gboolean append_grants(GString *out, const Caller *caller, Permission per
 
     if (caller->limit) {
         if (!permission_has(&caller->limit->permissions, permission) ||
-            !append_grant(out, caller, o, alias, caller->limit))
+            !append_grant(out, caller, permission, o, alias, caller->limit))
             return FALSE;
         g_string_append(out, " AND ");
     }
@@ -202,7 +207,7 @@ static gboolean append_grants(GString *out, const Caller *caller, Permission per
         if (!permission_has(&grant->permissions, permission))
             continue;
         g_string_append(out, n ? " OR " : "");
-        if (append_grant(out, caller, o, alias, grant))
+        if (append_grant(out, caller, permission, o, alias, grant))
             n++;
         else
             g_string_truncate(out, before);
@@ -226,7 +231,7 @@ char *access_sql(const Caller *caller, Permission permission, const char *object
     gboolean found = append_grants(out, caller, permission, o, alias);
     if (is_always_own(o, permission) && caller->user_id) {
         g_string_append(out, found ? " OR " : "");
-        found |= append_grant(out, caller, o, alias, &self);
+        found |= append_grant(out, caller, permission, o, alias, &self);
     }
     g_string_append_c(out, ')');
     return g_strdup(found ? out->str : "0");

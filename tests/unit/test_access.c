@@ -162,6 +162,52 @@ static void test_scopes(gpointer *fixture, gconstpointer unused)
     expect(bob, PERMISSION_USER_SEE, "user", "name", "ann bob cyd dan");
 }
 
+/* code: of the error, or -1: allowed. */
+static void check(const Caller *caller, Permission permission, AccessOn on, const char *args,
+                  gint code)
+{
+    g_autoptr(GError) error = NULL;
+    json_t *object = json_loads(args, 0, NULL);
+    gboolean ok = access_check(db, caller, permission, on, object, &error);
+
+    g_test_message("%s %s: %s", permission_name(permission), args, error ? error->message : "");
+    g_assert_nonnull(object);
+    g_assert_cmpint(error ? error->code : -1, ==, code);
+    g_assert_true(ok == !error);
+    json_decref(object);
+}
+
+/* A role for a pool or a desktop sees what these are made of, and changes nothing of it: nor the
+ * template, nor other pools of it. */
+static void test_not_upwards(gpointer *fixture, gconstpointer unused)
+{
+    sql("INSERT INTO pool (id, name, type, template_id, size, spares, max_per_user, settings,"
+        " created_at, changed_at) SELECT '" ID("11") "', 'q', type, template_id, size, spares,"
+        " max_per_user, settings, 0, 0 FROM pool");
+    grant("admin", ID("03"), "pool", ID("10"));
+    grant("admin", ID("02"), "desktop", ID("b1"));
+    grant("admin", ID("01"), "template", ID("b0"));
+    g_autoptr(Caller) of_pool = user(ID("03"));
+    g_autoptr(Caller) of_desktop = user(ID("02"));
+    g_autoptr(Caller) of_template = user(ID("01"));
+    expect(of_pool, PERMISSION_TEMPLATE_SEE, "template", "name", "tb");
+    expect(of_pool, PERMISSION_TEMPLATE_DELETE, "template", "name", NULL);
+    expect(of_pool, PERMISSION_DESKTOP_CREATE, "template", "name", NULL);
+    expect(of_pool, PERMISSION_POOL_SEE, "pool", "name", "p");
+    expect(of_pool, PERMISSION_POOL_CHANGE, "pool", "name", "p");
+    expect(of_pool, PERMISSION_DESKTOP_DELETE, "desktop", "name", "b2");
+    expect(of_desktop, PERMISSION_TEMPLATE_SEE, "template", "name", "tb");
+    expect(of_desktop, PERMISSION_TEMPLATE_PUBLISH, "template", "name", NULL);
+    expect(of_desktop, PERMISSION_POOL_CHANGE, "pool", "name", NULL);
+    expect(of_desktop, PERMISSION_DESKTOP_DELETE, "desktop", "name", "b1");
+    expect(of_template, PERMISSION_TEMPLATE_PUBLISH, "template", "name", "tb");
+    expect(of_template, PERMISSION_POOL_CHANGE, "pool", "name", "p q");
+    check(of_pool, PERMISSION_TEMPLATE_PUBLISH, ACCESS_ON_TEMPLATE, "{\"template\":\"tb\"}",
+          IMAGED_ERROR_DENIED);
+    check(of_pool, PERMISSION_POOL_CHANGE, ACCESS_ON_POOL, "{\"pool\":\"q\"}",
+          IMAGED_ERROR_NOT_FOUND);
+}
+
 static void test_token(gpointer *fixture, gconstpointer unused)
 {
     grant("admin", ID("02"), "all", NULL);
@@ -181,21 +227,6 @@ static void test_token(gpointer *fixture, gconstpointer unused)
     g_autoptr(GError) error = NULL;
     g_assert_null(caller_new_user(db, ID("04"), NULL, &error)); /* disabled */
     g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED);
-}
-
-/* code: of the error, or -1: allowed. */
-static void check(const Caller *caller, Permission permission, AccessOn on, const char *args,
-                  gint code)
-{
-    g_autoptr(GError) error = NULL;
-    json_t *object = json_loads(args, 0, NULL);
-    gboolean ok = access_check(db, caller, permission, on, object, &error);
-
-    g_test_message("%s %s: %s", permission_name(permission), args, error ? error->message : "");
-    g_assert_nonnull(object);
-    g_assert_cmpint(error ? error->code : -1, ==, code);
-    g_assert_true(ok == !error);
-    json_decref(object);
 }
 
 static void test_check(gpointer *fixture, gconstpointer unused)
@@ -304,6 +335,7 @@ int main(int argc, char **argv)
                         (GTestFixtureFunc)tear_down)
     TEST("own", test_own);
     TEST("scopes", test_scopes);
+    TEST("not-upwards", test_not_upwards);
     TEST("token", test_token);
     TEST("check", test_check);
     int result = g_test_run();
