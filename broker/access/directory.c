@@ -304,10 +304,29 @@ gboolean directory_set(World *world, const char *name, const json_t *changed, co
     return ok;
 }
 
+/* data: its id. */
+static gboolean has_idle_users(Db *db, gpointer data, GError **error)
+{
+    gint64 n = lookup_int(
+        db,
+        "SELECT count(*) FROM user u WHERE u.directory_id = ?1 AND (EXISTS (SELECT 1 FROM"
+        " assignment WHERE user_id = u.id) OR EXISTS (SELECT 1 FROM pool_desktop WHERE user_id ="
+        " u.id) OR EXISTS (SELECT 1 FROM session WHERE user_id = u.id AND ended_at IS NULL))",
+        "t", (const char *)data);
+
+    if (n)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
+                    "%" G_GINT64_FORMAT " of its users have desktops or a session", n);
+    return !n;
+}
+
 gboolean directory_remove(World *world, const char *name, const char *who, GError **error)
 {
     g_autoptr(DirectoryRow) row = find(world, name, error);
     static const char *const forget[] = {
+        "DELETE FROM channel_policy WHERE subject_id IN (SELECT id FROM user_group WHERE"
+        " directory_id = ?1)",
+        "DELETE FROM saved_search WHERE user_id IN (SELECT id FROM user WHERE directory_id = ?1)",
         "DELETE FROM role_grant WHERE subject_id IN (SELECT id FROM user WHERE directory_id = ?1"
         " UNION ALL SELECT id FROM user_group WHERE directory_id = ?1)",
         "DELETE FROM pool_grant WHERE subject_id IN (SELECT id FROM user WHERE directory_id = ?1"
@@ -324,20 +343,8 @@ gboolean directory_remove(World *world, const char *name, const char *who, GErro
 
     if (!row)
         return FALSE;
-    Db *db = catalog_read_begin(world->catalog);
-    gint64 n = lookup_int(
-        db,
-        "SELECT count(*) FROM user u WHERE u.directory_id = ?1 AND (EXISTS (SELECT 1 FROM"
-        " assignment WHERE user_id = u.id) OR EXISTS (SELECT 1 FROM pool_desktop WHERE user_id ="
-        " u.id) OR EXISTS (SELECT 1 FROM session WHERE user_id = u.id AND ended_at IS NULL))",
-        "t", row->id);
-    catalog_read_end(world->catalog, db);
-    if (n) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
-                    "%" G_GINT64_FORMAT " of its users have desktops or a session", n);
-        return FALSE;
-    }
     Changes *changes = changes_new();
+    changes_require(changes, has_idle_users, row->id, NULL);
     for (guint i = 0; i < G_N_ELEMENTS(forget); i++)
         changes_sql(changes, forget[i], "t", row->id);
     changes_event(changes, "directory.remove", "info", row->name, who, "with its users and groups");

@@ -160,11 +160,14 @@ static void forget_subject(Changes *changes, const char *id)
     changes_sql(changes, "DELETE FROM role_grant WHERE subject_id = ?1", "t", id);
     changes_sql(changes, "DELETE FROM pool_grant WHERE subject_id = ?1", "t", id);
     changes_sql(changes, "DELETE FROM quota WHERE subject_id = ?1", "t", id);
+    changes_sql(changes, "DELETE FROM channel_policy WHERE subject_id = ?1", "t", id);
+    changes_sql(changes, "DELETE FROM saved_search WHERE user_id = ?1", "t", id);
 }
 
-gboolean user_delete(Catalog *catalog, const UserRow *row, const char *who, GError **error)
+/* data: a user's row. */
+static gboolean has_nothing(Db *db, gpointer data, GError **error)
 {
-    Db *db = catalog_read_begin(catalog);
+    const UserRow *row = data;
     gint64 n_desktops =
         lookup_int(db,
                    "SELECT (SELECT count(*) FROM assignment WHERE user_id = ?1) + (SELECT count(*)"
@@ -173,18 +176,23 @@ gboolean user_delete(Catalog *catalog, const UserRow *row, const char *who, GErr
     gint64 n_sessions = lookup_int(
         db, "SELECT count(*) FROM session WHERE user_id = ?1 AND ended_at IS NULL", "t", row->id);
 
-    catalog_read_end(catalog, db);
-    if (n_desktops || n_sessions) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "the user '%s' has %s", row->name,
-                    n_desktops ? "desktops" : "a session");
-        imaged_error_hint(error,
-                          n_desktops ? "take them back first, or: imagectl user set %s"
-                                       " --disabled yes"
-                                     : "end it first: imagectl session list --search %s",
-                          row->name);
-        return FALSE;
-    }
+    if (!n_desktops && !n_sessions)
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "the user '%s' has %s", row->name,
+                n_desktops ? "desktops" : "a session");
+    imaged_error_hint(error,
+                      n_desktops ? "take them back first, or: imagectl user set %s --disabled yes"
+                                 : "end it first: imagectl session list --search %s",
+                      row->name);
+    return FALSE;
+}
+
+gboolean user_delete(Catalog *catalog, const UserRow *row, const char *who, GError **error)
+{
     Changes *changes = changes_new();
+
+    /* in the writer, so that he is given nothing meanwhile */
+    changes_require(changes, has_nothing, (gpointer)row, NULL);
     changes_sql(changes, "DELETE FROM group_member WHERE user_id = ?1", "t", row->id);
     changes_sql(changes, "DELETE FROM token WHERE user_id = ?1", "t", row->id);
     forget_subject(changes, row->id);

@@ -67,7 +67,9 @@ gboolean functions_fits(const char *pattern, const char *text)
             return fits_inside(pattern + 1, n - 2, text);
         return fits(pattern, text, FALSE);
     }
-    g_autofree char *folded = functions_fold(text);
+    /* a guest's files or a program's words may be anything */
+    g_autofree char *valid = g_utf8_validate(text, -1, NULL) ? NULL : g_utf8_make_valid(text, -1);
+    g_autofree char *folded = functions_fold(valid ? valid : text);
     return fits(pattern, folded, TRUE);
 }
 

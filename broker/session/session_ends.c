@@ -167,10 +167,16 @@ static void look_at_rows(SessionEnds *e, gint64 now_ms)
                                           " s.disconnected_at + 1000 *"
                                           " coalesce(p.disconnect_limit_s, ?2) <= ?1",
                            "ii", now_ms, (gint64)SESSION_DISCONNECT_LIMIT_S);
+    GPtrArray *barred = session_rows(db,
+                                     SESSION_SELECT "WHERE s.ended_at IS NULL AND s.state <>"
+                                                    " 'ending' AND s.user_id <> '' AND"
+                                                    " coalesce(u.is_disabled, 1)",
+                                     "");
     GPtrArray *ending =
         session_rows(db, SESSION_SELECT "WHERE s.ended_at IS NULL AND s.state = 'ending'", "");
     catalog_read_end(world->catalog, db);
     push_all(e, off, "its desktop was switched off", TRUE, now_ms);
+    push_all(e, barred, "its user is disabled", FALSE, now_ms);
     push_all(e, over, "nobody was connected for too long", FALSE, now_ms);
     push_all(e, ending, NULL, FALSE, now_ms);
 }

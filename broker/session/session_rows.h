@@ -46,7 +46,7 @@ GPtrArray *session_rows(Db *db, const char *sql, const char *types, ...);
 /* A new one, with the note that this generation has seen this user: into one set of changes.  It
  * cannot be committed (EXISTS) if the desktop has another session, runs as another incarnation, is
  * not assigned to this user (root has all), or is a pool's and was not given to him, or has seen
- * another. */
+ * another, or if the user is disabled or gone. */
 void session_put(Changes *changes, const SessionRow *row);
 
 /* He goes on with another one. */

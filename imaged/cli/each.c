@@ -13,6 +13,7 @@
 
 #define MAX_HITS 10000
 #define MAX_SHOWN 10
+#define TOO_MANY "the search finds more than " G_STRINGIFY(MAX_HITS) "; add a condition"
 
 /* The words that name this row: those of its fields; of a template's version the two as one. */
 static void add_words(GPtrArray *words, const json_t *row, const char *object, const char *fields)
@@ -38,28 +39,19 @@ static const char *object_of(const EachVerb *verb, const char *text)
                : verb->object;
 }
 
-/* Arrays of words, one for each hit. */
-static GPtrArray *find_hits(Cli *cli, const EachVerb *verb, GError **error)
+/* What is found, of an object of the language. */
+static json_t *search_rows(Cli *cli, const EachVerb *verb, const char *object, const char *text,
+                           GError **error)
 {
-    const char *text = args_text(cli->args, "search"), *object = object_of(verb, text);
-    gboolean is_version = g_str_equal(object, "versions");
-    gboolean is_session = g_str_equal(object, "sessions");
     g_autoptr(GString) path = g_string_new("/v1/search");
-    const json_t *row;
-    gsize i;
 
-    if (!text[strspn(text, " \t\r\n")]) {
-        /* a variable of a script that is not set must not mean all there is */
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the search is empty");
-        return NULL;
-    }
     client_query(path, "search", text);
     client_query(path, "object", object);
     client_query(path, "limit", G_STRINGIFY(MAX_HITS));
     client_query(path, "fields",
-                 is_version   ? "template,version"
-                 : is_session ? "id,ended"
-                              : verb->fields);
+                 g_str_equal(object, "versions")   ? "template,version"
+                 : g_str_equal(object, "sessions") ? "id,ended"
+                                                   : verb->fields);
     json_auto_t *answer = client_get(cli->client, path->str, error);
     if (!answer)
         return NULL;
@@ -70,13 +62,43 @@ static GPtrArray *find_hits(Cli *cli, const EachVerb *verb, GError **error)
     else if (!json_object_get(answer, "rows") || json_object_get(answer, "group"))
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "COUNT and GROUP BY select nothing");
     else if (json_truth(answer, "has_more") && !strcasestr(text, "LIMIT"))
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
-                    "the search finds more than " G_STRINGIFY(MAX_HITS) "; add a condition");
-    if (*error)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, TOO_MANY);
+    return *error ? NULL : json_incref(json_object_get(answer, "rows"));
+}
+
+/* Of a list. */
+static json_t *list_rows(Cli *cli, const char *list, const char *text, GError **error)
+{
+    g_autoptr(GString) path = g_string_new(list);
+
+    client_query(path, "search", text);
+    json_t *rows = client_get(cli->client, path->str, error);
+    if (json_array_size(rows) <= MAX_HITS)
+        return rows;
+    json_decref(rows);
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, TOO_MANY);
+    return NULL;
+}
+
+/* Arrays of words, one for each hit. */
+static GPtrArray *find_hits(Cli *cli, const EachVerb *verb, GError **error)
+{
+    const char *text = args_text(cli->args, "search"), *object = object_of(verb, text);
+    const json_t *row;
+    gsize i;
+
+    if (!text[strspn(text, " \t\r\n")]) {
+        /* a variable of a script that is not set must not mean all there is */
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID, "the search is empty");
+        return NULL;
+    }
+    json_auto_t *rows = *object == '/' ? list_rows(cli, object, text, error)
+                                       : search_rows(cli, verb, object, text, error);
+    if (!rows)
         return NULL;
     g_autoptr(GPtrArray) hits = g_ptr_array_new_with_free_func((GDestroyNotify)g_ptr_array_unref);
-    json_array_foreach (json_object_get(answer, "rows"), i, row) {
-        if (is_session && !verb->reads && json_text(row, "ended")[0])
+    json_array_foreach (rows, i, row) {
+        if (g_str_equal(object, "sessions") && !verb->reads && json_text(row, "ended")[0])
             continue; /* of the last ninety days */
         GPtrArray *words = g_ptr_array_new_with_free_func(g_free);
         add_words(words, row, object, verb->fields);
@@ -95,10 +117,21 @@ static char *name_of(const GPtrArray *words)
                : g_strdup(words->pdata[0]);
 }
 
+/* "users", "/v1/tokens": in the plural.  Caller frees. */
+static char *things_of(const EachVerb *verb)
+{
+    const char *last = strrchr(verb->object, '/');
+
+    return !last                            ? g_strdup(verb->object)
+           : g_str_equal(last + 1, "trash") ? g_strdup("things")
+                                            : g_strndup(last + 1, strcspn(last + 1, "?"));
+}
+
 static gboolean ask(Cli *cli, const EachVerb *verb, const GPtrArray *hits, GError **error)
 {
-    g_autofree char *count = g_strdup_printf("%u %.*s%s", hits->len, (int)strlen(verb->object) - 1,
-                                             verb->object, hits->len == 1 ? "" : "s");
+    g_autofree char *things = things_of(verb);
+    g_autofree char *count = g_strdup_printf("%u %.*s%s", hits->len, (int)strlen(things) - 1,
+                                             things, hits->len == 1 ? "" : "s");
     g_autofree char *question = g_strdup_printf("%s %s: %s?", verb->noun, verb->verb, count);
 
     if (verb->reads || args_has(cli->args, "yes") || args_has(cli->args, "dry-run"))
@@ -153,18 +186,24 @@ gboolean each_run(Cli *cli, GError **error)
     g_autofree char *what = cli_what(cli);
     gboolean is_dry = args_has(cli->args, "dry-run");
     guint n = hits && verb->takes_many ? hits->len : 1;
+    /* one document, whatever fails: for scripts */
+    gboolean is_one_array = !verb->takes_many && cli->format == FORMAT_JSON;
     int code = 0;
 
     if (!hits || !ask(cli, verb, hits, error))
         return FALSE;
+    if (is_one_array)
+        output_gather();
     for (guint i = 0; i < hits->len; i += n) {
         g_autoptr(GPtrArray) words = words_with(cli->args, verb, hits, i, n);
         GError *local = NULL;
         if (is_dry)
             g_hash_table_remove(cli->args->values, "yes");
+        if (i && cli->format == FORMAT_TABLE && g_str_equal(verb->verb, "show"))
+            putchar('\n');
         if (run_with(cli, words, &local))
             continue;
-        if (n == hits->len) { /* as if these had been typed */
+        if (verb->takes_many) { /* as if these had been typed */
             g_propagate_error(error, local);
             return FALSE;
         }
@@ -175,6 +214,8 @@ gboolean each_run(Cli *cli, GError **error)
         code = CLI_FAILED;
         g_error_free(local);
     }
+    if (is_one_array)
+        output_gathered();
     cli->exit_code = code ? code : cli->exit_code;
     return TRUE;
 }

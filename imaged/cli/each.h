@@ -8,7 +8,9 @@ struct Cli;
 
 typedef struct {
     const char *noun, *verb;
-    const char *object, *fields; /* what is searched, and which of its fields are the words */
+    /* what is searched, and which of its fields are the words; the path of a list that the language
+     * does not know, which is searched for words */
+    const char *object, *fields;
     guint at;                    /* the words come before this argument */
     gboolean takes_many, reads;
 } EachVerb;

@@ -293,11 +293,33 @@ void output_print(GString *text)
     g_string_free(text, TRUE);
 }
 
+static json_t *gathered;
+
+void output_gather(void)
+{
+    gathered = json_array();
+}
+
+void output_gathered(void)
+{
+    json_auto_t *all = g_steal_pointer(&gathered);
+
+    output_json(all);
+}
+
 void output_json(const json_t *json)
 {
     gsize i;
     json_t *item;
 
+    if (gathered && json_is_array(json)) {
+        json_array_extend(gathered, (json_t *)json);
+        return;
+    }
+    if (gathered) {
+        json_array_append(gathered, (json_t *)json);
+        return;
+    }
     if (!json_is_array(json)) {
         json_dumpf(json, stdout, JSON_INDENT(2) | OUTPUT_JSON);
         putchar('\n');

@@ -70,3 +70,8 @@ void output_print(GString *text);
 
 /* Print one object, or an array with one object per line, as JSON. */
 void output_json(const json_t *json);
+
+/* From now on output_json() keeps what it gets (an array's items one by one), until that is printed
+ * as one array. */
+void output_gather(void);
+void output_gathered(void);

@@ -139,6 +139,14 @@ ctl group add admins && ctl role grant admin admins --group
 fails_with 5 "not everywhere the permission" "nor joins a group that has more" with bert.token group add-member admins bert
 fails_with 5 "permission token.change" "nor makes a token of another" with bert.token token create t --user root2
 
+# ---- roles and tokens in a template, a pool, a desktop ----
+
+ok "a pool" ctl pool create hall --template tin --size 1
+has_hall() { ctl desktop show hall-001; }
+ok "has its desktop" wait_for 60 has_hall
+/usr/bin/python3 "$here/access_scopes.py" "$state/catalog.db" "$url" ca.pem "$BUILD/imagectl" "$state" >scopes.out 2>&1
+is "$(cat scopes.out)" '' 'each role in each scope may do inside what it says, and outside nothing'
+
 # ---- tokens ----
 
 ok "a token that is good for little" eval 'ctl token create look --user root2 --permission desktop.see --template gold >look.token'
@@ -253,4 +261,22 @@ json_ok "is nothing new" "$(ctlj event list --kind imaged.reload)" '.[0].message
 
 ok "restart" eval 'stop_daemon && start_daemon'
 ok "log-ins outlive it" remote whoami
+
+# ---- time goes by ----
+
+ok "a token for a month" eval 'ctl token create month --user op --expires 30d >month.token'
+ok "the clock is ours" eval 'stop_daemon && run_by_fake_clock && start_daemon'
+ok "she is logged in" remote whoami
+echo +11h >"$top/clock"
+ok "for some hours" remote whoami
+echo +13h >"$top/clock"
+fails_with 5 "token is not valid" "not for a day" remote whoami
+echo +29d >"$top/clock"
+ok "a token lasts for its month" with month.token whoami
+is "$(with month.token -o json token list | jq '[.[] | select(.name == "month")] | length')" 1 "and is listed"
+echo +31d >"$top/clock"
+fails_with 5 "token is not valid" "then it is over" with month.token whoami
+ok "one of which nothing was said lasts for ninety days" with op.token whoami
+echo +91d >"$top/clock"
+fails_with 5 "token is not valid" "and then it is" with op.token whoami
 done_testing

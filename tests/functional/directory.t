@@ -89,6 +89,24 @@ login bob 'bob (secret)*' >/dev/null
 json_ok "is its members'" "$(remote -o json whoami)" '.permissions | index("session.shadow") != null'
 fails_with 2 "said by its directory" "nobody is put into it here" ctl group add-member staff carol
 
+# A directory's group says more than who may help: pools, and what goes through clients.
+qemu-img create -q -f qcow2 base.qcow2 8M
+ok "desktops" eval 'ctl template import gold base.qcow2 --format qcow2 && ctl template publish gold &&
+    ctl desktop create hers his --template gold && ctl pool create hall --template gold --size 1'
+ok "alice and carol have one each" eval 'ctl desktop assign hers alice && ctl desktop assign his carol'
+ok "no clipboard for a group of the directory" ctl group channels staff --clipboard off
+is "$(ctlj desktop show hers | jq .hardware.clipboard)" false "holds for who is in it by another group"
+is "$(ctlj desktop show his | jq .hardware.clipboard)" true "for nobody else"
+has_hall() { pooled=$(ctlj pool show hall --desktops | jq -r '.[] | select(.state == "free") | .name'); [ "$pooled" ]; }
+ok "a pool" wait_for 60 has_hall
+ok "is granted to the group" ctl pool grant hall --group staff
+is "$(ctlj desktop show "$pooled" | jq .hardware.clipboard)" false "its desktops may become theirs"
+login alice 'alice secret' >/dev/null
+is "$(remote -o json pool list | jq -r '[.[].name] | join(" ")')" hall "its members see it"
+login carol 'carol secret' >/dev/null
+is "$(remote -o json pool list)" '[]' "others do not"
+ok "no more" eval 'ctl pool delete hall --yes && ctl desktop unassign hers --yes && ctl desktop unassign his --yes'
+
 # ---- changes there ----
 
 id=$(ctlj user show alice | jq -r .id)

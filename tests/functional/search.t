@@ -120,6 +120,7 @@ like "$(ctl search --complete 'Vms: na = x' --cursor 7)" '^name$' "... at the cu
 like "$(ctl search --complete 'Vms: host = vs-')" '^vs-b$' "completion of a value"
 is "$(ctl search --complete 'Vms: template = WIN' | tr '\n' ' ')" 'win10 winxp ' "... in any case"
 is "$(ctl search --complete 'Users: name = "anna b' | head -n 1)" '"anna b13"' "... in quotes where it must be"
+is "$(ctl search --complete 'Vms: status = ' | tr '\n' ' ')" 'off paused running ' "... all that there are"
 is "$(ctl search --complete 'Vms: user.name = ' | wc -l)" 40 "... of what hangs on it"
 is "$(ctl search --complete --whole 'Vms: name = x AND poo' | head -n 1)" 'Vms: name = x AND pool' "... or the whole text"
 ctl completion bash >"$top/completion"
@@ -149,6 +150,20 @@ is "$(sqlite3 "$state/catalog.db" "SELECT count(*) FROM quota WHERE n_desktops =
 fails_with 2 "nobody can be asked 'user set: 5 users.'" "the question has their number" ctl user set --search 'name = john*' --max-desktops 8
 ok "into a group by a search" ctl group add-member Group-0 --yes --search 'name = mary*'
 is "$(ctl search 'Users: name = mary* AND groups = Group-0 COUNT')" 5 "... all at once"
+json_ok "as one array" "$(ctlj user set --yes --search 'name = john*' --max-desktops 7)" \
+    'length == 5 and all(.[]; .max_desktops == 7)'
+json_ok "... of those that are shown" "$(ctlj host show --search 'desktops.template = winxp')" 'length > 1 and all(.[]; .name)'
+json_ok "... be it one" "$(ctlj group show --search 'name = Group-0')" 'map(.name) == ["Group-0"]'
+json_ok "... and what was done where something fails" \
+    "$(ctlj pool resize --yes --search 'name = floor' 99999999 2>/dev/null)" 'type == "array"'
+is "$(ctl desktop show --search 'name IN (desk-002, desk-004)' | grep -c '^NAME\|^name')" 2 "... to people, too"
+john=$(ctlj search 'Users: name = john* LIMIT 1' | jq -r '.[0].name')
+ok "tokens" eval 'for i in 1 2 3; do ctl token create zz-$i --user "$john" || exit 1; done'
+fails_with 2 "token revoke: 3 tokens" "... by their words, after a question" ctl token revoke --search zz-
+ok "... are revoked" ctl token revoke --yes --search zz-
+is "$(ctlj token list --search zz- | jq length)" 0 "... all of them"
+fails_with 2 "not for conditions" "... not by conditions" ctl token revoke --yes --search 'name = zz-1'
+fails_with 3 "finds nothing" "what is in the trash" ctl trash empty --yes --search no-such-thing
 ok "hosts" ctl host maintenance --yes --search 'desktops.template = winxp'
 is "$(ctl search 'Hosts: desktops.template = winxp AND maintenance = no COUNT')" 0 "... are in maintenance"
 ok "versions" ctl template retire --yes --search 'Versions: template = rhel AND version = 1'
@@ -175,6 +190,8 @@ fails_with 2 "only hosts can be searched" "another object in a list" ctl host li
 long=$(head -c 9000 /dev/zero | tr '\0' x)
 fails_with 2 "at most" "a search that is too long" ctl search "$long"
 fails_with 2 "nested" "one that is too deep" ctl search "$(printf '(%.0s' {1..100})"
+json_ok "many stars" "$(ctlj search 'Events: message = *d*d*d*d*d*d*d*d*d*z OR message = *a*a*a*a*a*a*b LIMIT 5')" 'type == "array"'
+fails_with 2 "LIMIT wants a number from 1 to 100000" "a page without end" ctl search 'Vms: LIMIT 100001'
 json_ok "quotes and signs are no SQL" "$(ctlj search "name = \"x' OR 1=1 --\"")" '. == []'
 json_ok "... nor in events" "$(ctlj search "Events: '\"it\"' LIMIT 500")" 'length == 75'
 json_ok "percent signs and underscores are themselves" "$(ctlj search 'Events: message = 100%* LIMIT 500')" 'length == 75'

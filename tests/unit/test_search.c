@@ -123,6 +123,10 @@ static void test_wrong(void)
         { "or a", "column 1: 'or' stands where" },
         { "a or", "column 5: the search ends where" },
         { "limit 0", "column 7: LIMIT wants a number" },
+        { "limit 100001", "column 7: LIMIT wants a number" },
+        { "limit 99999999999999999999", "column 7: LIMIT wants a number" },
+        { "limit -1", "column 7: " },
+        { "page 100001", "column 6: PAGE wants a number" },
         { "limit 5 limit 6", "column 9: limit is there already" },
         { "\"a\" = 3", "column 1: a field is written without quotes" },
         { "äöü = ", "column 7: the search ends" },
@@ -282,6 +286,27 @@ static void test_patterns(void)
     }
 }
 
+/* Many stars over a text that nearly fits: a walk that comes back to each of them would not end. */
+static void test_hostile_patterns(void)
+{
+    g_autofree char *text = g_strnfill(100000, 'a');
+    g_autoptr(GString) stars = g_string_new(NULL);
+
+    for (int i = 0; i < 40; i++)
+        g_string_append_printf(stars, "%ca", PATTERN_ANY);
+    g_autofree char *nearly = g_strconcat(stars->str, "b", NULL);
+    g_autofree char *fits = g_strconcat(stars->str, "\001", NULL);
+    g_assert_false(functions_fits(nearly, text));
+    g_assert_true(functions_fits(fits, text));
+    g_assert_false(functions_fits(nearly, "\xc3\xbc"
+                                          "aaaaaaaaaaaa"));
+    /* a text that is cut off within a character */
+    g_assert_true(functions_fits("\001a\001", "aaa\xe2\x82"));
+    g_assert_false(functions_fits("a\002", "a\xe2\x82\xac"
+                                           "b"));
+    g_assert_true(functions_fits("a\002\001", "a\xe2"));
+}
+
 /* The bar is the cursor; words: some that are offered; not: one that is not. */
 static void test_completion(void)
 {
@@ -378,6 +403,7 @@ int main(int argc, char **argv)
     g_test_add_func("/search/paths", test_paths);
     g_test_add_func("/search/values", test_values);
     g_test_add_func("/search/patterns", test_patterns);
+    g_test_add_func("/search/hostile-patterns", test_hostile_patterns);
     g_test_add_func("/search/completion", test_completion);
     g_test_add_func("/search/manual", test_manual);
     g_test_add_func("/search/tables", test_tables);

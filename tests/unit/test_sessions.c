@@ -184,6 +184,30 @@ static void test_taken_away(Fixture *f, gconstpointer unused)
     g_assert_cmpint(count_of(f->world.catalog, "SELECT count(*) FROM attachment"), ==, 0);
 }
 
+/* Who is disabled, or gone, is cut off, and gets in no more. */
+static void test_disabled(Fixture *f, gconstpointer unused)
+{
+    SessionAsk anna = ask_of("u1"), root = ask_of("");
+    g_autofree char *id = open_ok(f, &anna);
+
+    come(f, id);
+    sql(f, "UPDATE user SET is_disabled = 1 WHERE id = 'u1'");
+    tick(f, units_now_ms() + 3000);
+    check_state(f, id, "ended");
+    g_autofree char *why = text_of(f, "SELECT reason AS x FROM session");
+    g_assert_cmpstr(why, ==, "its user is disabled");
+    open_fails(f, &anna, IMAGED_ERROR_BUSY, "cannot be given out");
+    sql(f, "UPDATE user SET is_disabled = 0 WHERE id = 'u1'");
+    g_autofree char *again = open_ok(f, &anna);
+    sql(f, "DELETE FROM user WHERE id = 'u1'");
+    tick(f, units_now_ms() + 6000);
+    check_state(f, again, "ended");
+    open_fails(f, &anna, IMAGED_ERROR_BUSY, "cannot be given out");
+    g_autofree char *roots = open_ok(f, &root); /* who has no row */
+    tick(f, units_now_ms() + 9000);
+    check_state(f, roots, "opening");
+}
+
 static void test_off(Fixture *f, gconstpointer unused)
 {
     SessionAsk anna = ask_of("u1");
@@ -573,6 +597,7 @@ int main(int argc, char **argv)
     ADD(never);
     ADD(seen_by_other);
     ADD(taken_away);
+    ADD(disabled);
     ADD(off);
     ADD(log_off);
     ADD(hung);
