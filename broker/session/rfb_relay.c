@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "broker/session/rfb_display.h"
-#include "broker/session/rfb_filter.h"
 #include "broker/session/rfb_login.h"
+#include "broker/session/rfb_pump.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
@@ -24,8 +24,7 @@
 #define WAIT_MS 60000 /* for the client */
 #define LOOK_MS 1000  /* between two looks whether the session is open */
 #define STEP_MS 100   /* between two looks whether it is to end */
-#define SEND_S 10
-#define PIECE 65536
+#define ANSWER_S 10   /* for the client to take the answer to his log-in */
 #define TICKET_BYTES 16
 #define N_TICKET (2 * TICKET_BYTES) /* in hexadecimal */
 
@@ -49,6 +48,7 @@ struct Relay {
     gboolean is_waiting; /* for who shows it: no thread has it; under relays' lock */
     gboolean may_control, is_cut;
     int listen_fd;
+    gint64 look_us; /* its thread: when it looks next whether the session is open */
 };
 
 /* Sockets that a killed daemon has left behind. */
@@ -185,53 +185,17 @@ static gboolean is_open(const Relay *r)
     return n > 0;
 }
 
-static gint64 send_limit(void)
+static gboolean goes_on(gpointer data)
 {
-    return g_get_monotonic_time() + SEND_S * G_USEC_PER_SEC;
-}
+    Relay *r = data;
+    gint64 now_us = g_get_monotonic_time();
 
-/* What the client says, filtered.  FALSE: it is over. */
-static gboolean from_client(RfbFilter *filter, Wire *client, Wire *display, guint8 *piece)
-{
-    g_autoptr(GByteArray) out = g_byte_array_new();
-    gssize n = wire_recv(client, piece, PIECE);
-
-    return n >= 0 && rfb_filter_feed(filter, piece, (gsize)n, out, NULL) &&
-           wire_send(display, out->data, out->len, send_limit());
-}
-
-static gboolean from_display(Wire *display, Wire *client, guint8 *piece)
-{
-    gssize n = wire_recv(display, piece, PIECE);
-
-    return n >= 0 && wire_send(client, piece, (gsize)n, send_limit());
-}
-
-static void relay(const Relay *r, Wire *client, Wire *display)
-{
-    RfbFilter filter = { .may_control = r->may_control,
-                         .step = r->path ? 0 : RFB_FILTER_LOGGED_IN };
-    struct pollfd fds[] = { { .fd = client->fd, .events = POLLIN },
-                            { .fd = display->fd, .events = POLLIN } };
-    g_autofree guint8 *piece = g_malloc(PIECE);
-    gint64 look_us = 0;
-
-    for (;;) {
-        if (is_cut(r))
-            return;
-        if (g_get_monotonic_time() >= look_us) {
-            if (!is_open(r))
-                return;
-            look_us = g_get_monotonic_time() + LOOK_MS * 1000;
-        }
-        gboolean has_more = wire_has_more(client);
-        if (poll(fds, G_N_ELEMENTS(fds), has_more ? 0 : STEP_MS) < 0 && errno != EINTR)
-            return;
-        if ((has_more || fds[0].revents) && !from_client(&filter, client, display, piece))
-            return;
-        if (fds[1].revents && !from_display(display, client, piece))
-            return;
-    }
+    if (is_cut(r))
+        return FALSE;
+    if (now_us < r->look_us)
+        return TRUE;
+    r->look_us = now_us + LOOK_MS * 1000;
+    return is_open(r);
 }
 
 static int wait_for_client(const Relay *r)
@@ -268,13 +232,16 @@ static void follow(const Relay *r, gboolean has_come, const char *address)
     catalog_commit(r->relays->world->catalog, changes, NULL);
 }
 
-static void serve(const Relay *r, Wire *client, Wire *display, const char *address)
+static void serve(Relay *r, Wire *client, Wire *display, const char *address)
 {
+    RfbFilter filter = { .may_control = r->may_control,
+                         .step = r->path ? 0 : RFB_FILTER_LOGGED_IN };
+
     if (r->who)
         say(r, r->may_control ? "looks on and may control" : "looks on", "");
     else
         follow(r, TRUE, address);
-    relay(r, client, display);
+    rfb_pump(&filter, client, display, goes_on, r);
     if (r->who)
         say(r, "looks on no more", "");
     else
@@ -344,7 +311,9 @@ void relay_serve(Relay *r, Wire *client, const char *address)
     if (!is_there)
         say(r, "could not see the screen: ", error->message);
     rfb_login_result(result, is_there ? NULL : error->message);
-    if (wire_send(client, result->data, result->len, send_limit()) && is_there)
+    if (wire_send(client, result->data, result->len,
+                  g_get_monotonic_time() + ANSWER_S * G_USEC_PER_SEC) &&
+        is_there)
         serve(r, client, &display, address);
     wire_shut(client);
     wire_close(&display);
