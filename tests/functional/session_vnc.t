@@ -92,6 +92,7 @@ is "$(field .run desktop show a)" running 'the desktop runs on'
 
 # ---- From another machine ----
 
+ctl role grant user anna >/dev/null
 ctl token create from-afar --user anna >"$top/token" 2>"$top/said"
 remote() { IMAGED_CA_FILE=$top/tls.pem "$BUILD/imagectl" --url "https://localhost:$port" --token-file "$top/token" "$@"; }
 fails_with 1 'listen_vnc' 'imaged does not serve VNC: she is told so' remote connect a
@@ -104,7 +105,7 @@ json_ok 'a host, a port, a password' "$(cat "$top/far.json")" \
     ".host == \"localhost\" and .port == $vnc_port and (.password | length) == 32 and .socket == null and .protocol == \"vnc\""
 password=$(jq -r .password "$top/far.json")
 like "$(jq -r .file "$top/far.json" | tr '\n' ' ')" "type=vnc.*host=localhost.*port=$vnc_port.*username=anna.*password=$password" 'and a file with them'
-far() { look "localhost:$vnc_port:$top/tls.pem:$@"; }
+far() { local ticket=$1; shift; look "localhost:$vnc_port:$top/tls.pem:$ticket" "$@"; }
 like "$(far "${password%?}" 2>&1)" 'refused: the log-in is not right' 'a part of the password is none'
 like "$(far "$(tr 0-9a-f 1-9a-f0 <<<"$password")" 2>&1)" 'refused: the log-in is not right' 'nor is another'
 (far "$password" keys stay >"$top/far.log" 2>&1; echo 0 >>"$top/far.log") &
