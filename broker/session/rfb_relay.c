@@ -308,9 +308,11 @@ void relay_serve(Relay *r, Wire *client, const char *address)
     gboolean is_there = rfb_display_open(r->relays->world, &r->row, &display, &error) &&
                         rfb_display_log_in(&display, &error);
 
-    if (!is_there)
-        say(r, "could not see the screen: ", error->message);
-    rfb_login_result(result, is_there ? NULL : error->message);
+    const char *why_not = is_there ? NULL : error ? error->message : "its host does not say why";
+
+    if (why_not)
+        say(r, "could not see the screen: ", why_not);
+    rfb_login_result(result, why_not);
     if (wire_send(client, result->data, result->len,
                   g_get_monotonic_time() + ANSWER_S * G_USEC_PER_SEC) &&
         is_there)

@@ -92,7 +92,6 @@ is "$(field .run desktop show a)" running 'the desktop runs on'
 
 # ---- From another machine ----
 
-ctl role grant user anna >/dev/null
 ctl token create from-afar --user anna >"$top/token" 2>"$top/said"
 remote() { IMAGED_CA_FILE=$top/tls.pem "$BUILD/imagectl" --url "https://localhost:$port" --token-file "$top/token" "$@"; }
 fails_with 1 'listen_vnc' 'imaged does not serve VNC: she is told so' remote connect a
