@@ -2,12 +2,12 @@
  */
 #include "broker/session/wire.h"
 
-#include <gnutls/x509.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "imaged/base/error.h"
+#include "tests/unit/tls_fixture.h"
 
 #define SOON_US (50 * 1000)
 #define LONG_US (60 * G_USEC_PER_SEC)
@@ -79,18 +79,7 @@ static gnutls_certificate_credentials_t make_credentials(void)
     gnutls_x509_privkey_t key;
     gnutls_x509_crt_t crt;
 
-    gnutls_x509_privkey_init(&key);
-    g_assert_cmpint(gnutls_x509_privkey_generate(
-                        key, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0),
-                    ==, 0);
-    gnutls_x509_crt_init(&crt);
-    gnutls_x509_crt_set_version(crt, 3);
-    gnutls_x509_crt_set_serial(crt, "\1", 1);
-    gnutls_x509_crt_set_activation_time(crt, time(NULL) - 60);
-    gnutls_x509_crt_set_expiration_time(crt, time(NULL) + 3600);
-    gnutls_x509_crt_set_dn(crt, "CN=localhost", NULL);
-    gnutls_x509_crt_set_key(crt, key);
-    g_assert_cmpint(gnutls_x509_crt_sign2(crt, crt, key, GNUTLS_DIG_SHA256, 0), ==, 0);
+    tls_fixture_make(&crt, &key);
     gnutls_certificate_allocate_credentials(&out);
     g_assert_cmpint(gnutls_certificate_set_x509_key(out, &crt, 1, key), ==, 0);
     gnutls_x509_crt_deinit(crt);
