@@ -166,9 +166,9 @@ password=$(remote -o json session shadow a | jq -r .password)
 ok 'the other client shows it, too' wait_for 60 grep -q '^picture' "$top/shadow.log"
 password=$(remote -o json connect a | jq -r .password)
 ok 'one more ticket, which nobody shows' test -n "$password"
+wait "$viewer"
+isnt $? 124 "... TigerVNC's client is cut off for it"
 ok 'somebody ends it' ctl session end a --yes
 ok '... who looks on is cut off' wait_for 30 ended shadow
-wait "$viewer"
-isnt $? 124 '... and so is she'
 like "$(far "$password" 2>&1)" 'refused: the log-in is not right' '... and the ticket is good for nothing'
 done_testing
