@@ -10,7 +10,7 @@ DESTDIR ?=
 VERSION := 0.1.0
 JOBS ?= $(shell nproc)
 
-PKGS := glib-2.0 gio-unix-2.0 sqlite3 libmicrohttpd jansson libcurl libzstd zlib libxxhash libsodium libcrypt libnbd yaml-0.1 libvirt libvirt-qemu ldap
+PKGS := glib-2.0 gio-unix-2.0 sqlite3 libmicrohttpd jansson libcurl libzstd zlib libxxhash libsodium libcrypt libnbd yaml-0.1 libvirt libvirt-qemu ldap gnutls
 # Looked up when a recipe runs, so that `make deps` works before pkg-config is there.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)

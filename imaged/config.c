@@ -77,6 +77,8 @@ static const struct {
     { "socket", parse_text, G_STRUCT_OFFSET(Config, socket) },
     { "socket_group", parse_text, G_STRUCT_OFFSET(Config, socket_group) },
     { "listen", parse_text, G_STRUCT_OFFSET(Config, listen) },
+    { "listen_vnc", parse_text, G_STRUCT_OFFSET(Config, listen_vnc) },
+    { "vnc_address", parse_text, G_STRUCT_OFFSET(Config, vnc_address) },
     { "tls_cert", parse_text, G_STRUCT_OFFSET(Config, tls_cert) },
     { "tls_key", parse_text, G_STRUCT_OFFSET(Config, tls_key) },
     { "store", parse_text, G_STRUCT_OFFSET(Config, store) },
@@ -188,6 +190,8 @@ static gboolean complete(Config *config, GError **error)
                        &config->socket_group,
                        &config->store,
                        &config->listen,
+                       &config->listen_vnc,
+                       &config->vnc_address,
                        &config->tls_cert,
                        &config->tls_key,
                        &config->settings.image_group,
@@ -212,9 +216,10 @@ static gboolean complete(Config *config, GError **error)
     find_units(&config->settings.guest);
     if (!config->settings.health_dir)
         config->settings.health_dir = g_build_filename(config->state_dir, "health", NULL);
-    if (config->listen && (!config->tls_cert || !config->tls_key)) {
+    if ((config->listen || config->listen_vnc) && (!config->tls_cert || !config->tls_key)) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_INVALID,
-                    "listen needs tls_cert and tls_key: TCP is served with TLS alone");
+                    "%s needs tls_cert and tls_key: TCP is served with TLS alone",
+                    config->listen ? "listen" : "listen_vnc");
         return FALSE;
     }
     if (config->interactive_workers < 1 || config->bulk_workers < 1) {
@@ -283,6 +288,8 @@ void config_clear(Config *config)
     g_free(config->socket_group);
     g_free(config->store);
     g_free(config->listen);
+    g_free(config->listen_vnc);
+    g_free(config->vnc_address);
     g_free(config->tls_cert);
     g_free(config->tls_key);
     g_free(config->settings.image_group);

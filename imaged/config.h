@@ -6,6 +6,7 @@
 typedef struct {
     char *state_dir, *socket, *socket_group, *store; /* store: location of the default store */
     char *listen, *tls_cert, *tls_key; /* HOST:PORT of TCP, or NULL; files in PEM */
+    char *listen_vnc, *vnc_address;    /* the same for VNC; the name by which clients reach it */
     guint interactive_workers, bulk_workers;
     Settings settings;
 } Config;

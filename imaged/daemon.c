@@ -28,6 +28,7 @@
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 #include "imaged/http/server.h"
+#include "imaged/http/vnc_server.h"
 #include "imaged/ops/exports.h"
 #include "imaged/ops/housekeeping.h"
 #include "imaged/ops/pool_keeper.h"
@@ -42,6 +43,7 @@ typedef struct {
     const HostDriver *driver;
     int state_fd, lock_fd;
     Server *server;
+    VncServer *vnc_server;
     Housekeeping *housekeeping;
     PoolKeeper *pool_keeper;
     GMainLoop *loop;
@@ -374,7 +376,8 @@ static gboolean reload(gpointer data)
     gboolean is_changed;
     Changes *changes = changes_new();
 
-    if (!server_reload_tls(d->server, &is_changed, &why))
+    if (!server_reload_tls(d->server, &is_changed, &why) ||
+        (d->vnc_server && !vnc_server_reload(d->vnc_server, &why)))
         changes_event(changes, "imaged.reload", "warning", NULL, NULL,
                       "the certificate stays as it was: %s", why->message);
     else
@@ -413,6 +416,7 @@ static void shut_down(Daemon *d)
         job_queue_stop(d->world.jobs);
     if (d->server)
         server_stop(d->server);
+    vnc_server_stop(d->vnc_server);
     if (d->world.sessions)
         sessions_stop(d->world.sessions);
     shadows_free(d->world.shadows);
@@ -458,6 +462,15 @@ void daemon_prepare(void)
     raise_open_files();
 }
 
+static gboolean start_vnc(Daemon *d, GError **error)
+{
+    const Config *c = d->config;
+    const VncServerOptions options = { c->listen_vnc, c->vnc_address, c->tls_cert, c->tls_key };
+
+    return !c->listen_vnc ||
+           (d->vnc_server = vnc_server_start(&d->world, &options, error)) != NULL;
+}
+
 gboolean daemon_run(const Config *config, const HostDriver *driver, GError **error)
 {
     Daemon d = { .config = config, .driver = driver, .state_fd = -1, .lock_fd = -1 };
@@ -472,6 +485,7 @@ gboolean daemon_run(const Config *config, const HostDriver *driver, GError **err
     gboolean ok = open_state(&d, error) && open_catalog(&d, error) && open_stores(&d, error) &&
                   recover(&d, error) && start_jobs(&d, error) &&
                   (d.world.alerts = alerts_new(&d.world, error)) &&
+                  start_vnc(&d, error) &&
                   (d.server =
                        server_start(&d.world, config->socket, config->socket_group, error)) &&
                   (!config->listen || server_listen_tls(d.server, config->listen, config->tls_cert,

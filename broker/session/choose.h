@@ -26,7 +26,7 @@ gboolean session_choose(Db *db, const SessionWish *wish, SessionChoice *ret, GEr
 
 typedef struct {
     gboolean has_spice, is_windows;
-    gboolean is_local; /* who asks is on our own machine */
+    gboolean has_vnc; /* who asks is on our own machine, or VNC is served to others */
 } SessionDisplay;
 
 /* INVALID: there is none of this name. */

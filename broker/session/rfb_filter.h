@@ -11,6 +11,8 @@
 
 #include <glib.h>
 
+#define RFB_FILTER_LOGGED_IN 2 /* a step to begin with: by somebody else's log-in (rfb_login.h) */
+
 typedef struct {
     gboolean may_control;
     guint step; /* of the handshake */

@@ -1,16 +1,20 @@
-/* rfb_relay.c: see rfb_relay.h.  Each relay is a thread; relays_free() waits for them. */
+/* rfb_relay.c: see rfb_relay.h.  Each relay is a thread; relays_free() waits for them.  With a
+ * ticket it is the thread of the client that shows it: until then the relay is a line in the table.
+ */
 #include "broker/session/rfb_relay.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <sodium.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "broker/host/hosts.h"
-#include "broker/session/rfb_filter.h"
+#include "broker/session/rfb_display.h"
+#include "broker/session/rfb_login.h"
+#include "broker/session/rfb_pump.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
@@ -20,26 +24,32 @@
 #define WAIT_MS 60000 /* for the client */
 #define LOOK_MS 1000  /* between two looks whether the session is open */
 #define STEP_MS 100   /* between two looks whether it is to end */
-#define SEND_S 10
-#define OPEN_LIMIT_MS 10000
-#define PIECE 65536
+#define ANSWER_S 10   /* for the client to take the answer to his log-in */
+#define TICKET_BYTES 16
+#define N_TICKET (2 * TICKET_BYTES) /* in hexadecimal */
 
 struct Relays {
     World *world;
     char *dir;
     GMutex lock; /* guards what follows, and is_cut of each */
     GCond ended;
-    GPtrArray *all; /* of Relay; its thread frees it */
+    GPtrArray *all; /* of Relay; its thread frees it, or who takes out one that waits */
     gboolean is_stopping;
+    char *vnc_host; /* NULL: nobody serves those with tickets */
+    guint vnc_port;
 };
 
-typedef struct {
+struct Relay {
     Relays *relays;
     SessionRow row;
-    char *who, *path; /* who: NULL if it is the session's own */
+    char *who, *path; /* who: NULL if it is the session's own; path: NULL if it has a ticket */
+    char ticket[N_TICKET + 1];
+    gint64 until_us;     /* the ticket's */
+    gboolean is_waiting; /* for who shows it: no thread has it; under relays' lock */
     gboolean may_control, is_cut;
     int listen_fd;
-} Relay;
+    gint64 look_us; /* its thread: when it looks next whether the session is open */
+};
 
 /* Sockets that a killed daemon has left behind. */
 static void remove_old(const char *dir)
@@ -67,18 +77,61 @@ Relays *relays_new(World *world, const char *dir)
     return s;
 }
 
+static void relay_free(Relay *r)
+{
+    session_row_clear(&r->row);
+    durable_close(&r->listen_fd);
+    sodium_memzero(r->ticket, sizeof r->ticket);
+    g_free(r->who);
+    g_free(r->path);
+    g_free(r);
+}
+
+/* Locked.  Those that still wait, of a session (or NULL), of its own user alone; and those whose
+ * time is over. */
+static void drop_waiting(Relays *s, const char *session_id, gboolean only_own, gint64 now_us)
+{
+    for (guint i = s->all->len; i-- > 0;) {
+        Relay *r = s->all->pdata[i];
+        gboolean is_meant =
+            session_id && g_str_equal(r->row.id, session_id) && (!only_own || !r->who);
+        if (r->is_waiting && (is_meant || r->until_us < now_us)) {
+            g_ptr_array_remove_index_fast(s->all, i);
+            relay_free(r);
+        }
+    }
+}
+
+void relays_serve_vnc(Relays *s, const char *host, guint port)
+{
+    s->vnc_host = g_strdup(host);
+    s->vnc_port = port;
+}
+
+gboolean relays_check(const Relays *s, const RelayAsk *ask, GError **error)
+{
+    if (!ask->is_remote || (s && s->vnc_host))
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
+                "VNC is on a unix socket of imaged's machine alone");
+    imaged_error_hint(error, "with listen_vnc in its configuration imaged serves it to others");
+    return FALSE;
+}
+
 void relays_free(Relays *s)
 {
     if (!s)
         return;
     g_mutex_lock(&s->lock);
     s->is_stopping = TRUE;
+    drop_waiting(s, NULL, FALSE, G_MAXINT64);
     while (s->all->len)
         g_cond_wait(&s->ended, &s->lock);
     g_mutex_unlock(&s->lock);
     g_ptr_array_unref(s->all);
     g_mutex_clear(&s->lock);
     g_cond_clear(&s->ended);
+    g_free(s->vnc_host);
     g_free(s->dir);
     g_free(s);
 }
@@ -89,6 +142,7 @@ static void cut(Relays *s, const char *session_id, gboolean only_own)
     gboolean is_there = TRUE;
 
     g_mutex_lock(&s->lock);
+    drop_waiting(s, session_id, only_own, 0);
     while (is_there) {
         is_there = FALSE;
         for (guint i = 0; i < s->all->len; i++) {
@@ -106,58 +160,6 @@ void relays_cut(Relays *s, const char *session_id)
 {
     if (s)
         cut(s, session_id, FALSE);
-}
-
-/* ---- The display ---- */
-
-typedef struct {
-    char *uuid, *incarnation;
-    int fd;
-} Opening;
-
-static void opening_clear(gpointer data)
-{
-    Opening *o = data;
-
-    g_free(o->uuid);
-    g_free(o->incarnation);
-    durable_close(&o->fd);
-}
-
-/* On the host's thread. */
-static gboolean open_display(const HostDriver *driver, gpointer link, gpointer data, GError **error)
-{
-    Opening *o = data;
-    HostDomain *there = driver->find(link, o->uuid, error);
-    gboolean is_ours = there && g_strcmp0(there->incarnation, o->incarnation) == 0;
-
-    if (there && !is_ours)
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "it was started anew meanwhile");
-    host_domain_free(there);
-    if (!is_ours)
-        return FALSE;
-    if (!driver->open_vnc) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED, "its host cannot");
-        return FALSE;
-    }
-    o->fd = driver->open_vnc(link, o->uuid, error);
-    return o->fd >= 0;
-}
-
-/* Caller closes; -1. */
-static int connect_display(World *world, const SessionRow *row, GError **error)
-{
-    Opening *o = g_atomic_rc_box_new0(Opening);
-    int fd = -1;
-
-    *o = (Opening){ g_strdup(row->uuid), g_strdup(row->incarnation), -1 };
-    if (hosts_call(world->hosts, row->host_id, open_display, o, opening_clear, OPEN_LIMIT_MS,
-                   error)) {
-        fd = o->fd;
-        o->fd = -1;
-    }
-    g_atomic_rc_box_release_full(o, opening_clear);
-    return fd;
 }
 
 /* ---- The relay ---- */
@@ -183,59 +185,17 @@ static gboolean is_open(const Relay *r)
     return n > 0;
 }
 
-static gboolean send_all(int fd, const guint8 *data, gsize len)
+static gboolean goes_on(gpointer data)
 {
-    while (len) {
-        gssize n = send(fd, data, len, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return FALSE;
-        data += n;
-        len -= (gsize)n;
-    }
-    return TRUE;
-}
+    Relay *r = data;
+    gint64 now_us = g_get_monotonic_time();
 
-/* What the client says, filtered.  FALSE: it is over. */
-static gboolean from_client(RfbFilter *filter, int client, int display, guint8 *piece)
-{
-    g_autoptr(GByteArray) out = g_byte_array_new();
-    gssize n = recv(client, piece, PIECE, 0);
-
-    return n > 0 && rfb_filter_feed(filter, piece, (gsize)n, out, NULL) &&
-           send_all(display, out->data, out->len);
-}
-
-static void relay(const Relay *r, int client, int display)
-{
-    RfbFilter filter = { .may_control = r->may_control };
-    struct pollfd fds[] = { { .fd = client, .events = POLLIN },
-                            { .fd = display, .events = POLLIN } };
-    struct timeval limit = { .tv_sec = SEND_S };
-    g_autofree guint8 *piece = g_malloc(PIECE);
-    gint64 look_us = 0;
-
-    setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    setsockopt(display, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    for (;;) {
-        if (is_cut(r))
-            return;
-        if (g_get_monotonic_time() >= look_us) {
-            if (!is_open(r))
-                return;
-            look_us = g_get_monotonic_time() + LOOK_MS * 1000;
-        }
-        if (poll(fds, G_N_ELEMENTS(fds), STEP_MS) < 0 && errno != EINTR)
-            return;
-        if (fds[0].revents && !from_client(&filter, client, display, piece))
-            return;
-        if (!fds[1].revents)
-            continue;
-        gssize n = recv(display, piece, PIECE, 0);
-        if (n <= 0 || !send_all(client, piece, (gsize)n))
-            return;
-    }
+    if (is_cut(r))
+        return FALSE;
+    if (now_us < r->look_us)
+        return TRUE;
+    r->look_us = now_us + LOOK_MS * 1000;
+    return is_open(r);
 }
 
 static int wait_for_client(const Relay *r)
@@ -261,53 +221,105 @@ static void say(const Relay *r, const char *format, const char *text)
 }
 
 /* The session's row, of its own user's client. */
-static void follow(const Relay *r, gboolean has_come)
+static void follow(const Relay *r, gboolean has_come, const char *address)
 {
     Changes *changes = changes_new();
 
     if (has_come)
-        session_set_connected(changes, r->row.id, NULL, units_now_ms());
+        session_set_connected(changes, r->row.id, address, units_now_ms());
     else
         session_set_disconnected(changes, r->row.id, "connected", units_now_ms());
     catalog_commit(r->relays->world->catalog, changes, NULL);
 }
 
-static void serve(const Relay *r, int client, int display)
+static void serve(Relay *r, Wire *client, Wire *display, const char *address)
 {
+    RfbFilter filter = { .may_control = r->may_control,
+                         .step = r->path ? 0 : RFB_FILTER_LOGGED_IN };
+
     if (r->who)
         say(r, r->may_control ? "looks on and may control" : "looks on", "");
     else
-        follow(r, TRUE);
-    relay(r, client, display);
+        follow(r, TRUE, address);
+    rfb_pump(&filter, client, display, goes_on, r);
     if (r->who)
         say(r, "looks on no more", "");
     else
-        follow(r, FALSE);
+        follow(r, FALSE, NULL);
+}
+
+static void end(Relay *r)
+{
+    Relays *s = r->relays;
+
+    g_mutex_lock(&s->lock);
+    g_ptr_array_remove_fast(s->all, r);
+    relay_free(r);
+    g_cond_broadcast(&s->ended);
+    g_mutex_unlock(&s->lock);
 }
 
 static gpointer relay_run(gpointer data)
 {
     Relay *r = data;
-    Relays *s = r->relays;
     g_autoptr(GError) error = NULL;
-    auto_fd client = wait_for_client(r);
-    auto_fd display = client >= 0 ? connect_display(s->world, &r->row, &error) : -1;
+    g_auto(Wire) display = { .fd = -1 };
+    g_auto(Wire) client = { .fd = wait_for_client(r) };
+    gboolean is_there =
+        client.fd >= 0 && rfb_display_open(r->relays->world, &r->row, &display, &error);
 
     unlink(r->path); /* for one client */
-    if (display >= 0)
-        serve(r, client, display);
+    if (is_there)
+        serve(r, &client, &display, NULL);
     else if (error)
         say(r, "could not see the screen: ", error->message);
-    durable_close(&r->listen_fd);
-    g_mutex_lock(&s->lock);
-    g_ptr_array_remove_fast(s->all, r);
-    session_row_clear(&r->row);
-    g_free(r->who);
-    g_free(r->path);
-    g_free(r);
-    g_cond_broadcast(&s->ended);
-    g_mutex_unlock(&s->lock);
+    wire_close(&client); /* before anybody hears that it has ended */
+    wire_close(&display);
+    end(r);
     return NULL;
+}
+
+/* ---- Tickets ---- */
+
+/* Each is compared, and all of each, so that the time it takes tells nothing. */
+Relay *relays_claim(Relays *s, const char *ticket)
+{
+    Relay *found = NULL;
+    gboolean has_size = strlen(ticket) == N_TICKET;
+
+    g_mutex_lock(&s->lock);
+    drop_waiting(s, NULL, FALSE, g_get_monotonic_time());
+    for (guint i = 0; has_size && i < s->all->len; i++) {
+        Relay *r = s->all->pdata[i];
+        if (r->is_waiting && sodium_memcmp(r->ticket, ticket, N_TICKET) == 0)
+            found = r;
+    }
+    if (found)
+        found->is_waiting = FALSE;
+    g_mutex_unlock(&s->lock);
+    return found;
+}
+
+void relay_serve(Relay *r, Wire *client, const char *address)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GByteArray) result = g_byte_array_new();
+    g_auto(Wire) display = { .fd = -1 };
+    gboolean is_there = rfb_display_open(r->relays->world, &r->row, &display, &error) &&
+                        rfb_display_log_in(&display, &error);
+
+    const char *why_not = is_there ? NULL : error ? error->message : "its host does not say why";
+
+    if (why_not)
+        say(r, "could not see the screen: ", why_not);
+    rfb_login_result(result, why_not);
+    if (wire_send(client, result->data, result->len,
+                  g_get_monotonic_time() + ANSWER_S * G_USEC_PER_SEC) &&
+        is_there)
+        serve(r, client, &display, address);
+    wire_shut(client);
+    wire_close(&display);
+    end(r);
 }
 
 /* A socket whose name is the key to it: the folder can be passed, not read. */
@@ -336,15 +348,10 @@ static int listen_at(const char *dir, char **ret_path, GError **error)
     return result;
 }
 
-gboolean relay_begin(Relays *s, const SessionRow *row, const RelayAsk *ask, char **ret_path,
-                     GError **error)
+static Relay *relay_new(Relays *s, const SessionRow *row, const RelayAsk *ask)
 {
-    if (!ask->who)
-        cut(s, row->id, TRUE);
-    int fd = listen_at(s->dir, ret_path, error);
-    if (fd < 0)
-        return FALSE;
     Relay *r = g_new0(Relay, 1);
+
     *r = (Relay){ .relays = s,
                   .row = { .id = g_strdup(row->id),
                            .host_id = g_strdup(row->host_id),
@@ -352,12 +359,62 @@ gboolean relay_begin(Relays *s, const SessionRow *row, const RelayAsk *ask, char
                            .uuid = g_strdup(row->uuid),
                            .desktop_name = g_strdup(row->desktop_name) },
                   .who = g_strdup(ask->who),
-                  .path = g_strdup(*ret_path),
                   .may_control = ask->may_control,
-                  .listen_fd = fd };
+                  .listen_fd = -1 };
+    return r;
+}
+
+static void add(Relays *s, Relay *r)
+{
     g_mutex_lock(&s->lock);
+    drop_waiting(s, NULL, FALSE, g_get_monotonic_time());
     g_ptr_array_add(s->all, r);
     g_mutex_unlock(&s->lock);
+}
+
+static void begin_ticket(Relays *s, const SessionRow *row, const RelayAsk *ask, RelayWay *ret)
+{
+    guint8 bytes[TICKET_BYTES];
+    Relay *r = relay_new(s, row, ask);
+
+    randombytes_buf(bytes, sizeof bytes);
+    sodium_bin2hex(r->ticket, sizeof r->ticket, bytes, sizeof bytes);
+    r->until_us = g_get_monotonic_time() + WAIT_MS * 1000;
+    r->is_waiting = TRUE;
+    ret->host = g_strdup(s->vnc_host);
+    ret->port = s->vnc_port;
+    ret->ticket = g_strdup(r->ticket);
+    add(s, r);
+}
+
+gboolean relay_begin(Relays *s, const SessionRow *row, const RelayAsk *ask, RelayWay *ret,
+                     GError **error)
+{
+    if (!relays_check(s, ask, error))
+        return FALSE;
+    if (!ask->who)
+        cut(s, row->id, TRUE);
+    if (ask->is_remote) {
+        begin_ticket(s, row, ask, ret);
+        return TRUE;
+    }
+    int fd = listen_at(s->dir, &ret->socket, error);
+    if (fd < 0)
+        return FALSE;
+    Relay *r = relay_new(s, row, ask);
+    r->path = g_strdup(ret->socket);
+    r->listen_fd = fd;
+    add(s, r);
     g_thread_unref(g_thread_new("rfb-relay", relay_run, r));
     return TRUE;
+}
+
+void relay_way_clear(RelayWay *way)
+{
+    if (way->ticket)
+        sodium_memzero(way->ticket, strlen(way->ticket));
+    g_free(way->socket);
+    g_free(way->host);
+    g_free(way->ticket);
+    *way = (RelayWay){ 0 };
 }

@@ -31,7 +31,7 @@ static char *new_password(void)
 void session_ticket_clear(SessionTicket *t)
 {
     g_free(t->session_id);
-    g_free(t->socket);
+    relay_way_clear(&t->way);
     if (t->password)
         sodium_memzero(t->password, strlen(t->password));
     g_free(t->password);
@@ -252,10 +252,10 @@ gboolean sessions_open(Sessions *s, const SessionAsk *ask, SessionTicket *ret, G
     ret->session_id = g_strdup(row.id);
     ret->valid_until = now + TICKET_MS;
     if (!g_str_equal(ask->protocol, "spice")) {
-        const RelayAsk own = { NULL, TRUE };
+        const RelayAsk own = { NULL, TRUE, ask->address != NULL };
         live_add(s, &row, NULL, 0);
         return g_str_equal(ask->protocol, "rdp") ||
-               relay_begin(sessions_world(s)->relays, &row, &own, &ret->socket, error);
+               relay_begin(sessions_world(s)->relays, &row, &own, &ret->way, error);
     }
     ret->password = new_password();
     live_add(s, &row, ret->password, now);

@@ -8,6 +8,7 @@
 
 #include "broker/host/hosts.h"
 #include "broker/run/runs.h"
+#include "broker/session/rfb_relay.h"
 #include "broker/session/session_rows.h"
 #include "imaged/job/world.h"
 
@@ -27,13 +28,13 @@ typedef struct {
     const char *who;                    /* asks, for events; NULL: he himself */
     const char *desktop_id, *pool_id;   /* pool_id: NULL if it is of none */
     const char *protocol;               /* spice, vnc, rdp */
-    const char *address;                /* of who asks, or NULL */
+    const char *address;                /* of who asks, or NULL: is on our machine */
     gboolean takes_over, may_take_over; /* somebody else's desktop that is shared with him */
 } SessionAsk;
 
 typedef struct {
     char *session_id, *password; /* password: of spice alone */
-    char *socket;                /* of vnc alone: see rfb_relay.h */
+    RelayWay way;                /* of vnc alone */
     HostDisplay display;
     gint64 valid_until;  /* ms of the epoch */
     gboolean is_roaming; /* he had it already */

@@ -41,38 +41,32 @@ void shadows_free(Shadows *s)
     g_free(s);
 }
 
-static gboolean begin(Shadows *s, const SessionRow *row, const char *who, gboolean may_control,
-                      char **ret_path, GError **error)
-{
-    const RelayAsk ask = { who, may_control };
-
-    return relay_begin(s->relays, row, &ask, ret_path, error);
-}
-
 /* ---- Asking and answering ---- */
 
-gboolean shadow_ask(Shadows *s, const SessionRow *row, const char *who, gboolean wants_control,
-                    ShadowState *ret_state, char **ret_path, GError **error)
+gboolean shadow_ask(Shadows *s, const SessionRow *row, const RelayAsk *ask, ShadowState *ret_state,
+                    RelayWay *ret_way, GError **error)
 {
     gboolean is_refused = FALSE, is_allowed = FALSE;
 
+    if (!relays_check(s->relays, ask, error)) /* before anybody is asked */
+        return FALSE;
     g_mutex_lock(&s->lock);
     Request *r = g_hash_table_lookup(s->requests, row->id);
-    if (r && r->is_answered && g_str_equal(r->who, who) && (r->may_control || !wants_control)) {
+    if (r && r->is_answered && g_str_equal(r->who, ask->who) &&
+        (r->may_control || !ask->may_control)) {
         is_allowed = r->is_allowed;
         is_refused = !is_allowed;
-        wants_control = r->may_control && wants_control;
         g_hash_table_remove(s->requests, row->id); /* an answer is for once */
     } else {
         r = g_new0(Request, 1);
-        *r = (Request){ .who = g_strdup(who), .may_control = wants_control };
+        *r = (Request){ .who = g_strdup(ask->who), .may_control = ask->may_control };
         g_hash_table_replace(s->requests, g_strdup(row->id), r);
     }
     g_mutex_unlock(&s->lock);
     *ret_state = is_allowed ? SHADOW_ALLOWED : SHADOW_ASKED;
     if (is_refused)
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED, "its user does not want it");
-    return !is_refused && (!is_allowed || begin(s, row, who, wants_control, ret_path, error));
+    return !is_refused && (!is_allowed || relay_begin(s->relays, row, ask, ret_way, error));
 }
 
 gboolean shadow_answer(Shadows *s, const SessionRow *row, gboolean allows, char **ret_who,

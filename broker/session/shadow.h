@@ -13,11 +13,10 @@ void shadows_free(Shadows *shadows);
 
 typedef enum { SHADOW_ASKED, SHADOW_ALLOWED } ShadowState;
 
-/* Ask the session's user; asked again when he has allowed it: *ret_path (caller frees) is the
- * socket.  DENIED: he has refused. */
-gboolean shadow_ask(Shadows *shadows, const SessionRow *session, const char *who,
-                    gboolean wants_control, ShadowState *ret_state, char **ret_path,
-                    GError **error);
+/* Ask the session's user; asked again when he has allowed it: *ret_way is the way there.  DENIED:
+ * he has refused.  UNSUPPORTED: as relay_begin(). */
+gboolean shadow_ask(Shadows *shadows, const SessionRow *session, const RelayAsk *ask,
+                    ShadowState *ret_state, RelayWay *ret_way, GError **error);
 
 /* His answer, with what it is about in *ret_who (caller frees) and *ret_control.  NOT_FOUND: nobody
  * has asked. */

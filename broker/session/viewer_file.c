@@ -25,6 +25,7 @@ char *viewer_file_vv(const ViewerSpice *s)
         g_key_file_set_integer(file, GROUP, "tls-port", (gint)s->tls_port);
     else
         g_key_file_set_integer(file, GROUP, "port", (gint)s->port);
+    set(file, "username", s->user);
     set(file, "password", s->password);
     g_key_file_set_integer(file, GROUP, "delete-this-file", 1); /* the password stands in it */
     set(file, "title", s->title);

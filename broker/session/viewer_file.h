@@ -16,6 +16,7 @@ typedef struct {
     const char *protocol; /* spice, vnc */
     const char *host;     /* what the client connects to */
     guint port, tls_port; /* with tls_port, port is not given: there is no way without TLS */
+    const char *user;     /* vnc, or NULL */
     const char *password;
     const char *ca;           /* PEM, or NULL */
     const char *host_subject; /* of the host's certificate, or NULL */

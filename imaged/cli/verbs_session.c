@@ -67,21 +67,13 @@ static gboolean write_private(const char *path, const char *text, GError **error
     return FALSE;
 }
 
-static gboolean print_session(Cli *cli, const json_t *session, GError **error)
+/* Written where --file says, or to where it is for. */
+static gboolean print_file(Cli *cli, const json_t *session, GError **error)
 {
     const char *given = args_text(cli->args, "file");
     const char *file = given ? given : json_text(session, "file_name");
     const char *text = json_text(session, "file");
 
-    if (cli->format != FORMAT_TABLE) {
-        list_print_object(cli, session, connect_columns);
-        return TRUE;
-    }
-    if (!*text) {
-        printf("%s: open it within a minute with: vncviewer %s\n", json_text(session, "desktop"),
-               json_text(session, "socket"));
-        return TRUE;
-    }
     if (g_str_equal(file, "-")) {
         fputs(text, stdout);
         return TRUE;
@@ -89,10 +81,22 @@ static gboolean print_session(Cli *cli, const json_t *session, GError **error)
     if (!write_private(file, text, error))
         return FALSE;
     if (g_str_equal(json_text(session, "protocol"), "rdp"))
-        printf("%s: open %s with an RDP client\n", json_text(session, "desktop"), file);
+        printf("%s: open %s with an RDP client\n", json_text(session, "name"), file);
     else
-        printf("%s: open it within a minute with: remote-viewer %s\n",
-               json_text(session, "desktop"), file);
+        printf("%s: open it within a minute with: remote-viewer %s\n", json_text(session, "name"),
+               file);
+    return TRUE;
+}
+
+static gboolean print_session(Cli *cli, const json_t *session, GError **error)
+{
+    if (cli->format != FORMAT_TABLE)
+        list_print_object(cli, session, connect_columns);
+    else if (*json_text(session, "file"))
+        return print_file(cli, session, error);
+    else
+        printf("%s: open it within a minute with: vncviewer %s\n", json_text(session, "desktop"),
+               json_text(session, "socket"));
     return TRUE;
 }
 
@@ -230,7 +234,8 @@ static json_t *post(Cli *cli, const char *verb, const char *flag, GError **error
 static const Column look_columns[] = {
     { "DESKTOP", "name", CELL_TEXT, 0 },     { "STATE", "state", CELL_STATE, 0 },
     { "CONTROL", "control", CELL_TRUTH, 0 }, { "WHO", "who", CELL_TEXT, 0 },
-    { "SOCKET", "socket", CELL_TEXT, 0 },    COLUMN_END,
+    { "SOCKET", "socket", CELL_TEXT, 0 },    { "HOST", "host", CELL_TEXT, 0 },
+    { "PORT", "port", CELL_COUNT, 0 },       COLUMN_END,
 };
 
 static gboolean session_shadow(Cli *cli, GError **error)
@@ -244,6 +249,8 @@ static gboolean session_shadow(Cli *cli, GError **error)
     else if (g_str_equal(json_text(look, "state"), "asked"))
         printf("asked; when its user has answered (imagectl session consent %s), ask again\n",
                json_text(look, "name"));
+    else if (*json_text(look, "file"))
+        return print_file(cli, look, error);
     else
         printf("%s\n", json_text(look, "socket"));
     return TRUE;
@@ -282,6 +289,7 @@ static const Option list_options[] = {
 };
 static const Option shadow_options[] = {
     { "control", OPTION_FLAG, NULL, "use its keyboard and mouse, too", NULL },
+    { "file", OPTION_TEXT, "PATH", "from another machine: as that of connect", "file" },
     OPTION_END,
 };
 static const Option consent_options[] = {

@@ -240,22 +240,25 @@ static json_t *answer_rdp(OpsCall *call, const Connect *c, const SessionTicket *
                      "content_type", VIEWER_RDP_TYPE, "file_name", name, "file", file);
 }
 
-/* On a unix socket: there is no file for client programs that could say so. */
+/* On a unix socket there is no file for client programs that could say so. */
 static json_t *answer_vnc(OpsCall *call, const Connect *c, const SessionTicket *t)
 {
     g_autofree char *until = units_format_time(t->valid_until);
+    json_t *out =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:s,s:s}", "id", t->session_id, "name", c->desktop.name,
+                  "desktop", c->desktop.name, "user", c->user_name, "protocol", "vnc", "roaming",
+                  t->is_roaming, "run_host", c->host.name, "valid_until", until);
 
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:b,s:s,s:s}", "id", t->session_id, "name",
-                     c->desktop.name, "desktop", c->desktop.name, "user", c->user_name, "protocol",
-                     "vnc", "socket", t->socket, "roaming", t->is_roaming, "run_host", c->host.name,
-                     "valid_until", until);
+    json_object_update_new(out, session_way_json(&t->way, c->user_name, c->desktop.name));
+    return out;
 }
 
 static gboolean take_protocol(OpsCall *call, Connect *c, GError **error)
 {
     g_auto(HostView) view = { 0 };
+    const RelayAsk own = { NULL, TRUE, session_address(call) != NULL };
     SessionDisplay display = { .is_windows = c->hardware.is_windows,
-                               .is_local = !session_address(call) };
+                               .has_vnc = relays_check(call->world->relays, &own, NULL) };
 
     hosts_view(call->world->hosts, c->run.host_id, &view);
     display.has_spice = view.facts.has_spice;

@@ -3,6 +3,7 @@
 
 #include "broker/access/users.h"
 #include "broker/session/shadow.h"
+#include "broker/session/viewer_file.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
 #include "imaged/base/units.h"
@@ -79,6 +80,24 @@ gboolean session_user(OpsCall *call, const char *name, char **ret_id, char **ret
 const char *session_address(const OpsCall *call)
 {
     return call->caller->address;
+}
+
+json_t *session_way_json(const RelayWay *way, const char *user, const char *title)
+{
+    if (!way->ticket)
+        return way->socket ? json_pack("{s:s}", "socket", way->socket) : json_object();
+    const ViewerSpice vnc = { .protocol = "vnc",
+                              .host = way->host,
+                              .port = way->port,
+                              .user = user,
+                              .password = way->ticket,
+                              .title = title };
+    g_autofree char *file = viewer_file_vv(&vnc);
+    g_autofree char *name = g_strconcat(title, ".vv", NULL);
+
+    return json_pack("{s:s,s:i,s:s,s:s,s:s,s:s}", "host", way->host, "port", (int)way->port,
+                     "password", way->ticket, "content_type", VIEWER_VV_TYPE, "file_name", name,
+                     "file", file);
 }
 
 /* ---- Seeing ---- */
@@ -251,14 +270,17 @@ static gboolean note_shadow(OpsCall *call, const SessionRow *row, const char *me
 json_t *ops_session_shadow(OpsCall *call, GError **error)
 {
     g_auto(SessionRow) row = { 0 };
-    g_autofree char *path = NULL;
+    g_auto(RelayWay) way = { 0 };
+    RelayAsk ask = { .who = call->who, .is_remote = session_address(call) != NULL };
     ShadowState state;
     gboolean control;
 
     if (!args_check(call, "session control", error) ||
         !args_bool(call, "control", &control, error) || !find(call, &row, error) ||
-        !check_open(&row, error) ||
-        !shadow_ask(call->world->shadows, &row, call->who, control, &state, &path, error))
+        !check_open(&row, error))
+        return NULL;
+    ask.may_control = control;
+    if (!shadow_ask(call->world->shadows, &row, &ask, &state, &way, error))
         return NULL;
     if (state == SHADOW_ASKED) {
         g_autofree char *text =
@@ -270,9 +292,11 @@ json_t *ops_session_shadow(OpsCall *call, GError **error)
         /* else he is told by whom he speaks to */
         desktop_tell(call->world, row.desktop_id, text, NULL);
     }
-    return json_pack("{s:s,s:s,s:s,s:b,s:s?}", "id", row.id, "name", row.desktop_name, "state",
-                     state == SHADOW_ASKED ? "asked" : "allowed", "control", control, "socket",
-                     path);
+    json_t *out =
+        json_pack("{s:s,s:s,s:s,s:b,s:n}", "id", row.id, "name", row.desktop_name, "state",
+                  state == SHADOW_ASKED ? "asked" : "allowed", "control", control, "socket");
+    json_object_update_new(out, session_way_json(&way, call->who, row.desktop_name));
+    return out;
 }
 
 json_t *ops_session_consent(OpsCall *call, GError **error)

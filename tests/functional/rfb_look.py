@@ -1,12 +1,17 @@
-"""rfb_look.py SOCKET [keys] [stay]: a VNC client (RFC 6143): shakes hands, gets one whole picture, says its
-size, presses Ctrl-Alt-Del if told to, gets another picture and says "again"; with stay waits for the end."""
+"""rfb_look.py SOCKET|HOST:PORT:CA:PASSWORD [keys] [stay]: a VNC client (RFC 6143; by TCP with TLS: VeNCrypt,
+X509Plain): shakes hands, gets one whole picture, says its size, presses Ctrl-Alt-Del if told to, gets another picture and says "again"; with stay waits for the end."""
 import socket
+import ssl
 import struct
 import sys
 
-s = socket.socket(socket.AF_UNIX)
-s.settimeout(60)
-s.connect(sys.argv[1])
+by_tls = sys.argv[1].split(":") if not sys.argv[1].startswith("/") else None
+if by_tls:
+    s = socket.create_connection((by_tls[0], int(by_tls[1])), 60)
+else:
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(60)
+    s.connect(sys.argv[1])
 
 
 def get(n):
@@ -44,9 +49,22 @@ def picture(w, h):
 assert get(12) == b"RFB 003.008\n"
 s.sendall(b"RFB 003.008\n")
 kinds = get(get(1)[0])
-assert kinds == b"\1", kinds
-s.sendall(b"\1")
-assert get(4) == b"\0\0\0\0"
+if by_tls:
+    assert kinds == b"\x13", kinds
+    s.sendall(b"\x13")
+    assert get(2) == b"\0\2"
+    s.sendall(b"\0\2")
+    assert get(6) == struct.pack(">BBI", 0, 1, 262)
+    s.sendall(struct.pack(">I", 262))
+    assert get(1) == b"\1"
+    s = ssl.create_default_context(cafile=by_tls[2]).wrap_socket(s, server_hostname=by_tls[0])
+    password = by_tls[3].encode()
+    s.sendall(struct.pack(">II", 4, len(password)) + b"anna" + password)
+else:
+    assert kinds == b"\1", kinds
+    s.sendall(b"\1")
+if get(4) != b"\0\0\0\0":
+    sys.exit("refused: " + get(struct.unpack(">I", get(4))[0]).decode())
 s.sendall(b"\0")  # alone, it says
 w, h = struct.unpack(">HH", get(4))
 get(16)

@@ -16,7 +16,7 @@ flags+=($(pkg-config --cflags $packages))
 rm -f "$work/libfuzzed.a"
 for source in imaged/base/*.c cow/*.c \
     broker/search/{lexer,parser,parser_condition,parser_clauses,objects,objects_desktops,objects_images,objects_people,resolve,values,spot}.c snapshot/archive_{point,prune,schedule}.c \
-    broker/access/{ldap_text,permission,user_name}.c templates/{yaml_tree,recipe,recipe_read}.c imaged/guest/talk.c \
+    broker/access/{ldap_text,permission,user_name}.c templates/{yaml_tree,recipe,recipe_read}.c imaged/guest/talk.c broker/session/rfb_{filter,login}.c \
     imaged/guest/helper/{block,fs_probe,partitions,texts,trace}.c; do
     object=$work/obj/$(basename "$source" .c).o
     clang "${flags[@]}" -fsanitize=fuzzer-no-link,address,undefined -c -o "$object" "$source"
@@ -38,6 +38,7 @@ truncate -s 128K "$seeds/disk"
 printf 'label: gpt\nstart=64, size=64\n' | sfdisk -q "$seeds/disk"
 printf 'Vms: user.username = *John* AND NOT (size > 20G OR created >= now-2h) SORTBY name DESC LIMIT 5' >"$seeds/search"
 printf 'Events: "a \\" b" @old x IN (a, b*, c?) IS NONE cpu < 90%% GROUP BY template COUNT PAGE 2' >"$seeds/search2"
+printf 'RFB 003.008\n\023\000\002\000\000\001\006\000\000\000\004\000\000\000\006annasecret' >"$seeds/rfb"
 printf 'alice:00ff00ff00ff00ff00ff00ff00ff00ff\n' >"$seeds/keys"
 for source in tests/fuzz/fuzz_*.c; do
     name=$(basename "$source" .c)

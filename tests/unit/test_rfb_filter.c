@@ -63,6 +63,17 @@ static void test_control(void)
           FORMAT KEY_A CLICK PASTE PASTE_MORE SIZE KEY_EXT AUDIO UPDATE);
 }
 
+/* By a log-in that was ours: what follows it is filtered just the same. */
+static void test_logged_in(void)
+{
+    static const char said[] = "\0" KEY_A CLICK PASTE UPDATE, passed[] = "\001" UPDATE;
+
+    RfbFilter filter = { .step = RFB_FILTER_LOGGED_IN };
+    g_autoptr(GByteArray) out = g_byte_array_new();
+    g_assert_true(rfb_filter_feed(&filter, (const guint8 *)said, sizeof said - 1, out, NULL));
+    g_assert_cmpmem(out->data, out->len, passed, sizeof passed - 1);
+}
+
 /* Others are not to be thrown out. */
 static void test_shared(void)
 {
@@ -96,6 +107,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/rfb-filter/look", test_look);
     g_test_add_func("/rfb-filter/control", test_control);
+    g_test_add_func("/rfb-filter/logged-in", test_logged_in);
     g_test_add_func("/rfb-filter/shared", test_shared);
     g_test_add_func("/rfb-filter/refused", test_refused);
     return g_test_run();

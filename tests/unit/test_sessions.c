@@ -557,7 +557,7 @@ static void protocol(const char *wanted, const char *has, const char *expected)
 {
     const SessionDisplay display = { .has_spice = strchr(has, 's') != NULL,
                                      .is_windows = strchr(has, 'w') != NULL,
-                                     .is_local = strchr(has, 'l') != NULL };
+                                     .has_vnc = strchr(has, 'l') != NULL };
     g_autoptr(GError) error = NULL;
     const char *got = session_protocol(wanted, &display, &error);
 
