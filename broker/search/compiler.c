@@ -46,16 +46,23 @@ void compile_real(Compiler *c, double number)
     bind(c, (DbValue){ .type = 'r', .real = number });
 }
 
-/* "{desktop d}": what the caller may see of these rows.  Returns where it ends. */
+/* "{desktop d}": what the caller may see of these rows; "{desktop d: SQL ~}": SQL with that for "~",
+ * for a look at d that nobody needs who sees everything.  Returns where it ends. */
 static const char *append_seen(Compiler *c, const char *begin)
 {
     const char *end = strchr(begin, '}');
     g_autofree char *both = g_strndup(begin + 1, (gsize)(end - begin) - 1);
-    char *alias = strchr(both, ' ');
+    char *alias = strchr(both, ' '), *rest = strchr(both, ':');
 
     *alias++ = '\0';
+    if (rest)
+        *rest++ = '\0';
     g_autofree char *visible = access_visible_sql(c->caller, both, alias);
-    g_string_append(c->sql, visible ? visible : "1");
+    char *place = rest ? strchr(rest, '~') : NULL;
+    if (visible && place)
+        g_string_append_printf(c->sql, "%.*s(%s)%s", (int)(place - rest), rest, visible, place + 1);
+    else
+        g_string_append(c->sql, visible ? visible : "1");
     return end;
 }
 

@@ -1,6 +1,10 @@
 /* objects_people.c: what can be searched of users, hosts, pools, sessions, jobs and events. */
 #include "broker/search/tables.h"
 
+/* May the caller see the desktop of this row? */
+#define SEEN_DESKTOP(row) \
+    "{desktop d: EXISTS (SELECT 1 FROM desktop d WHERE d.id = " row ".desktop_id AND ~)}"
+
 static const SearchField user_fields[] = {
     { "name", "username user_name login", TYPE_TEXT, "$.name", FREE_TABLE, "$.name_key" },
     { "id", NULL, TYPE_NAME, "$.id", FREE_SHOW, NULL },
@@ -157,9 +161,8 @@ static const SearchField host_fields[] = {
     { "group", "host_group cluster", TYPE_NAME,
       "(SELECT y.name FROM host_group y WHERE y.id = $.group_id)", FREE_SHOW, NULL },
     { "n_desktops", NULL, TYPE_NUMBER,
-      "(SELECT count(*) FROM run r JOIN desktop d ON d.id = r.desktop_id WHERE r.host_id = $.id"
-      " AND {desktop d})",
-      SHOW_TABLE, NULL },
+      "(SELECT count(*) FROM run r WHERE r.host_id = $.id AND " SEEN_DESKTOP("r") ")", SHOW_TABLE,
+      NULL },
     { "cpus", "n_cpus", TYPE_NUMBER, "host_cpus($.id)", SHOW_TABLE | FIELD_LIVE, NULL },
     { "cpu_usage", "cpu cpuuse", TYPE_PERCENT, "host_cpu($.id)", SHOW_TABLE | FIELD_LIVE, NULL },
     { "memory", "memory_bytes ram", TYPE_SIZE, "host_memory($.id)", SHOW_TABLE | FIELD_LIVE, NULL },
@@ -228,12 +231,11 @@ static const SearchField pool_fields[] = {
     { "spares", NULL, TYPE_NUMBER, "$.spares", FIELD_SHOW, NULL },
     { "max_per_user", NULL, TYPE_NUMBER, "$.max_per_user", FIELD_SHOW, NULL },
     { "n_desktops", NULL, TYPE_NUMBER,
-      "(SELECT count(*) FROM pool_desktop q JOIN desktop d ON d.id = q.desktop_id WHERE"
-      " q.pool_id = $.id AND {desktop d})",
+      "(SELECT count(*) FROM pool_desktop q WHERE q.pool_id = $.id AND " SEEN_DESKTOP("q") ")",
       SHOW_TABLE, NULL },
     { "n_free", "free", TYPE_NUMBER,
-      "(SELECT count(*) FROM pool_desktop q JOIN desktop d ON d.id = q.desktop_id WHERE"
-      " q.pool_id = $.id AND q.state = 'free' AND {desktop d})",
+      "(SELECT count(*) FROM pool_desktop q WHERE q.pool_id = $.id AND q.state = 'free' "
+      "AND " SEEN_DESKTOP("q") ")",
       SHOW_TABLE, NULL },
     { "created", "created_at", TYPE_TIME, "$.created_at", FIELD_SHOW, NULL },
     { "changed", "changed_at", TYPE_TIME, "$.changed_at", FIELD_SHOW, NULL },

@@ -9,6 +9,8 @@
 #define N_PROBE_ROWS 4096
 #define N_RARE 256 /* texts */
 #define N_FEW 512  /* better than this need not be looked for */
+/* Rows to look at for each that is left: asking these one by one costs no more. */
+#define N_ROWS_EACH 8
 
 /* Gather ids over one way.  FALSE: too many, or an error. */
 static gboolean probe_way(const SearchPlan *plan, Db *db, const SearchNode *term,
@@ -17,7 +19,11 @@ static gboolean probe_way(const SearchPlan *plan, Db *db, const SearchNode *term
 {
     const SearchWay *way = &path->links[0]->ways[ways[0] - 1];
     g_auto(Compiler) c = { 0 };
-    guint n_rows = 0;
+    guint n_rows = 0, max_rows = N_PROBE_ROWS;
+
+    /* A text's rows have been found already. */
+    if (plan->ids && !fitting)
+        max_rows = MIN(max_rows, N_ROWS_EACH * (g_hash_table_size(plan->ids) + 1));
 
     compiler_init(&c, plan->caller, plan->now);
     memcpy(c.way, ways, sizeof c.way);
@@ -34,11 +40,11 @@ static gboolean probe_way(const SearchPlan *plan, Db *db, const SearchNode *term
         compile_template(&c, way->guard, 0, 0);
     }
     Query *q = db_query_made(db, c.sql->str, (DbValue *)c.values->data, c.values->len);
-    while (n_rows < N_PROBE_ROWS && g_hash_table_size(ids) <= N_PROBE && query_next(q)) {
+    while (n_rows < max_rows && g_hash_table_size(ids) <= N_PROBE && query_next(q)) {
         g_hash_table_add(ids, g_strdup(query_text(q, "id")));
         n_rows++;
     }
-    return query_end(q, error) && n_rows < N_PROBE_ROWS && g_hash_table_size(ids) <= N_PROBE;
+    return query_end(q, error) && n_rows < max_rows && g_hash_table_size(ids) <= N_PROBE;
 }
 
 /* Each way of each link in turn: SQLite drives one from its end, several joined by OR it does not.
@@ -92,16 +98,21 @@ static GHashTable *probe_visible(const SearchPlan *plan, Db *db, GError **error)
     return g_steal_pointer(&ids);
 }
 
-/* Of a table with few rows anyway only very few are little.  Counted when it first matters. */
+/* Of a table with few rows anyway only very few are little.  Counted when it first matters: SQLite
+ * counts the entries of a whole page at once, but what an index of texts is for (events,
+ * applications) has more pages than that is worth. */
 static void count_few(SearchPlan *plan, Db *db)
 {
     if (plan->n_few)
         return;
-    g_autofree char *sql = g_strdup_printf("SELECT count(*) AS n FROM (SELECT 1 FROM %s LIMIT %d)",
-                                           plan->object->table, N_FEW * 16);
+    if (plan->object->text_index) {
+        plan->n_few = N_FEW;
+        return;
+    }
+    g_autofree char *sql = g_strdup_printf("SELECT count(*) AS n FROM %s", plan->object->table);
     Query *q = db_query_made(db, sql, NULL, 0);
 
-    plan->n_few = query_next(q) ? MAX((guint)query_int(q, "n") / 16, 1) : 1;
+    plan->n_few = query_next(q) ? (guint)CLAMP(query_int(q, "n") / 16, 1, N_FEW) : 1;
     query_end(q, NULL);
 }
 
