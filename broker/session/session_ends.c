@@ -14,6 +14,7 @@
 #define N_THREADS 16
 #define CUT_LIMIT_MS 5000
 #define ROWS_MS 2000 /* between two looks at the rows */
+#define N_UNUSED 500 /* of them, in one commit */
 #define KEPT_MS (90 * 86400000ll)
 #define FORGET_MS 3600000
 
@@ -126,15 +127,16 @@ static void push_all(SessionEnds *e, GPtrArray *rows, const char *reason, gboole
 
 /* ---- Rows ---- */
 
-/* Those that nobody came to become disconnected, so that their time runs. */
+/* Those that nobody came to become disconnected, so that their time runs.  After a storm of log-ins
+ * they are many, and others' commits wait: so some at each look. */
 static void note_unused(World *world, gint64 now_ms)
 {
     Db *db = catalog_read_begin(world->catalog);
     g_autoptr(GPtrArray) rows =
         session_rows(db,
                      SESSION_SELECT "WHERE s.ended_at IS NULL AND s.state = 'opening' AND"
-                                    " s.created_at < ?1",
-                     "i", now_ms - TICKET_MS - 5000);
+                                    " s.created_at < ?1 LIMIT ?2",
+                     "ii", now_ms - TICKET_MS - 5000, (gint64)N_UNUSED);
 
     catalog_read_end(world->catalog, db);
     if (!rows || !rows->len)

@@ -284,13 +284,20 @@ static gboolean has_moved(World *world, const SessionRow *row)
     return is_on && (run.target_host_id || g_strcmp0(run.host_id, row->host_id) != 0);
 }
 
+/* A password that nobody knows. */
+static gboolean arm_last(World *world, const SessionRow *row, gint64 limit_ms, GError **error)
+{
+    const Arm last = { .password = new_password(), .cuts = TRUE };
+
+    return arm(world, row, &last, limit_ms, NULL, error);
+}
+
 /* Nobody gets in with this one, and whoever is in is out: by SPICE whatever the session's protocol
  * is, for it may have had another before.  TRUE also if there is no such domain or display.  Of two
  * hosts that a desktop moves between neither will do. */
 static gboolean cut(Sessions *s, const SessionRow *row, gint64 limit_ms, GError **error)
 {
     World *world = sessions_world(s);
-    const Arm last = { .password = new_password(), .cuts = TRUE };
     g_autoptr(GError) local = NULL;
 
     live_forbid(s, row->uuid, row->id);
@@ -298,7 +305,7 @@ static gboolean cut(Sessions *s, const SessionRow *row, gint64 limit_ms, GError 
     if (!row->host_id)
         return TRUE;
     if (!row->is_moving &&
-        (arm(world, row, &last, limit_ms, NULL, &local) ||
+        (arm_last(world, row, limit_ms, &local) ||
          g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED) ||
          (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND) && !has_moved(world, row))))
         return TRUE;
