@@ -80,10 +80,8 @@ gint64 alert_backlog(Db *db, const AlertRow *row, gint64 position)
 
     if (!event_filter_init(&filter, row->severity, row->kinds, NULL))
         return 0;
-    return lookup_int(db,
-                      "SELECT count(*) FROM (SELECT 1 FROM event WHERE event.id > ?3"
-                      " AND " EVENT_FILTER_SQL " LIMIT ?4)",
-                      "ttii", filter.severities, filter.kinds, position, (gint64)BACKLOG_MAX);
+    return lookup_int(db, EVENT_COUNT_SQL, "ttiii", filter.severities, filter.kinds, position,
+                      G_MAXINT64, (gint64)BACKLOG_MAX);
 }
 
 /* ---- Secrets ---- */

@@ -16,7 +16,7 @@
 #include "imaged/base/units.h"
 
 #define EVENTS_AT_ONCE 100
-#define SCAN_AT_ONCE 2000 /* events that are looked at with one borrowed reader */
+#define NEAR 2000         /* so many are looked at one by one: further off, by their kinds */
 #define NOTE_EVERY 20000  /* events that did not match, until they are noted all the same */
 #define BACKOFF_MIN_MS 1000
 #define BACKOFF_MAX_MS 300000
@@ -89,6 +89,21 @@ static AlertEvent *read_event(Query *q)
     return e;
 }
 
+/* Of those behind from, up to last. */
+static gboolean find(const AlertWorker *w, Db *db, gint64 from, gint64 last, GPtrArray *events)
+{
+    const char *sql = last - from <= NEAR
+                          ? "SELECT * FROM event WHERE event.id > ?3 AND event.id < ?4"
+                            " AND " EVENT_FILTER_SQL " ORDER BY event.id LIMIT ?5"
+                          : EVENT_FIND_SQL("event.*", "ASC");
+    Query *q = db_query(db, sql, "ttiii", w->filter.severities, w->filter.kinds, from, last + 1,
+                        (gint64)EVENTS_AT_ONCE);
+
+    while (query_next(q))
+        g_ptr_array_add(events, read_event(q));
+    return query_end(q, NULL);
+}
+
 /* What matches of the next events, and up to which one that is; FALSE if there are no more. */
 static gboolean scan(AlertWorker *w, GPtrArray *events, gint64 *position, gint64 *n_lost)
 {
@@ -103,18 +118,10 @@ static gboolean scan(AlertWorker *w, GPtrArray *events, gint64 *position, gint64
     ok = query_end(q, NULL) && ok && last > *position;
     if (ok) {
         *n_lost = MAX(first - 1 - *position, 0);
-        gint64 from = MAX(*position, first - 1), end = MIN(last, from + SCAN_AT_ONCE);
-        q = db_query(db,
-                     "SELECT * FROM event WHERE event.id > ?3 AND event.id <= ?4"
-                     " AND " EVENT_FILTER_SQL " ORDER BY event.id LIMIT ?5",
-                     "ttiii", w->filter.severities, w->filter.kinds, from, end,
-                     (gint64)EVENTS_AT_ONCE);
-        while (query_next(q))
-            g_ptr_array_add(events, read_event(q));
-        ok = query_end(q, NULL);
+        ok = find(w, db, MAX(*position, first - 1), last, events);
         *position = events->len == EVENTS_AT_ONCE
                         ? ((AlertEvent *)events->pdata[events->len - 1])->id
-                        : end;
+                        : last;
     }
     catalog_read_end(w->world->catalog, db);
     return ok;

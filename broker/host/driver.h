@@ -108,6 +108,9 @@ typedef struct {
     /* A connection to its VNC display, without a password.  Caller closes; -1.  UNSUPPORTED: the
      * host is on another machine, or the domain has none. */
     int (*open_vnc)(gpointer link, const char *uuid, GError **error);
+    /* The path there of its VNC display's unix socket, for other ways to it.  Caller frees.
+     * UNSUPPORTED: it has none. */
+    char *(*vnc_socket)(gpointer link, const char *uuid, GError **error);
     /* Its serial console, as a socket, which outlives link.  Caller closes; -1.  BUSY: another
      * has it, who loses it if is_forced is set.  NULL: there is none here. */
     int (*open_console)(gpointer link, const char *uuid, gboolean is_forced, GError **error);

@@ -192,33 +192,49 @@ GPtrArray *display_clients(virDomainPtr domain, const char *uuid)
 /* ---- VNC ---- */
 
 typedef struct {
-    gint n, vnc; /* displays so far; which one it is, or -1 */
-} Counter;
+    gint n, vnc;  /* displays so far; which one it is, or -1 */
+    char *socket; /* its path, or NULL */
+} VncReader;
 
-static void count_display(GMarkupParseContext *context, const char *element, const char **names,
-                          const char **values, gpointer user, GError **error)
+static void read_vnc(GMarkupParseContext *context, const char *element, const char **names,
+                     const char **values, gpointer user, GError **error)
 {
-    Counter *c = user;
+    VncReader *r = user;
 
     if (!g_str_equal(element, "graphics"))
         return;
-    if (c->vnc < 0 && g_strcmp0(attribute_of(names, values, "type"), "vnc") == 0)
-        c->vnc = c->n;
-    c->n++;
+    if (r->vnc < 0 && g_strcmp0(attribute_of(names, values, "type"), "vnc") == 0) {
+        r->vnc = r->n;
+        r->socket = g_strdup(attribute_of(names, values, "socket"));
+    }
+    r->n++;
+}
+
+static VncReader vnc_of(const char *xml)
+{
+    static const GMarkupParser parser = { .start_element = read_vnc };
+    VncReader r = { 0, -1, NULL };
+    GMarkupParseContext *context = g_markup_parse_context_new(&parser, 0, &r, NULL);
+
+    g_markup_parse_context_parse(context, xml, (gssize)strlen(xml), NULL);
+    g_markup_parse_context_free(context);
+    return r;
 }
 
 int display_open_vnc(virDomainPtr domain)
 {
-    static const GMarkupParser parser = { .start_element = count_display };
-    Counter c = { 0, -1 };
     char *xml = virDomainGetXMLDesc(domain, 0);
 
     if (!xml)
         return -1;
-    GMarkupParseContext *context = g_markup_parse_context_new(&parser, 0, &c, NULL);
-    g_markup_parse_context_parse(context, xml, (gssize)strlen(xml), NULL);
-    g_markup_parse_context_free(context);
+    VncReader r = vnc_of(xml);
     free(xml);
-    return virDomainOpenGraphicsFD(domain, (unsigned)MAX(c.vnc, 0),
+    g_free(r.socket);
+    return virDomainOpenGraphicsFD(domain, (unsigned)MAX(r.vnc, 0),
                                    VIR_DOMAIN_OPEN_GRAPHICS_SKIPAUTH);
+}
+
+char *display_vnc_socket(const char *xml)
+{
+    return vnc_of(xml).socket;
 }

@@ -20,6 +20,10 @@ GPtrArray *display_clients(virDomainPtr domain, const char *uuid);
 /* -1: see libvirt's error. */
 int display_open_vnc(virDomainPtr domain);
 
+/* The path of its VNC display's unix socket: pure.  NULL if the domain's XML has none.  Caller
+ * frees. */
+char *display_vnc_socket(const char *domain_xml);
+
 /* The element of a SPICE display as libvirt shows it, with another password: pure, so that it can
  * be tested.  NULL if the domain's XML has none.  Caller frees. */
 char *display_element(const char *domain_xml, const HostTicket *ticket, HostDisplay *ret);

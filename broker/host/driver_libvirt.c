@@ -227,6 +227,7 @@ const HostDriver driver_libvirt = {
     .set_ticket = libvirt_set_ticket,
     .clients = libvirt_clients,
     .open_vnc = libvirt_open_vnc,
+    .vnc_socket = libvirt_vnc_socket,
     .open_console = libvirt_open_console,
     .agent = libvirt_agent,
     .live = &driver_libvirt_live,

@@ -1,6 +1,7 @@
 /* driver_libvirt_acts.c: what is done to one domain, one of libvirt's calls each. */
 #include <libvirt/libvirt-qemu.h>
 #include <libvirt/virterror.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "broker/host/driver_console.h"
@@ -127,6 +128,23 @@ int libvirt_open_vnc(gpointer data, const char *uuid, GError **error)
     if (domain)
         virDomainFree(domain);
     return fd;
+}
+
+char *libvirt_vnc_socket(gpointer data, const char *uuid, GError **error)
+{
+    virDomainPtr domain = driver_libvirt_lookup(data, uuid, error);
+    char *xml = domain ? virDomainGetXMLDesc(domain, 0) : NULL;
+    char *path = xml ? display_vnc_socket(xml) : NULL;
+
+    if (domain && !xml)
+        driver_libvirt_error(error, "cannot ask for its VNC display");
+    else if (xml && !path)
+        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
+                    "it has no VNC display on a unix socket");
+    free(xml);
+    if (domain)
+        virDomainFree(domain);
+    return path;
 }
 
 int libvirt_open_console(gpointer data, const char *uuid, gboolean is_forced, GError **error)

@@ -38,6 +38,7 @@ gboolean libvirt_set_ticket(gpointer link, const char *uuid, const HostTicket *t
                             HostDisplay *ret, GError **error);
 GPtrArray *libvirt_clients(gpointer link, const char *uuid, GError **error);
 int libvirt_open_vnc(gpointer link, const char *uuid, GError **error);
+char *libvirt_vnc_socket(gpointer link, const char *uuid, GError **error);
 int libvirt_open_console(gpointer link, const char *uuid, gboolean is_forced, GError **error);
 char *libvirt_agent(gpointer link, const char *uuid, const char *command, guint timeout_s,
                     GError **error);

@@ -149,10 +149,9 @@ const char *session_protocol(const char *wanted, const SessionDisplay *d, GError
     else if (g_str_equal(protocol, "vnc") && d->has_spice)
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
                     "it has a SPICE display: VNC is for hosts without SPICE");
-    else if (g_str_equal(protocol, "vnc") && !d->has_vnc)
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
-                    "its host knows no SPICE, and VNC is on a unix socket of imaged's machine alone"
-                    " (there is no listen_vnc)");
+    else if (g_str_equal(protocol, "vnc") && d->no_vnc)
+        g_propagate_prefixed_error(error, g_error_copy(d->no_vnc),
+                                   "its host knows no SPICE, and ");
     else
         return g_intern_string(protocol);
     return NULL;

@@ -26,7 +26,7 @@ gboolean session_choose(Db *db, const SessionWish *wish, SessionChoice *ret, GEr
 
 typedef struct {
     gboolean has_spice, is_windows;
-    gboolean has_vnc; /* who asks is on our own machine, or VNC is served to others */
+    const GError *no_vnc; /* why he who asks cannot have that; NULL: he can */
 } SessionDisplay;
 
 /* INVALID: there is none of this name. */

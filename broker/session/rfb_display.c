@@ -11,9 +11,41 @@
 #define LOG_IN_S 10
 #define MAX_KINDS 255 /* of security that a display can name */
 
+static gboolean find_host(World *world, const char *host_id, HostRow *ret, GError **error)
+{
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean ok = host_lookup(db, host_id, ret, error);
+
+    catalog_read_end(world->catalog, db);
+    return ok;
+}
+
+static gboolean check_reach(const HostRow *host, GError **error)
+{
+    if (host_sockets(host->uri) != SOCKETS_OUT_OF_REACH)
+        return TRUE;
+    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
+                "the VNC displays of its host '%s' do not come here by TLS or TCP", host->name);
+    imaged_error_hint(error, "they do from hosts that were added by qemu+ssh:, or on imaged's own"
+                             " machine by qemu:///system");
+    return FALSE;
+}
+
+gboolean rfb_display_check(World *world, const char *host_id, GError **error)
+{
+    g_auto(HostRow) host = { 0 };
+
+    /* a host that is not there fails for what it is asked, with better words */
+    return !host_id || !find_host(world, host_id, &host, NULL) || check_reach(&host, error);
+}
+
+/* ---- Asking the host ---- */
+
 typedef struct {
     char *uuid, *incarnation;
-    int fd;
+    gboolean is_by_ssh;
+    int fd;     /* the answer */
+    char *path; /* or this */
 } Opening;
 
 static void opening_clear(gpointer data)
@@ -22,6 +54,7 @@ static void opening_clear(gpointer data)
 
     g_free(o->uuid);
     g_free(o->incarnation);
+    g_free(o->path);
     durable_close(&o->fd);
 }
 
@@ -37,28 +70,47 @@ static gboolean open_display(const HostDriver *driver, gpointer link, gpointer d
     host_domain_free(there);
     if (!is_ours)
         return FALSE;
-    if (!driver->open_vnc) {
+    if (o->is_by_ssh ? !driver->vnc_socket : !driver->open_vnc) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED, "its host cannot");
         return FALSE;
     }
-    o->fd = driver->open_vnc(link, o->uuid, error);
-    return o->fd >= 0;
+    if (o->is_by_ssh)
+        o->path = driver->vnc_socket(link, o->uuid, error);
+    else
+        o->fd = driver->open_vnc(link, o->uuid, error);
+    return o->path || o->fd >= 0;
 }
 
-gboolean rfb_display_open(World *world, const SessionRow *row, Wire *ret, GError **error)
+gboolean rfb_display_open(World *world, const SessionRow *row, SshSocketGoesOn goes_on,
+                          gpointer user, RfbDisplay *ret, GError **error)
 {
-    Opening *o = g_atomic_rc_box_new0(Opening);
+    g_auto(HostRow) host = { 0 };
 
-    *ret = (Wire){ .fd = -1 };
-    *o = (Opening){ g_strdup(row->uuid), g_strdup(row->incarnation), -1 };
+    *ret = (RfbDisplay)RFB_DISPLAY_NONE;
+    if (!find_host(world, row->host_id ? row->host_id : "", &host, error) ||
+        !check_reach(&host, error))
+        return FALSE;
+    Opening *o = g_atomic_rc_box_new0(Opening);
+    *o = (Opening){ g_strdup(row->uuid), g_strdup(row->incarnation),
+                    host_sockets(host.uri) == SOCKETS_BY_SSH, -1, NULL };
     if (hosts_call(world->hosts, row->host_id, open_display, o, opening_clear, OPEN_LIMIT_MS,
                    error)) {
-        ret->fd = o->fd;
+        ret->wire.fd = o->fd;
         o->fd = -1;
+        if (o->is_by_ssh)
+            ret->ssh = ssh_socket_open(host.uri, o->path, goes_on, user, &ret->wire.fd, error);
     }
     g_atomic_rc_box_release_full(o, opening_clear);
-    return ret->fd >= 0;
+    return ret->wire.fd >= 0;
 }
+
+void rfb_display_close(RfbDisplay *d)
+{
+    wire_close(&d->wire); /* first: ssh ends by itself then */
+    g_clear_pointer(&d->ssh, ssh_socket_free);
+}
+
+/* ---- Its log-in ---- */
 
 /* QEMU's, by the way around its passwords: version 3.8, no security, fine. */
 static gboolean shake_hands(Wire *display, gint64 end_us)
@@ -79,5 +131,6 @@ gboolean rfb_display_log_in(Wire *display, GError **error)
     if (shake_hands(display, g_get_monotonic_time() + LOG_IN_S * G_USEC_PER_SEC))
         return TRUE;
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE, "its display lets nobody in");
+    imaged_error_hint(error, "qemu.conf there must not set vnc_password, vnc_tls or vnc_sasl");
     return FALSE;
 }

@@ -8,7 +8,6 @@
 #include "imaged/base/error.h"
 
 #define VERSION "RFB 003.008\n"
-#define N_VERSION 12
 #define VENCRYPT 19
 #define X509_PLAIN 262
 
@@ -37,7 +36,7 @@ static void put_bytes(GByteArray *out, const char *bytes, guint n)
 
 void rfb_login_begin(RfbLogin *login, GByteArray *out)
 {
-    put_bytes(out, VERSION, N_VERSION);
+    put_bytes(out, VERSION, RFB_LOGIN_N_VERSION);
 }
 
 void rfb_login_result(GByteArray *out, const char *why_not)
@@ -49,16 +48,19 @@ void rfb_login_result(GByteArray *out, const char *why_not)
     put_bytes(out, why_not, (guint)strlen(why_not));
 }
 
+void rfb_login_refusal(GByteArray *out, const char *why)
+{
+    put_bytes(out, "\0", 1); /* no kind of security */
+    put32(out, (guint32)strlen(why));
+    put_bytes(out, why, (guint)strlen(why));
+}
+
 /* ---- Steps ---- */
 
 static gboolean take_version(RfbLogin *l, GByteArray *out, GError **error)
 {
-    static const char why[] = "RFB 3.8 alone";
-
-    if (memcmp(l->data, VERSION, N_VERSION) != 0) {
-        put_bytes(out, "\0", 1); /* no kind of security, and why */
-        put32(out, sizeof why - 1);
-        put_bytes(out, why, sizeof why - 1);
+    if (memcmp(l->data, VERSION, RFB_LOGIN_N_VERSION) != 0) {
+        rfb_login_refusal(out, "RFB 3.8 alone");
         return refuse(error, "what is no RFB 3.8");
     }
     put_bytes(out, "\001\023", 2); /* one kind: VeNCrypt */
@@ -116,7 +118,7 @@ static const struct {
     guint size; /* 0: it says how much */
     gboolean (*take)(RfbLogin *login, GByteArray *out, GError **error);
 } steps[] = {
-    [RFB_LOGIN_VERSION] = { N_VERSION, take_version },
+    [RFB_LOGIN_VERSION] = { RFB_LOGIN_N_VERSION, take_version },
     [RFB_LOGIN_SECURITY] = { 1, take_security },
     [RFB_LOGIN_VENCRYPT_VERSION] = { 2, take_vencrypt_version },
     [RFB_LOGIN_SUBTYPE] = { 4, take_subtype },

@@ -10,6 +10,7 @@
 #include <glib.h>
 
 #define RFB_LOGIN_MAX_TEXT 256 /* bytes */
+#define RFB_LOGIN_N_VERSION 12 /* bytes of a greeting, of either side */
 
 typedef enum {
     RFB_LOGIN_VERSION,
@@ -45,5 +46,8 @@ char *rfb_login_password(const RfbLogin *login);
 
 /* The last word: welcome, or why not. */
 void rfb_login_result(GByteArray *out, const char *why_not);
+
+/* To a client that is not to log in at all, when it has said its version. */
+void rfb_login_refusal(GByteArray *out, const char *why);
 
 void rfb_login_wipe(RfbLogin *login);

@@ -1,10 +1,7 @@
 /* rfb_relay.c: see rfb_relay.h.  Each relay is a thread; relays_free() waits for them.  With a
  * ticket it is the thread of the client that shows it: until then the relay is a line in the table.
  */
-#include "broker/session/rfb_relay.h"
-
 #include <errno.h>
-#include <poll.h>
 #include <sodium.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,43 +10,10 @@
 #include <unistd.h>
 
 #include "broker/session/rfb_display.h"
-#include "broker/session/rfb_login.h"
-#include "broker/session/rfb_pump.h"
+#include "broker/session/rfb_relay_private.h"
 #include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/ident.h"
-#include "imaged/base/units.h"
-#include "imaged/catalog/lookup.h"
-
-#define WAIT_MS 60000 /* for the client */
-#define LOOK_MS 1000  /* between two looks whether the session is open */
-#define STEP_MS 100   /* between two looks whether it is to end */
-#define ANSWER_S 10   /* for the client to take the answer to his log-in */
-#define TICKET_BYTES 16
-#define N_TICKET (2 * TICKET_BYTES) /* in hexadecimal */
-
-struct Relays {
-    World *world;
-    char *dir;
-    GMutex lock; /* guards what follows, and is_cut of each */
-    GCond ended;
-    GPtrArray *all; /* of Relay; its thread frees it, or who takes out one that waits */
-    gboolean is_stopping;
-    char *vnc_host; /* NULL: nobody serves those with tickets */
-    guint vnc_port;
-};
-
-struct Relay {
-    Relays *relays;
-    SessionRow row;
-    char *who, *path; /* who: NULL if it is the session's own; path: NULL if it has a ticket */
-    char ticket[N_TICKET + 1];
-    gint64 until_us;     /* the ticket's */
-    gboolean is_waiting; /* for who shows it: no thread has it; under relays' lock */
-    gboolean may_control, is_cut;
-    int listen_fd;
-    gint64 look_us; /* its thread: when it looks next whether the session is open */
-};
 
 /* Sockets that a killed daemon has left behind. */
 static void remove_old(const char *dir)
@@ -77,7 +41,7 @@ Relays *relays_new(World *world, const char *dir)
     return s;
 }
 
-static void relay_free(Relay *r)
+void relay_free(Relay *r)
 {
     session_row_clear(&r->row);
     durable_close(&r->listen_fd);
@@ -108,8 +72,10 @@ void relays_serve_vnc(Relays *s, const char *host, guint port)
     s->vnc_port = port;
 }
 
-gboolean relays_check(const Relays *s, const RelayAsk *ask, GError **error)
+gboolean relays_check(const Relays *s, const char *host_id, const RelayAsk *ask, GError **error)
 {
+    if (s && !rfb_display_check(s->world, host_id, error))
+        return FALSE;
     if (!ask->is_remote || (s && s->vnc_host))
         return TRUE;
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED,
@@ -162,123 +128,6 @@ void relays_cut(Relays *s, const char *session_id)
         cut(s, session_id, FALSE);
 }
 
-/* ---- The relay ---- */
-
-static gboolean is_cut(const Relay *r)
-{
-    g_mutex_lock(&r->relays->lock);
-    gboolean is = r->relays->is_stopping || r->is_cut;
-    g_mutex_unlock(&r->relays->lock);
-    return is;
-}
-
-static gboolean is_open(const Relay *r)
-{
-    World *world = r->relays->world;
-    Db *db = catalog_read_begin(world->catalog);
-    gint64 n = lookup_int(db,
-                          "SELECT count(*) FROM session WHERE id = ?1 AND ended_at IS NULL AND"
-                          " state <> 'ending'",
-                          "t", r->row.id);
-
-    catalog_read_end(world->catalog, db);
-    return n > 0;
-}
-
-static gboolean goes_on(gpointer data)
-{
-    Relay *r = data;
-    gint64 now_us = g_get_monotonic_time();
-
-    if (is_cut(r))
-        return FALSE;
-    if (now_us < r->look_us)
-        return TRUE;
-    r->look_us = now_us + LOOK_MS * 1000;
-    return is_open(r);
-}
-
-static int wait_for_client(const Relay *r)
-{
-    struct pollfd fd = { .fd = r->listen_fd, .events = POLLIN };
-
-    for (gint waited = 0; waited < WAIT_MS && !is_cut(r); waited += STEP_MS) {
-        if (waited % LOOK_MS == 0 && !is_open(r))
-            return -1;
-        if (poll(&fd, 1, STEP_MS) > 0)
-            return accept4(r->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-    }
-    return -1;
-}
-
-static void say(const Relay *r, const char *format, const char *text)
-{
-    Changes *changes = changes_new();
-    g_autofree char *message = g_strconcat(format, text, NULL);
-
-    changes_event(changes, "session.shadow", "info", r->row.desktop_name, r->who, "%s", message);
-    catalog_commit(r->relays->world->catalog, changes, NULL);
-}
-
-/* The session's row, of its own user's client. */
-static void follow(const Relay *r, gboolean has_come, const char *address)
-{
-    Changes *changes = changes_new();
-
-    if (has_come)
-        session_set_connected(changes, r->row.id, address, units_now_ms());
-    else
-        session_set_disconnected(changes, r->row.id, "connected", units_now_ms());
-    catalog_commit(r->relays->world->catalog, changes, NULL);
-}
-
-static void serve(Relay *r, Wire *client, Wire *display, const char *address)
-{
-    RfbFilter filter = { .may_control = r->may_control,
-                         .step = r->path ? 0 : RFB_FILTER_LOGGED_IN };
-
-    if (r->who)
-        say(r, r->may_control ? "looks on and may control" : "looks on", "");
-    else
-        follow(r, TRUE, address);
-    rfb_pump(&filter, client, display, goes_on, r);
-    if (r->who)
-        say(r, "looks on no more", "");
-    else
-        follow(r, FALSE, NULL);
-}
-
-static void end(Relay *r)
-{
-    Relays *s = r->relays;
-
-    g_mutex_lock(&s->lock);
-    g_ptr_array_remove_fast(s->all, r);
-    relay_free(r);
-    g_cond_broadcast(&s->ended);
-    g_mutex_unlock(&s->lock);
-}
-
-static gpointer relay_run(gpointer data)
-{
-    Relay *r = data;
-    g_autoptr(GError) error = NULL;
-    g_auto(Wire) display = { .fd = -1 };
-    g_auto(Wire) client = { .fd = wait_for_client(r) };
-    gboolean is_there =
-        client.fd >= 0 && rfb_display_open(r->relays->world, &r->row, &display, &error);
-
-    unlink(r->path); /* for one client */
-    if (is_there)
-        serve(r, &client, &display, NULL);
-    else if (error)
-        say(r, "could not see the screen: ", error->message);
-    wire_close(&client); /* before anybody hears that it has ended */
-    wire_close(&display);
-    end(r);
-    return NULL;
-}
-
 /* ---- Tickets ---- */
 
 /* Each is compared, and all of each, so that the time it takes tells nothing. */
@@ -298,28 +147,6 @@ Relay *relays_claim(Relays *s, const char *ticket)
         found->is_waiting = FALSE;
     g_mutex_unlock(&s->lock);
     return found;
-}
-
-void relay_serve(Relay *r, Wire *client, const char *address)
-{
-    g_autoptr(GError) error = NULL;
-    g_autoptr(GByteArray) result = g_byte_array_new();
-    g_auto(Wire) display = { .fd = -1 };
-    gboolean is_there = rfb_display_open(r->relays->world, &r->row, &display, &error) &&
-                        rfb_display_log_in(&display, &error);
-
-    const char *why_not = is_there ? NULL : error ? error->message : "its host does not say why";
-
-    if (why_not)
-        say(r, "could not see the screen: ", why_not);
-    rfb_login_result(result, why_not);
-    if (wire_send(client, result->data, result->len,
-                  g_get_monotonic_time() + ANSWER_S * G_USEC_PER_SEC) &&
-        is_there)
-        serve(r, client, &display, address);
-    wire_shut(client);
-    wire_close(&display);
-    end(r);
 }
 
 /* A socket whose name is the key to it: the folder can be passed, not read. */
@@ -374,12 +201,12 @@ static void add(Relays *s, Relay *r)
 
 static void begin_ticket(Relays *s, const SessionRow *row, const RelayAsk *ask, RelayWay *ret)
 {
-    guint8 bytes[TICKET_BYTES];
+    guint8 bytes[N_TICKET / 2];
     Relay *r = relay_new(s, row, ask);
 
     randombytes_buf(bytes, sizeof bytes);
     sodium_bin2hex(r->ticket, sizeof r->ticket, bytes, sizeof bytes);
-    r->until_us = g_get_monotonic_time() + WAIT_MS * 1000;
+    r->until_us = g_get_monotonic_time() + RELAY_WAIT_MS * 1000;
     r->is_waiting = TRUE;
     ret->host = g_strdup(s->vnc_host);
     ret->port = s->vnc_port;
@@ -390,7 +217,7 @@ static void begin_ticket(Relays *s, const SessionRow *row, const RelayAsk *ask, 
 gboolean relay_begin(Relays *s, const SessionRow *row, const RelayAsk *ask, RelayWay *ret,
                      GError **error)
 {
-    if (!relays_check(s, ask, error))
+    if (!relays_check(s, row->host_id, ask, error))
         return FALSE;
     if (!ask->who)
         cut(s, row->id, TRUE);

@@ -2,9 +2,8 @@
  *
  * On our own machine it is a unix socket of ours whose name nobody can guess.  From elsewhere it is
  * a ticket, which is shown as the password to who serves VNC with TLS (imaged/http/vnc_server.h). A
- * relay lets through what rfb_filter.h lets through, and ends with its session.  The host must be
- * on this machine: libvirt hands over its display's connection on a unix socket alone.  Any thread.
- */
+ * relay lets through what rfb_filter.h lets through, and ends with its session.  Which hosts'
+ * displays come here, rfb_display.h says.  Any thread. */
 #pragma once
 
 #include "broker/session/session_rows.h"
@@ -35,8 +34,10 @@ typedef struct {
 void relay_way_clear(RelayWay *way);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(RelayWay, relay_way_clear)
 
-/* UNSUPPORTED: it would come from another machine, and nobody serves VNC. */
-gboolean relays_check(const Relays *relays, const RelayAsk *ask, GError **error);
+/* UNSUPPORTED: it would come from another machine, and nobody serves VNC; or the host's displays do
+ * not come here. */
+gboolean relays_check(const Relays *relays, const char *host_id, const RelayAsk *ask,
+                      GError **error);
 
 /* A session's own user has one at a time: the former one ends first.  UNSUPPORTED: as
  * relays_check(). */

@@ -48,7 +48,7 @@ gboolean shadow_ask(Shadows *s, const SessionRow *row, const RelayAsk *ask, Shad
 {
     gboolean is_refused = FALSE, is_allowed = FALSE;
 
-    if (!relays_check(s->relays, ask, error)) /* before anybody is asked */
+    if (!relays_check(s->relays, row->host_id, ask, error)) /* before anybody is asked */
         return FALSE;
     g_mutex_lock(&s->lock);
     Request *r = g_hash_table_lookup(s->requests, row->id);

@@ -395,6 +395,9 @@ static const char *const migrations[] = {
     "CREATE UNIQUE INDEX host_machine ON host(machine_uuid);"
     "ALTER TABLE run ADD COLUMN hardware TEXT;" /* as it was started with; JSON */
     "ALTER TABLE suspension ADD COLUMN hardware TEXT;",
+
+    /* 15: the few events of a kind among the many (broker/alert/event_filter.h) */
+    "CREATE INDEX event_kind ON event(kind, severity);",
 };
 
 int schema_version(void)

@@ -2,7 +2,6 @@
  * the storage knows are added for a single object. */
 #include <string.h>
 
-#include "broker/alert/event_filter.h"
 #include "broker/config_disk.h"
 #include "broker/identity_settings.h"
 #include "imaged/base/durable.h"
@@ -377,35 +376,6 @@ json_t *ops_trash_list(OpsCall *call, GError **error)
             " ORDER BY x.trashed_at DESC, x.id DESC",
             "tt", page.after, visible),
         page.search, page.limit, error);
-    catalog_read_end(call->world->catalog, db);
-    return out;
-}
-
-json_t *ops_event_list(OpsCall *call, GError **error)
-{
-    g_auto(EventFilter) filter = { 0 };
-    ViewPage page;
-    gint64 since;
-
-    if (!args_check(call, PAGE_ARGS " since severity kind", error) ||
-        !args_are_texts(call, "severity kind", error) ||
-        !args_int(call, "since", 0, 0, G_MAXINT64, &since, error) ||
-        !event_filter_init(&filter, args_text(call, "severity", FALSE, NULL),
-                           args_text(call, "kind", FALSE, NULL), error) ||
-        !view_page_of(call, "events", &page, error))
-        return NULL;
-    gint64 before = page.after ? g_ascii_strtoll(page.after, NULL, 10) : 0;
-    g_autofree char *visible = access_visible_sql(call->caller, "event", "event");
-    g_autofree char *found = view_found_ids(&page);
-    g_autofree char *sql = g_strdup_printf(
-        "SELECT " EVENT_COLUMNS_SQL " FROM event WHERE (?3 = 0 OR event.id < ?3) AND"
-        " event.id > ?4 AND " EVENT_FILTER_SQL " AND %s AND %s ORDER BY event.id DESC",
-        visible ? visible : "1",
-        found ? "event.id IN (SELECT CAST(value AS INTEGER) FROM json_each(?5))" : "?5 IS NULL");
-    Db *db = catalog_read_begin(call->world->catalog);
-    json_t *out = view_found(db_query_once(db, sql, "ttiit", filter.severities, filter.kinds,
-                                           before, since, found),
-                             &page, error);
     catalog_read_end(call->world->catalog, db);
     return out;
 }

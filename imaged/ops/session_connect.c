@@ -257,9 +257,11 @@ static gboolean take_protocol(OpsCall *call, Connect *c, GError **error)
 {
     g_auto(HostView) view = { 0 };
     const RelayAsk own = { NULL, TRUE, session_address(call) != NULL };
-    SessionDisplay display = { .is_windows = c->hardware.is_windows,
-                               .has_vnc = relays_check(call->world->relays, &own, NULL) };
+    SessionDisplay display = { .is_windows = c->hardware.is_windows };
+    g_autoptr(GError) no_vnc = NULL;
 
+    if (!relays_check(call->world->relays, c->run.host_id, &own, &no_vnc))
+        display.no_vnc = no_vnc;
     hosts_view(call->world->hosts, c->run.host_id, &view);
     display.has_spice = view.facts.has_spice;
     c->protocol = session_protocol(args_text(call, "protocol", FALSE, NULL), &display, error);

@@ -25,6 +25,11 @@ bench_search()
         http+=("$(api_ms -G http://localhost/v1/search --data-urlencode "search=$text" -d fields=table)")
     done
     row ms "search: the first of these by HTTP, median" "$(median "${http[@]}")" - - "ours<=10" "a connection for each"
+    http=()
+    for ((r = 0; r < 50; r++)); do
+        http+=("$(api_ms -G http://localhost/v1/events -d kind=host.down -d limit=100)")
+    done
+    row ms "events of a rare kind by HTTP, median" "$(median "${http[@]}")" - - "ours<=10" "one of 100,000 events"
     stop_daemon
     rm -rf "$dir"
 }

@@ -80,7 +80,7 @@ for d in range(nd):
         if d%3==0: ins('session',id=rid(),user_id=u[0],desktop_id=did,host_id=h,generation=1,protocol='spice',client_address='10.0.0.%d'%(d%250),state='connected',created_at=now-d*1000)
 words=['desktop','started','on','host','because','disk','full','reset','user','logged','in','failed','network','session','ended','with','error','snapshot']
 kinds=['desktop.start','desktop.reset','session.end','host.state','snapshot.create']
-rows=((now-(ne-i)*1000,random.choice(kinds),'alarm' if i%100==0 else 'info','desk-%05d'%random.randrange(nd),random.choice(users)[1],' '.join(random.choice(words) for _ in range(8))+(' watchdog timeout %d'%i if i%5000==0 else ' %d'%i)) for i in range(ne))
+rows=((now-(ne-i)*1000,'host.down' if i%100000==7 else random.choice(kinds),'alarm' if i%100==0 else 'info','desk-%05d'%random.randrange(nd),random.choice(users)[1],' '.join(random.choice(words) for _ in range(8))+(' watchdog timeout %d'%i if i%5000==0 else ' %d'%i)) for i in range(ne))
 c.executemany('INSERT INTO event(time,kind,severity,object,who,message) VALUES(?,?,?,?,?,?)',rows)
 c.execute('COMMIT')
 c.execute('PRAGMA wal_checkpoint(TRUNCATE)')

@@ -57,6 +57,7 @@ exec 9>"$top/viewer.in"
 ok 'its client logs in' wait_for 60 grep -qx up "$top/viewer.log"
 ok '... and is seen' wait_for 30 session_is connected
 ok '... and its password ends' wait_for 90 password_is_over 1
+fails_with 1 'do not come here by TLS or TCP' 'nobody looks on: no way leads there' ctl session shadow a
 id=$(field .id session show a)
 before=$(counter_of "$(path_of a)")
 ok 'it is moved' ctl desktop migrate a
@@ -170,5 +171,23 @@ ok '... it runs on one host, which is the catalog'"'s" wait_for 20 agrees
 ok '... and counts' counter_runs "$(path_of a)"
 ok '... alone' counter_is_sound "$(path_of a)"
 json_ok 'both former disks can be brought back' "$(ctlj trash list)" '[.[] | select(.desktop == "a" or .name == "a")] | length >= 2'
+
+# ---- What UEFI keeps ----
+
+ctl desktop stop a --force >/dev/null
+ctl desktop create u --template count --firmware uefi --nvram keep --memory 128M >/dev/null
+kept=$store/config/$(field .id desktop show u)-1.nvram
+has_written() { ! cmp -s "$kept" /usr/share/OVMF/OVMF_VARS_4M.fd; }
+ok 'one whose UEFI keeps its variables' ctl desktop start u
+ok '... and writes them' wait_for 120 has_written
+source=$(host_of u)
+target=$((3 - ${source#h}))
+cp "$kept" "$top/kept"
+ok '... is moved' ctl desktop migrate u --to h$target
+is "$(on)" "h$target:u " '... and is on the other host alone'
+like "$(vhost_virsh $target dumpxml u)" "<source file='$kept'" '... with the same file'
+ok '... which has what it had' cmp "$kept" "$top/kept"
+ctl desktop stop u --force >/dev/null
+ok '... and is on again after a stop' ctl desktop start u
 ok 'the check is clean' check_is_clean
 done_testing

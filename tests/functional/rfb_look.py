@@ -49,6 +49,8 @@ def picture(w, h):
 assert get(12) == b"RFB 003.008\n"
 s.sendall(b"RFB 003.008\n")
 kinds = get(get(1)[0])
+if not kinds:
+    sys.exit("refused: " + get(struct.unpack(">I", get(4))[0]).decode())
 if by_tls:
     assert kinds == b"\x13", kinds
     s.sendall(b"\x13")

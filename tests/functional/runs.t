@@ -9,6 +9,10 @@
 trap 'libvirt_stop; cleanup' EXIT
 
 chmod 755 "$top"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$top/tls.key" -out "$top/tls.pem" -days 30 \
+    -subj /CN=localhost -addext subjectAltName=DNS:localhost >/dev/null 2>&1
+port=$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+configure "listen = 127.0.0.1:$port" "tls_cert = $top/tls.pem" "tls_key = $top/tls.key"
 start_daemon || exit 1
 truncate -s 64M "$top/g.raw"
 ctl template import win "$top/g.raw" --format raw --memory 128M --cpus 1 >/dev/null 2>&1
@@ -96,6 +100,20 @@ ok 'on a terminal' wait_for 60 is_heard def "$top/screen2"
 printf '\035' >&7
 ok '... Ctrl-] leaves it' wait $second
 exec 7>&-
+ctl user add afar >/dev/null && ctl role grant admin afar >/dev/null && ctl token create t --user afar >"$top/token" 2>"$top/said"
+remote=(env IMAGED_CA_FILE="$top/tls.pem" "$BUILD/imagectl" --url "https://localhost:$port" --token-file "$top/token")
+timeout 300 "${remote[@]}" desktop console e <"$top/keys" >"$top/screen4" 2>"$top/left" &
+far=$!
+keep_pid $far
+exec 7>"$top/keys"
+ok 'from another machine, by TLS' wait_for 60 is_heard jkl "$top/screen4"
+fails_with 4 'somebody has its console' '... it is for one at a time, too' "${remote[@]}" desktop console e
+head -c 4000 /dev/zero | tr '\0' m >&7
+echo >&7
+has_all() { [ "$(tr -dc M <"$top/screen4" | wc -c)" = 4000 ]; }
+ok '... all of a long text comes back' wait_for 120 has_all
+exec 7>&-
+ok '... and it ends with what is typed' wait $far
 timeout 300 "$BUILD/imagectl" --state "$state" desktop console e <"$top/keys" >"$top/screen3" 2>"$top/left" &
 third=$!
 keep_pid $third

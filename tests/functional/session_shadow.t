@@ -2,12 +2,22 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # session_shadow.t: somebody looks at a user's screen, by VNC beside the user's own SPICE client: when
-# he has allowed it, once, and without keys unless he has allowed those too.
+# he has allowed it, once, and without keys unless he has allowed those too; also where the host is
+# reached by ssh.
 . "$(dirname "$0")/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
 trap 'libvirt_stop; cleanup' EXIT
 
 chmod 755 "$top"
+# An ssh that keeps away from the known hosts of whoever runs this, and leaves its process id.
+mkdir "$top/bin" "$top/ssh"
+cat >"$top/bin/ssh" <<E
+#!/bin/sh
+echo \$\$ >>"$top/ssh/pids"
+exec /usr/bin/ssh -F /dev/null -oUserKnownHostsFile=$top/ssh/known_hosts "\$@"
+E
+chmod 755 "$top/bin/ssh"
+PATH=$top/bin:$PATH
 start_daemon || exit 1
 truncate -s 64M "$top/g.raw"
 ctl template import win "$top/g.raw" --format raw --memory 128M --cpus 1 >/dev/null 2>&1
@@ -71,4 +81,54 @@ ok 'the session ends' ctl session end a --yes
 ok '... and so does looking on' wait_for 60 grep -Eq '^(0|end)' "$top/look.log"
 like "$(ctlj event list | jq -r '.[] | select(.name == "session.shadow") | .message')" 'allows root to look on and control' 'all of it is written down'
 ok 'stop' ctl desktop stop a --force
+
+# ---- A host by ssh ----
+
+ok 'the host goes' ctl host remove vs-a
+(cd "$top/ssh" && ssh-keygen -q -t ed25519 -N '' -f host && ssh-keygen -q -t ed25519 -N '' -f key && cp key.pub keys)
+port=$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+cat >"$top/ssh/conf" <<E
+ListenAddress 127.0.0.1
+Port $port
+HostKey $top/ssh/host
+AuthorizedKeysFile $top/ssh/keys
+StrictModes no
+UsePAM no
+PermitRootLogin prohibit-password
+PidFile none
+E
+mkdir -p /run/sshd # where Debian's sshd looks for it
+libvirt_inside /usr/sbin/sshd -D -e -f "$top/ssh/conf" >"$top/ssh/log" 2>&1 &
+keep_pid $!
+ok 'the same one, by ssh' ctl host add vs-b \
+    "qemu+ssh://root@127.0.0.1:$port/system?socket=/run/libvirt/libvirt-sock&keyfile=$top/ssh/key&no_verify=1" \
+    --accelerator tcg --store-path default="$store"
+far_host_is() { [ "$(field .state host show vs-b)" = "$1" ]; }
+ok '... is up' wait_for 60 far_host_is up
+n_ssh() { wc -l <"$top/ssh/pids"; }
+# All but the first N.
+ssh_has_ended() { local p; for p in $(sed "1,${1}d" "$top/ssh/pids"); do [ ! -e "/proc/$p" ] || return 1; done; }
+as_nobody connect a --file - >"$top/his.vv" 2>"$top/said" || diag "$(cat "$top/said" "$top/ssh/log")"
+n=$(n_ssh) # libvirt's own
+ctl session shadow a >/dev/null
+as_nobody session consent a >/dev/null
+(look "$(ctl session shadow a)" keys stay >"$top/far.log" 2>&1; echo "$?" >>"$top/far.log") &
+ok 'by ssh the screen is seen, too' wait_for 60 grep -q '^again' "$top/far.log"
+is "$(($(n_ssh) - n))" 1 'one ssh is there for it'
+ok 'the session ends' ctl session end a --yes
+ok '... so does looking on' wait_for 30 grep -Eq '^(0|end)' "$top/far.log"
+ok '... and its ssh' wait_for 30 ssh_has_ended "$n"
+no_nc() { ! libvirt_inside pgrep -x nc; }
+ok '... and what that had started on the host' wait_for 30 no_nc
+as_nobody connect a --file - >"$top/his.vv"
+n=$(n_ssh)
+ctl session shadow a >/dev/null
+as_nobody session consent a >/dev/null
+mv "$top/ssh/keys" "$top/ssh/keys.not"
+like "$(look "$(ctl session shadow a)" 2>&1)" '^refused: no way to its display by ssh: .*Permission denied.*needs a key there' \
+    'the way is closed meanwhile: the client is told why'
+ok '... no ssh is left' wait_for 30 ssh_has_ended "$n"
+like "$(ctlj event list --kind session.shadow | jq -r '.[].message')" 'could not see the screen: no way to its display' \
+    '... and so is the event log'
+ok 'stop there' ctl desktop stop a --force
 done_testing

@@ -104,6 +104,20 @@ ok 'it is suspended in the end' wait_for 60 is_suspended
 before=$(count_of b)
 ok 'resume' ctl desktop resume b
 ok '... counts on' wait_for 60 counts_past b "$before"
-ok 'all stop' ctl desktop stop a b --force
+
+# ---- With what UEFI keeps ----
+
+ctl desktop create u --template t --firmware uefi --nvram keep --memory 256M >/dev/null
+kept=$store/config/$(field .id desktop show u)-1.nvram
+has_written() { ! cmp -s "$kept" /usr/share/OVMF/OVMF_VARS_4M.fd; }
+ok 'one whose UEFI keeps its variables' ctl desktop start u
+ok '... and writes them' wait_for 120 has_written
+ok 'suspend' ctl desktop suspend u
+cp "$kept" "$top/kept"
+ok 'resume' ctl desktop resume u
+is "$(libvirt_virsh domstate u)" running '... it runs'
+like "$(libvirt_virsh dumpxml u)" "<source file='$kept'" '... with the same file'
+ok '... which has what it had' cmp "$kept" "$top/kept"
+ok 'all stop' ctl desktop stop a b u --force
 ok 'the check is clean' ctl store check
 done_testing

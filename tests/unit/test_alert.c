@@ -8,6 +8,7 @@
 #include "broker/alert/message.h"
 #include "broker/alert/send.h"
 #include "imaged/base/error.h"
+#include "tests/unit/catalog_fixture.h"
 
 static GPtrArray *events_of(const char *object, const char *message)
 {
@@ -172,6 +173,88 @@ static void test_filters(void)
     }
 }
 
+/* ---- Found by kind, or looked at one by one ---- */
+
+#define N_EVENTS 1000
+#define BY_ONE(order)                                                                              \
+    "SELECT event.id FROM event WHERE event.id > ?3 AND event.id < ?4 AND " EVENT_FILTER_SQL       \
+    " ORDER BY event.id " order " LIMIT ?5"
+
+static void fill(Catalog *catalog)
+{
+    static const char *const kinds[] = { "store.low", "store.full", "host.down", "host.up", "job" };
+    static const char *const severities[] = { "info", "warning", "alarm" };
+    g_autoptr(GRand) random = g_rand_new_with_seed(7);
+    Changes *changes = changes_new();
+
+    for (guint i = 0; i < N_EVENTS; i++) {
+        guint kind = g_rand_int_range(random, 0, 100) < 90 ? 4 : g_rand_int_range(random, 0, 5);
+        changes_event(changes, kinds[kind], severities[g_rand_int_range(random, 0, 3)], "x", NULL,
+                      "%u", i);
+    }
+    g_assert_true(commit(catalog, changes));
+}
+
+/* Caller frees. */
+static char *ids(Db *db, const char *sql, const EventFilter *f, gint64 after, gint64 before,
+                 gint64 limit)
+{
+    GString *out = g_string_new(NULL);
+    Query *q = db_query(db, sql, "ttiii", f->severities, f->kinds, after, before, limit);
+
+    while (query_next(q))
+        g_string_append_printf(out, "%d ", (int)query_int(q, "id"));
+    g_assert_true(query_end(q, NULL));
+    return g_string_free(out, FALSE);
+}
+
+static void check_found(Db *db, const EventFilter *f, gint64 after, gint64 before, gint64 limit)
+{
+    g_autofree char *old = ids(db, BY_ONE("ASC"), f, after, before, limit);
+    g_autofree char *older = ids(db, BY_ONE("DESC"), f, after, before, limit);
+    g_autofree char *next = ids(db, EVENT_FIND_SQL("event.id", "ASC"), f, after, before, limit);
+    g_autofree char *last = ids(db, EVENT_FIND_SQL("event.id", "DESC"), f, after, before, limit);
+    guint n = 0;
+
+    g_assert_cmpstr(next, ==, old);
+    g_assert_cmpstr(last, ==, older);
+    for (const char *c = old; *c; c++)
+        n += *c == ' ';
+    g_assert_cmpint(
+        lookup_int(db, EVENT_COUNT_SQL, "ttiii", f->severities, f->kinds, after, before, limit), ==,
+        n);
+}
+
+static void test_found(void)
+{
+    static const struct {
+        const char *severity, *kinds;
+    } wanted[] = { { NULL, NULL },      { "alarm", NULL },         { "warning", "host.*" },
+                   { NULL, "store.*" }, { NULL, "job,host.down" }, { NULL, "there.is-none" },
+                   { "info", "*" } };
+    static const gint64 bounds[][2] = { { 0, G_MAXINT64 }, { 400, 700 }, { 700, 400 } };
+
+    catalog_fixture_start();
+    Catalog *catalog = catalog_open_named("events");
+    Db *db = catalog_read_begin(catalog);
+    const EventFilter all = { 0 };
+    check_found(db, &all, 0, G_MAXINT64, 10); /* of none at all */
+    catalog_read_end(catalog, db);
+    fill(catalog);
+    db = catalog_read_begin(catalog);
+    for (guint i = 0; i < G_N_ELEMENTS(wanted) * G_N_ELEMENTS(bounds); i++) {
+        const gint64 *b = bounds[i % G_N_ELEMENTS(bounds)];
+        g_auto(EventFilter) f = { 0 };
+        g_assert_true(event_filter_init(&f, wanted[i / G_N_ELEMENTS(bounds)].severity,
+                                        wanted[i / G_N_ELEMENTS(bounds)].kinds, NULL));
+        check_found(db, &f, b[0], b[1], 7);
+        check_found(db, &f, b[0], b[1], 2 * N_EVENTS);
+    }
+    catalog_read_end(catalog, db);
+    catalog_close(catalog);
+    catalog_fixture_end();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -181,5 +264,6 @@ int main(int argc, char **argv)
     g_test_add_func("/alert/addresses", test_addresses);
     g_test_add_func("/alert/urls", test_urls);
     g_test_add_func("/alert/filters", test_filters);
+    g_test_add_func("/alert/found", test_found);
     return g_test_run();
 }

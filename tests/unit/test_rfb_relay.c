@@ -127,10 +127,30 @@ static void test_nobody_serves(Fixture *f, gconstpointer serves)
     g_auto(RelayWay) way = { 0 };
     SessionRow row = { .id = (char *)"s1" };
 
-    g_assert_true(relays_check(f->relays, &near, NULL));
-    g_assert_false(relays_check(f->relays, &far, NULL));
+    g_assert_true(relays_check(f->relays, NULL, &near, NULL));
+    g_assert_false(relays_check(f->relays, NULL, &far, NULL));
     g_assert_false(relay_begin(f->relays, &row, &far, &way, &error));
     g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED);
+}
+
+/* Before anybody is asked, or given a way that leads nowhere. */
+static void test_no_way(Fixture *f, gconstpointer serves)
+{
+    const RelayAsk ask = { .is_remote = TRUE };
+    g_autoptr(GError) error = NULL;
+    Changes *changes = changes_new();
+
+    changes_sql(changes,
+                "INSERT INTO host (id, name, uri, accelerator, store_paths, is_maintenance,"
+                " created_at) VALUES ('t', 'vs-t', 'qemu+tls://vs-t/system', 'auto', '{}', 0, 0),"
+                " ('s', 'vs-s', 'qemu+ssh://vs-s/system', 'auto', '{}', 0, 0)",
+                "");
+    g_assert_true(catalog_commit(f->world.catalog, changes, NULL));
+    g_assert_true(relays_check(f->relays, "s", &ask, NULL));
+    g_assert_false(relays_check(f->relays, "t", &ask, &error));
+    g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED);
+    g_assert_nonnull(strstr(error->message, "'vs-t'"));
+    g_assert_nonnull(strstr(imaged_error_get_hint(error), "qemu+ssh:"));
 }
 
 int main(int argc, char **argv)
@@ -140,6 +160,7 @@ int main(int argc, char **argv)
     ADD("/rfb-relay/once", "x", test_once);
     ADD("/rfb-relay/own", "x", test_own);
     ADD("/rfb-relay/cut", "x", test_cut);
+    ADD("/rfb-relay/no-way", "x", test_no_way);
     ADD("/rfb-relay/nobody-serves", NULL, test_nobody_serves);
     return g_test_run();
 }

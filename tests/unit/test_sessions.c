@@ -555,10 +555,11 @@ static void test_choose(Fixture *f, gconstpointer unused)
 /* expected: a protocol, or a word of the reason why there is none. */
 static void protocol(const char *wanted, const char *has, const char *expected)
 {
+    g_autoptr(GError) error = NULL, why =
+        g_error_new_literal(IMAGED_ERROR, IMAGED_ERROR_UNSUPPORTED, "there is no VNC");
     const SessionDisplay display = { .has_spice = strchr(has, 's') != NULL,
                                      .is_windows = strchr(has, 'w') != NULL,
-                                     .has_vnc = strchr(has, 'l') != NULL };
-    g_autoptr(GError) error = NULL;
+                                     .no_vnc = strchr(has, 'l') ? NULL : why };
     const char *got = session_protocol(wanted, &display, &error);
 
     if (got)
@@ -574,12 +575,12 @@ static void test_protocol(Fixture *f, gconstpointer unused)
     protocol(NULL, "swl", "spice");
     protocol(NULL, "l", "vnc");
     protocol(NULL, "wl", "vnc");
-    protocol(NULL, "", "unix socket");
+    protocol(NULL, "", "its host knows no SPICE, and there is no VNC");
     protocol("spice", "s", "spice");
     protocol("spice", "wl", "knows no SPICE");
     protocol("vnc", "l", "vnc");
     protocol("vnc", "sl", "has a SPICE display");
-    protocol("vnc", "", "unix socket");
+    protocol("vnc", "", "there is no VNC");
     protocol("rdp", "sw", "rdp");
     protocol("rdp", "w", "rdp");
     protocol("rdp", "sl", "no Windows");

@@ -156,6 +156,16 @@ static void test_no_element(void)
     g_assert_null(display_element("", &ticket, &display));
 }
 
+static void test_vnc_socket(void)
+{
+    g_autofree char *path = display_vnc_socket(domain);
+
+    g_assert_cmpstr(path, ==, "/run/x");
+    g_assert_null(display_vnc_socket("<domain><graphics type='vnc' port='5900'/></domain>"));
+    g_assert_null(display_vnc_socket("<domain><graphics type='spice' socket='/run/y'/></domain>"));
+    g_assert_null(display_vnc_socket(""));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -165,5 +175,6 @@ int main(int argc, char **argv)
     g_test_add_func("/viewer-file/rdp", test_rdp);
     g_test_add_func("/viewer-file/element", test_element);
     g_test_add_func("/viewer-file/no-element", test_no_element);
+    g_test_add_func("/viewer-file/vnc-socket", test_vnc_socket);
     return g_test_run();
 }
