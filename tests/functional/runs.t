@@ -96,6 +96,18 @@ ok 'on a terminal' wait_for 60 is_heard def "$top/screen2"
 printf '\035' >&7
 ok '... Ctrl-] leaves it' wait $second
 exec 7>&-
+chmod 755 "$state"
+chmod 666 "$state/imaged.sock"
+ok 'one who may' eval 'ctl user add nobody && ctl role grant image-admin nobody --desktop e'
+(cd / && exec setpriv --reuid=65534 --regid=65534 --clear-groups timeout 300 "$BUILD/imagectl" --state "$state" desktop console e) \
+    <"$top/keys" >"$top/screen4" 2>"$top/left" &
+fourth=$!
+keep_pid $fourth
+exec 7>"$top/keys"
+ok '... has it' wait_for 60 is_heard jkl "$top/screen4"
+ok '... loses the right to it' ctl role revoke image-admin nobody --desktop e
+not_ok '... and is out of it' wait $fourth
+exec 7>&-
 timeout 300 "$BUILD/imagectl" --state "$state" desktop console e <"$top/keys" >"$top/screen3" 2>"$top/left" &
 third=$!
 keep_pid $third
