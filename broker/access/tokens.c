@@ -116,8 +116,7 @@ Caller *token_caller(Catalog *catalog, const char *text, const char *address, GE
 {
     g_auto(Found) found = { 0 };
     Db *db = catalog_read_begin(catalog);
-    Caller *caller =
-        find(db, text, &found, error) ? caller_of(db, &found, address, error) : NULL;
+    Caller *caller = find(db, text, &found, error) ? caller_of(db, &found, address, error) : NULL;
 
     catalog_read_end(catalog, db);
     if (!caller)

@@ -16,9 +16,9 @@
 
 #define PROTOCOL "imaged-console"
 #define BUFFER_BYTES 16384
-#define LOOK_MS 500 /* how long the end of the daemon may go unnoticed */
+#define LOOK_MS 500    /* how long the end of the daemon may go unnoticed */
 #define RIGHTS_MS 5000 /* how long he may write on who has lost the right to */
-#define MAX_OPEN 64 /* at the same time, each with a thread and a connection to a host */
+#define MAX_OPEN 64    /* at the same time, each with a thread and a connection to a host */
 
 struct Consoles {
     GMutex lock;

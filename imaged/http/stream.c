@@ -20,12 +20,12 @@
 typedef struct {
     World *world;
     const gint *stopping;
-    Caller *caller;   /* as he was when he was looked at last */
-    char *job;        /* NULL: events */
-    guint64 stamp;    /* of the job queue */
+    Caller *caller; /* as he was when he was looked at last */
+    char *job;      /* NULL: events */
+    guint64 stamp;  /* of the job queue */
     EventFilter filter;
     gint64 last_event; /* looked at so far */
-    GString *out;     /* not sent yet */
+    GString *out;      /* not sent yet */
     gboolean is_over;
     gint64 last_sent;
 } Stream;
@@ -81,10 +81,10 @@ static void next_events(Stream *s)
     Db *db = catalog_read_begin(s->world->catalog);
     if (look_at_caller(s, db)) {
         g_autofree char *visible = access_visible_sql(s->caller, "event", "event");
-        g_autofree char *sql = g_strdup_printf(
-            "SELECT " EVENT_COLUMNS_SQL " FROM event WHERE event.id > ?3 AND event.id <= ?4"
-            " AND " EVENT_FILTER_SQL " AND %s ORDER BY event.id",
-            visible ? visible : "1");
+        g_autofree char *sql = g_strdup_printf("SELECT " EVENT_COLUMNS_SQL
+                                               " FROM event WHERE event.id > ?3 AND event.id <= ?4"
+                                               " AND " EVENT_FILTER_SQL " AND %s ORDER BY event.id",
+                                               visible ? visible : "1");
         Query *q = db_query_once(db, sql, "ttii", s->filter.severities, s->filter.kinds,
                                  s->last_event, end);
         while (query_next(q))
@@ -163,8 +163,8 @@ enum MHD_Result stream_start(World *world, const gint *stopping, struct MHD_Conn
         free_stream(s);
         return MHD_NO;
     }
-    struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, read_stream,
-                                                               s, free_stream);
+    struct MHD_Response *r =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, read_stream, s, free_stream);
     MHD_add_response_header(r, "Content-Type", "text/event-stream");
     MHD_add_response_header(r, "Cache-Control", "no-store");
     enum MHD_Result result = MHD_queue_response(c, 200, r);
