@@ -66,6 +66,15 @@ DirectoryRow *directory_lookup(Db *db, const char *name, GError **error)
     return row;
 }
 
+DirectoryRow *directory_find(World *world, const char *name, GError **error)
+{
+    Db *db = catalog_read_begin(world->catalog);
+    DirectoryRow *row = directory_lookup(db, name, error);
+
+    catalog_read_end(world->catalog, db);
+    return row;
+}
+
 GPtrArray *directory_list(Db *db)
 {
     GPtrArray *rows = g_ptr_array_new_with_free_func((GDestroyNotify)directory_row_free);
