@@ -69,7 +69,7 @@ LdapLink *directory_open(World *world, const DirectoryRow *row, GError **error)
     if (secret)
         explicit_bzero(secret, strlen(secret));
     directory_note_answer(world, row->id,
-                !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE));
+                          !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE));
     if (link)
         return link;
     /* That our own account is refused is no word about who wants to log in. */
@@ -79,7 +79,8 @@ LdapLink *directory_open(World *world, const DirectoryRow *row, GError **error)
 }
 
 static gboolean log_in_at(World *world, const DirectoryRow *row, const char *name,
-                          const char *password, UserRow *ret, GError **error)
+                          const char *password, UserRow *ret, const char **ret_refusal,
+                          GError **error)
 {
     g_autoptr(LdapLink) link = directory_open(world, row, error);
     g_autoptr(LdapPerson) person = link ? ldap_find_person(link, &row->shape, name, error) : NULL;
@@ -87,15 +88,16 @@ static gboolean log_in_at(World *world, const DirectoryRow *row, const char *nam
     if (!person)
         return FALSE;
     g_autoptr(GPtrArray) groups = ldap_groups_of(link, &row->shape, person, error);
-    if (!groups || !ldap_link_bind(link, person->dn, password, error))
+    if (!groups || !ldap_link_bind(link, person->dn, password, ret_refusal, error))
         return FALSE;
     return directory_store_person(world, row, person, groups, person->name, ret, error);
 }
 
 gboolean directory_log_in(World *world, const char *name, const char *password, UserRow *ret,
-                          GError **error)
+                          const char **ret_refusal, GError **error)
 {
     g_autoptr(GError) unavailable = NULL;
+    *ret_refusal = NULL;
     Db *db = catalog_read_begin(world->catalog);
     g_autoptr(GPtrArray) rows = directory_list(db);
     const char *at = strrchr(name, '@');
@@ -107,7 +109,7 @@ gboolean directory_log_in(World *world, const char *name, const char *password, 
         g_autofree char *plain = at && g_ascii_strcasecmp(at + 1, row->name) == 0
                                      ? g_strndup(name, (gsize)(at - name))
                                      : g_strdup(name);
-        if (log_in_at(world, row, plain, password, ret, &local))
+        if (log_in_at(world, row, plain, password, ret, ret_refusal, &local))
             return TRUE;
         if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE) && !unavailable)
             unavailable = g_steal_pointer(&local);
@@ -156,10 +158,7 @@ gboolean directory_import_group(World *world, const char *directory, const char 
 
     if (!link || !ldap_find_group(link, &row->shape, name, &group.external_id, &group.name, error))
         return FALSE;
-    for (char *p = group.name; *p; p++) { /* "Domain Users": our names have no blanks */
-        if (*p == ' ')
-            *p = '_';
-    }
+    directory_group_name(group.name);
     group.directory_id = g_strdup(row->id);
     *ret = group;
     if (!group_add(world->catalog, ret, who, error))

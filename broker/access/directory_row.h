@@ -1,5 +1,5 @@
-/* directory_row.h: a directory as a row, and what is made of its entries here.  For the directory_*.c
- * files alone. */
+/* directory_row.h: a directory as a row, and what is made of its entries here.  For the files
+ * directory*.c alone. */
 #pragma once
 
 #include "broker/access/directory.h"
@@ -30,6 +30,9 @@ GPtrArray *directory_list(Db *db);
 
 /* A link to it.  One that did not answer is given up at once for a while.  UNAVAILABLE, DENIED. */
 LdapLink *directory_open(World *world, const DirectoryRow *row, GError **error);
+
+/* A group's name as it is here: "Domain Users" is Domain_Users, since our names have no blanks. */
+void directory_group_name(char *name);
 
 /* Somebody asked it, and it answered, or not. */
 void directory_note_answer(World *world, const char *id, gboolean answered);
