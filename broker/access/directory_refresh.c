@@ -186,13 +186,14 @@ static gboolean refresh_groups(World *world, const DirectoryRow *row, LdapLink *
                                const GPtrArray *people, GError **error)
 {
     g_autoptr(GPtrArray) groups = read_all(world, row->id, FALSE);
+    g_autoptr(LdapCrowd) crowd = ldap_crowd_new(people);
 
     for (guint i = 0; i < groups->len; i++) {
         const Known *group = groups->pdata[i];
         g_autofree char *name = NULL;
         g_autoptr(GError) local = NULL;
         g_autoptr(GHashTable) members =
-            ldap_members_of(link, &row->shape, group->external_id, people, &name, &local);
+            ldap_members_of(link, &row->shape, group->external_id, crowd, &name, &local);
         if (!members && g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND))
             members = g_hash_table_new(g_str_hash, g_str_equal); /* gone: nobody is in it */
         if (!members) {

@@ -1,8 +1,9 @@
 /* ldap_groups.c: see ldap_groups.h.
  *
  * An Active Directory resolves nested groups itself (LDAP_MATCHING_RULE_IN_CHAIN); only the primary
- * group is no member's attribute and is looked for by its SID.  Elsewhere we go from group to
- * group, each once. */
+ * group is no member's attribute and is looked for by its SID.  It is asked for groups in groups
+ * alone: their members are read, range by range, since a search for people by that rule makes the
+ * server try each one that it knows.  Elsewhere we go from group to group, each once. */
 #include "broker/access/ldap_groups.h"
 
 #include <string.h>
@@ -143,53 +144,42 @@ gboolean ldap_find_group(LdapLink *link, const LdapShape *shape, const char *nam
     return FALSE;
 }
 
-/* Members of an Active Directory's group: by the matching rule, and those whose primary group is
- * one of it and of what is in it. */
-static gboolean add_ad_members(LdapLink *link, const LdapShape *shape, const LdapEntry *group,
-                               const GPtrArray *people, GHashTable *ids, GError **error)
-{
-    g_autofree char *dn = ldap_text_escape((const guint8 *)group->dn, strlen(group->dn));
-    g_autofree char *users =
-        g_strdup_printf("(&%s(memberOf" IN_CHAIN "%s))", ldap_shape_user_filter(shape), dn);
-    g_autofree char *groups = g_strdup_printf("(memberOf" IN_CHAIN "%s)", dn);
-    static const char *const only_id[] = { "objectGUID", NULL };
-    g_autoptr(GPtrArray) found =
-        ldap_link_search(link, shape->base, users, only_id, LDAP_MAX_USERS, error);
-    g_autoptr(GPtrArray) inside = found ? search_group(link, shape, groups, error) : NULL;
-    g_autoptr(GHashTable) rids = g_hash_table_new(NULL, NULL);
-    guint32 rid;
+struct LdapCrowd {
+    const GPtrArray *people;
+    GHashTable *by_dn, *by_name; /* key of a dn, log-in name -> LdapPerson */
+};
 
-    if (!inside)
-        return FALSE;
-    for (guint i = 0; i < found->len; i++) {
-        char *id = ldap_shape_id(shape, found->pdata[i]);
-        if (id)
-            g_hash_table_add(ids, id);
-    }
-    for (guint i = 0; i <= inside->len; i++) {
-        const LdapEntry *g = i < inside->len ? inside->pdata[i] : group;
-        GBytes *sid = ldap_entry_value(g, "objectSid");
-        gsize len = 0;
-        const guint8 *bytes = sid ? g_bytes_get_data(sid, &len) : NULL;
-        if (bytes && ldap_text_sid_rid(bytes, len, &rid))
-            g_hash_table_add(rids, GUINT_TO_POINTER(rid));
-    }
+/* Names of entries are compared without regard to case. */
+LdapCrowd *ldap_crowd_new(const GPtrArray *people)
+{
+    LdapCrowd *crowd = g_new(LdapCrowd, 1);
+
+    *crowd = (LdapCrowd){ people, g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
+                          g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL) };
     for (guint i = 0; i < people->len; i++) {
-        const LdapPerson *p = people->pdata[i];
-        if (p->primary_rid && g_hash_table_contains(rids, GUINT_TO_POINTER(p->primary_rid)))
-            g_hash_table_add(ids, g_strdup(p->id));
+        LdapPerson *p = people->pdata[i];
+        g_hash_table_insert(crowd->by_dn, g_utf8_casefold(p->dn, -1), p);
+        g_hash_table_insert(crowd->by_name, g_utf8_casefold(p->name, -1), p);
     }
-    return TRUE;
+    return crowd;
+}
+
+void ldap_crowd_free(LdapCrowd *crowd)
+{
+    if (!crowd)
+        return;
+    g_hash_table_unref(crowd->by_dn);
+    g_hash_table_unref(crowd->by_name);
+    g_free(crowd);
 }
 
 typedef struct {
-    GHashTable *by_dn, *by_name; /* key of a dn, log-in name -> LdapPerson */
-    GHashTable *seen;            /* of dns */
+    const LdapCrowd *crowd;
+    GHashTable *seen; /* of dns, or NULL: what is nobody is of no interest */
     GPtrArray *todo;
     GHashTable *ids;
 } Walk;
 
-/* Names of entries are compared without regard to case. */
 static void take_values(Walk *w, GPtrArray *values, gboolean are_names)
 {
     for (guint i = 0; values && i < values->len; i++) {
@@ -198,62 +188,86 @@ static void take_values(Walk *w, GPtrArray *values, gboolean are_names)
         g_autofree char *text = ldap_text_utf8(bytes, len, 4096);
         g_autofree char *key = text ? g_utf8_casefold(text, -1) : NULL;
         const LdapPerson *p =
-            !key ? NULL : g_hash_table_lookup(are_names ? w->by_name : w->by_dn, key);
+            !key ? NULL : g_hash_table_lookup(are_names ? w->crowd->by_name : w->crowd->by_dn, key);
         if (p)
             g_hash_table_add(w->ids, g_strdup(p->id));
-        else if (key && !are_names && g_hash_table_size(w->seen) < MAX_MEMBERS &&
+        else if (key && w->seen && !are_names && g_hash_table_size(w->seen) < MAX_MEMBERS &&
                  g_hash_table_add(w->seen, g_steal_pointer(&key)))
             g_ptr_array_add(w->todo, g_steal_pointer(&text));
     }
 }
 
-/* One group's values.  What is gone, or no group, has none. */
-static gboolean walk_one(LdapLink *link, Walk *w, const char *dn, GError **error)
+/* What is gone has no values. */
+static gboolean walk_values(LdapLink *link, Walk *w, const char *dn, const char *attribute,
+                            gboolean are_names, GError **error)
 {
-    static const char *const attributes[] = { "member", "uniqueMember", "memberUid" };
+    g_autoptr(GError) local = NULL;
+    g_autoptr(GPtrArray) values = ldap_link_values(link, dn, attribute, MAX_MEMBERS, &local);
 
-    for (guint i = 0; i < G_N_ELEMENTS(attributes); i++) {
-        g_autoptr(GError) local = NULL;
-        g_autoptr(GPtrArray) values =
-            ldap_link_values(link, dn, attributes[i], MAX_MEMBERS, &local);
-        if (!values && !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND) &&
-            !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_INVALID)) {
-            g_propagate_error(error, g_steal_pointer(&local));
+    if (!values && !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND) &&
+        !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_INVALID)) {
+        g_propagate_error(error, g_steal_pointer(&local));
+        return FALSE;
+    }
+    take_values(w, values, are_names);
+    return TRUE;
+}
+
+/* Members of an Active Directory's group, and those whose primary group is it or one in it. */
+static gboolean add_ad_members(LdapLink *link, const LdapShape *shape, const LdapEntry *group,
+                               const LdapCrowd *crowd, GHashTable *ids, GError **error)
+{
+    g_autofree char *dn = ldap_text_escape((const guint8 *)group->dn, strlen(group->dn));
+    g_autofree char *groups = g_strdup_printf("(memberOf" IN_CHAIN "%s)", dn);
+    g_autoptr(GPtrArray) inside = search_group(link, shape, groups, error);
+    g_autoptr(GHashTable) rids = g_hash_table_new(NULL, NULL);
+    Walk w = { .crowd = crowd, .ids = ids };
+    guint32 rid;
+
+    if (!inside)
+        return FALSE;
+    for (guint i = 0; i <= inside->len; i++) {
+        const LdapEntry *g = i < inside->len ? inside->pdata[i] : group;
+        GBytes *sid = ldap_entry_value(g, "objectSid");
+        gsize len = 0;
+        const guint8 *bytes = sid ? g_bytes_get_data(sid, &len) : NULL;
+        if (bytes && ldap_text_sid_rid(bytes, len, &rid))
+            g_hash_table_add(rids, GUINT_TO_POINTER(rid));
+        if (!walk_values(link, &w, g->dn, "member", FALSE, error))
             return FALSE;
-        }
-        take_values(w, values, i == 2);
+    }
+    for (guint i = 0; i < crowd->people->len; i++) {
+        const LdapPerson *p = crowd->people->pdata[i];
+        if (p->primary_rid && g_hash_table_contains(rids, GUINT_TO_POINTER(p->primary_rid)))
+            g_hash_table_add(ids, g_strdup(p->id));
     }
     return TRUE;
 }
 
-static gboolean add_members(LdapLink *link, const LdapEntry *group, const GPtrArray *people,
+/* What is no group has none of these. */
+static gboolean add_members(LdapLink *link, const LdapEntry *group, const LdapCrowd *crowd,
                             GHashTable *ids, GError **error)
 {
-    Walk w = { .by_dn = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
-               .by_name = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
+    static const char *const attributes[] = { "member", "uniqueMember", "memberUid" };
+    Walk w = { .crowd = crowd,
                .seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
                .todo = g_ptr_array_new_with_free_func(g_free),
                .ids = ids };
     gboolean ok = TRUE;
 
-    for (guint i = 0; i < people->len; i++) {
-        LdapPerson *p = people->pdata[i];
-        g_hash_table_insert(w.by_dn, g_utf8_casefold(p->dn, -1), p);
-        g_hash_table_insert(w.by_name, g_utf8_casefold(p->name, -1), p);
-    }
     g_hash_table_add(w.seen, g_utf8_casefold(group->dn, -1));
     g_ptr_array_add(w.todo, g_strdup(group->dn));
-    for (guint i = 0; ok && i < w.todo->len && i < LDAP_MAX_GROUPS; i++)
-        ok = walk_one(link, &w, w.todo->pdata[i], error);
-    g_hash_table_unref(w.by_dn);
-    g_hash_table_unref(w.by_name);
+    for (guint i = 0; ok && i < w.todo->len && i < LDAP_MAX_GROUPS; i++) {
+        for (guint k = 0; ok && k < G_N_ELEMENTS(attributes); k++)
+            ok = walk_values(link, &w, w.todo->pdata[i], attributes[k], k == 2, error);
+    }
     g_hash_table_unref(w.seen);
     g_ptr_array_unref(w.todo);
     return ok;
 }
 
 GHashTable *ldap_members_of(LdapLink *link, const LdapShape *shape, const char *group_id,
-                            const GPtrArray *people, char **ret_name, GError **error)
+                            const LdapCrowd *crowd, char **ret_name, GError **error)
 {
     g_autoptr(GPtrArray) found = search_group_id(link, shape, group_id, error);
     g_autoptr(GHashTable) ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -265,8 +279,8 @@ GHashTable *ldap_members_of(LdapLink *link, const LdapShape *shape, const char *
                     ldap_link_server(link));
         return NULL;
     }
-    gboolean ok = shape->is_ad ? add_ad_members(link, shape, found->pdata[0], people, ids, error)
-                               : add_members(link, found->pdata[0], people, ids, error);
+    gboolean ok = shape->is_ad ? add_ad_members(link, shape, found->pdata[0], crowd, ids, error)
+                               : add_members(link, found->pdata[0], crowd, ids, error);
     if (!ok)
         return NULL;
     *ret_name = group_name(shape, found->pdata[0]);

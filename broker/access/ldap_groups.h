@@ -15,7 +15,14 @@ GPtrArray *ldap_groups_of(LdapLink *link, const LdapShape *shape, const LdapPers
 gboolean ldap_find_group(LdapLink *link, const LdapShape *shape, const char *name, char **ret_id,
                          char **ret_name, GError **error);
 
-/* The ids of all users (among people, of ldap_list_people()) who are in the group with this id, be
- * it through others.  NOT_FOUND: the group is gone. */
+/* People (of ldap_list_people(); they have to outlive it), to be found by what groups say of their
+ * members.  Made once for many groups. */
+typedef struct LdapCrowd LdapCrowd;
+LdapCrowd *ldap_crowd_new(const GPtrArray *people);
+void ldap_crowd_free(LdapCrowd *crowd);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LdapCrowd, ldap_crowd_free)
+
+/* The ids of all of the crowd who are in the group with this id, be it through others.  NOT_FOUND:
+ * the group is gone.  *ret_name: what it is called there; caller frees. */
 GHashTable *ldap_members_of(LdapLink *link, const LdapShape *shape, const char *group_id,
-                            const GPtrArray *people, char **ret_name, GError **error);
+                            const LdapCrowd *crowd, char **ret_name, GError **error);
