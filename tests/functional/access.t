@@ -203,6 +203,7 @@ is "$(sqlite3 -readonly "$state/catalog.db" 'SELECT count(*) FROM quota_hold')" 
 
 # ---- every role, every endpoint ----
 
+ok "a pool of the other template" ctl pool create annex --template gold --size 1
 /usr/bin/python3 "$here/access_roles.py" "$repo" "$state/catalog.db" "$url" ca.pem "$BUILD/imagectl" "$state" >roles.out 2>&1
 is "$(cat roles.out)" '' 'each role may do at each endpoint what the table says'
 
