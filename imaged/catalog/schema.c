@@ -20,6 +20,8 @@
     "CREATE TRIGGER held_" name " AFTER " when " BEGIN DELETE FROM held WHERE desktop_id = " id    \
     "; INSERT INTO held SELECT * FROM held_now WHERE desktop_id = " id "; END;"
 
+#define IF_HELD(row) " WHEN EXISTS (SELECT 1 FROM held WHERE desktop_id = " row ".desktop_id)"
+
 static const char *const migrations[] = {
     /* 1: templates, desktops, layers, trash, jobs, events */
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
@@ -452,19 +454,23 @@ static const char *const migrations[] = {
     HELD_AGAIN("given", "UPDATE OF user_id ON pool_desktop WHEN NEW.user_id IS NOT OLD.user_id",
                "NEW.desktop_id")
     HELD_AGAIN("taken", "DELETE ON pool_desktop WHEN OLD.user_id IS NOT NULL", "OLD.desktop_id")
-    HELD_AGAIN("known", "INSERT ON desktop", "NEW.id")
+    HELD_AGAIN("known",
+               "INSERT ON desktop WHEN EXISTS (SELECT 1 FROM assignment WHERE desktop_id = NEW.id)"
+               " OR EXISTS (SELECT 1 FROM pool_desktop WHERE desktop_id = NEW.id AND user_id IS NOT"
+               " NULL)",
+               "NEW.id")
     HELD_AGAIN("trashed", "UPDATE OF is_trashed ON desktop WHEN NEW.is_trashed <> OLD.is_trashed",
                "NEW.id")
     HELD_AGAIN("gone", "DELETE ON desktop", "OLD.id")
-    HELD_AGAIN("run", "INSERT ON run", "NEW.desktop_id")
-    HELD_AGAIN("run_over", "DELETE ON run", "OLD.desktop_id")
-    HELD_AGAIN("hold", "INSERT ON quota_hold", "NEW.desktop_id")
-    HELD_AGAIN("hold_over", "DELETE ON quota_hold", "OLD.desktop_id")
-    HELD_AGAIN("snapshot", "INSERT ON snapshot", "NEW.desktop_id")
+    HELD_AGAIN("run", "INSERT ON run" IF_HELD("NEW"), "NEW.desktop_id")
+    HELD_AGAIN("run_over", "DELETE ON run" IF_HELD("OLD"), "OLD.desktop_id")
+    HELD_AGAIN("hold", "INSERT ON quota_hold" IF_HELD("NEW"), "NEW.desktop_id")
+    HELD_AGAIN("hold_over", "DELETE ON quota_hold" IF_HELD("OLD"), "OLD.desktop_id")
+    HELD_AGAIN("snapshot", "INSERT ON snapshot" IF_HELD("NEW"), "NEW.desktop_id")
     HELD_AGAIN("snapshot_trashed",
                "UPDATE OF is_trashed ON snapshot WHEN NEW.is_trashed <> OLD.is_trashed",
                "NEW.desktop_id")
-    HELD_AGAIN("snapshot_gone", "DELETE ON snapshot", "OLD.desktop_id")
+    HELD_AGAIN("snapshot_gone", "DELETE ON snapshot" IF_HELD("OLD"), "OLD.desktop_id")
     "INSERT INTO held SELECT * FROM held_now;",
 };
 
