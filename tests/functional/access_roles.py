@@ -79,7 +79,7 @@ def ask(line, method, path, desktop, template="gold", pool="0" * 32, session="0"
             fields["names"] = [desktop]
         if path == "/v1/archive/points":
             fields["names"] = [desktop]
-        if path in ("/v1/desktops", "/v1/rollouts"):
+        if path in ("/v1/desktops", "/v1/pools", "/v1/rollouts"):
             fields["template"] = template
         if path == "/v1/exports":
             fields["ref"] = desktop
@@ -137,8 +137,15 @@ tin = things("hall-001", "tin", "hall", "hall")
 # Who, what is in his scope, and what is not.  A desktop's admin and a pool's see their template.
 ADMINS = {"t": (["--template", "tin"], tin, gold), "p": (["--pool", "hall"], tin, gold),
           "d": (["--desktop", "g2"], things("g2", "gold", "annex"), tin)}
-ONE_OF = ("{desktop}", "{template}", "{pool}", "{session}")
-GIVEN = ("/v1/desktops", "/v1/snapshots", "/v1/exports", "/v1/rollouts", "/v1/archive/points", "/v1/files")
+
+
+def names_one(method, path):
+    """Does ask() name a desktop, a template, a pool or a session there?"""
+    return re.search(r"\{(desktop|template|pool|session)\}|/files", path) or method != "GET" and (
+        path.startswith(("/v1/desktops", "/v1/snapshots")) or
+        path in ("/v1/exports", "/v1/rollouts", "/v1/pools", "/v1/archive/points"))
+
+
 for letter, (scope, inside, outside) in ADMINS.items():
     name = "admin-" + letter
     ctl("user", "add", name)
@@ -150,9 +157,7 @@ for letter, (scope, inside, outside) in ADMINS.items():
         through, status, text = ask(line, method, path, **inside)
         if through != (letter in in_scope.get((method, path), "")):
             print(f"an admin of {scope}: {method} {path}: {status} {text[:100]}")
-        names_one = any(word in path for word in ONE_OF) or (path.startswith(GIVEN) and method != "GET") \
-            or "/files" in path
-        if names_one:
+        if names_one(method, path):
             _, status, text = ask(line, method, path, **outside)
             if status not in (403, 404):
                 print(f"an admin of {scope}: {method} {path} of another: {status} {text[:100]}")
