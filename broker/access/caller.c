@@ -45,6 +45,7 @@ void caller_free(Caller *caller)
     g_array_unref(caller->grants);
     g_free(caller->limit);
     g_free(caller->user_id);
+    g_free(caller->token_id);
     g_free(caller->name);
     g_free(caller->address);
     g_free(caller->who);

@@ -27,7 +27,8 @@ typedef struct {
 } Grant;
 
 typedef struct {
-    char *user_id; /* of the row in user; NULL: root or the daemon's own user */
+    char *user_id;     /* of the row in user; NULL: root or the daemon's own user */
+    char *token_id;    /* of the row in token that he came with, or NULL */
     char *name;
     char *address;     /* the client's, or NULL: the unix socket */
     char *who;         /* for events and jobs: NAME, or NAME from ADDRESS */

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "imaged/base/error.h"
-#include "imaged/base/ident.h"
 #include "imaged/base/secret_file.h"
 #include "imaged/base/units.h"
 #include "imaged/catalog/lookup.h"
@@ -34,22 +33,15 @@ static gboolean is_down(Directories *d, const char *id)
     return down;
 }
 
-static void note_answer(Directories *d, const char *id, gboolean answered)
+void directory_note_answer(World *world, const char *id, gboolean answered)
 {
+    Directories *d = world->directories;
     gint64 *until = g_new(gint64, 1);
 
     *until = answered ? 0 : units_boottime_ms() + DOWN_MS;
     g_mutex_lock(&d->lock);
     g_hash_table_insert(d->down_until, g_strdup(id), until);
     g_mutex_unlock(&d->lock);
-}
-
-/* What the row's settings say in place of the account's password: it has one. */
-#define HAS_PASSWORD "has_password"
-
-static gboolean has_password(const json_t *settings)
-{
-    return json_is_true(json_object_get(settings, HAS_PASSWORD));
 }
 
 LdapLink *directory_open(World *world, const DirectoryRow *row, GError **error)
@@ -63,7 +55,7 @@ LdapLink *directory_open(World *world, const DirectoryRow *row, GError **error)
                     "the directory '%s' does not answer", row->name);
         return NULL;
     }
-    if (has_password(row->settings) &&
+    if (directory_has_password(row->settings) &&
         !(secret = secret_file_read(world->state_dir, DIRECTORY_SECRETS, row->id, &local))) {
         g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE,
                     "the directory '%s': the password of its account cannot be read: %s", row->name,
@@ -76,8 +68,8 @@ LdapLink *directory_open(World *world, const DirectoryRow *row, GError **error)
     LdapLink *link = ldap_link_open(&servers, &local);
     if (secret)
         explicit_bzero(secret, strlen(secret));
-    note_answer(world->directories, row->id,
-                !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE));
+    directory_note_answer(world, row->id,
+                          !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE));
     if (link)
         return link;
     /* That our own account is refused is no word about who wants to log in. */
@@ -87,7 +79,8 @@ LdapLink *directory_open(World *world, const DirectoryRow *row, GError **error)
 }
 
 static gboolean log_in_at(World *world, const DirectoryRow *row, const char *name,
-                          const char *password, UserRow *ret, GError **error)
+                          const char *password, UserRow *ret, const char **ret_refusal,
+                          GError **error)
 {
     g_autoptr(LdapLink) link = directory_open(world, row, error);
     g_autoptr(LdapPerson) person = link ? ldap_find_person(link, &row->shape, name, error) : NULL;
@@ -95,15 +88,16 @@ static gboolean log_in_at(World *world, const DirectoryRow *row, const char *nam
     if (!person)
         return FALSE;
     g_autoptr(GPtrArray) groups = ldap_groups_of(link, &row->shape, person, error);
-    if (!groups || !ldap_link_bind(link, person->dn, password, error))
+    if (!groups || !ldap_link_bind(link, person->dn, password, ret_refusal, error))
         return FALSE;
     return directory_store_person(world, row, person, groups, person->name, ret, error);
 }
 
 gboolean directory_log_in(World *world, const char *name, const char *password, UserRow *ret,
-                          GError **error)
+                          const char **ret_refusal, GError **error)
 {
     g_autoptr(GError) unavailable = NULL;
+    *ret_refusal = NULL;
     Db *db = catalog_read_begin(world->catalog);
     g_autoptr(GPtrArray) rows = directory_list(db);
     const char *at = strrchr(name, '@');
@@ -115,7 +109,7 @@ gboolean directory_log_in(World *world, const char *name, const char *password, 
         g_autofree char *plain = at && g_ascii_strcasecmp(at + 1, row->name) == 0
                                      ? g_strndup(name, (gsize)(at - name))
                                      : g_strdup(name);
-        if (log_in_at(world, row, plain, password, ret, &local))
+        if (log_in_at(world, row, plain, password, ret, ret_refusal, &local))
             return TRUE;
         if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_UNAVAILABLE) && !unavailable)
             unavailable = g_steal_pointer(&local);
@@ -126,15 +120,6 @@ gboolean directory_log_in(World *world, const char *name, const char *password, 
     }
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED, "no directory knows him");
     return FALSE;
-}
-
-static DirectoryRow *find(World *world, const char *name, GError **error)
-{
-    Db *db = catalog_read_begin(world->catalog);
-    DirectoryRow *row = directory_lookup(db, name, error);
-
-    catalog_read_end(world->catalog, db);
-    return row;
 }
 
 /* "no user of that name" is not a refusal here. */
@@ -156,7 +141,7 @@ static LdapPerson *find_person(LdapLink *link, const DirectoryRow *row, const ch
 gboolean directory_import_user(World *world, const char *directory, const char *name,
                                const char *who, UserRow *ret, GError **error)
 {
-    g_autoptr(DirectoryRow) row = find(world, directory, error);
+    g_autoptr(DirectoryRow) row = directory_find(world, directory, error);
     g_autoptr(LdapLink) link = row ? directory_open(world, row, error) : NULL;
     g_autoptr(LdapPerson) person = link ? find_person(link, row, name, error) : NULL;
     g_autoptr(GPtrArray) groups = person ? ldap_groups_of(link, &row->shape, person, error) : NULL;
@@ -167,16 +152,13 @@ gboolean directory_import_user(World *world, const char *directory, const char *
 gboolean directory_import_group(World *world, const char *directory, const char *name,
                                 const char *who, GroupRow *ret, GError **error)
 {
-    g_autoptr(DirectoryRow) row = find(world, directory, error);
+    g_autoptr(DirectoryRow) row = directory_find(world, directory, error);
     g_autoptr(LdapLink) link = row ? directory_open(world, row, error) : NULL;
     GroupRow group = { 0 };
 
     if (!link || !ldap_find_group(link, &row->shape, name, &group.external_id, &group.name, error))
         return FALSE;
-    for (char *p = group.name; *p; p++) { /* "Domain Users": our names have no blanks */
-        if (*p == ' ')
-            *p = '_';
-    }
+    directory_group_name(group.name);
     group.directory_id = g_strdup(row->id);
     *ret = group;
     if (!group_add(world->catalog, ret, who, error))
@@ -187,7 +169,7 @@ gboolean directory_import_group(World *world, const char *directory, const char 
 
 json_t *directory_test(World *world, const char *name, const char *user, GError **error)
 {
-    g_autoptr(DirectoryRow) row = find(world, name, error);
+    g_autoptr(DirectoryRow) row = directory_find(world, name, error);
     g_autoptr(LdapLink) link = row ? directory_open(world, row, error) : NULL;
     g_autoptr(GPtrArray) people = link ? ldap_list_people(link, &row->shape, error) : NULL;
 
@@ -219,139 +201,6 @@ json_t *directory_test(World *world, const char *name, const char *user, GError 
                                   p->dn, "disabled", p->is_disabled, "n_groups", (int)groups->len,
                                   "groups", names));
     return g_steal_pointer(&out);
-}
-
-/* ---- Rows ---- */
-
-/* The password is taken out of the settings and written to its file. */
-static gboolean keep_password(World *world, const char *id, json_t *settings, GError **error)
-{
-    const char *password = json_string_value(json_object_get(settings, "bind_password"));
-
-    if (!password)
-        return TRUE;
-    if (*password &&
-        !secret_file_write(world->state_dir, DIRECTORY_SECRETS, id, password, error))
-        return FALSE;
-    json_object_set_new(settings, HAS_PASSWORD, json_boolean(*password != '\0'));
-    return json_object_del(settings, "bind_password") == 0;
-}
-
-gboolean directory_add(World *world, const char *name, const char *kind, json_t *settings,
-                       const char *who, GError **error)
-{
-    g_autoptr(GError) local = NULL;
-    Id id = id_new();
-
-    if (!name_check("directory", name, error) || !keep_password(world, id.s, settings, error))
-        return FALSE;
-    char *text = json_dumps(settings, JSON_COMPACT);
-    Changes *changes = changes_new();
-    changes_sql(changes,
-                "INSERT INTO directory (id, name, kind, settings, created_at) VALUES (?1, ?2, ?3,"
-                " ?4, ?5)",
-                "tttti", id.s, name, kind, text, units_now_ms());
-    changes_event(changes, "directory.add", "info", name, who, "%s", kind);
-    free(text);
-    if (catalog_commit(world->catalog, changes, &local))
-        return TRUE;
-    secret_file_delete(world->state_dir, DIRECTORY_SECRETS, id.s);
-    if (g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_EXISTS))
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_EXISTS, "there is a directory '%s' already",
-                    name);
-    else
-        g_propagate_error(error, g_steal_pointer(&local));
-    return FALSE;
-}
-
-gboolean directory_set(World *world, const char *name, const json_t *changed, const char *who,
-                       GError **error)
-{
-    json_auto_t *keys = json_array();
-    g_autoptr(DirectoryRow) row = find(world, name, error);
-    g_autoptr(GString) said = g_string_new(NULL);
-    const char *key;
-    json_t *value;
-
-    if (!row)
-        return FALSE;
-    claims_add(keys, 'x', "directory", row->id);
-    if (!claims_take(world->claims, keys, "directory.set", error))
-        return FALSE;
-    directory_row_free(row); /* read again: another change may have come in between */
-    row = find(world, name, error);
-    json_auto_t *settings = row ? json_deep_copy(row->settings) : NULL;
-    json_object_foreach ((json_t *)changed, key, value) {
-        g_string_append_printf(said, "%s%s", said->len ? ", " : "", key);
-        json_object_set(settings, key, value);
-    }
-    gboolean ok = row && keep_password(world, row->id, settings, error);
-    if (ok) {
-        char *text = json_dumps(settings, JSON_COMPACT);
-        Changes *changes = changes_new();
-        changes_sql(changes, "UPDATE directory SET settings = ?2 WHERE id = ?1", "tt", row->id,
-                    text);
-        changes_event(changes, "directory.set", "info", row->name, who, "%s", said->str);
-        free(text);
-        ok = catalog_commit(world->catalog, changes, error);
-    }
-    if (ok) {
-        if (!has_password(settings))
-            secret_file_delete(world->state_dir, DIRECTORY_SECRETS, row->id);
-        note_answer(world->directories, row->id, TRUE); /* it is asked again at once */
-    }
-    claims_release(world->claims, keys);
-    return ok;
-}
-
-/* data: its id. */
-static gboolean has_idle_users(Db *db, gpointer data, GError **error)
-{
-    gint64 n = lookup_int(
-        db,
-        "SELECT count(*) FROM user u WHERE u.directory_id = ?1 AND (EXISTS (SELECT 1 FROM"
-        " assignment WHERE user_id = u.id) OR EXISTS (SELECT 1 FROM pool_desktop WHERE user_id ="
-        " u.id) OR EXISTS (SELECT 1 FROM session WHERE user_id = u.id AND ended_at IS NULL))",
-        "t", (const char *)data);
-
-    if (n)
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY,
-                    "%" G_GINT64_FORMAT " of its users have desktops or a session", n);
-    return !n;
-}
-
-gboolean directory_remove(World *world, const char *name, const char *who, GError **error)
-{
-    g_autoptr(DirectoryRow) row = find(world, name, error);
-    static const char *const forget[] = {
-        "DELETE FROM channel_policy WHERE subject_id IN (SELECT id FROM user_group WHERE"
-        " directory_id = ?1)",
-        "DELETE FROM saved_search WHERE user_id IN (SELECT id FROM user WHERE directory_id = ?1)",
-        "DELETE FROM role_grant WHERE subject_id IN (SELECT id FROM user WHERE directory_id = ?1"
-        " UNION ALL SELECT id FROM user_group WHERE directory_id = ?1)",
-        "DELETE FROM pool_grant WHERE subject_id IN (SELECT id FROM user WHERE directory_id = ?1"
-        " UNION ALL SELECT id FROM user_group WHERE directory_id = ?1)",
-        "DELETE FROM quota WHERE subject_id IN (SELECT id FROM user WHERE directory_id = ?1"
-        " UNION ALL SELECT id FROM user_group WHERE directory_id = ?1)",
-        "DELETE FROM token WHERE user_id IN (SELECT id FROM user WHERE directory_id = ?1)",
-        "DELETE FROM group_member WHERE user_id IN (SELECT id FROM user WHERE directory_id = ?1)"
-        " OR group_id IN (SELECT id FROM user_group WHERE directory_id = ?1)",
-        "DELETE FROM user WHERE directory_id = ?1",
-        "DELETE FROM user_group WHERE directory_id = ?1",
-        "DELETE FROM directory WHERE id = ?1",
-    };
-
-    if (!row)
-        return FALSE;
-    Changes *changes = changes_new();
-    changes_require(changes, has_idle_users, row->id, NULL);
-    for (guint i = 0; i < G_N_ELEMENTS(forget); i++)
-        changes_sql(changes, forget[i], "t", row->id);
-    changes_event(changes, "directory.remove", "info", row->name, who, "with its users and groups");
-    if (!catalog_commit(world->catalog, changes, error))
-        return FALSE;
-    secret_file_delete(world->state_dir, DIRECTORY_SECRETS, row->id);
-    return TRUE;
 }
 
 /* ---- The thread ---- */
@@ -398,7 +247,7 @@ static gboolean is_used(const char *id, gpointer rows)
 
     for (guint i = 0; i < list->len; i++) {
         const DirectoryRow *row = list->pdata[i];
-        if (g_str_equal(row->id, id) && has_password(row->settings))
+        if (g_str_equal(row->id, id) && directory_has_password(row->settings))
             return TRUE;
     }
     return FALSE;

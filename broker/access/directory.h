@@ -44,6 +44,7 @@ gboolean directory_import_group(World *world, const char *directory, const char 
 gboolean directory_refresh(World *world, const char *name, GError **error);
 
 /* Ask the directories who has this name (NAME, or NAME@DIRECTORY) and password; his row is made or
- * brought up to date.  DENIED: none; UNAVAILABLE: one that may know does not answer. */
+ * brought up to date.  DENIED: none; UNAVAILABLE: one that may know does not answer.
+ * *ret_refusal: NULL, or why one does not let him in although the password is right; static. */
 gboolean directory_log_in(World *world, const char *name, const char *password, UserRow *ret,
-                          GError **error);
+                          const char **ret_refusal, GError **error);

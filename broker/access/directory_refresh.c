@@ -88,18 +88,69 @@ static gboolean refresh_users(World *world, const DirectoryRow *row, const GPtrA
     return ok;
 }
 
-/* Who is in it by now, of those who have a row here. */
+#define MAX_TOLD 20 /* names in the event of a group */
+
+/* "alice, bob" and how many more.  Returns whether there are any. */
+static gboolean add_names(GString *out, const char *what, Query *q)
+{
+    guint n = 0;
+
+    for (; query_next(q); n++) {
+        if (n < MAX_TOLD)
+            g_string_append_printf(out, "%s%s",
+                                   n          ? ", "
+                                   : out->len ? "; "
+                                              : "",
+                                   query_text(q, "name"));
+    }
+    query_end(q, NULL);
+    if (n > MAX_TOLD)
+        g_string_append_printf(out, " and %u more", n - MAX_TOLD);
+    if (n)
+        g_string_append_printf(out, " %s", what);
+    return n > 0;
+}
+
+/* Who comes into the group and who leaves it, of those who have a row here.  FALSE: nobody. */
+static gboolean say_who(World *world, const Known *group, const DirectoryRow *row,
+                        const char *members, GString *out)
+{
+    Db *db = catalog_read_begin(world->catalog);
+    gboolean some = add_names(
+        out, "in it now",
+        db_query(db,
+                 "SELECT name FROM user WHERE directory_id = ?2 AND external_id IN (SELECT value"
+                 " FROM json_each(?3)) AND id NOT IN (SELECT user_id FROM group_member WHERE"
+                 " group_id = ?1) ORDER BY name_key",
+                 "ttt", group->id, row->id, members));
+
+    some |= add_names(
+        out, "not in it any more",
+        db_query(
+            db,
+            "SELECT u.name FROM group_member m JOIN user u ON u.id = m.user_id WHERE m.group_id"
+            " = ?1 AND NOT (u.directory_id IS ?2 AND u.external_id IN (SELECT value FROM"
+            " json_each(?3))) ORDER BY name_key",
+            "ttt", group->id, row->id, members));
+    catalog_read_end(world->catalog, db);
+    return some;
+}
+
+/* Who is in it by now. */
 static gboolean store_members(World *world, const Known *group, const DirectoryRow *row,
                               GHashTable *members, GError **error)
 {
     json_auto_t *ids = json_array();
+    g_autoptr(GString) said = g_string_new(NULL);
     GHashTableIter iter;
     gpointer id;
 
     g_hash_table_iter_init(&iter, members);
     while (g_hash_table_iter_next(&iter, &id, NULL))
         json_array_append_new(ids, json_string(id));
-    char *text = json_dumps(ids, JSON_COMPACT);
+    g_autofree char *text = json_dumps(ids, JSON_COMPACT);
+    if (!say_who(world, group, row, text, said))
+        return TRUE;
     Changes *changes = changes_new();
     changes_sql(changes,
                 "DELETE FROM group_member WHERE group_id = ?1 AND user_id NOT IN (SELECT id FROM"
@@ -111,21 +162,38 @@ static gboolean store_members(World *world, const Known *group, const DirectoryR
                 " directory_id = ?2 AND external_id IN (SELECT value FROM json_each(?3)) ON"
                 " CONFLICT DO NOTHING",
                 "ttt", group->id, row->id, text);
-    free(text);
+    changes_event(changes, "group.member", "info", group->name, NULL, "%s, says the directory %s",
+                  said->str, row->name);
     return catalog_commit(world->catalog, changes, error);
+}
+
+/* A group that has another name there gets it here, unless that is taken, or none of ours. */
+static void rename_group(World *world, const DirectoryRow *row, const Known *group, char *name)
+{
+    directory_group_name(name);
+    if (g_strcmp0(name, group->name) == 0 || !user_check_name("group", name, NULL))
+        return;
+    g_autofree char *key = user_name_key(name);
+    Changes *changes = changes_new();
+    changes_sql(changes, "UPDATE user_group SET name = ?2, name_key = ?3 WHERE id = ?1", "ttt",
+                group->id, name, key);
+    changes_event(changes, "group.set", "info", name, NULL, "was %s, says the directory %s",
+                  group->name, row->name);
+    catalog_commit(world->catalog, changes, NULL);
 }
 
 static gboolean refresh_groups(World *world, const DirectoryRow *row, LdapLink *link,
                                const GPtrArray *people, GError **error)
 {
     g_autoptr(GPtrArray) groups = read_all(world, row->id, FALSE);
+    g_autoptr(LdapCrowd) crowd = ldap_crowd_new(people);
 
     for (guint i = 0; i < groups->len; i++) {
         const Known *group = groups->pdata[i];
         g_autofree char *name = NULL;
         g_autoptr(GError) local = NULL;
         g_autoptr(GHashTable) members =
-            ldap_members_of(link, &row->shape, group->external_id, people, &name, &local);
+            ldap_members_of(link, &row->shape, group->external_id, crowd, &name, &local);
         if (!members && g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND))
             members = g_hash_table_new(g_str_hash, g_str_equal); /* gone: nobody is in it */
         if (!members) {
@@ -134,6 +202,8 @@ static gboolean refresh_groups(World *world, const DirectoryRow *row, LdapLink *
         }
         if (!store_members(world, group, row, members, error))
             return FALSE;
+        if (name)
+            rename_group(world, row, group, name);
     }
     return TRUE;
 }

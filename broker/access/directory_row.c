@@ -66,6 +66,15 @@ DirectoryRow *directory_lookup(Db *db, const char *name, GError **error)
     return row;
 }
 
+DirectoryRow *directory_find(World *world, const char *name, GError **error)
+{
+    Db *db = catalog_read_begin(world->catalog);
+    DirectoryRow *row = directory_lookup(db, name, error);
+
+    catalog_read_end(world->catalog, db);
+    return row;
+}
+
 GPtrArray *directory_list(Db *db)
 {
     GPtrArray *rows = g_ptr_array_new_with_free_func((GDestroyNotify)directory_row_free);
@@ -75,6 +84,11 @@ GPtrArray *directory_list(Db *db)
         g_ptr_array_add(rows, read_row(q));
     query_end(q, NULL);
     return rows;
+}
+
+void directory_group_name(char *name)
+{
+    g_strdelimit(name, " ", '_');
 }
 
 /* ---- Users ---- */
@@ -147,15 +161,32 @@ static gboolean find_person(Db *db, const DirectoryRow *row, const LdapPerson *p
     return id && user_lookup(db, id, ret, NULL);
 }
 
-/* In those of the groups that were added here, and no others of this directory. */
-static void put_groups(Changes *changes, const DirectoryRow *row, const LdapPerson *p,
-                       const GPtrArray *groups)
+/* In those of the groups that were added here, and no others of this directory.  Only what differs
+ * is written, and told: a group may give him a role. */
+static void put_groups(Db *db, Changes *changes, const DirectoryRow *row, const LdapPerson *p,
+                       const char *name, const GPtrArray *groups, const char *who)
 {
     json_auto_t *ids = json_array();
+    gboolean differs = FALSE;
 
     for (guint i = 0; i < groups->len; i++)
         json_array_append_new(ids, json_string(groups->pdata[i]));
-    char *text = json_dumps(ids, JSON_COMPACT);
+    g_autofree char *text = json_dumps(ids, JSON_COMPACT);
+    Query *q =
+        db_query(db,
+                 "SELECT name, is_in FROM (SELECT g.name, g.external_id IN (SELECT value FROM"
+                 " json_each(?3)) AS is_in, EXISTS (SELECT 1 FROM group_member m JOIN user u"
+                 " ON u.id = m.user_id WHERE m.group_id = g.id AND u.directory_id = ?1 AND"
+                 " u.external_id = ?2) AS was_in FROM user_group g WHERE g.directory_id ="
+                 " ?1) WHERE is_in <> was_in",
+                 "ttt", row->id, p->id, text);
+    for (; query_next(q); differs = TRUE)
+        changes_event(changes, "group.member", "info", query_text(q, "name"), who,
+                      "%s is %s, says the directory %s", name,
+                      query_int(q, "is_in") ? "in it" : "not in it any more", row->name);
+    query_end(q, NULL);
+    if (!differs)
+        return;
     changes_sql(changes,
                 "DELETE FROM group_member WHERE user_id = (SELECT id FROM user WHERE directory_id ="
                 " ?1 AND external_id = ?2) AND group_id IN (SELECT id FROM user_group WHERE"
@@ -167,7 +198,6 @@ static void put_groups(Changes *changes, const DirectoryRow *row, const LdapPers
                 " json_each(?3)) AND u.directory_id = ?1 AND u.external_id = ?2 ON CONFLICT DO"
                 " NOTHING",
                 "ttt", row->id, p->id, text);
-    free(text);
 }
 
 gboolean directory_store_person(World *world, const DirectoryRow *row, const LdapPerson *p,
@@ -179,14 +209,16 @@ gboolean directory_store_person(World *world, const DirectoryRow *row, const Lda
     gboolean is_known = find_person(db, row, p, &old);
     g_autofree char *name = free_name(db, row, p, error);
 
-    catalog_read_end(world->catalog, db);
-    if (!name)
+    if (!name) {
+        catalog_read_end(world->catalog, db);
         return FALSE;
+    }
     Changes *changes = changes_new();
     if (!is_known || !is_same(&old, p, name))
         put_person(changes, row, is_known ? &old : NULL, p, name, who);
     if (groups)
-        put_groups(changes, row, p, groups);
+        put_groups(db, changes, row, p, name, groups, who);
+    catalog_read_end(world->catalog, db);
     if (changes_count(changes) == 0)
         changes_free(changes);
     else if (!catalog_commit(world->catalog, changes, error))

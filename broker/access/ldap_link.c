@@ -70,8 +70,23 @@ static gboolean wait_for(LdapLink *link, int id, int all, const char *what, LDAP
     return set_error(link, code ? code : LDAP_SERVER_DOWN, what, error);
 }
 
+/* Only an Active Directory says so, and only to who has the password. */
+static const char *refusal_of(LdapLink *link, int code)
+{
+    char *more = NULL;
+    const char *why;
+
+    if (code != LDAP_INVALID_CREDENTIALS)
+        return NULL;
+    ldap_get_option(link->ld, LDAP_OPT_DIAGNOSTIC_MESSAGE, &more);
+    why = ldap_text_refusal(more);
+    ldap_memfree(more);
+    return why;
+}
+
 /* Two empty texts: as nobody. */
-static gboolean bind_as(LdapLink *link, const char *dn, const char *password, GError **error)
+static gboolean bind_as(LdapLink *link, const char *dn, const char *password,
+                        const char **ret_refusal, GError **error)
 {
     struct berval secret = { strlen(password), (char *)password };
     LDAPMessage *answer = NULL;
@@ -85,14 +100,18 @@ static gboolean bind_as(LdapLink *link, const char *dn, const char *password, GE
     int parsed = ldap_parse_result(link->ld, answer, &code, NULL, NULL, NULL, NULL, 1);
     if (parsed != LDAP_SUCCESS)
         code = parsed;
+    const char *why = refusal_of(link, code);
+    if (why && ret_refusal)
+        *ret_refusal = why;
     return code == LDAP_SUCCESS || set_error(link, code, "log-in", error);
 }
 
-gboolean ldap_link_bind(LdapLink *link, const char *dn, const char *password, GError **error)
+gboolean ldap_link_bind(LdapLink *link, const char *dn, const char *password,
+                        const char **ret_refusal, GError **error)
 {
     /* A name without a password would be taken for nobody, and said to be right (RFC 4513). */
     if (*password && *dn)
-        return bind_as(link, dn, password, error);
+        return bind_as(link, dn, password, ret_refusal, error);
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED, "an empty name or password");
     return FALSE;
 }
@@ -166,8 +185,8 @@ static LdapLink *connect_to(const LdapServers *s, const char *server, GError **e
     }
     /* With ldaps:// this connects. */
     gboolean ok = s->bind_dn ? ldap_link_bind(link, s->bind_dn,
-                                              s->bind_password ? s->bind_password : "", error)
-                             : bind_as(link, "", "", error);
+                                              s->bind_password ? s->bind_password : "", NULL, error)
+                             : bind_as(link, "", "", NULL, error);
     return ok ? g_steal_pointer(&link) : NULL;
 }
 

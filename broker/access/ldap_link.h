@@ -21,8 +21,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(LdapLink, ldap_link_close)
 
 const char *ldap_link_server(const LdapLink *link);
 
-/* Become this account.  DENIED: it is not so, or the password is empty; UNAVAILABLE. */
-gboolean ldap_link_bind(LdapLink *link, const char *dn, const char *password, GError **error);
+/* Become this account.  DENIED: it is not so, or the password is empty; UNAVAILABLE.
+ * *ret_refusal (may be NULL): if the password was right, but the server does not let him in, why:
+ * static; otherwise left as it is. */
+gboolean ldap_link_bind(LdapLink *link, const char *dn, const char *password,
+                        const char **ret_refusal, GError **error);
 
 /* An entry that was found: attributes in lower case -> GPtrArray of GBytes. */
 typedef struct {

@@ -1,20 +1,12 @@
-/* ldap_people.c: see ldap_people.h.
- *
- * An Active Directory resolves nested groups itself (LDAP_MATCHING_RULE_IN_CHAIN); only the primary
- * group is no member's attribute and is looked for by its SID.  Elsewhere we go from group to
- * group, each once. */
+/* ldap_people.c: see ldap_people.h. */
 #include "broker/access/ldap_people.h"
 
 #include <string.h>
 
 #include "broker/access/ldap_text.h"
 #include "imaged/base/error.h"
-#include "imaged/base/ident.h"
 #include "imaged/base/units.h"
 
-#define IN_CHAIN ":1.2.840.113556.1.4.1941:="
-#define MAX_MEMBERS 200000
-#define MAX_NAME 63
 #define ACCOUNT_DISABLED 2 /* of userAccountControl */
 
 static const char *const person_attributes[] = { "objectGUID",
@@ -33,8 +25,6 @@ static const char *const person_attributes[] = { "objectGUID",
                                                  "loginDisabled",
                                                  "shadowExpire",
                                                  NULL };
-static const char *const group_attributes[] = { "objectGUID", "entryUUID",      "objectSid",
-                                                "cn",         "sAMAccountName", NULL };
 
 void ldap_person_free(LdapPerson *person)
 {
@@ -50,88 +40,39 @@ void ldap_person_free(LdapPerson *person)
     g_free(person);
 }
 
-/* ---- Values ---- */
-
-static char *text_of(const LdapEntry *entry, const char *attribute, gsize max)
-{
-    GBytes *value = ldap_entry_value(entry, attribute);
-    gsize len = 0;
-    const guint8 *bytes = value ? g_bytes_get_data(value, &len) : NULL;
-
-    return bytes && len ? ldap_text_utf8(bytes, len, max) : NULL;
-}
-
-static gint64 int_of(const LdapEntry *entry, const char *attribute, gint64 fallback)
-{
-    GBytes *value = ldap_entry_value(entry, attribute);
-    gsize len = 0;
-    const guint8 *bytes = value ? g_bytes_get_data(value, &len) : NULL;
-
-    return bytes ? ldap_text_int(bytes, len, fallback) : fallback;
-}
-
 static gboolean is_true(const LdapEntry *entry, const char *attribute)
 {
-    g_autofree char *text = text_of(entry, attribute, 8);
+    g_autofree char *text = ldap_shape_text(entry, attribute, 8);
 
     return text && g_ascii_strcasecmp(text, "TRUE") == 0;
 }
 
-static char *id_of(const LdapShape *shape, const LdapEntry *entry)
-{
-    GBytes *value = ldap_entry_value(entry, shape->is_ad ? "objectGUID" : "entryUUID");
-    gsize len = 0;
-    const guint8 *bytes = value ? g_bytes_get_data(value, &len) : NULL;
-
-    return !bytes ? NULL : shape->is_ad ? ldap_text_guid(bytes, len) : ldap_text_uuid(bytes, len);
-}
-
 static gboolean is_disabled(const LdapEntry *entry)
 {
-    g_autofree char *locked = text_of(entry, "pwdAccountLockedTime", 32);
-    gint64 expires_day = int_of(entry, "shadowExpire", -1);
+    g_autofree char *locked = ldap_shape_text(entry, "pwdAccountLockedTime", 32);
+    gint64 expires_day = ldap_shape_int(entry, "shadowExpire", -1);
     gint64 now = units_now_ms();
 
-    return (int_of(entry, "userAccountControl", 0) & ACCOUNT_DISABLED) ||
-           ldap_text_is_expired(int_of(entry, "accountExpires", 0), now) ||
+    return (ldap_shape_int(entry, "userAccountControl", 0) & ACCOUNT_DISABLED) ||
+           ldap_text_is_expired(ldap_shape_int(entry, "accountExpires", 0), now) ||
            is_true(entry, "nsAccountLock") || is_true(entry, "loginDisabled") ||
            g_strcmp0(locked, "000001010000Z") == 0 || /* for good */
            (expires_day >= 0 && expires_day <= now / 86400000);
-}
-
-static const char *user_attribute(const LdapShape *shape)
-{
-    return shape->user_attribute ? shape->user_attribute : shape->is_ad ? "sAMAccountName" : "uid";
-}
-
-static const char *user_filter(const LdapShape *shape)
-{
-    return shape->user_filter ? shape->user_filter
-           : shape->is_ad     ? "(&(objectCategory=person)(objectClass=user))"
-                              : "(|(objectClass=inetOrgPerson)(objectClass=posixAccount))";
-}
-
-static const char *group_filter(const LdapShape *shape)
-{
-    return shape->group_filter ? shape->group_filter
-           : shape->is_ad      ? "(objectClass=group)"
-                               : "(|(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)"
-                                 "(objectClass=posixGroup))";
 }
 
 static LdapPerson *read_person(const LdapShape *shape, const LdapEntry *entry)
 {
     g_autoptr(LdapPerson) p = g_new0(LdapPerson, 1);
     GBytes *sid = ldap_entry_value(entry, "objectSid");
-    gint64 rid = int_of(entry, "primaryGroupID", 0);
+    gint64 rid = ldap_shape_int(entry, "primaryGroupID", 0);
 
     p->dn = g_strdup(entry->dn);
-    p->id = id_of(shape, entry);
-    p->name = text_of(entry, user_attribute(shape), 4 * MAX_NAME);
-    p->full_name = text_of(entry, "displayName", 200);
+    p->id = ldap_shape_id(shape, entry);
+    p->name = ldap_shape_text(entry, ldap_shape_user_attribute(shape), LDAP_MAX_NAME);
+    p->full_name = ldap_shape_text(entry, "displayName", 200);
     if (!p->full_name)
-        p->full_name = text_of(entry, "cn", 200);
-    p->email = text_of(entry, "mail", 254);
+        p->full_name = ldap_shape_text(entry, "cn", 200);
+    p->email = ldap_shape_text(entry, "mail", 254);
     p->is_disabled = is_disabled(entry);
     p->primary_rid = rid > 0 && rid <= G_MAXUINT32 ? (guint32)rid : 0;
     p->sid = sid ? g_bytes_ref(sid) : NULL;
@@ -157,9 +98,10 @@ LdapPerson *ldap_find_person(LdapLink *link, const LdapShape *shape, const char 
     g_autofree char *escaped = ldap_text_escape((const guint8 *)name, strlen(name));
     g_autofree char *upn =
         shape->is_ad ? g_strdup_printf("(userPrincipalName=%s)", escaped) : g_strdup("");
-    g_autofree char *filter = g_strdup_printf("(&%s(|(%s=%s)%s))", user_filter(shape),
-                                              user_attribute(shape), escaped, upn);
-    g_autofree const char **attributes = with_attribute(person_attributes, user_attribute(shape));
+    g_autofree char *filter = g_strdup_printf("(&%s(|(%s=%s)%s))", ldap_shape_user_filter(shape),
+                                              ldap_shape_user_attribute(shape), escaped, upn);
+    g_autofree const char **attributes =
+        with_attribute(person_attributes, ldap_shape_user_attribute(shape));
     g_autoptr(GPtrArray) found = ldap_link_search(link, shape->base, filter, attributes, 10, error);
 
     if (!found)
@@ -173,9 +115,10 @@ LdapPerson *ldap_find_person(LdapLink *link, const LdapShape *shape, const char 
 
 GPtrArray *ldap_list_people(LdapLink *link, const LdapShape *shape, GError **error)
 {
-    g_autofree const char **attributes = with_attribute(person_attributes, user_attribute(shape));
-    g_autoptr(GPtrArray) found =
-        ldap_link_search(link, shape->base, user_filter(shape), attributes, LDAP_MAX_USERS, error);
+    g_autofree const char **attributes =
+        with_attribute(person_attributes, ldap_shape_user_attribute(shape));
+    g_autoptr(GPtrArray) found = ldap_link_search(link, shape->base, ldap_shape_user_filter(shape),
+                                                  attributes, LDAP_MAX_USERS, error);
 
     if (!found)
         return NULL;
@@ -186,261 +129,4 @@ GPtrArray *ldap_list_people(LdapLink *link, const LdapShape *shape, GError **err
             g_ptr_array_add(people, person);
     }
     return people;
-}
-
-/* ---- Groups of a user ---- */
-
-/* Add the ids of the groups that the filter finds; those that are new by their names to next. */
-static gboolean add_groups(LdapLink *link, const LdapShape *shape, const char *condition,
-                           GHashTable *ids, GPtrArray *next, GError **error)
-{
-    g_autofree char *filter = g_strdup_printf("(&%s%s)", group_filter(shape), condition);
-    g_autoptr(GPtrArray) found =
-        ldap_link_search(link, shape->base, filter, group_attributes, LDAP_MAX_GROUPS, error);
-
-    for (guint i = 0; found && i < found->len; i++) {
-        const LdapEntry *entry = found->pdata[i];
-        char *id = id_of(shape, entry);
-        if (!id || !g_hash_table_add(ids, id)) /* a cycle ends here */
-            continue;
-        if (next)
-            g_ptr_array_add(next, g_strdup(entry->dn));
-    }
-    return found != NULL;
-}
-
-static gboolean add_ad_groups(LdapLink *link, const LdapShape *shape, const LdapPerson *p,
-                              GHashTable *ids, GError **error)
-{
-    g_autofree char *dn = ldap_text_escape((const guint8 *)p->dn, strlen(p->dn));
-    g_autofree char *filter = g_strdup_printf("(member" IN_CHAIN "%s)", dn);
-    g_autoptr(GPtrArray) primary = g_ptr_array_new_with_free_func(g_free);
-    gsize len = 0;
-    const guint8 *sid = p->sid ? g_bytes_get_data(p->sid, &len) : NULL;
-    g_autofree char *group =
-        sid && p->primary_rid ? ldap_text_sid_sibling(sid, len, p->primary_rid) : NULL;
-
-    if (!add_groups(link, shape, filter, ids, NULL, error))
-        return FALSE;
-    if (!group)
-        return TRUE;
-    g_autofree char *by_sid = g_strdup_printf("(objectSid=%s)", group);
-    if (!add_groups(link, shape, by_sid, ids, primary, error))
-        return FALSE;
-    for (guint i = 0; i < primary->len; i++) {
-        g_autofree char *name = ldap_text_escape(primary->pdata[i], strlen(primary->pdata[i]));
-        g_autofree char *above = g_strdup_printf("(member" IN_CHAIN "%s)", name);
-        if (!add_groups(link, shape, above, ids, NULL, error))
-            return FALSE;
-    }
-    return TRUE;
-}
-
-GPtrArray *ldap_groups_of(LdapLink *link, const LdapShape *shape, const LdapPerson *p,
-                          GError **error)
-{
-    g_autoptr(GHashTable) ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    g_autoptr(GPtrArray) next = g_ptr_array_new_with_free_func(g_free);
-    GHashTableIter iter;
-    gpointer id;
-
-    if (shape->is_ad) {
-        if (!add_ad_groups(link, shape, p, ids, error))
-            return NULL;
-    } else {
-        g_autofree char *dn = ldap_text_escape((const guint8 *)p->dn, strlen(p->dn));
-        g_autofree char *uid = ldap_text_escape((const guint8 *)p->name, strlen(p->name));
-        g_autofree char *filter =
-            g_strdup_printf("(|(member=%s)(uniqueMember=%s)(memberUid=%s))", dn, dn, uid);
-        if (!add_groups(link, shape, filter, ids, next, error))
-            return NULL;
-        for (guint i = 0; i < next->len; i++) { /* it grows meanwhile */
-            g_autofree char *name = ldap_text_escape(next->pdata[i], strlen(next->pdata[i]));
-            g_autofree char *above = g_strdup_printf("(|(member=%s)(uniqueMember=%s))", name, name);
-            if (!add_groups(link, shape, above, ids, next, error))
-                return NULL;
-        }
-    }
-    GPtrArray *out = g_ptr_array_new_with_free_func(g_free);
-    g_hash_table_iter_init(&iter, ids);
-    while (g_hash_table_iter_next(&iter, &id, NULL))
-        g_ptr_array_add(out, g_strdup(id));
-    return out;
-}
-
-/* ---- Members of a group ---- */
-
-static GPtrArray *search_group(LdapLink *link, const LdapShape *shape, const char *condition,
-                               GError **error)
-{
-    g_autofree char *filter = g_strdup_printf("(&%s%s)", group_filter(shape), condition);
-
-    return ldap_link_search(link, shape->base, filter, group_attributes, LDAP_MAX_GROUPS, error);
-}
-
-static GPtrArray *search_group_id(LdapLink *link, const LdapShape *shape, const char *id,
-                                  GError **error)
-{
-    g_autofree char *value = shape->is_ad ? ldap_text_guid_filter(id) : ldap_text_uuid_filter(id);
-    g_autofree char *condition =
-        g_strdup_printf("(%s=%s)", shape->is_ad ? "objectGUID" : "entryUUID", value);
-
-    return search_group(link, shape, condition, error);
-}
-
-static char *group_name(const LdapShape *shape, const LdapEntry *entry)
-{
-    return text_of(entry, shape->is_ad ? "sAMAccountName" : "cn", 4 * MAX_NAME);
-}
-
-gboolean ldap_find_group(LdapLink *link, const LdapShape *shape, const char *name, char **ret_id,
-                         char **ret_name, GError **error)
-{
-    g_autofree char *escaped = ldap_text_escape((const guint8 *)name, strlen(name));
-    g_autofree char *condition =
-        shape->is_ad ? g_strdup_printf("(|(sAMAccountName=%s)(cn=%s))", escaped, escaped)
-                     : g_strdup_printf("(cn=%s)", escaped);
-    g_autoptr(GPtrArray) found = search_group(link, shape, condition, error);
-
-    if (!found)
-        return FALSE;
-    *ret_id = found->len == 1 ? id_of(shape, found->pdata[0]) : NULL;
-    *ret_name = *ret_id ? group_name(shape, found->pdata[0]) : NULL;
-    if (*ret_name)
-        return TRUE;
-    g_clear_pointer(ret_id, g_free);
-    g_autofree char *shown = text_for_message(name, 80);
-    g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "%s: %s '%s'", ldap_link_server(link),
-                found->len > 1 ? "there is more than one group" : "there is no group", shown);
-    return FALSE;
-}
-
-/* Members of an Active Directory's group: by the matching rule, and those whose primary group is
- * one of it and of what is in it. */
-static gboolean add_ad_members(LdapLink *link, const LdapShape *shape, const LdapEntry *group,
-                               const GPtrArray *people, GHashTable *ids, GError **error)
-{
-    g_autofree char *dn = ldap_text_escape((const guint8 *)group->dn, strlen(group->dn));
-    g_autofree char *users =
-        g_strdup_printf("(&%s(memberOf" IN_CHAIN "%s))", user_filter(shape), dn);
-    g_autofree char *groups = g_strdup_printf("(memberOf" IN_CHAIN "%s)", dn);
-    static const char *const only_id[] = { "objectGUID", NULL };
-    g_autoptr(GPtrArray) found =
-        ldap_link_search(link, shape->base, users, only_id, LDAP_MAX_USERS, error);
-    g_autoptr(GPtrArray) inside = found ? search_group(link, shape, groups, error) : NULL;
-    g_autoptr(GHashTable) rids = g_hash_table_new(NULL, NULL);
-    guint32 rid;
-
-    if (!inside)
-        return FALSE;
-    for (guint i = 0; i < found->len; i++) {
-        char *id = id_of(shape, found->pdata[i]);
-        if (id)
-            g_hash_table_add(ids, id);
-    }
-    for (guint i = 0; i <= inside->len; i++) {
-        const LdapEntry *g = i < inside->len ? inside->pdata[i] : group;
-        GBytes *sid = ldap_entry_value(g, "objectSid");
-        gsize len = 0;
-        const guint8 *bytes = sid ? g_bytes_get_data(sid, &len) : NULL;
-        if (bytes && ldap_text_sid_rid(bytes, len, &rid))
-            g_hash_table_add(rids, GUINT_TO_POINTER(rid));
-    }
-    for (guint i = 0; i < people->len; i++) {
-        const LdapPerson *p = people->pdata[i];
-        if (p->primary_rid && g_hash_table_contains(rids, GUINT_TO_POINTER(p->primary_rid)))
-            g_hash_table_add(ids, g_strdup(p->id));
-    }
-    return TRUE;
-}
-
-typedef struct {
-    GHashTable *by_dn, *by_name; /* key of a dn, log-in name -> LdapPerson */
-    GHashTable *seen;            /* of dns */
-    GPtrArray *todo;
-    GHashTable *ids;
-} Walk;
-
-/* Names of entries are compared without regard to case. */
-static void take_values(Walk *w, GPtrArray *values, gboolean are_names)
-{
-    for (guint i = 0; values && i < values->len; i++) {
-        gsize len = 0;
-        const guint8 *bytes = g_bytes_get_data(values->pdata[i], &len);
-        g_autofree char *text = ldap_text_utf8(bytes, len, 4096);
-        g_autofree char *key = text ? g_utf8_casefold(text, -1) : NULL;
-        const LdapPerson *p =
-            !key ? NULL : g_hash_table_lookup(are_names ? w->by_name : w->by_dn, key);
-        if (p)
-            g_hash_table_add(w->ids, g_strdup(p->id));
-        else if (key && !are_names && g_hash_table_size(w->seen) < MAX_MEMBERS &&
-                 g_hash_table_add(w->seen, g_steal_pointer(&key)))
-            g_ptr_array_add(w->todo, g_steal_pointer(&text));
-    }
-}
-
-/* One group's values.  What is gone, or no group, has none. */
-static gboolean walk_one(LdapLink *link, Walk *w, const char *dn, GError **error)
-{
-    static const char *const attributes[] = { "member", "uniqueMember", "memberUid" };
-
-    for (guint i = 0; i < G_N_ELEMENTS(attributes); i++) {
-        g_autoptr(GError) local = NULL;
-        g_autoptr(GPtrArray) values =
-            ldap_link_values(link, dn, attributes[i], MAX_MEMBERS, &local);
-        if (!values && !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND) &&
-            !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_INVALID)) {
-            g_propagate_error(error, g_steal_pointer(&local));
-            return FALSE;
-        }
-        take_values(w, values, i == 2);
-    }
-    return TRUE;
-}
-
-static gboolean add_members(LdapLink *link, const LdapEntry *group, const GPtrArray *people,
-                            GHashTable *ids, GError **error)
-{
-    Walk w = { .by_dn = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
-               .by_name = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
-               .seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
-               .todo = g_ptr_array_new_with_free_func(g_free),
-               .ids = ids };
-    gboolean ok = TRUE;
-
-    for (guint i = 0; i < people->len; i++) {
-        LdapPerson *p = people->pdata[i];
-        g_hash_table_insert(w.by_dn, g_utf8_casefold(p->dn, -1), p);
-        g_hash_table_insert(w.by_name, g_utf8_casefold(p->name, -1), p);
-    }
-    g_hash_table_add(w.seen, g_utf8_casefold(group->dn, -1));
-    g_ptr_array_add(w.todo, g_strdup(group->dn));
-    for (guint i = 0; ok && i < w.todo->len && i < LDAP_MAX_GROUPS; i++)
-        ok = walk_one(link, &w, w.todo->pdata[i], error);
-    g_hash_table_unref(w.by_dn);
-    g_hash_table_unref(w.by_name);
-    g_hash_table_unref(w.seen);
-    g_ptr_array_unref(w.todo);
-    return ok;
-}
-
-GHashTable *ldap_members_of(LdapLink *link, const LdapShape *shape, const char *group_id,
-                            const GPtrArray *people, char **ret_name, GError **error)
-{
-    g_autoptr(GPtrArray) found = search_group_id(link, shape, group_id, error);
-    g_autoptr(GHashTable) ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-
-    if (!found)
-        return NULL;
-    if (found->len != 1) {
-        g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND, "%s: the group is gone",
-                    ldap_link_server(link));
-        return NULL;
-    }
-    gboolean ok = shape->is_ad ? add_ad_members(link, shape, found->pdata[0], people, ids, error)
-                               : add_members(link, found->pdata[0], people, ids, error);
-    if (!ok)
-        return NULL;
-    *ret_name = group_name(shape, found->pdata[0]);
-    return g_steal_pointer(&ids);
 }

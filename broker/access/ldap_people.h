@@ -1,17 +1,11 @@
-/* ldap_people.h: users and groups in a directory: an Active Directory, or an LDAP server as people
- * set it up.  Asks over a link; knows nothing of the catalog. */
+/* ldap_people.h: users in a directory: an Active Directory, or an LDAP server as people set it up.
+ * Asks over a link; knows nothing of the catalog. */
 #pragma once
 
-#include "broker/access/ldap_link.h"
+#include "broker/access/ldap_shape.h"
 
 #define LDAP_MAX_USERS 200000
-#define LDAP_MAX_GROUPS 10000
-
-typedef struct {
-    gboolean is_ad;
-    const char *base;
-    const char *user_filter, *group_filter, *user_attribute; /* NULL: as usual for its kind */
-} LdapShape;
+#define LDAP_MAX_NAME 252 /* bytes of a log-in name, or a group's */
 
 typedef struct {
     char *dn, *id; /* id: 32 digits of objectGUID or entryUUID */
@@ -29,17 +23,3 @@ LdapPerson *ldap_find_person(LdapLink *link, const LdapShape *shape, const char 
 
 /* All users: array of LdapPerson.  Those without an id or name are left out. */
 GPtrArray *ldap_list_people(LdapLink *link, const LdapShape *shape, GError **error);
-
-/* The ids (char *) of all groups that he is in, be it through others. */
-GPtrArray *ldap_groups_of(LdapLink *link, const LdapShape *shape, const LdapPerson *person,
-                          GError **error);
-
-/* A group by its name: its id, name (as the directory writes it) and dn; caller frees.  NOT_FOUND.
- */
-gboolean ldap_find_group(LdapLink *link, const LdapShape *shape, const char *name, char **ret_id,
-                         char **ret_name, GError **error);
-
-/* The ids of all users (among people, of ldap_list_people()) who are in the group with this id, be
- * it through others.  NOT_FOUND: the group is gone. */
-GHashTable *ldap_members_of(LdapLink *link, const LdapShape *shape, const char *group_id,
-                            const GPtrArray *people, char **ret_name, GError **error);

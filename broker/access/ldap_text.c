@@ -150,6 +150,26 @@ gboolean ldap_text_is_expired(gint64 account_expires, gint64 now_ms)
            account_expires / 10000 - unix_epoch_ms < now_ms;
 }
 
+const char *ldap_text_refusal(const char *diagnostic)
+{
+    static const struct {
+        const char *code, *text;
+    } known[] = { { "530", "not at this time" },
+                  { "531", "not from here" },
+                  { "532", "the password has expired: set another one there" },
+                  { "533", "the account is disabled" },
+                  { "701", "the account has expired" },
+                  { "773", "the password has to be changed there first" } };
+    const char *at = diagnostic ? strstr(diagnostic, ", data ") : NULL;
+
+    for (guint i = 0; at && i < G_N_ELEMENTS(known); i++) {
+        if (strncmp(at + strlen(", data "), known[i].code, 3) == 0 &&
+            !g_ascii_isxdigit(at[strlen(", data ") + 3]))
+            return known[i].text;
+    }
+    return NULL;
+}
+
 gboolean ldap_text_is_filter(const char *text)
 {
     gint depth = 0;

@@ -38,6 +38,10 @@ char *ldap_text_utf8(const guint8 *bytes, gsize len, gsize max);
 /* Is this moment of Windows (100 ns since 1601; 0 and the largest number: never) past now_ms? */
 gboolean ldap_text_is_expired(gint64 account_expires, gint64 now_ms);
 
+/* What an Active Directory says of an account whose password is right, but whom it does not let in:
+ * "... data 773 ..." in a refusal's text.  Static, or NULL: it says nothing of the kind. */
+const char *ldap_text_refusal(const char *diagnostic);
+
 /* Does it look like a filter: parentheses that fit, around all of it? */
 gboolean ldap_text_is_filter(const char *text);
 

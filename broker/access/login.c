@@ -53,8 +53,15 @@ static gboolean check(World *world, const char *name, const char *password, User
         return set_wrong(error);
     if (!is_local) {
         g_autoptr(GError) local = NULL;
+        const char *refusal = NULL;
         user_row_clear(&row);
-        if (!directory_log_in(world, name, password, &row, &local)) {
+        if (!directory_log_in(world, name, password, &row, &refusal, &local)) {
+            if (refusal) { /* he has the password, so he may know */
+                g_autofree char *shown = text_for_message(name, 64);
+                g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED,
+                            "the directory does not let '%s' in: %s", shown, refusal);
+                return FALSE;
+            }
             if (!g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_DENIED)) {
                 g_propagate_error(error, g_steal_pointer(&local));
                 return FALSE;

@@ -12,7 +12,8 @@ Logins *logins_new(void);
 void logins_free(Logins *logins);
 
 /* Who is it?  DENIED with the same words, after the same time, whether the name or the password is
- * wrong; BUSY: too many have failed, with the seconds to wait; UNAVAILABLE: his directory does not
- * answer.  address: where from, or NULL. */
+ * wrong (with others, if both are right, but he is disabled, or his directory does not let him in);
+ * BUSY: too many have failed, with the seconds to wait; UNAVAILABLE: his directory does not answer.
+ * address: where from, or NULL. */
 gboolean login_check(World *world, const char *name, const char *password, const char *address,
                      UserRow *ret, GError **error);

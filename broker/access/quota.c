@@ -1,34 +1,36 @@
-/* quota.c: see quota.h. */
+/* quota.c: see quota.h.
+ *
+ * What counts is reckoned up where it changes, by the catalog's triggers (imaged/catalog/schema.c,
+ * 15): held has who each desktop counts for, and each quota's row what its user or group has.  So a
+ * question costs as much for a group of 10,000 as for one user. */
 #include "broker/access/quota.h"
 
 #include "imaged/base/error.h"
 #include "imaged/catalog/lookup.h"
 
-/* Desktops of the user with the id ?1, or of the members of the group with that id, and ?2. */
-#define MINE                                                                                       \
-    "WITH who AS (SELECT ?1 AS id UNION SELECT user_id FROM group_member WHERE group_id = ?1), "   \
-    "mine AS (SELECT a.desktop_id FROM assignment a JOIN desktop d ON d.id = a.desktop_id WHERE"   \
-    " a.is_owner = 1 AND d.is_trashed = 0 AND a.user_id IN (SELECT id FROM who) UNION SELECT"      \
-    " desktop_id FROM pool_desktop WHERE user_id IN (SELECT id FROM who) UNION SELECT ?2 WHERE"    \
-    " ?2 IS NOT NULL) "
+/* The user with the id ?1, or the members of the group with that id. */
+#define WHO "(SELECT ?1 UNION ALL SELECT user_id FROM group_member WHERE group_id = ?1)"
 
+/* used: in the row of a quota; sum: what those of ?1 have; brings: what the desktop ?2 has, if it
+ * does not count for ?1 yet. */
 static const struct {
-    const char *key, *name, *word, *used;
+    const char *key, *name, *word, *limit, *used, *sum, *brings;
 } kinds[QUOTA_N] = {
-    [QUOTA_DESKTOPS] = { "max_desktops", "desktops", "desktops", MINE "SELECT count(*) FROM mine" },
-    [QUOTA_RUNNING] = { "max_running", "running desktops", "running",
-                        MINE "SELECT count(*) FROM mine m WHERE EXISTS (SELECT 1 FROM run WHERE"
-                             " desktop_id = m.desktop_id) OR EXISTS (SELECT 1 FROM quota_hold"
-                             " WHERE desktop_id = m.desktop_id AND kind = 'running')" },
-    [QUOTA_DISK_BYTES] = { "max_disk_bytes", "bytes on disk", "bytes",
-                           MINE "SELECT l.slot, l.store_id FROM layer l WHERE l.owner_kind ="
-                                " 'desktop' AND l.state IN ('active', 'frozen') AND l.owner_id IN"
-                                " (SELECT desktop_id FROM mine)" },
-    [QUOTA_SNAPSHOTS] = { "max_snapshots", "snapshots", "snapshots",
-                          MINE "SELECT count(*) FROM (SELECT id FROM snapshot WHERE is_trashed = 0"
-                               " AND desktop_id IN (SELECT desktop_id FROM mine) UNION SELECT"
-                               " thing_id FROM quota_hold WHERE kind = 'snapshots' AND desktop_id"
-                               " IN (SELECT desktop_id FROM mine))" },
+    [QUOTA_DESKTOPS] = { "max_desktops", "desktops", "desktops", "n_desktops", "used_desktops",
+                         "SELECT count(*) FROM held WHERE user_id IN " WHO, NULL },
+    [QUOTA_RUNNING] = { "max_running", "running desktops", "running", "n_running", "used_running",
+                        "SELECT coalesce(sum(n_running), 0) FROM held WHERE user_id IN " WHO,
+                        "SELECT n_running FROM desktop_use WHERE desktop_id = ?1" },
+    [QUOTA_DISK_BYTES] = { "max_disk_bytes", "bytes on disk", "bytes", "disk_bytes", NULL,
+                           "SELECT l.slot, l.store_id FROM held h CROSS JOIN layer l ON l.owner_id"
+                           " = h.desktop_id WHERE h.user_id IN " WHO " AND l.owner_kind ="
+                           " 'desktop' AND l.state IN ('active', 'frozen')",
+                           "SELECT l.slot, l.store_id FROM layer l WHERE l.owner_id = ?1 AND"
+                           " l.owner_kind = 'desktop' AND l.state IN ('active', 'frozen')" },
+    [QUOTA_SNAPSHOTS] = { "max_snapshots", "snapshots", "snapshots", "n_snapshots",
+                          "used_snapshots",
+                          "SELECT coalesce(sum(n_snapshots), 0) FROM held WHERE user_id IN " WHO,
+                          "SELECT n_snapshots FROM desktop_use WHERE desktop_id = ?1" },
 };
 
 const char *quota_key(QuotaKind kind)
@@ -84,30 +86,21 @@ static gint64 bytes_of(World *world, Query *layers)
     return sum;
 }
 
-static gint64 used_with(World *world, Db *db, const char *subject_id, QuotaKind kind,
-                        const char *desktop_id)
+static gint64 ask(World *world, Db *db, QuotaKind kind, const char *sql, const char *id)
 {
-    if (kind == QUOTA_DISK_BYTES)
-        return bytes_of(world, db_query(db, kinds[kind].used, "tt", subject_id, desktop_id));
-    return lookup_int(db, kinds[kind].used, "tt", subject_id, desktop_id);
+    Query *q = kind == QUOTA_DISK_BYTES ? db_query(db, sql, "t", id) : NULL;
+
+    return q ? bytes_of(world, q) : lookup_int(db, sql, "t", id);
 }
 
 gint64 quota_used(World *world, Db *db, const char *subject_id, QuotaKind kind)
 {
-    return used_with(world, db, subject_id, kind, NULL);
+    return ask(world, db, kind, kinds[kind].sum, subject_id);
 }
 
 gboolean quota_any(Db *db)
 {
     return lookup_int(db, "SELECT EXISTS (SELECT 1 FROM quota)", "") != 0;
-}
-
-static gint64 limit_of(Query *q, QuotaKind kind)
-{
-    static const char *const columns[QUOTA_N] = { "n_desktops", "n_running", "disk_bytes",
-                                                  "n_snapshots" };
-
-    return query_is_null(q, columns[kind]) ? QUOTA_NONE : query_int(q, columns[kind]);
 }
 
 /* What somebody is to get: a desktop with all that it has, or more of one kind. */
@@ -124,24 +117,62 @@ static gint64 planned_of(const Growth *g, const char *subject_id)
     return n ? *n : 0;
 }
 
+static void plan(const Growth *g, const char *subject_id, gint64 n)
+{
+    gint64 *value = g_new(gint64, 1);
+
+    *value = n;
+    g_hash_table_insert(g->planned, g_strdup(subject_id), value);
+}
+
+/* By its quota's row; files are asked, once for a request. */
+static gint64 used_of(World *world, Db *db, Query *q, QuotaKind kind, const Growth *g)
+{
+    const char *id = query_text(q, "subject_id");
+
+    if (kind != QUOTA_DISK_BYTES)
+        return query_int(q, kinds[kind].used) + planned_of(g, id);
+    if (g->planned && g_hash_table_contains(g->planned, id))
+        return planned_of(g, id);
+    gint64 bytes = quota_used(world, db, id, kind);
+    if (g->planned)
+        plan(g, id, bytes);
+    return bytes;
+}
+
+/* By how much more it would be. */
+static gint64 growth_of(World *world, Db *db, const char *subject_id, QuotaKind kind,
+                        const Growth *g)
+{
+    if (!g->desktop_id)
+        return g->more;
+    gboolean is_there =
+        lookup_int(db,
+                   "SELECT EXISTS (SELECT 1 FROM held h WHERE h.desktop_id = ?2 AND (h.user_id ="
+                   " ?1 OR EXISTS (SELECT 1 FROM group_member m WHERE m.group_id = ?1 AND"
+                   " m.user_id = h.user_id)))",
+                   "tt", subject_id, g->desktop_id) != 0;
+    return is_there                 ? 0
+           : kind == QUOTA_DESKTOPS ? 1
+                                    : ask(world, db, kind, kinds[kind].brings, g->desktop_id);
+}
+
 /* One quota (q's row) and one kind; world may be NULL where no bytes are asked for.  What does not
  * grow is let be, even beyond the limit. */
 static gboolean check_limit(World *world, Db *db, Query *q, QuotaKind kind, const Growth *g,
                             GError **error)
 {
-    const char *id = query_text(q, "subject_id");
-    gint64 limit = limit_of(q, kind);
-
-    if (limit == QUOTA_NONE)
+    if (query_is_null(q, kinds[kind].limit))
         return TRUE;
-    gint64 before = used_with(world, db, id, kind, NULL) + planned_of(g, id);
-    gint64 after = used_with(world, db, id, kind, g->desktop_id) + planned_of(g, id) + g->more;
-    if (after <= limit || after <= before)
+    gint64 limit = query_int(q, kinds[kind].limit);
+    gint64 more = growth_of(world, db, query_text(q, "subject_id"), kind, g);
+    gint64 used = more > 0 ? used_of(world, db, q, kind, g) : 0;
+    if (more <= 0 || used + more <= limit)
         return TRUE;
     g_set_error(
         error, IMAGED_ERROR, IMAGED_ERROR_DENIED,
         "the quota of the %s '%s' is reached: %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT " %s",
-        query_text(q, "subject_kind"), query_text(q, "name"), before, limit, kinds[kind].name);
+        query_text(q, "subject_kind"), query_text(q, "name"), used, limit, kinds[kind].name);
     imaged_error_hint(error, "who may, sets another one: imagectl %s set %s --max-...",
                       query_text(q, "subject_kind"), query_text(q, "name"));
     return FALSE;
@@ -165,22 +196,15 @@ static gboolean check_kinds(World *world, Db *db, const char *user_id, QuotaKind
             ok = (kind == QUOTA_DISK_BYTES && !world) || check_limit(world, db, q, kind, g, error);
     }
     ok = query_end(q, ok ? error : NULL) && ok;
-    for (guint i = 0; ok && g->planned && i < subjects->len; i++) {
-        gint64 *n = g_new(gint64, 1);
-        *n = planned_of(g, subjects->pdata[i]) + g->more;
-        g_hash_table_insert(g->planned, g_strdup(subjects->pdata[i]), n);
-    }
+    for (guint i = 0; ok && g->planned && first != QUOTA_DISK_BYTES && i < subjects->len; i++)
+        plan(g, subjects->pdata[i], planned_of(g, subjects->pdata[i]) + g->more);
     return ok;
 }
 
 /* For whom a desktop counts: NULL and TRUE if for nobody. */
 static gboolean find_user(Db *db, const char *desktop_id, char **ret, GError **error)
 {
-    Query *q = db_query(db,
-                        "SELECT user_id FROM assignment WHERE desktop_id = ?1 AND is_owner = 1"
-                        " UNION ALL SELECT user_id FROM pool_desktop WHERE desktop_id = ?1 AND"
-                        " user_id IS NOT NULL LIMIT 1",
-                        "t", desktop_id);
+    Query *q = db_query(db, "SELECT user_id FROM held WHERE desktop_id = ?1", "t", desktop_id);
 
     *ret = query_next(q) ? g_strdup(query_text(q, "user_id")) : NULL;
     return query_end(q, error);
@@ -194,12 +218,9 @@ gboolean quota_check_more(World *world, Db *db, const char *desktop_id, QuotaKin
 
     if (!find_user(db, desktop_id, &user, error))
         return FALSE;
-    if (!user || (kind == QUOTA_RUNNING &&
-                  lookup_int(db,
-                             "SELECT EXISTS (SELECT 1 FROM run WHERE desktop_id = ?1) OR EXISTS"
-                             " (SELECT 1 FROM quota_hold WHERE desktop_id = ?1 AND kind ="
-                             " 'running')",
-                             "t", desktop_id)))
+    if (!user ||
+        (kind == QUOTA_RUNNING &&
+         lookup_int(db, "SELECT n_running FROM held WHERE desktop_id = ?1", "t", desktop_id)))
         return TRUE;
     return check_kinds(world, db, user, kind, kind, &g, error);
 }

@@ -44,7 +44,8 @@ void quota_require_given(Changes *changes, const char *user_id, const char *desk
 /* May the desktop, whoever it counts for, get one more snapshot, be switched on (if it isn't), grow
  * (QUOTA_DISK_BYTES: only while the quota is not used up)?  planned (from
  * g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free), or NULL) is what the same request
- * has planned already for each user and group; what may be is added to it. */
+ * has planned already for each user and group; what may be is added to it.  One for each kind: that
+ * of QUOTA_DISK_BYTES keeps what their files hold, so that they are asked once. */
 gboolean quota_check_more(World *world, Db *db, const char *desktop_id, QuotaKind kind,
                           GHashTable *planned, GError **error);
 

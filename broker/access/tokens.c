@@ -74,14 +74,10 @@ static void found_clear(Found *found)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Found, found_clear)
 
-static gboolean find(Db *db, const char *text, Found *ret, GError **error)
+/* The row of the current result, if there is one. */
+static gboolean take_row(Query *q, Found *ret, GError **error)
 {
-    g_autofree char *hash = hash_of(text);
     gboolean found = FALSE;
-    Query *q = db_query(db,
-                        "SELECT * FROM token WHERE hash = ?1 AND (expires_at IS NULL OR"
-                        " expires_at > ?2)",
-                        "ti", hash, units_now_ms());
 
     if (query_next(q) && scope_kind_parse(query_text(q, "scope_kind"), &ret->kind)) {
         found = TRUE;
@@ -94,19 +90,37 @@ static gboolean find(Db *db, const char *text, Found *ret, GError **error)
     return query_end(q, error) && (found || set_bad(error));
 }
 
+static gboolean find(Db *db, const char *text, Found *ret, GError **error)
+{
+    g_autofree char *hash = hash_of(text);
+
+    return take_row(db_query(db,
+                             "SELECT * FROM token WHERE hash = ?1 AND (expires_at IS NULL OR"
+                             " expires_at > ?2)",
+                             "ti", hash, units_now_ms()),
+                    ret, error);
+}
+
+static Caller *caller_of(Db *db, const Found *found, const char *address, GError **error)
+{
+    Caller *caller = caller_new_user(db, found->user_id, address, error);
+
+    if (caller)
+        caller->token_id = g_strdup(found->id);
+    if (caller && (found->permissions || found->kind != SCOPE_ALL))
+        caller_limit(caller, found->permissions, found->kind, found->scope_id);
+    return caller;
+}
+
 Caller *token_caller(Catalog *catalog, const char *text, const char *address, GError **error)
 {
     g_auto(Found) found = { 0 };
-    Caller *caller = NULL;
     Db *db = catalog_read_begin(catalog);
+    Caller *caller = find(db, text, &found, error) ? caller_of(db, &found, address, error) : NULL;
 
-    if (find(db, text, &found, error))
-        caller = caller_new_user(db, found.user_id, address, error);
     catalog_read_end(catalog, db);
     if (!caller)
         return NULL;
-    if (found.permissions || found.kind != SCOPE_ALL)
-        caller_limit(caller, found.permissions, found.kind, found.scope_id);
     if (units_now_ms() - found.used_at > USED_STEP_MS) {
         Changes *changes = changes_new();
         changes_sql(changes, "UPDATE token SET used_at = ?2 WHERE id = ?1", "ti", found.id,
@@ -114,6 +128,23 @@ Caller *token_caller(Catalog *catalog, const char *text, const char *address, GE
         catalog_commit(catalog, changes, NULL); /* a full disk keeps nobody out */
     }
     return caller;
+}
+
+Caller *token_caller_again(Db *db, const Caller *caller, GError **error)
+{
+    g_auto(Found) found = { 0 };
+
+    if (!caller->user_id)
+        return caller_new_admin(caller->name);
+    if (!caller->token_id)
+        return caller_new_user(db, caller->user_id, caller->address, error);
+    return take_row(db_query(db,
+                             "SELECT * FROM token WHERE id = ?1 AND (expires_at IS NULL OR"
+                             " expires_at > ?2)",
+                             "ti", caller->token_id, units_now_ms()),
+                    &found, error)
+               ? caller_of(db, &found, caller->address, error)
+               : NULL;
 }
 
 char *token_id_of(Db *db, const char *text)

@@ -24,6 +24,10 @@ char *token_create(Catalog *catalog, const TokenSpec *spec, const char *who, cha
 /* The caller who shows this text.  DENIED: it is none, has expired, or its user is gone. */
 Caller *token_caller(Catalog *catalog, const char *text, const char *address, GError **error);
 
+/* The same caller as he is by now, for what goes on long after he asked: his rights may be others.
+ * DENIED: his token is gone, or he is. */
+Caller *token_caller_again(Db *db, const Caller *caller, GError **error);
+
 /* By its id, or by what it stands for (a log-out).  NOT_FOUND. */
 gboolean token_revoke(Catalog *catalog, const char *id, const char *who, GError **error);
 char *token_id_of(Db *db, const char *text); /* NULL: there is none.  Caller frees. */

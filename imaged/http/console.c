@@ -8,13 +8,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/access/tokens.h"
 #include "imaged/base/error.h"
+#include "imaged/base/units.h"
+#include "imaged/catalog/lookup.h"
 #include "imaged/ops/run_console.h"
 
 #define PROTOCOL "imaged-console"
 #define BUFFER_BYTES 16384
-#define LOOK_MS 500 /* how long the end of the daemon may go unnoticed */
-#define MAX_OPEN 64 /* at the same time, each with a thread and a connection to a host */
+#define LOOK_MS 500    /* how long the end of the daemon may go unnoticed */
+#define RIGHTS_MS 5000 /* how long he may write on who has lost the right to */
+#define MAX_OPEN 64    /* at the same time, each with a thread and a connection to a host */
 
 struct Consoles {
     GMutex lock;
@@ -34,6 +38,11 @@ typedef struct {
     int fd, client; /* the console's; the client's, which is libmicrohttpd's */
     struct MHD_UpgradeResponseHandle *handle;
     Flow to_guest, to_client;
+    World *world;
+    Caller *caller; /* as he was when he asked for it */
+    Permission permission;
+    char *desktop_id;
+    gint64 look_at; /* when to ask again whether he may, by units_boottime_ms() */
 } Relay;
 
 Consoles *consoles_new(void)
@@ -120,12 +129,34 @@ static short wanted(const Flow *in, const Flow *out)
     return (short)((in->begin == in->end ? POLLIN : 0) | (out->begin < out->end ? POLLOUT : 0));
 }
 
+static void relay_free(Relay *r)
+{
+    leave(r->consoles);
+    caller_free(r->caller);
+    g_free(r->desktop_id);
+    g_free(r);
+}
+
+/* A console may be open for days: who is disabled, or has lost his role, is out of it too. */
+static gboolean still_may(Relay *r)
+{
+    if (units_boottime_ms() < r->look_at)
+        return TRUE;
+    r->look_at = units_boottime_ms() + RIGHTS_MS;
+    Db *db = catalog_read_begin(r->world->catalog);
+    g_autoptr(Caller) now = token_caller_again(db, r->caller, NULL);
+    gboolean ok =
+        now && access_check_id(db, now, r->permission, "desktop", r->desktop_id, "", NULL);
+    catalog_read_end(r->world->catalog, db);
+    return ok;
+}
+
 static gpointer run_relay(gpointer data)
 {
     Relay *r = data;
     struct pollfd fds[] = { { .fd = r->client }, { .fd = r->fd } };
 
-    while (!g_atomic_int_get(&r->consoles->is_stopping)) {
+    while (!g_atomic_int_get(&r->consoles->is_stopping) && still_may(r)) {
         fds[0].events = wanted(&r->to_guest, &r->to_client);
         fds[1].events = wanted(&r->to_client, &r->to_guest);
         if (poll(fds, G_N_ELEMENTS(fds), LOOK_MS) < 0 && errno != EINTR)
@@ -135,8 +166,7 @@ static gpointer run_relay(gpointer data)
     }
     close(r->fd);
     MHD_upgrade_action(r->handle, MHD_UPGRADE_ACTION_CLOSE);
-    leave(r->consoles);
-    g_free(r);
+    relay_free(r);
     return NULL;
 }
 
@@ -179,6 +209,28 @@ static void keep_alive(struct MHD_Connection *c)
         setsockopt(info->connect_fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 }
 
+/* A place was taken for it: relay_free() gives that back.  NULL: NOT_FOUND, DENIED. */
+static Relay *new_relay(Consoles *s, const OpsCall *call, GError **error)
+{
+    g_auto(DesktopRow) desktop = { 0 };
+    const char *name = json_string_value(json_object_get(call->args, "desktop"));
+    Relay *r = g_new0(Relay, 1);
+
+    r->consoles = s;
+    r->world = call->world;
+    r->permission = call->permission;
+    r->look_at = units_boottime_ms() + RIGHTS_MS;
+    Db *db = catalog_read_begin(call->world->catalog);
+    if (lookup_desktop(db, name, &desktop, error))
+        r->caller = token_caller_again(db, call->caller, error);
+    catalog_read_end(call->world->catalog, db);
+    r->desktop_id = g_strdup(desktop.id);
+    if (r->caller)
+        return r;
+    relay_free(r);
+    return NULL;
+}
+
 enum MHD_Result consoles_answer(Consoles *s, struct MHD_Connection *c, OpsCall *call,
                                 GError **error)
 {
@@ -189,23 +241,22 @@ enum MHD_Result consoles_answer(Consoles *s, struct MHD_Connection *c, OpsCall *
                     MAX_OPEN);
         return MHD_NO;
     }
-    int fd = run_console_open(call, error);
-    if (fd < 0) {
-        leave(s);
+    Relay *r = new_relay(s, call, error);
+    if (!r)
+        return MHD_NO;
+    r->fd = run_console_open(call, error);
+    if (r->fd < 0) {
+        relay_free(r);
         return MHD_NO;
     }
-    Relay *r = g_new0(Relay, 1);
-    r->consoles = s;
-    r->fd = fd;
     keep_alive(c);
     struct MHD_Response *answer = MHD_create_response_for_upgrade(on_upgrade, r);
     MHD_add_response_header(answer, "Upgrade", PROTOCOL);
     enum MHD_Result result = MHD_queue_response(c, MHD_HTTP_SWITCHING_PROTOCOLS, answer);
     MHD_destroy_response(answer);
     if (result != MHD_YES) { /* of HTTP/1.0, say */
-        close(fd);
-        g_free(r);
-        leave(s);
+        close(r->fd);
+        relay_free(r);
     }
     return result;
 }

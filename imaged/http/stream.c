@@ -1,8 +1,12 @@
-/* stream.c: see stream.h.  The reader is called in the connection's own thread and may block. */
+/* stream.c: see stream.h.  The reader is called in the connection's own thread and may block.
+ *
+ * A stream may go on for days, so its caller is looked at again before anything is put into it:
+ * one who has lost a role sees less from then on, and one who is disabled nothing. */
 #include "imaged/http/stream.h"
 
 #include <string.h>
 
+#include "broker/access/tokens.h"
 #include "broker/alert/event_filter.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
@@ -16,12 +20,12 @@
 typedef struct {
     World *world;
     const gint *stopping;
-    char *job;        /* NULL: events */
-    char *visible;    /* the condition on them, or NULL: all */
-    guint64 stamp;    /* of the job queue */
+    Caller *caller; /* as he was when he was looked at last */
+    char *job;      /* NULL: events */
+    guint64 stamp;  /* of the job queue */
     EventFilter filter;
     gint64 last_event; /* looked at so far */
-    GString *out;     /* not sent yet */
+    GString *out;      /* not sent yet */
     gboolean is_over;
     gint64 last_sent;
 } Stream;
@@ -38,10 +42,28 @@ static void put(Stream *s, const char *id, json_t *object)
     json_decref(object);
 }
 
+/* FALSE: he may see nothing any more, and the stream is over. */
+static gboolean look_at_caller(Stream *s, Db *db)
+{
+    Caller *now = token_caller_again(db, s->caller, NULL);
+
+    s->is_over = !now || (s->job && !access_check_id(db, now, PERMISSION_JOB_SEE, "job", s->job,
+                                                     s->job, NULL));
+    if (now) {
+        caller_free(s->caller);
+        s->caller = now;
+    }
+    return !s->is_over;
+}
+
 static void next_job(Stream *s)
 {
     job_wait_change(s->world->jobs, &s->stamp, TICK_MS);
-    json_t *job = job_to_json(s->world->jobs, s->job, TRUE, NULL);
+    Db *db = catalog_read_begin(s->world->catalog);
+    gboolean ok = look_at_caller(s, db);
+
+    catalog_read_end(s->world->catalog, db);
+    json_t *job = ok ? job_to_json(s->world->jobs, s->job, TRUE, NULL) : NULL;
     const char *state = json_string_value(json_object_get(job, "state"));
 
     s->is_over = !job || !(g_str_equal(state, "queued") || g_str_equal(state, "running"));
@@ -57,15 +79,18 @@ static void next_events(Stream *s)
     if (last <= s->last_event)
         return;
     Db *db = catalog_read_begin(s->world->catalog);
-    g_autofree char *sql = g_strdup_printf(
-        "SELECT " EVENT_COLUMNS_SQL " FROM event WHERE event.id > ?3 AND event.id <= ?4"
-        " AND " EVENT_FILTER_SQL " AND %s ORDER BY event.id",
-        s->visible ? s->visible : "1");
-    Query *q = db_query_once(db, sql, "ttii", s->filter.severities, s->filter.kinds, s->last_event,
-                             end);
-    while (query_next(q))
-        put(s, query_text(q, "id"), view_object(q));
-    query_end(q, NULL);
+    if (look_at_caller(s, db)) {
+        g_autofree char *visible = access_visible_sql(s->caller, "event", "event");
+        g_autofree char *sql = g_strdup_printf("SELECT " EVENT_COLUMNS_SQL
+                                               " FROM event WHERE event.id > ?3 AND event.id <= ?4"
+                                               " AND " EVENT_FILTER_SQL " AND %s ORDER BY event.id",
+                                               visible ? visible : "1");
+        Query *q = db_query_once(db, sql, "ttii", s->filter.severities, s->filter.kinds,
+                                 s->last_event, end);
+        while (query_next(q))
+            put(s, query_text(q, "id"), view_object(q));
+        query_end(q, NULL);
+    }
     catalog_read_end(s->world->catalog, db);
     s->last_event = end;
 }
@@ -100,7 +125,7 @@ static void free_stream(void *user)
     g_string_free(s->out, TRUE);
     event_filter_clear(&s->filter);
     g_free(s->job);
-    g_free(s->visible);
+    caller_free(s->caller);
     g_free(s);
 }
 
@@ -129,15 +154,17 @@ enum MHD_Result stream_start(World *world, const gint *stopping, struct MHD_Conn
 
     s->world = world;
     s->stopping = stopping;
-    s->visible = access_visible_sql(caller, "event", "event");
     s->out = g_string_new(NULL);
     s->last_sent = units_boottime_ms();
-    if (!take_args(s, args, error)) {
+    Db *db = catalog_read_begin(world->catalog);
+    s->caller = token_caller_again(db, caller, error);
+    catalog_read_end(world->catalog, db);
+    if (!s->caller || !take_args(s, args, error)) {
         free_stream(s);
         return MHD_NO;
     }
-    struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, read_stream,
-                                                               s, free_stream);
+    struct MHD_Response *r =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, read_stream, s, free_stream);
     MHD_add_response_header(r, "Content-Type", "text/event-stream");
     MHD_add_response_header(r, "Cache-Control", "no-store");
     enum MHD_Result result = MHD_queue_response(c, 200, r);

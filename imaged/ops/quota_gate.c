@@ -19,16 +19,17 @@ void quota_gate_clear(QuotaGate *gate)
 
 /* A snapshot lets the disk grow, for what it keeps is not written over. */
 static gboolean check_one(World *world, Db *db, QuotaKind kind, const char *id, GHashTable *planned,
-                          GError **error)
+                          GHashTable *bytes, GError **error)
 {
     return (kind != QUOTA_SNAPSHOTS ||
-            quota_check_more(world, db, id, QUOTA_DISK_BYTES, NULL, error)) &&
+            quota_check_more(world, db, id, QUOTA_DISK_BYTES, bytes, error)) &&
            quota_check_more(world, db, id, kind, planned, error);
 }
 
 void quota_gate(World *world, LookupRows *desktops, QuotaGate *gate)
 {
     g_autoptr(GHashTable) planned = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    g_autoptr(GHashTable) bytes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 
     if (gate->kind == QUOTA_N)
         return;
@@ -37,7 +38,7 @@ void quota_gate(World *world, LookupRows *desktops, QuotaGate *gate)
     for (guint i = 0; has_any && i < desktops->rows->len;) {
         DesktopRow *row = desktops->rows->pdata[i];
         GError *why = NULL;
-        if (check_one(world, db, gate->kind, row->id, planned, &why)) {
+        if (check_one(world, db, gate->kind, row->id, planned, bytes, &why)) {
             i++;
             continue;
         }

@@ -52,6 +52,22 @@ load()
         fail "not everybody was served once: $said"
 }
 
+# picks NAME [quota]: ms for $n_running picks, without hosts; prints the time of one, too.
+picks()
+{
+    mkdir -p "$dir/$1"
+    "$build/bench/pool_picks" "$dir/$1" "$n_running" 64 "${@:2}" || fail "picks: $1"
+}
+
+# Each user is given a desktop of a pool; what his group has together is asked at each pick.
+bench_picks()
+{
+    local free counted
+    free=$(picks picks) && counted=$(picks quota quota) || fail "no picks"
+    row ms "$n_running picks, of a group with a quota" "${counted##* }" "${free##* }" - "peer>=0.5" \
+        "durable, 64 at a time, all users in the group; the peer: ours, without a quota"
+}
+
 bench_sessions()
 {
     local start_ms said n_hosts=100 n_running=10000 n_users=5000 n_after=2000 rss
@@ -71,4 +87,5 @@ bench_sessions()
     row ms "start of $n_running desktops on simulated hosts" "$start_ms" - - - "placed, leased, created"
     stop_daemon
     libvirt_stop
+    bench_picks
 }

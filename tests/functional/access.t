@@ -203,6 +203,7 @@ is "$(sqlite3 -readonly "$state/catalog.db" 'SELECT count(*) FROM quota_hold')" 
 
 # ---- every role, every endpoint ----
 
+ok "a pool of the other template" ctl pool create annex --template gold --size 1
 /usr/bin/python3 "$here/access_roles.py" "$repo" "$state/catalog.db" "$url" ca.pem "$BUILD/imagectl" "$state" >roles.out 2>&1
 is "$(cat roles.out)" '' 'each role may do at each endpoint what the table says'
 
@@ -228,9 +229,11 @@ renew() {
         -extfile <(echo "subjectAltName=DNS:localhost,IP:127.0.0.1") >/dev/null 2>&1 && mv tls.new tls.pem
 }
 reloaded() { [ "$(ctlj event list --kind imaged.reload | jq length)" -ge "$1" ]; }
-curl -sN --cacert ca.pem -H "Authorization: Bearer $(cat bert.token)" "$url/v1/events/stream" >stream 2>/dev/null &
-keep_pid $!
-ctl role grant auditor bert >/dev/null
+curl -sN --cacert ca.pem -D opened -H "Authorization: Bearer $(cat bert.token)" "$url/v1/events/stream" >stream 2>/dev/null &
+watching=$!
+keep_pid $watching
+ok "a stream is open" wait_for 20 grep -q ' 200' opened
+ok "a role that is given then" ctl role grant auditor bert
 exec 7<>"/dev/tcp/127.0.0.1/$port" # one that has not said anything yet
 before=$(served)
 renew
@@ -241,7 +244,13 @@ isnt "$(served)" "$before" "it is another one"
 ok "it is told of" wait_for 20 reloaded 1
 ok "log-ins go on" remote whoami
 ctl user add dora >/dev/null
-ok "a stream that was there goes on" wait_for 20 grep -q '"user.add"' stream
+ok "a stream that was there goes on, with what the role shows" wait_for 20 grep -q '"user.add"' stream
+ok "it is taken back" eval 'ctl role revoke auditor bert && ctl user add nina && with bert.token user add odo'
+ok "what is his own goes on" wait_for 20 grep -q '"odo"' stream
+not_ok "the rest does not" grep -q '"nina"' stream
+ctl user set bert --disabled yes >/dev/null
+ended() { ! kill -0 "$watching" 2>/dev/null; }
+ok "who is disabled is at its end" wait_for 20 ended
 exec 7>&-
 before=$(served)
 cp tls.pem good.pem

@@ -105,6 +105,39 @@ login alice 'alice secret' >/dev/null
 is "$(remote -o json pool list | jq -r '[.[].name] | join(" ")')" hall "its members see it"
 login carol 'carol secret' >/dev/null
 is "$(remote -o json pool list)" '[]' "others do not"
+
+# What a group gives goes as somebody leaves it there, and comes back: by a look at all, and by itself.
+ctl token create t --user alice >alice.token
+with_token() { "$BUILD/imagectl" --url "$url" --token-file alice.token "$@"; }
+alice_is() # add|delete: in what makes her a member of staff
+{
+    ldap_change <<E
+dn: cn=tutors,ou=groups,dc=corp,dc=test
+changetype: modify
+$1: member
+member: uid=alice,ou=people,dc=corp,dc=test
+E
+}
+has_all()
+{
+    [ "$(with_token -o json pool list | jq -r '[.[].name] | join(" ")')" = hall ] &&
+        [ "$(ctlj desktop show hers | jq .hardware.clipboard)" = false ] &&
+        with_token -o json whoami | jq -e '.permissions | index("session.shadow") != null' >/dev/null
+}
+ok "alice has pool, channels and role by her group" has_all
+ok "she leaves it" alice_is delete
+ok "... and it is looked at" ctl directory refresh corp
+is "$(with_token -o json pool list)" '[]' "she has no pool"
+is "$(ctlj desktop show hers | jq .hardware.clipboard)" true "what goes through her client is not the group's to say"
+json_ok "she has no role" "$(with_token -o json whoami)" '.permissions | index("session.shadow") == null'
+json_ok "that is an event" "$(ctlj event list --kind group.member)" \
+    '[.[] | select(.object == "staff" and (.message | test("alice not in it any more")))] | length == 1'
+configure "listen = 127.0.0.1:$port" "tls_cert = $top/tls.pem" "tls_key = $top/tls.key" "directory_interval = 1s"
+ok "a daemon that looks each second" eval 'stop_daemon && start_daemon'
+ok "she comes back there" alice_is add
+ok "... and has all again, by itself" wait_for 60 has_all
+configure "listen = 127.0.0.1:$port" "tls_cert = $top/tls.pem" "tls_key = $top/tls.key"
+ok "as before" eval 'stop_daemon && start_daemon'
 ok "no more" eval 'ctl pool delete hall --yes && ctl desktop unassign hers --yes && ctl desktop unassign his --yes'
 
 # ---- changes there ----

@@ -114,6 +114,18 @@ has_all() { [ "$(tr -dc M <"$top/screen4" | wc -c)" = 4000 ]; }
 ok '... all of a long text comes back' wait_for 120 has_all
 exec 7>&-
 ok '... and it ends with what is typed' wait $far
+chmod 755 "$state"
+chmod 666 "$state/imaged.sock"
+ok 'one who may' eval 'ctl user add nobody && ctl role grant image-admin nobody --desktop e'
+(cd / && exec setpriv --reuid=65534 --regid=65534 --clear-groups timeout 300 "$BUILD/imagectl" --state "$state" desktop console e) \
+    <"$top/keys" >"$top/screen5" 2>"$top/left" &
+fourth=$!
+keep_pid $fourth
+exec 7>"$top/keys"
+ok '... has it' wait_for 60 is_heard mno "$top/screen5"
+ok '... loses the right to it' ctl role revoke image-admin nobody --desktop e
+not_ok '... and is out of it' wait $fourth
+exec 7>&-
 timeout 300 "$BUILD/imagectl" --state "$state" desktop console e <"$top/keys" >"$top/screen3" 2>"$top/left" &
 third=$!
 keep_pid $third

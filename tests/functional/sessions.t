@@ -170,6 +170,27 @@ json_ok 'why' "$(ctlj session show "$id")" '.reason | test("switched off")'
 json_ok 'all of them' "$(ctlj session list --all --desktop a)" 'length == 3 and all(.[]; .state == "ended")'
 is "$(ctlj session list)" '[]' 'none is open'
 
+# ---- Several desktops of one user ----
+
+assign b anna 0
+fails_with 2 'say which one: a, b' 'who has several is asked which' ctl connect --user anna
+fails_with 2 'imagectl connect a' '... and told how' ctl connect --user anna
+ok 'one' connect a anna one.vv
+ok '... and the other' connect b anna two.vv
+ok 'a client on the one' watch one one.vv
+ok '... and one on the other' watch two two.vv
+ok 'the one is connected' wait_for 30 session_is a connected
+ok '... and so is the other' wait_for 30 session_is b connected
+is "$(ctlj session list --user anna | jq -r '[.[].desktop] | sort | join(" ")')" 'a b' 'she has two sessions'
+is "$(ctlj connect --user anna | jq -r .desktop)" b 'without a name she comes to that which she opened last'
+ok 'neither is in the way of the other' eval 'stays one && stays two'
+ok 'one ends' ctl session end a --yes
+ok '... and its client is cut off' cut_off one
+ok '... the other is not' eval 'stays two && session_is b connected'
+ok 'it ends too' ctl session end b --yes
+ok '... and cuts it off' cut_off two
+ok 'stop' ctl desktop stop a b --force
+
 # ---- Killed between what is durable and what the host is told ----
 
 host_process() { pgrep -P "$(pgrep -P "$libvirt_pid" | head -n 1)" libvirtd; }

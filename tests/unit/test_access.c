@@ -1,7 +1,7 @@
 /* test_access.c: callers, their grants and scopes, what they see, and each route's permission. */
 #include "tests/unit/catalog_fixture.h"
 
-#include "broker/access/caller.h"
+#include "broker/access/tokens.h"
 #include "imaged/http/routes.h"
 
 static Catalog *catalog;
@@ -183,7 +183,7 @@ static void test_not_upwards(gpointer *fixture, gconstpointer unused)
 {
     sql("INSERT INTO pool (id, name, type, template_id, size, spares, max_per_user, settings,"
         " created_at, changed_at) SELECT '" ID("11") "', 'q', type, template_id, size, spares,"
-        " max_per_user, settings, 0, 0 FROM pool");
+                                                     " max_per_user, settings, 0, 0 FROM pool");
     grant("admin", ID("03"), "pool", ID("10"));
     grant("admin", ID("02"), "desktop", ID("b1"));
     grant("admin", ID("01"), "template", ID("b0"));
@@ -323,6 +323,59 @@ static void test_names(void)
     }
 }
 
+static void read_anew(void)
+{
+    catalog_read_end(catalog, db);
+    db = catalog_read_begin(catalog);
+}
+
+static void is_refused(const Caller *caller)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_assert_null(token_caller_again(db, caller, &error));
+    g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED);
+}
+
+/* Who is looked at again, long after he came, is as he is by then. */
+static void test_again(gpointer *fixture, gconstpointer unused)
+{
+    const TokenSpec spec = { .name = "t",
+                             .user_id = ID("02"),
+                             .user_name = "bob",
+                             .permissions = "desktop.see",
+                             .scope_kind = SCOPE_TEMPLATE,
+                             .scope_id = ID("a0") };
+    g_autoptr(GError) error = NULL;
+    g_autofree char *id = NULL;
+    g_autofree char *text = token_create(catalog, &spec, "root", &id, &error);
+    g_autoptr(Caller) bob = token_caller(catalog, text, "192.0.2.1", &error);
+    g_autoptr(Caller) cyd = user(ID("03"));
+    g_autoptr(Caller) root = caller_new_admin("root");
+
+    g_assert_no_error(error);
+    expect(bob, PERMISSION_DESKTOP_SEE, "desktop", "name", NULL);
+    grant("auditor", ID("02"), "all", NULL);
+    g_autoptr(Caller) again = token_caller_again(db, bob, &error);
+    g_assert_no_error(error);
+    g_assert_cmpstr(again->who, ==, "bob from 192.0.2.1");
+    expect(again, PERMISSION_DESKTOP_SEE, "desktop", "name", "a1 a2"); /* the token's scope holds */
+    expect(again, PERMISSION_HOST_SEE, "host", "name", NULL);
+    g_assert_true(token_revoke(catalog, id, "root", &error));
+    read_anew();
+    is_refused(again);
+
+    g_autoptr(Caller) same = token_caller_again(db, cyd, &error);
+    g_assert_no_error(error);
+    g_assert_cmpstr(same->user_id, ==, cyd->user_id);
+    sql("UPDATE user SET is_disabled = 1 WHERE name = 'cyd'");
+    read_anew();
+    is_refused(cyd);
+    g_autoptr(Caller) admin = token_caller_again(db, root, &error);
+    g_assert_no_error(error);
+    g_assert_true(admin->is_admin);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -338,6 +391,7 @@ int main(int argc, char **argv)
     TEST("not-upwards", test_not_upwards);
     TEST("token", test_token);
     TEST("check", test_check);
+    TEST("again", test_again);
     int result = g_test_run();
     catalog_fixture_end();
     return result;

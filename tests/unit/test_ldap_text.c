@@ -125,6 +125,21 @@ static void test_values(void)
         g_assert_false(ldap_text_is_name(no_names[i]));
 }
 
+static void test_refusal(void)
+{
+#define SAYS "80090308: LdapErr: DSID-0C0903A9, comment: AcceptSecurityContext error, data "
+    g_assert_nonnull(strstr(ldap_text_refusal(SAYS "773, v1db1"), "changed"));
+    g_assert_nonnull(strstr(ldap_text_refusal(SAYS "532, v1db1"), "expired"));
+    g_assert_nonnull(ldap_text_refusal(SAYS "701"));
+    /* a wrong password, no such user, locked: nothing that a stranger may know */
+    static const char *const silent[] = {
+        SAYS "52e, v1db1", SAYS "525, v1db1", SAYS "775, v1db1", SAYS "7733", SAYS, "", "data 773"
+    };
+    for (guint i = 0; i < G_N_ELEMENTS(silent); i++)
+        g_assert_null(ldap_text_refusal(silent[i]));
+    g_assert_null(ldap_text_refusal(NULL));
+}
+
 /* No bytes make any of them read beyond their end (the sanitizer looks). */
 static void test_noise(void)
 {
@@ -268,6 +283,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ldap-text/sid", test_sid);
     g_test_add_func("/ldap-text/range", test_range);
     g_test_add_func("/ldap-text/values", test_values);
+    g_test_add_func("/ldap-text/refusal", test_refusal);
     g_test_add_func("/ldap-text/noise", test_noise);
     g_test_add_func("/slow/waits", test_slow);
     g_test_add_func("/slow/at-once", test_slow_at_once);

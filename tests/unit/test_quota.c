@@ -3,6 +3,7 @@
 
 #include "broker/access/quota.h"
 #include "broker/pool/change.h"
+#include "imaged/catalog/schema.h"
 
 #define N 8 /* that race */
 
@@ -64,6 +65,31 @@ static void more(PoolFixture *f, const char *desktop, QuotaKind kind, gboolean e
     g_assert_cmpint(ok, ==, expected);
     if (!expected)
         g_assert_error(error, IMAGED_ERROR, IMAGED_ERROR_DENIED);
+}
+
+/* What the triggers have reckoned up is what there is. */
+static void check_sums(PoolFixture *f)
+{
+    static const char differ[] =
+        "SELECT count(*) FROM (SELECT * FROM (SELECT * FROM held EXCEPT SELECT * FROM held_now)"
+        " UNION ALL SELECT * FROM (SELECT * FROM held_now EXCEPT SELECT * FROM held))";
+    static const char wrong[] =
+        "WITH what AS (SELECT q.subject_id, h.* FROM quota q JOIN held_now h ON h.user_id ="
+        " q.subject_id OR EXISTS (SELECT 1 FROM group_member m WHERE m.group_id = q.subject_id AND"
+        " m.user_id = h.user_id)) SELECT count(*) FROM quota q WHERE used_desktops IS NOT (SELECT"
+        " count(*) FROM what w WHERE w.subject_id = q.subject_id) OR used_running IS NOT (SELECT"
+        " coalesce(sum(n_running), 0) FROM what w WHERE w.subject_id = q.subject_id) OR"
+        " used_snapshots IS NOT (SELECT coalesce(sum(n_snapshots), 0) FROM what w WHERE"
+        " w.subject_id = q.subject_id)";
+
+    g_assert_cmpint(number(f, differ), ==, 0);
+    g_assert_cmpint(number(f, wrong), ==, 0);
+}
+
+static void tear_down(PoolFixture *f, gconstpointer unused)
+{
+    check_sums(f);
+    pool_tear_down(f, unused);
 }
 
 /* ---- What counts ---- */
@@ -277,7 +303,103 @@ static void test_set(PoolFixture *f, gconstpointer unused)
     g_assert_cmpint(number(f, "SELECT count(*) FROM quota_hold"), ==, 0);
 }
 
-#define ADD(path, func) g_test_add(path, PoolFixture, NULL, pool_set_up, func, pool_tear_down)
+/* ---- What is reckoned up ---- */
+
+/* Each way in which something comes to count, or does not any more; the sums are looked at after
+ * each. */
+static void test_sums(PoolFixture *f, gconstpointer unused)
+{
+    static const char *const steps[] = {
+        "INSERT INTO user_group (id, name, name_key, created_at) VALUES ('staff', 'staff', 'staff',"
+        " 0)",
+        "INSERT INTO quota (subject_id, subject_kind, n_desktops) VALUES ('staff', 'group', 99),"
+        " ('u1', 'user', 99)",
+        "UPDATE pool_desktop SET user_id = 'u1', state = 'given' WHERE desktop_id IN ('d1', 'd2')",
+        "INSERT INTO assignment (desktop_id, user_id, is_owner, may_take_over, created_at) VALUES"
+        " ('d5', 'u2', 1, 0, 0), ('d6', 'u1', 0, 0, 0), ('d6', 'u2', 0, 0, 0)",
+        "INSERT INTO snapshot (id, desktop_id, name, description, layer_id, store_id, version_id,"
+        " generation, is_trashed, created_at, changed_at) VALUES ('s1', 'd1', 's', '', 'l', 's',"
+        " '" V1 "', 1, 0, 0, 0), ('s2', 'd5', 's', '', 'l', 's', '" V1 "', 1, 0, 0, 0), ('s3',"
+        " 'd4', 's', '', 'l', 's', '" V1 "', 1, 1, 0, 0)",
+        "INSERT INTO host (id, name, uri, accelerator, store_paths, is_maintenance, created_at)"
+        " VALUES ('h', 'h', 'h', 'auto', '{}', 0, 0)",
+        "INSERT INTO run (desktop_id, host_id, incarnation, generation, state, started_at,"
+        " changed_at) VALUES ('d1', 'h', 'i1', 1, 'running', 0, 0), ('d3', 'h', 'i3', 1, 'running',"
+        " 0, 0)",
+        "INSERT INTO quota_hold (thing_id, kind, desktop_id, job_id) VALUES ('i1', 'running', 'd1',"
+        " 'j'), ('i2', 'running', 'd2', 'j'), ('s1', 'snapshots', 'd1', 'j'), ('s9', 'snapshots',"
+        " 'd1', 'j')",
+        "DELETE FROM run WHERE desktop_id = 'd1'",
+        "DELETE FROM group_member WHERE user_id = 'u1'",
+        "INSERT INTO group_member VALUES ('staff', 'u1')",
+        "UPDATE assignment SET is_owner = 1 WHERE desktop_id = 'd6' AND user_id = 'u1'",
+        "UPDATE desktop SET is_trashed = 1 WHERE id IN ('d1', 'd5')",
+        "UPDATE desktop SET is_trashed = 0 WHERE id = 'd5'",
+        "UPDATE snapshot SET is_trashed = 1 - is_trashed",
+        "UPDATE pool_desktop SET user_id = 'u2' WHERE desktop_id = 'd2'",
+        "UPDATE pool_desktop SET user_id = NULL, state = 'returning' WHERE desktop_id = 'd2'",
+        "DELETE FROM quota_hold",
+        "DELETE FROM snapshot WHERE id = 's1'",
+        "DELETE FROM quota WHERE subject_id = 'u1'",
+        "INSERT INTO quota (subject_id, subject_kind, n_desktops) VALUES ('u1', 'user', 9), ('u2',"
+        " 'user', 9)",
+        "DELETE FROM pool_desktop WHERE desktop_id = 'd1'",
+        "DELETE FROM assignment",
+        "DELETE FROM desktop",
+    };
+
+    add_pool(f, POOL_AUTOMATIC, 9, "{}");
+    for (int i = 1; i <= 6; i++)
+        add_member(f, i, V1);
+    sql(f, "DELETE FROM pool_desktop WHERE desktop_id IN ('d5', 'd6')");
+    add_user(f, 1);
+    add_user(f, 2);
+    for (guint i = 0; i < G_N_ELEMENTS(steps); i++) {
+        sql(f, steps[i]);
+        check_sums(f);
+        if (i == 7) {
+            g_assert_cmpint(number(f, "SELECT used_desktops FROM quota WHERE subject_id = 'staff'"),
+                            ==, 3);
+            g_assert_cmpint(number(f, "SELECT used_running FROM quota WHERE subject_id = 'u1'"), ==,
+                            2);
+            g_assert_cmpint(number(f, "SELECT used_snapshots FROM quota WHERE subject_id = 'u1'"),
+                            ==, 2);
+        }
+    }
+    g_assert_cmpint(number(f, "SELECT count(*) FROM held"), ==, 0);
+}
+
+/* A catalog from before has quotas, and what counts for them. */
+static void test_older(void)
+{
+    g_autoptr(GError) error = NULL;
+    Db *db = db_open("file::memory:", TRUE, &error);
+
+    g_assert_no_error(error);
+    g_assert_true(schema_migrate_to(db, 14, &error));
+    g_assert_true(db_script(db,
+                            "PRAGMA foreign_keys=OFF; INSERT INTO desktop (id, name, version_id,"
+                            " owner, generation, layer_id, store_id, mac, uuid, state, is_trashed,"
+                            " created_at, changed_at) VALUES ('d1', 'a', 'v', '', 1, 'l', 's', '',"
+                            " '', 'ok', 0, 0, 0), ('d2', 'b', 'v', '', 1, 'l', 's', '', '', 'ok',"
+                            " 0, 0, 0); INSERT INTO assignment (desktop_id, user_id, is_owner,"
+                            " may_take_over, created_at) VALUES ('d1', 'u1', 1, 0, 0);"
+                            " INSERT INTO pool_desktop (desktop_id, pool_id, state, user_id,"
+                            " clean_generation, n_extensions, changed_at) VALUES ('d2', 'p',"
+                            " 'given', 'u2', 1, 0, 0); INSERT INTO group_member VALUES ('g', 'u1'),"
+                            " ('g', 'u2'); INSERT INTO quota (subject_id, subject_kind, n_desktops)"
+                            " VALUES ('g', 'group', 2), ('u1', 'user', 1)",
+                            &error));
+    g_assert_true(schema_migrate(db, &error));
+    g_assert_no_error(error);
+    g_assert_cmpint(lookup_int(db, "SELECT used_desktops FROM quota WHERE subject_id = 'g'", ""),
+                    ==, 2);
+    g_assert_cmpint(lookup_int(db, "SELECT used_desktops FROM quota WHERE subject_id = 'u1'", ""),
+                    ==, 1);
+    db_close(db);
+}
+
+#define ADD(path, func) g_test_add(path, PoolFixture, NULL, pool_set_up, func, tear_down)
 
 int main(int argc, char **argv)
 {
@@ -289,5 +411,7 @@ int main(int argc, char **argv)
     ADD("/quota/race-pick", test_race_pick);
     ADD("/quota/race-hold", test_race_hold);
     ADD("/quota/set", test_set);
+    ADD("/quota/sums", test_sums);
+    g_test_add_func("/quota/older", test_older);
     return g_test_run();
 }
