@@ -4,7 +4,7 @@
 
 #include "imaged/base/error.h"
 
-/* ---- Triggers of migration 15 ---- */
+/* ---- Triggers of migration 16 ---- */
 
 #define QUOTA_SUBJECTS(row)                                                                        \
     " WHERE subject_id IN (SELECT " row ".user_id UNION ALL SELECT group_id FROM group_member"     \
