@@ -46,8 +46,8 @@ void compile_real(Compiler *c, double number)
     bind(c, (DbValue){ .type = 'r', .real = number });
 }
 
-/* "{desktop d}": what the caller may see of these rows; "{desktop d: SQL ~}": SQL with that for "~",
- * for a look at d that nobody needs who sees everything.  Returns where it ends. */
+/* "{desktop d}": what the caller may see of these rows; "{desktop d: SQL ~}": SQL with that for
+ * "~", for a look at d that nobody needs who sees everything.  Returns where it ends. */
 static const char *append_seen(Compiler *c, const char *begin)
 {
     const char *end = strchr(begin, '}');
