@@ -103,7 +103,8 @@ static gsize read_head(ClientPipe *pipe)
     gint64 until_us = g_get_monotonic_time() + ANSWER_LIMIT_MS * 1000;
 
     while (pipe->early->len < MAX_HEAD) {
-        const void *end = memmem(pipe->early->data, pipe->early->len, "\r\n\r\n", 4);
+        gsize n = pipe->early->len; /* data is NULL at first */
+        const void *end = n ? memmem(pipe->early->data, n, "\r\n\r\n", 4) : NULL;
         if (end)
             return (gsize)((const guint8 *)end - pipe->early->data) + 4;
         if (!read_more(pipe, until_us))
