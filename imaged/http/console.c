@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/ops/run_console.h"
 
@@ -32,6 +33,7 @@ typedef struct {
 typedef struct {
     Consoles *consoles;
     int fd, client; /* the console's; the client's, which is libmicrohttpd's */
+    int peer;       /* the client's connection itself, to see it end; ours */
     struct MHD_UpgradeResponseHandle *handle;
     Flow to_guest, to_client;
 } Relay;
@@ -120,20 +122,35 @@ static short wanted(const Flow *in, const Flow *out)
     return (short)((in->begin == in->end ? POLLIN : 0) | (out->begin < out->end ? POLLOUT : 0));
 }
 
+/* The client has gone, and what he typed before has come through.  With TLS there is something of
+ * libmicrohttpd's between him and us, which does not end when he does. */
+static gboolean has_left(const Relay *r, const struct pollfd *peer, gint64 heard_us)
+{
+    return peer->revents && r->to_guest.begin == r->to_guest.end &&
+           g_get_monotonic_time() - heard_us > LOOK_MS * 1000;
+}
+
 static gpointer run_relay(gpointer data)
 {
     Relay *r = data;
+    gint64 heard_us = g_get_monotonic_time();
     struct pollfd fds[] = { { .fd = r->client }, { .fd = r->fd } };
+    struct pollfd peer = { .fd = r->peer, .events = POLLRDHUP };
 
     while (!g_atomic_int_get(&r->consoles->is_stopping)) {
         fds[0].events = wanted(&r->to_guest, &r->to_client);
         fds[1].events = wanted(&r->to_client, &r->to_guest);
         if (poll(fds, G_N_ELEMENTS(fds), LOOK_MS) < 0 && errno != EINTR)
             break;
+        if (fds[0].revents & POLLIN)
+            heard_us = g_get_monotonic_time();
         if (!carry(&r->to_guest, &fds[0], &fds[1]) || !carry(&r->to_client, &fds[1], &fds[0]))
+            break;
+        if (poll(&peer, 1, 0) > 0 && has_left(r, &peer, heard_us))
             break;
     }
     close(r->fd);
+    durable_close(&r->peer);
     MHD_upgrade_action(r->handle, MHD_UPGRADE_ACTION_CLOSE);
     leave(r->consoles);
     g_free(r);
@@ -168,15 +185,17 @@ static gboolean asks_for_it(struct MHD_Connection *c, GError **error)
     return FALSE;
 }
 
-/* Somebody who goes without a word is noticed. */
-static void keep_alive(struct MHD_Connection *c)
+/* Somebody who goes without a word is noticed.  Another descriptor of his connection, or -1. */
+static int watch(struct MHD_Connection *c)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
     int on = 1;
 
-    if (info)
-        setsockopt(info->connect_fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    if (!info)
+        return -1;
+    setsockopt(info->connect_fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    return fcntl(info->connect_fd, F_DUPFD_CLOEXEC, 3);
 }
 
 enum MHD_Result consoles_answer(Consoles *s, struct MHD_Connection *c, OpsCall *call,
@@ -197,13 +216,14 @@ enum MHD_Result consoles_answer(Consoles *s, struct MHD_Connection *c, OpsCall *
     Relay *r = g_new0(Relay, 1);
     r->consoles = s;
     r->fd = fd;
-    keep_alive(c);
+    r->peer = watch(c);
     struct MHD_Response *answer = MHD_create_response_for_upgrade(on_upgrade, r);
     MHD_add_response_header(answer, "Upgrade", PROTOCOL);
     enum MHD_Result result = MHD_queue_response(c, MHD_HTTP_SWITCHING_PROTOCOLS, answer);
     MHD_destroy_response(answer);
     if (result != MHD_YES) { /* of HTTP/1.0, say */
         close(fd);
+        durable_close(&r->peer);
         g_free(r);
         leave(s);
     }
