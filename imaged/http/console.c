@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "broker/access/tokens.h"
+#include "imaged/base/durable.h"
 #include "imaged/base/error.h"
 #include "imaged/base/units.h"
 #include "imaged/catalog/lookup.h"
@@ -36,6 +37,7 @@ typedef struct {
 typedef struct {
     Consoles *consoles;
     int fd, client; /* the console's; the client's, which is libmicrohttpd's */
+    int peer;       /* the client's connection itself, to see it end; ours */
     struct MHD_UpgradeResponseHandle *handle;
     Flow to_guest, to_client;
     World *world;
@@ -132,6 +134,7 @@ static short wanted(const Flow *in, const Flow *out)
 static void relay_free(Relay *r)
 {
     leave(r->consoles);
+    durable_close(&r->peer);
     caller_free(r->caller);
     g_free(r->desktop_id);
     g_free(r);
@@ -151,17 +154,31 @@ static gboolean still_may(Relay *r)
     return ok;
 }
 
+/* The client has gone, and what he typed before has come through.  With TLS there is something of
+ * libmicrohttpd's between him and us, which does not end when he does. */
+static gboolean has_left(const Relay *r, const struct pollfd *peer, gint64 heard_us)
+{
+    return peer->revents && r->to_guest.begin == r->to_guest.end &&
+           g_get_monotonic_time() - heard_us > LOOK_MS * 1000;
+}
+
 static gpointer run_relay(gpointer data)
 {
     Relay *r = data;
+    gint64 heard_us = g_get_monotonic_time();
     struct pollfd fds[] = { { .fd = r->client }, { .fd = r->fd } };
+    struct pollfd peer = { .fd = r->peer, .events = POLLRDHUP };
 
     while (!g_atomic_int_get(&r->consoles->is_stopping) && still_may(r)) {
         fds[0].events = wanted(&r->to_guest, &r->to_client);
         fds[1].events = wanted(&r->to_client, &r->to_guest);
         if (poll(fds, G_N_ELEMENTS(fds), LOOK_MS) < 0 && errno != EINTR)
             break;
+        if (fds[0].revents & POLLIN)
+            heard_us = g_get_monotonic_time();
         if (!carry(&r->to_guest, &fds[0], &fds[1]) || !carry(&r->to_client, &fds[1], &fds[0]))
+            break;
+        if (poll(&peer, 1, 0) > 0 && has_left(r, &peer, heard_us))
             break;
     }
     close(r->fd);
@@ -198,15 +215,17 @@ static gboolean asks_for_it(struct MHD_Connection *c, GError **error)
     return FALSE;
 }
 
-/* Somebody who goes without a word is noticed. */
-static void keep_alive(struct MHD_Connection *c)
+/* Somebody who goes without a word is noticed.  Another descriptor of his connection, or -1. */
+static int watch(struct MHD_Connection *c)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
     int on = 1;
 
-    if (info)
-        setsockopt(info->connect_fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    if (!info)
+        return -1;
+    setsockopt(info->connect_fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    return fcntl(info->connect_fd, F_DUPFD_CLOEXEC, 3);
 }
 
 /* A place was taken for it: relay_free() gives that back.  NULL: NOT_FOUND, DENIED. */
@@ -217,6 +236,7 @@ static Relay *new_relay(Consoles *s, const OpsCall *call, GError **error)
     Relay *r = g_new0(Relay, 1);
 
     r->consoles = s;
+    r->peer = -1;
     r->world = call->world;
     r->permission = call->permission;
     r->look_at = units_boottime_ms() + RIGHTS_MS;
@@ -249,7 +269,7 @@ enum MHD_Result consoles_answer(Consoles *s, struct MHD_Connection *c, OpsCall *
         relay_free(r);
         return MHD_NO;
     }
-    keep_alive(c);
+    r->peer = watch(c);
     struct MHD_Response *answer = MHD_create_response_for_upgrade(on_upgrade, r);
     MHD_add_response_header(answer, "Upgrade", PROTOCOL);
     enum MHD_Result result = MHD_queue_response(c, MHD_HTTP_SWITCHING_PROTOCOLS, answer);

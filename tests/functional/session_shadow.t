@@ -109,17 +109,18 @@ n_ssh() { wc -l <"$top/ssh/pids"; }
 # All but the first N.
 ssh_has_ended() { local p; for p in $(sed "1,${1}d" "$top/ssh/pids"); do [ ! -e "/proc/$p" ] || return 1; done; }
 as_nobody connect a --file - >"$top/his.vv" 2>"$top/said" || diag "$(cat "$top/said" "$top/ssh/log")"
-n=$(n_ssh) # libvirt's own
+nc_is() { [ "$(libvirt_inside pgrep -cx nc)" = "$1" ]; }
+n=$(n_ssh) n_nc=$(libvirt_inside pgrep -cx nc) # libvirt's own
 ctl session shadow a >/dev/null
 as_nobody session consent a >/dev/null
 (look "$(ctl session shadow a)" keys stay >"$top/far.log" 2>&1; echo "$?" >>"$top/far.log") &
 ok 'by ssh the screen is seen, too' wait_for 60 grep -q '^again' "$top/far.log"
 is "$(($(n_ssh) - n))" 1 'one ssh is there for it'
+ok '... and one nc there' nc_is $((n_nc + 1))
 ok 'the session ends' ctl session end a --yes
 ok '... so does looking on' wait_for 30 grep -Eq '^(0|end)' "$top/far.log"
 ok '... and its ssh' wait_for 30 ssh_has_ended "$n"
-no_nc() { ! libvirt_inside pgrep -x nc; }
-ok '... and what that had started on the host' wait_for 30 no_nc
+ok '... and what that had started on the host' wait_for 30 nc_is "$n_nc"
 as_nobody connect a --file - >"$top/his.vv"
 n=$(n_ssh)
 ctl session shadow a >/dev/null
