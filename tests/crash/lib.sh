@@ -195,7 +195,7 @@ sum_layers() {
     sums+='}'
 }
 
-# All that a user sees, as text: no times, no ids but the known ones, disks by what a guest reads.
+# All that a user sees, as text: no times, no ids, disks by what a guest reads.
 signature() {
     local templates versions='[]' name
     sum_layers
