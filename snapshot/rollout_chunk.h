@@ -53,8 +53,8 @@ typedef struct {
     RolloutDisk replace_stopped;
 } RolloutWay;
 
-/* Up to n rows that way: first those that are off, as one chunk with these changes (taken over), then
- * those that run. */
+/* Up to n rows that way: first those that are off, as one chunk with these changes (taken over),
+ * then those that run. */
 gboolean rollout_chunk_go(const RolloutWay *way, Job *job, World *world, const Rollout *rollout,
                           guint n, Changes *changes, GError **error);
 

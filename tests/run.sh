@@ -14,6 +14,8 @@
 #   # serial: WHY       nothing runs beside it
 #   # long: N s         it begins before the shorter ones, so that nothing waits for it at the end
 #
+# ONLY=REGEX takes those whose path matches.
+#
 # What each of them printed is in BUILD/test-logs, and `prove` judges that; of those that failed the end
 # repeats it.
 #
@@ -154,6 +156,10 @@ if [ ${#missing[@]} -gt 0 ]; then
     echo "FAILED: not built (make test-binaries): ${missing[*]}"
     exit 1
 fi
+for i in "${!files[@]}"; do
+    [[ ${files[i]} =~ ${ONLY:-.} ]] || unset "files[i]"
+done
+[ ${#files[@]} -gt 0 ] || { echo "FAILED: no test matches ONLY=$ONLY"; exit 1; }
 
 # ---- They run ----
 
@@ -189,6 +195,7 @@ ended() { # PROCESS STATUS
     unset "file_of[$1]" "began[$1]" "jobs_of[$1]" "weight_of[$1]"
 }
 
+unset ONLY # verbs, for the crash tests
 all=("${files[@]}")
 echo "${#all[@]} test programs, $JOBS at a time, $HEAVY of them heavy"
 while :; do
