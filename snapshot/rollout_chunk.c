@@ -288,3 +288,18 @@ gboolean rollout_replace_running(Job *job, World *world, const Rollout *rollout,
     g_thread_pool_free(pool, FALSE, TRUE);
     return !job_is_stopping(job) || job_check(job, error);
 }
+
+gboolean rollout_chunk_go(const RolloutWay *way, Job *job, World *world, const Rollout *rollout,
+                          guint n, Changes *changes, GError **error)
+{
+    g_auto(RolloutChunk) c = { 0 };
+
+    rollout_chunk_init(&c, world, rollout, way->from_state, n);
+    g_autoptr(GPtrArray) running = rollout_chunk_take_running(&c, way->later_state);
+    rollout_chunk_claim_items(&c, way->keys_of, way->busy_state);
+    gboolean ok = way->replace(&c, job, changes, error);
+    rollout_chunk_clear(&c);
+    c = (RolloutChunk){ 0 };
+    return ok && rollout_replace_running(job, world, rollout, running, way->replace_stopped,
+                                         way->busy_state, error);
+}

@@ -43,6 +43,21 @@ gboolean rollout_replace_running(Job *job, World *world, const Rollout *rollout,
                                  const GPtrArray *items, RolloutDisk disk, const char *busy_state,
                                  GError **error);
 
+/* A way to go over the rows of a roll-out: which it takes, and what it does with them. */
+typedef struct {
+    const char *from_state;  /* of the rows */
+    const char *later_state; /* of those that run, as for rollout_chunk_take_running() */
+    const char *busy_state;  /* of those that it can't have now */
+    json_t *(*keys_of)(const RolloutItem *item);
+    gboolean (*replace)(RolloutChunk *chunk, Job *job, Changes *changes, GError **error);
+    RolloutDisk replace_stopped;
+} RolloutWay;
+
+/* Up to n rows that way: first those that are off, as one chunk with these changes (taken over),
+ * then those that run. */
+gboolean rollout_chunk_go(const RolloutWay *way, Job *job, World *world, const Rollout *rollout,
+                          guint n, Changes *changes, GError **error);
+
 /* This row (a batch item of it is taken over) is to be worked on. */
 void rollout_chunk_add(RolloutChunk *chunk, const RolloutItem *item, json_t *batch_item);
 

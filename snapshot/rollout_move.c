@@ -168,14 +168,8 @@ static gboolean move_stopped(Job *job, World *world, const Rollout *rollout,
 gboolean rollout_move(Job *job, World *world, const Rollout *rollout, guint n, Changes *changes,
                       GError **error)
 {
-    g_auto(RolloutChunk) c = { 0 };
+    static const RolloutWay way = { "waiting", "deferred", "unavailable",
+                                    keys_of,   move_chunk, move_stopped };
 
-    rollout_chunk_init(&c, world, rollout, "waiting", n);
-    g_autoptr(GPtrArray) running = rollout_chunk_take_running(&c, "deferred");
-    rollout_chunk_claim_items(&c, keys_of, "unavailable");
-    gboolean ok = move_chunk(&c, job, changes, error);
-    rollout_chunk_clear(&c);
-    c = (RolloutChunk){ 0 };
-    return ok && rollout_replace_running(job, world, rollout, running, move_stopped, "unavailable",
-                                         error);
+    return rollout_chunk_go(&way, job, world, rollout, n, changes, error);
 }

@@ -106,14 +106,9 @@ static gboolean return_stopped(Job *job, World *world, const Rollout *rollout,
 gboolean rollout_return(Job *job, World *world, const Rollout *rollout, guint n, Changes *changes,
                         GError **error)
 {
-    g_auto(RolloutChunk) c = { 0 };
+    static const RolloutWay way = {
+        "moved", "held", "held", keys_of, return_chunk, return_stopped
+    };
 
-    rollout_chunk_init(&c, world, rollout, "moved", n);
-    g_autoptr(GPtrArray) running = rollout_chunk_take_running(&c, "held");
-    rollout_chunk_claim_items(&c, keys_of, "held");
-    gboolean ok = return_chunk(&c, job, changes, error);
-    rollout_chunk_clear(&c);
-    c = (RolloutChunk){ 0 };
-    return ok &&
-           rollout_replace_running(job, world, rollout, running, return_stopped, "held", error);
+    return rollout_chunk_go(&way, job, world, rollout, n, changes, error);
 }

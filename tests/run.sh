@@ -1,59 +1,109 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# run.sh BUILD: all tests, through prove.  `make check` calls it, and `make asan` with SANITIZED=1,
-# which leaves out what a sanitizer has nothing to say about (lint) or makes too slow (crash, fuzz).
+# run.sh BUILD: all tests.  `make check` calls it, and `make asan` with SANITIZED=1, which leaves out what
+# a sanitizer has nothing to say about (lint) or makes too slow (crash, fuzz).
 #
 # Unit tests are programs in BUILD/tests, one for each tests/unit/test_*.c; the others are shell
-# scripts *.t.  All speak TAP.  A script with a line "# serial: WHY" runs with nothing beside it, one
-# with "# heavy: WHY" (guests and appliances under TCG; "# heavy, long: WHY" begins first) with one
-# other such script, after the rest.
-# They find the build in $BUILD, an absolute path, and run in the top folder of the tree.
+# scripts *.t.  All speak TAP.  They find the build in $BUILD, an absolute path, and run in the top folder
+# of the tree.
 #
-# What each of them printed is in BUILD/test-logs; of those that failed the end repeats it.
+# Side by side run one more than there are processors (TEST_JOBS), since most wait for their daemon now and
+# then.  Lines in a script say what else counts:
+#   # heavy: WHY        it keeps a processor busy (guests and appliances under TCG): as many as there are
+#   # serial: WHY       nothing runs beside it
+#   # long: N s         it begins before the shorter ones, so that nothing waits for it at the end
 #
-# run.sh --one FILE: how prove starts one of them.
+# ONLY=REGEX takes those whose path matches.
+#
+# What each of them printed is in BUILD/test-logs, and `prove` judges that; of those that failed the end
+# repeats it.
+#
+# run.sh --one FILE: one of them, with its output.   run.sh --again FILE: what it printed then.
 set -u
 export LC_ALL=C
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+. tests/sweep.sh
 
 readonly FUZZ_ROUNDS=${FUZZ_ROUNDS:-1500}
 readonly TEST_LIMIT=${TEST_LIMIT:-1500} # seconds
+readonly TEST_GRACE=${TEST_GRACE:-60}   # more, to end by itself
 
-# The differential fuzzer is no TAP program: make it a plan of one.
-run_differential() {
-    local seed=${FUZZ_SEED:-1}
-
+# as_tap NAME HINT COMMAND...: a program that speaks no TAP, as a plan of one.
+as_tap() {
+    local name=$1 hint=$2
+    shift 2
     echo 1..1
-    echo "# $FUZZ_ROUNDS images, seed $seed"
-    if bash tests/fuzz/differential.sh "$BUILD" "$FUZZ_ROUNDS" "$seed" 2>&1 | sed 's/^/# /'
+    if "$@" 2>&1 | sed 's/^/# /'
         [ "${PIPESTATUS[0]}" -eq 0 ]; then
-        echo "ok 1 - our verdicts agree with qemu-img's"
+        echo "ok 1 - $name"
     else
-        echo "not ok 1 - our verdicts agree with qemu-img's (again: FUZZ_SEED=$seed)"
+        echo "not ok 1 - $name${hint:+ ($hint)}"
         exit 1
     fi
 }
 
-# No test may hold up the rest: one that takes longer than TEST_LIMIT has failed.
-run_one() {
+run_program() {
     case $1 in
-    */differential.sh) run_differential ;;
-    *.t) timeout --kill-after=60 "$TEST_LIMIT" bash "$1" ;;
-    *) timeout --kill-after=60 "$TEST_LIMIT" "$1" --tap ;;
+    */differential.sh)
+        as_tap "our verdicts about $FUZZ_ROUNDS images agree with qemu-img's" "again: FUZZ_SEED=${FUZZ_SEED:-1}" \
+            bash "$1" "$BUILD" "$FUZZ_ROUNDS" "${FUZZ_SEED:-1}"
+        ;;
+    */lint/run.sh) as_tap lint '' bash "$1" ;;
+    *.t) bash "$1" ;;
+    *) "$1" --tap ;;
     esac
-    local status=$?
+}
+
+# No test may hold up the rest: one that takes longer than TEST_LIMIT has failed.  Nor may it leave
+# anything behind, however it ended: it notes its folders in TEST_FOLDERS, or makes them in TMPDIR.
+run_one() {
+    local folders status folder
+    folders=$(mktemp -d "${TMPDIR:-/tmp}/imgt.XXXXXX") || return
+    echo "$folders" >"$folders/list"
+    case $1 in
+    *.t) ;;
+    *) export TMPDIR=$folders ;;
+    esac
+    TEST_FOLDERS=$folders/list timeout --kill-after="$TEST_GRACE" "$TEST_LIMIT" bash tests/run.sh --run "$1" &
+    # Who ends us, ends it.
+    # shellcheck disable=SC2064 # it is that one
+    trap "kill $! 2>/dev/null" INT TERM
+    wait $!
+    status=$?
+    ! kill -0 $! 2>/dev/null || { wait $!; status=143; }
+    trap - INT TERM
     [ "$status" -ne 124 ] && [ "$status" -ne 137 ] || echo "not ok - ends within $TEST_LIMIT s"
+    while read -r folder; do
+        [ "$folder" = "$folders" ] || [ ! -d "$folder" ] || echo "# it was ended before it could clean up in $folder"
+        sweep "$folder"
+    done < <(tac "$folders/list")
     return "$status"
 }
 
-if [ "${1-}" = --one ]; then
-    log=${TEST_LOGS:-}${TEST_LOGS:+/$(basename "$2").log}
-    run_one "$2" 2> >(tee ${log:+"$log.stderr"} >&2) | tee ${log:+"$log"}
-    status=${PIPESTATUS[0]}
-    [ -z "$log" ] || { [ "$status" -eq 0 ] && grep -q '^1\.\.' "$log"; } || touch "$log.failed"
-    exit "$status"
-fi
+# Where it is noted what a test printed, and how it ended.
+log_of() {
+    case $1 in
+    */lint/run.sh) echo "$TEST_LOGS/lint" ;;
+    *) echo "$TEST_LOGS/${1##*/}" ;;
+    esac
+}
+
+case ${1-} in
+--run)
+    run_program "$2"
+    exit
+    ;;
+--one)
+    run_one "$2"
+    exit
+    ;;
+--again)
+    log=$(log_of "$2")
+    cat "$log.log"
+    exit "$(cat "$log.status")"
+    ;;
+esac
 
 if [ $# -ne 1 ] || [ ! -d "$1" ]; then
     echo "usage: tests/run.sh BUILD" >&2
@@ -71,82 +121,115 @@ if [ -n "${SANITIZED:-}" ]; then
     export G_SLICE=always-malloc
 fi
 
-parallel=() heavy=() serial=() missing=()
-for source in tests/unit/test_*.c; do
-    program=$BUILD/tests/$(basename "$source" .c)
-    if [ -x "$program" ]; then parallel+=("$program"); else missing+=("$program"); fi
-done
+readonly JOBS=${TEST_JOBS:-$(($(nproc) + 1))}
+readonly HEAVY=$((JOBS > 1 ? JOBS - 1 : 1))
+
+# ---- What is run ----
+
 scripts=(tests/functional/*.t)
 [ -n "${SANITIZED:-}" ] || scripts+=(tests/crash/*.t)
-for script in "${scripts[@]}"; do
-    if grep -q '^# serial:' "$script"; then
-        serial+=("$script")
-    elif grep -q '^# heavy, long:' "$script"; then
-        heavy=("$script" ${heavy[@]+"${heavy[@]}"}) # first, so that nothing waits for it at the end
-    elif grep -q '^# heavy:' "$script"; then
-        heavy+=("$script")
-    else
-        parallel+=("$script")
-    fi
+if [ ${#scripts[@]} -eq 0 ]; then
+    echo "FAILED: there are no tests"
+    exit 1
+fi
+# In their order: files[i] takes jobs[i], of which weights[i] is one of the heavy.
+files=() jobs=() weights=()
+[ -n "${SANITIZED:-}" ] || { files=(tests/lint/run.sh) jobs=(1) weights=(0); }
+while read -r _ n weight file; do
+    files+=("$file") jobs+=("$n") weights+=("$weight")
+done < <(awk -v jobs="$JOBS" '
+    FNR == 1 { file[++n] = FILENAME; takes[n] = 1; heavy[n] = long[n] = 0 }
+    /^# heavy: / { heavy[n] = 1 }
+    /^# serial: / { takes[n] = jobs; long[n] = 1e6 }
+    /^# long: [0-9]+ s/ { long[n] = $3 }
+    FNR == 20 { nextfile }
+    END { for (i = 1; i <= n; i++) print long[i], takes[i], heavy[i], file[i] }' "${scripts[@]}" |
+    sort -s -k1,1nr -k3,3nr)
+[ -n "${SANITIZED:-}" ] || { files+=(tests/fuzz/differential.sh) jobs+=(1) weights+=(0); }
+missing=()
+for source in tests/unit/test_*.c; do
+    program=$BUILD/tests/$(basename "$source" .c)
+    [ -x "$program" ] || missing+=("$program")
+    files+=("$program") jobs+=(1) weights+=(0)
 done
-[ -n "${SANITIZED:-}" ] || parallel+=(tests/fuzz/differential.sh)
-
 if [ ${#missing[@]} -gt 0 ]; then
     echo "FAILED: not built (make test-binaries): ${missing[*]}"
     exit 1
 fi
-if [ ${#parallel[@]} -eq 0 ]; then
-    echo "FAILED: there are no tests"
-    exit 1
-fi
-failed=()
+for i in "${!files[@]}"; do
+    [[ ${files[i]} =~ ${ONLY:-.} ]] || unset "files[i]"
+done
+[ ${#files[@]} -gt 0 ] || { echo "FAILED: no test matches ONLY=$ONLY"; exit 1; }
+
+# ---- They run ----
+
 export TEST_LOGS=$BUILD/test-logs
 rm -rf "$TEST_LOGS"
 mkdir -p "$TEST_LOGS" || exit 1
 
+# By the process that runs each: its file, when it began, what it takes.
+declare -A file_of=() began=() jobs_of=() weight_of=()
+free_jobs=$JOBS free_heavy=$HEAVY
+stop_all() {
+    kill "${!file_of[@]}" 2>/dev/null
+    wait
+    exit 1
+}
+trap stop_all INT TERM
+
+start() { # INDEX
+    local log
+    log=$(log_of "${files[$1]}")
+    bash tests/run.sh --one "${files[$1]}" </dev/null >"$log.log" 2>"$log.stderr" &
+    file_of[$!]=${files[$1]} began[$!]=$SECONDS jobs_of[$!]=${jobs[$1]} weight_of[$!]=${weights[$1]}
+    free_jobs=$((free_jobs - jobs[$1])) free_heavy=$((free_heavy - weights[$1]))
+}
+
+ended() { # PROCESS STATUS
+    local log said=ok
+    log=$(log_of "${file_of[$1]}")
+    echo "$2" >"$log.status"
+    [ "$2" -eq 0 ] || said=FAILED
+    printf '[%s] %-6s %4d s  %s\n' "$(date +%T)" "$said" $((SECONDS - began[$1])) "${file_of[$1]#"$BUILD/"}"
+    free_jobs=$((free_jobs + jobs_of[$1])) free_heavy=$((free_heavy + weight_of[$1]))
+    unset "file_of[$1]" "began[$1]" "jobs_of[$1]" "weight_of[$1]"
+}
+
+unset ONLY # verbs, for the crash tests
+all=("${files[@]}")
+echo "${#all[@]} test programs, $JOBS at a time, $HEAVY of them heavy"
+while :; do
+    for i in "${!files[@]}"; do
+        [ "$free_jobs" -gt 0 ] || break
+        [ "${jobs[i]}" -le "$free_jobs" ] && [ "${weights[i]}" -le "$free_heavy" ] || continue
+        start "$i"
+        unset "files[i]"
+    done
+    [ ${#file_of[@]} -gt 0 ] || break
+    wait -n -p pid "${!file_of[@]}"
+    ended "$pid" $?
+done
+
+# ---- What became of them ----
+
 # What those that failed have printed, shortened: who reads a build server's output may see its end only.
 repeat_failures() {
-    local mark log
+    local file log
 
-    for mark in "$TEST_LOGS"/*.failed; do
-        log=${mark%.failed}
-        echo "---- $(basename "$log" .log) ----"
-        grep -A 12 '^not ok' "$log" | head -n 60
+    for file in "${all[@]}"; do
+        log=$(log_of "$file")
+        [ "$(cat "$log.status")" -ne 0 ] || ! grep -q '^1\.\.' "$log.log" || continue
+        echo "---- $(basename "$file") ----"
+        grep -A 12 '^not ok' "$log.log" | head -n 60
         echo "its end:"
-        tail -n 12 "$log"
+        tail -n 12 "$log.log"
         tail -n 12 "$log.stderr"
     done
 }
 
-if [ -z "${SANITIZED:-}" ]; then
-    echo "lint"
-    bash tests/lint/run.sh || failed+=(lint)
-fi
-
-# prove_them JOBS FILE...
-prove_them() {
-    local jobs=$1
-    shift
-    [ $# -gt 0 ] || return 0
-    prove --timer --norc -j "$jobs" -e "bash tests/run.sh --one" "$@" </dev/null
-}
-
-echo "tests side by side: ${#parallel[@]} programs"
-prove_them "${TEST_JOBS:-2}" "${parallel[@]}" || failed+=("tests side by side")
-if [ ${#heavy[@]} -gt 0 ]; then
-    echo "heavy tests, two at a time: ${#heavy[@]} programs"
-    prove_them 2 "${heavy[@]}" || failed+=("heavy tests")
-fi
-if [ ${#serial[@]} -gt 0 ]; then
-    echo "tests one by one: ${#serial[@]} programs"
-    prove_them 1 "${serial[@]}" || failed+=("tests one by one")
-fi
-
-n=$((${#parallel[@]} + ${#heavy[@]} + ${#serial[@]}))
-if [ ${#failed[@]} -gt 0 ]; then
+if ! prove --norc -Q -e 'bash tests/run.sh --again' "${all[@]}" </dev/null; then
     repeat_failures
-    printf 'FAILED: %s\n' "${failed[@]}"
-    echo "failed after $SECONDS s"
+    echo "FAILED after $SECONDS s"
     exit 1
 fi
-printf 'all well: %d test programs%s in %d s\n' "$n" "${SANITIZED:+ under sanitizers}" "$SECONDS"
+echo "all well: ${#all[@]} test programs${SANITIZED:+ under sanitizers} in $SECONDS s"

@@ -119,72 +119,66 @@ guint sessions_count(Sessions *s)
 
 /* ---- What is due ---- */
 
-void live_ticket_free(gpointer data)
+void live_session_free(gpointer data)
 {
-    LiveTicket *t = data;
+    LiveSession *session = data;
 
-    g_free(t->host_id);
-    g_free(t->uuid);
-    g_free(t->incarnation);
-    g_free(t->password);
-    g_free(t);
+    g_free(session->session_id);
+    g_free(session->host_id);
+    g_free(session->uuid);
+    g_free(session->incarnation);
+    g_free(session->password);
+    g_free(session);
+}
+
+/* Those of whom that is true, of LiveSession. */
+static GPtrArray *copy_due(Sessions *s, gboolean (*is_due)(Live *live, gint64 now_ms),
+                           gint64 now_ms)
+{
+    GPtrArray *out = g_ptr_array_new_with_free_func(live_session_free);
+    GHashTableIter iter;
+    gpointer value;
+
+    g_mutex_lock(&s->lock);
+    g_hash_table_iter_init(&iter, s->by_uuid);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        const Live *live = value;
+        if (!is_due(value, now_ms))
+            continue;
+        LiveSession *session = g_new(LiveSession, 1);
+        *session = (LiveSession){ g_strdup(live->session_id), g_strdup(live->host_id),
+                                  g_strdup(live->uuid), g_strdup(live->incarnation),
+                                  g_strdup(live->password) };
+        g_ptr_array_add(out, session);
+    }
+    g_mutex_unlock(&s->lock);
+    return out;
+}
+
+static gboolean password_is_over(Live *live, gint64 now_ms)
+{
+    return clients_is_over(&live->clients, now_ms);
 }
 
 GPtrArray *live_over(Sessions *s, gint64 now_ms)
 {
-    GPtrArray *out = g_ptr_array_new_with_free_func(live_ticket_free);
-    GHashTableIter iter;
-    gpointer value;
-
-    g_mutex_lock(&s->lock);
-    g_hash_table_iter_init(&iter, s->by_uuid);
-    while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        Live *live = value;
-        if (!clients_is_over(&live->clients, now_ms))
-            continue;
-        LiveTicket *t = g_new0(LiveTicket, 1);
-        *t = (LiveTicket){ g_strdup(live->host_id), g_strdup(live->uuid),
-                           g_strdup(live->incarnation), g_strdup(live->password) };
-        g_ptr_array_add(out, t);
-    }
-    g_mutex_unlock(&s->lock);
-    return out;
+    return copy_due(s, password_is_over, now_ms);
 }
 
-void live_ask_free(gpointer data)
+static gboolean ask_is_due(Live *live, gint64 now_ms)
 {
-    LiveAsk *ask = data;
-
-    g_free(ask->session_id);
-    g_free(ask->host_id);
-    g_free(ask->uuid);
-    g_free(ask->incarnation);
-    g_free(ask);
+    if (!live->ask_ms)
+        live->ask_ms = now_ms + ASK_MS;
+    if (now_ms < live->ask_ms)
+        return FALSE;
+    live->wait_ms = CLAMP(2 * live->wait_ms, ASK_MS, ASK_AGAIN_MS);
+    live->ask_ms = now_ms + live->wait_ms; /* unless an answer comes */
+    return TRUE;
 }
 
 GPtrArray *live_ask_due(Sessions *s, gint64 now_ms)
 {
-    GPtrArray *out = g_ptr_array_new_with_free_func(live_ask_free);
-    GHashTableIter iter;
-    gpointer value;
-
-    g_mutex_lock(&s->lock);
-    g_hash_table_iter_init(&iter, s->by_uuid);
-    while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        Live *live = value;
-        if (!live->ask_ms)
-            live->ask_ms = now_ms + ASK_MS;
-        if (now_ms < live->ask_ms)
-            continue;
-        live->wait_ms = CLAMP(2 * live->wait_ms, ASK_MS, ASK_AGAIN_MS);
-        live->ask_ms = now_ms + live->wait_ms; /* unless an answer comes */
-        LiveAsk *ask = g_new0(LiveAsk, 1);
-        *ask = (LiveAsk){ g_strdup(live->session_id), g_strdup(live->host_id), g_strdup(live->uuid),
-                          g_strdup(live->incarnation) };
-        g_ptr_array_add(out, ask);
-    }
-    g_mutex_unlock(&s->lock);
-    return out;
+    return copy_due(s, ask_is_due, now_ms);
 }
 
 UsersChange live_note_users(Sessions *s, const char *uuid, const char *session_id, gint n_users,

@@ -10,23 +10,22 @@ World *sessions_world(Sessions *sessions);
 void live_add(Sessions *sessions, const SessionRow *row, const char *password, gint64 now_ms);
 void live_drop(Sessions *sessions, const char *uuid, const char *session_id);
 
-/* Those whose password is over: of LiveTicket, each told once. */
+/* What a session was at some moment. */
 typedef struct {
-    char *host_id, *uuid, *incarnation, *password;
-} LiveTicket;
-void live_ticket_free(gpointer ticket);
+    char *session_id, *host_id, *uuid, *incarnation;
+    char *password; /* or NULL */
+} LiveSession;
+void live_session_free(gpointer session);
+
+/* Those whose password is over: of LiveSession, each told once. */
 GPtrArray *live_over(Sessions *sessions, gint64 now_ms);
 
 /* It lets nobody in any more; who is in stays.  Not waited for. */
-void sessions_end_password(Sessions *sessions, const LiveTicket *ticket);
+void sessions_end_password(Sessions *sessions, const LiveSession *session);
 
-/* What the guest's agent says of users, asked now and then.  live_ask_due(): uuids of those to be
- * asked now.  live_note_users(): what is new in that. */
+/* What the guest's agent says of users, asked now and then.  live_ask_due(): those to be asked now,
+ * of LiveSession.  live_note_users(): what is new in that. */
 typedef enum { USERS_SAME, USERS_CAME, USERS_LEFT } UsersChange;
-typedef struct {
-    char *session_id, *host_id, *uuid, *incarnation;
-} LiveAsk;
-void live_ask_free(gpointer ask);
 GPtrArray *live_ask_due(Sessions *sessions, gint64 now_ms);
 UsersChange live_note_users(Sessions *sessions, const char *uuid, const char *session_id,
                             gint n_users, gint64 now_ms);

@@ -251,7 +251,7 @@ static void ask_guests(SessionEnds *e, gint64 now_ms)
     g_autoptr(GPtrArray) due = live_ask_due(e->sessions, now_ms);
 
     for (guint i = 0; i < due->len; i++) {
-        const LiveAsk *ask = due->pdata[i];
+        const LiveSession *ask = due->pdata[i];
         Question *q = g_atomic_rc_box_new0(Question);
         *q = (Question){ g_strdup(ask->session_id), g_strdup(ask->uuid), g_strdup(ask->incarnation),
                          g_async_queue_ref(e->answers) };

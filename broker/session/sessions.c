@@ -318,7 +318,7 @@ static gboolean cut(Sessions *s, const SessionRow *row, gint64 limit_ms, GError 
     return FALSE;
 }
 
-void sessions_end_password(Sessions *s, const LiveTicket *t)
+void sessions_end_password(Sessions *s, const LiveSession *t)
 {
     Arm *a = g_atomic_rc_box_new0(Arm);
 

@@ -11,11 +11,13 @@ alone give the same catalog again.
 eio, enospc: the verb says "done" and was done, or fails with a reason; the same daemon goes on (or
 ends by itself, when it must open its catalog anew); nothing leaks; and so after another start.
 
-The environment: FULL=1 every point, k = 1, 2, ... until a run is untouched; else POINTS of each verb, the
-same ones each time (SEED chooses others).  ONLY=REGEX some verbs, AT=K one point, JOBS side by side.
+The environment: FULL=1 every point, k = 1, 2, ... until a run is untouched; else one of each verb and kind,
+and more of them, spread, while it has not taken CHANGE_SECONDS yet, in the same order each time (SEED
+chooses another).  ONLY=REGEX some verbs, AT=K one point, JOBS side by side.
 """
 import multiprocessing
 import os
+import queue
 import random
 import re
 import shutil
@@ -28,9 +30,11 @@ from service import Gone, Service, Wrong, copy_state
 from verbs import HELPED, KILLED, SITUATIONS, VERBS, disagreeing, everything, known_ids, signature
 
 FULL = bool(os.environ.get("FULL"))
-POINTS = int(os.environ.get("POINTS", "4"))
+SECONDS = float(os.environ.get("CHANGE_SECONDS", "240"))
+SLOW_POINTS = 4  # of a verb that is slow, with FULL
 SEED = int(os.environ.get("SEED", "1"))
 AT = int(os.environ.get("AT", "0"))
+GOLDEN = 0.6180339887498949
 
 
 def differences(old, new):
@@ -74,7 +78,7 @@ class Worker:
             shutil.rmtree(self.service.state, ignore_errors=True)
             return set()
         saved, known = self.situation(name)
-        copy_state(saved, self.service.state)
+        self.service.load(saved)
         self.service.options = self.helped if name in HELPED else []
         return known
 
@@ -246,44 +250,86 @@ class Verbed:
             self.service.kill()
 
     def points(self, rng):
+        """In an order any beginning of which lies everywhere: each step divides a largest gap."""
         if AT:
-            return [AT]
-        if FULL and not self.verb.slow:
-            return range(self.first, self.last + 1000)
-        step = max(1, -(-(self.last + 1 - self.first) // POINTS))
-        return [at + rng.randrange(step) for at in range(self.first, self.last + 1, step)]
+            yield AT
+        elif FULL and not self.verb.slow:
+            yield from range(self.first, self.last + 1000)
+        else:
+            n, at, tried = self.last + 1 - self.first, rng.random(), set()
+            while len(tried) < (min(n, SLOW_POINTS) if FULL else n):
+                at = (at + GOLDEN) % 1
+                if int(at * n) not in tried:
+                    tried.add(int(at * n))
+                    yield self.first + int(at * n)
 
 
-def run_verb(worker, number, kind):
-    """(what, number of points, what was wrong, seconds)"""
-    verb = VERBS[number]
-    started, n, wrong = time.monotonic(), 0, []
-    rng = random.Random(zlib.crc32(("%d %s %s" % (SEED, kind, verb.name)).encode()))
-    try:
-        verbed = Verbed(worker, verb)
-    except (Wrong, Gone) as why:
-        worker.service.kill()
-        return verb.name, kind, 0, 0, ["without a fault: %s" % why], 0
-    for at in verbed.points(rng):
+class Tried:
+    """One verb with one kind of fault: what was tried so far."""
+
+    def __init__(self, number, kind):
+        self.number, self.kind, self.verb = number, kind, VERBS[number]
+        self.rng = random.Random(zlib.crc32(("%d %s %s" % (SEED, kind, self.verb.name)).encode()))
+        self.n, self.of, self.wrong, self.seconds, self.points = 0, 0, [], 0.0, None
+
+    def try_next(self, verbed):
+        """FALSE when nothing is left to be tried."""
+        started = time.monotonic()
+        if self.points is None:
+            self.points, self.of = verbed.points(self.rng), verbed.last + 1 - verbed.first
+        at = next(self.points, None)
+        if at is None or len(self.wrong) > 20:
+            return False
+        is_over = False
         try:
-            if not verbed.try_point(kind, at, rng) and at > verbed.last:
-                break
-        except (Wrong, Gone) as why:
-            wrong.append("AT=%d: %s" % (at, why))
-            if len(wrong) > 20:
-                break
-        n += 1
-    return verb.name, kind, n, verbed.last + 1 - verbed.first, wrong, time.monotonic() - started
-
-
-def work(build, folder, tasks, results):
-    worker = Worker(build, folder)
-    for number, kind in iter(tasks.get, None):
-        try:
-            results.put(run_verb(worker, number, kind))
+            is_over = not verbed.try_point(self.kind, at, self.rng) and at > verbed.last
         except Exception as why:  # told, and a failure
+            name = "" if isinstance(why, (Wrong, Gone)) else type(why).__name__ + ": "
+            self.wrong.append("AT=%d: %s%s" % (at, name, why))
+        self.n += 1
+        self.seconds += time.monotonic() - started
+        return not is_over
+
+    def result(self):
+        return self.number, self.kind, self.n, self.of, self.wrong, self.seconds
+
+
+def verbs_of(tasks, worker, kinds):
+    """(its verb, what was tried with it) of one verb after the other, as long as somebody else has not
+    taken it."""
+    for number in iter(tasks.get, None):
+        tried = [Tried(number, kind) for kind in kinds]
+        try:
+            yield Verbed(worker, VERBS[number]), tried
+        except (Wrong, Gone) as why:
             worker.service.kill()
-            results.put((VERBS[number].name, kind, 0, 0, ["%s: %s" % (type(why).__name__, why)], 0))
+            for one in tried:
+                one.wrong.append("without a fault: %s" % why)
+            yield None, tried
+
+
+def work(build, folder, kinds, tasks, results, end):
+    worker, order = Worker(build, folder), random.Random(SEED)
+    left = []  # (its verb, one kind): more of it can be tried
+    for verbed, tried in verbs_of(tasks, worker, kinds):
+        for one in tried:
+            goes_on = verbed and one.try_next(verbed)
+            while goes_on and FULL:
+                goes_on = one.try_next(verbed)
+            if goes_on:
+                left.append((verbed, one))
+            else:
+                results.put(one.result())
+    while left and time.monotonic() < end:
+        order.shuffle(left)
+        round_, left = left, []
+        for verbed, one in round_:
+            if time.monotonic() < end and not one.try_next(verbed):
+                results.put(one.result())
+            else:
+                left.append((verbed, one))
+    for _, one in left:
+        results.put(one.result())
 
 
 def main():
@@ -291,28 +337,37 @@ def main():
     only = re.compile(os.environ.get("ONLY", ""))
     n_jobs = int(os.environ.get("JOBS", "1"))
     tasks, results = multiprocessing.Queue(), multiprocessing.Queue()
-    wanted = [(i, kind) for kind in kinds for i, v in enumerate(VERBS) if only.search(v.name) and (FULL or not (v.slow or v.full))]
+    wanted = [i for i, v in enumerate(VERBS) if only.search(v.name) and (FULL or not (v.slow or v.full))]
     for task in wanted + [None] * n_jobs:
         tasks.put(task)
-    print("# SEED=%d, %s of each verb" % (SEED, "every change" if FULL else "%d points" % POINTS))
-    workers = [multiprocessing.Process(target=work, args=(build, os.path.join(folder, "w%d" % i),
-                                                          tasks, results)) for i in range(n_jobs)]
+    print("# SEED=%d, %s" % (SEED, "every change" if FULL else "as many changes as %g s allow" % SECONDS))
+    end = time.monotonic() + SECONDS
+    workers = [multiprocessing.Process(target=work, args=(build, os.path.join(folder, "w%d" % i), kinds,
+                                                          tasks, results, end)) for i in range(n_jobs)]
     for worker in workers:
         worker.start()
-    n_points, n_bad = {}, 0
-    for number in range(len(wanted)):
-        name, kind, n, of, wrong, seconds = results.get()
+    n_points, n_bad, number = {}, 0, 0
+    while number < len(wanted) * len(kinds):
+        try:
+            verb, kind, n, of, wrong, seconds = results.get(timeout=5)
+        except queue.Empty:
+            if any(worker.is_alive() for worker in workers) or not results.empty():
+                continue
+            print("Bail out! a worker has ended")
+            return 1
+        number += 1
         n_points[kind] = n_points.get(kind, 0) + n
+        wrong = wrong or ([] if n or not of else ["nothing was tried"])
         n_bad += bool(wrong)
         print("%s %d - %s: %s at %d of %d changes (%.1f s)" % (
-            "not ok" if wrong else "ok", number + 1, name, kind, n, of, seconds))
+            "not ok" if wrong else "ok", number, VERBS[verb].name, kind, n, of, seconds))
         for text in wrong:
             print("\n".join("# " + line for line in text[:3000].splitlines()))
         sys.stdout.flush()
     for worker in workers:
         worker.join()
     print("# points tried: " + ", ".join("%s %d" % item for item in n_points.items()))
-    print("1..%d" % len(wanted))
+    print("1..%d" % number)
     return 1 if n_bad or not wanted else 0
 
 

@@ -11,7 +11,6 @@ unmount() {
     [ -z "$mounted" ] || umount "$state"
     mounted=
 }
-trap 'unmount; clean_up' EXIT
 
 # mount_new SIZE MKFS-OPTIONS...: an empty file system as the state folder.
 mount_new() {
@@ -171,5 +170,4 @@ rm -rf "$state/files"
 check "with inodes again, a reset works" quiet ctl desktop reset a --yes
 stop_daemon || not_ok "it stops"
 check "the catalog is sound" catalog_is_sound
-unmount
 finish

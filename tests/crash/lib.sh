@@ -64,10 +64,12 @@ pick_root() {
 
 clean_up() {
     kill_daemon
-    [ -z "${KEEP:-}" ] && rm -rf "$work"
+    sweep "$work"
 }
 
+. ../sweep.sh
 work=$(mktemp -d "$(pick_root)/imaged-crash.XXXXXX") || bail "no folder to work in"
+[ -z "${TEST_FOLDERS:-}" ] || echo "$work" >>"$TEST_FOLDERS" # for who ends us in the middle
 state=$work/state
 trap clean_up EXIT
 trap 'exit 1' INT TERM
@@ -155,12 +157,6 @@ wait_idle() {
     return 1
 }
 
-# Changes to storage that the daemon has made so far.
-n_changes() {
-    curl -s --unix-socket "$state/imaged.sock" http://imaged/metrics |
-        sed -n 's/^imaged_storage_changes_total //p'
-}
-
 # ---- what is there ----
 
 declare -A seen_layers # a file's checksum -> checksum of what a guest reads in it
@@ -199,10 +195,7 @@ sum_layers() {
     sums+='}'
 }
 
-# The ids that are known from the start; those made later differ from run to run.
-known_ids='[]'
-
-# All that a user sees, as text: no times, no ids but the known ones, disks by what a guest reads.
+# All that a user sees, as text: no times, no ids, disks by what a guest reads.
 signature() {
     local templates versions='[]' name
     sum_layers
@@ -213,29 +206,15 @@ signature() {
     {
         ctl desktop list -o json && ctl trash list -o json && ctl store list -o json
     } >"$work/lists" || return 1
-    jq -rn --argjson sums "$sums" --argjson known "$known_ids" \
+    jq -rn --argjson sums "$sums" \
         --slurpfile lists "$work/lists" --argjson templates "$templates" \
         --slurpfile versions <(echo "$versions") '
         def sum: $sums[.] // "MISSING";
-        def known: if IN($known[]) then . else "new" end;
-        ($templates[] | "template \(.name) \(.state) latest=\(.latest) n=\(.n_versions) \(.description) \(.id | known)"),
-        ($versions | add[]? | "version \(.name) \(.state) cpus=\(.cpus) desktops=\(.n_desktops) stores=\(.stores | sort | join(",")) \(.layer | sum) \(.id | known)"),
-        ($lists[0][] | "desktop \(.name) \(.template):\(.version) \(.state) gen=\(.generation) store=\(.store) owner=\(.owner) undo=\(.undo_available) \(.layer | sum) \(.id | known)"),
-        ($lists[1][] | "trash \(.name) \(.kind) \(.reason) gen=\(.generation) store=\(.store) \(.layer | sum) \(.id | known)"),
+        ($templates[] | "template \(.name) \(.state) latest=\(.latest) n=\(.n_versions) \(.description)"),
+        ($versions | add[]? | "version \(.name) \(.state) cpus=\(.cpus) desktops=\(.n_desktops) stores=\(.stores | sort | join(",")) \(.layer | sum)"),
+        ($lists[0][] | "desktop \(.name) \(.template):\(.version) \(.state) gen=\(.generation) store=\(.store) owner=\(.owner) undo=\(.undo_available) \(.layer | sum)"),
+        ($lists[1][] | "trash \(.name) \(.kind) \(.reason) gen=\(.generation) store=\(.store) \(.layer | sum)"),
         ($lists[2][] | "store \(.name) \(.state)")' | sort
-}
-
-# Everything as the API lists it, to be the same before and after a rebuild.  (The blocks of a
-# template are what they are just now: a copy that is not written back yet has others.)
-all_lists() {
-    local name
-    {
-        ctl template list -o json && ctl desktop list -o json && ctl trash list -o json
-    } >"$work/all" || return 1
-    for name in $(ctl template list -o json | jq -r '.[].name'); do
-        ctl template versions "$name" -o json
-    done >>"$work/all"
-    jq -S 'sort_by(.id) | map(if .stores then .stores |= sort else . end | if .checksum then del(.disk_bytes) else . end)' "$work/all"
 }
 
 # store_is_clean: the check finds nothing at all, nothing lies about.
@@ -263,36 +242,6 @@ catalog_is_sound() {
     said=$(sqlite3 "$state/catalog.db" 'PRAGMA integrity_check; PRAGMA foreign_key_check' 2>&1)
     [ "$said" = ok ] && return 0
     diag "catalog: $said"
-    return 1
-}
-
-# Lose the catalog, make it anew from the stores, and see that nothing has changed.
-rebuild_is_same() {
-    local before after stores name location
-    stores=$(ctl store list -o json | jq -r '.[] | select(.is_default | not) | "\(.name) \(.location)"')
-    before=$(all_lists)
-    stop_daemon || diag "it did not stop by itself"
-    rm -f "$state"/catalog.db*
-    start_daemon || {
-        diag "no start without a catalog: $(tail -2 "$work/log")"
-        return 1
-    }
-    ctl catalog rebuild >/dev/null 2>"$work/rebuild.err" || {
-        diag "rebuild: $(cat "$work/rebuild.err")"
-        return 1
-    }
-    while read -r name location; do
-        [ -n "$name" ] || continue
-        ctl store add "$name" "$location" >/dev/null 2>"$work/rebuild.err" || {
-            diag "store add $name: $(cat "$work/rebuild.err")"
-            return 1
-        }
-    done <<<"$stores"
-    wait_idle
-    after=$(all_lists)
-    [ "$before" = "$after" ] && return 0
-    diag "changed by the rebuild:
-$(diff <(echo "$before") <(echo "$after"))"
     return 1
 }
 
@@ -344,26 +293,8 @@ add_stores() {
     ctl desktop move s --to side >/dev/null || bail "move"
 }
 
-note_ids() {
-    known_ids=$({
-        ctl template list -o json
-        ctl desktop list -o json
-        ctl trash list -o json
-    } | jq -s -c 'map(.[].id)')
-}
-
 # The id of a trash entry, by name and kind.
 trash_id() {
     ctl trash list -o json | jq -r --arg name "$1" --arg kind "$2" \
         'first(.[] | select(.name == $name and .kind == $kind)) | .id'
-}
-
-save_state() {
-    rm -rf "${work:?}/saved.$1"
-    cp -a --sparse=always "$state" "$work/saved.$1"
-}
-
-load_state() {
-    rm -rf "$state"
-    cp -a --sparse=always --reflink=auto "$work/saved.$1" "$state"
 }

@@ -1,4 +1,5 @@
 #!/bin/bash
+# long: 47 s
 # Random operations against a model; see model.py.  SEED repeats a run (up to the timing of kills),
 # MODEL_SECONDS says how long.
 set -u

@@ -1,4 +1,5 @@
 #!/bin/bash
+# long: 60 s
 # Nothing that the daemon changes in storage passes by durable.c and SQLite's shim, seen by strace; see
 # tests/crash/no_bypass.py.  Some verbs; FULL=1 (make crash) all.
 set -u

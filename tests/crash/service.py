@@ -45,6 +45,7 @@ class Service:
         self.process, self.connection = None, None
         self.options, self.log = [], os.path.join(folder, "log")
         self.disks = disks if disks is not None else {}
+        self.headers = Headers()
 
     # ---- the process ----
 
@@ -236,12 +237,27 @@ class Service:
         """What a guest reads there, as one word."""
         if not os.path.exists(path):  # the sweep moves what is deleted, and both places are right
             path = path.replace("/layers/", "/trash/")
-        key = chain_key(path)
+        key = self.chain_key(path)
         if key is None:
             return "unreadable"
         if key not in self.disks:
             self.disks[key] = read_disk(path, os.path.join(self.folder, "guest.raw"))
         return self.disks[key]
+
+    def chain_key(self, path, below=0):
+        try:
+            key, backing = self.headers.of(path)
+        except OSError:
+            return None
+        if backing is None or below > 64:
+            return key
+        above = self.chain_key(os.path.join(os.path.dirname(path), backing), below + 1)
+        return above and hashlib.md5((key + above).encode()).hexdigest()
+
+    def load(self, saved):
+        """Begin with this state; of what nobody has touched since the sums stay known."""
+        copy_state(saved, self.state)
+        self.headers.restored_ns = time.time_ns()
 
     def clean(self):
         """store check finds nothing at all, nothing lies about; else Wrong."""
@@ -301,16 +317,25 @@ def header_of(path):
     return bytes(data[:8] + data[20:104] + data[end:]), name
 
 
-def chain_key(path, below=0):
-    try:
-        data, backing = header_of(path)
-    except OSError:
-        return None
-    key = hashlib.md5(data).hexdigest()
-    if backing is None or below > 64:
-        return key
-    above = chain_key(os.path.join(os.path.dirname(path), backing), below + 1)
-    return above and hashlib.md5((key + above).encode()).hexdigest()
+class Headers:
+    """(sum of what header_of() gives, the backing file's name) of files.  A file is read again when it
+    was changed; its ctime tells, but not of changes in the same moment, nor where it was copied."""
+    MOMENT_NS = 50_000_000
+
+    def __init__(self):
+        self.known, self.restored_ns = {}, 0
+
+    def of(self, path):
+        at = os.stat(path)
+        touched = at.st_ctime_ns if at.st_ctime_ns > self.restored_ns else 0
+        key = os.path.basename(path), at.st_size, at.st_mtime_ns, touched, at.st_ino if touched else 0
+        if key not in self.known:
+            data, backing = header_of(path)
+            found = hashlib.md5(data).hexdigest(), backing
+            if time.time_ns() - at.st_ctime_ns < self.MOMENT_NS:
+                return found
+            self.known[key] = found
+        return self.known[key]
 
 
 def read_disk(path, raw):

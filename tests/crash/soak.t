@@ -1,4 +1,5 @@
 #!/bin/bash
+# long: 100 s
 # Random verbs from 8 clients on 200 desktops, with kills in between; see soak.py.  SEED repeats a run up to
 # its timing; SOAK_SECONDS says how long (make soak: half an hour).
 set -u

@@ -123,7 +123,6 @@ ok 'back again' ctl archive create a --to nas
 small=$top/small
 mkdir "$small"
 mount -t tmpfs -o size=1536k imgd-test "$small" || exit 1
-trap 'umount -l "$small" 2>/dev/null; cleanup' EXIT
 ctl archive target add small "$small" >/dev/null
 good=$(new_point b small)
 random_file "$top/noise" 8 5

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# long: 110 s
 #
 # Archive targets of kind borg, by themselves: objects, points, what borg's own tools see and
 # restore, damage, cancelled and killed transfers, collecting beside other managers.

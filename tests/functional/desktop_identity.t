@@ -1,4 +1,5 @@
 # heavy: boots two desktops at once under TCG
+# long: 250 s
 #
 # Two clones of one template, booted side by side under libvirt: each is a machine of its own; it
 # stays the same one when it boots again; and is a new one with its old name when it is re-imaged.
@@ -6,7 +7,6 @@
 # The template was not sealed: all clones begin with one machine id and one set of keys.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
-trap 'libvirt_stop; cleanup' EXIT
 
 readonly BOOT_LIMIT=900 # seconds; about 30 on two free processors
 # The image depends on what is installed in it alone: made once, for all runs with this build.

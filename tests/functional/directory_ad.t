@@ -5,7 +5,6 @@
 # have expired, or whose password has to be changed.  The daemon runs in the directory's network.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$repo/tests/guest/directory.sh"
-trap 'directory_stop; cleanup' EXIT
 cd "$top" || exit 1
 ok "a domain controller" directory_start "$top/ad" || exit 1
 user() { directory_samba user create "$1" "$2" "${@:3}" >/dev/null; }

@@ -3,7 +3,6 @@
 # machine.  What becomes of the account at a re-image: kept, or made anew.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$repo/tests/guest/directory.sh"
-trap 'directory_stop; cleanup' EXIT
 
 start_daemon || exit 1
 make_raw "$top/r.raw" 16M

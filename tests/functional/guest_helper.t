@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# long: 60 s
 #
 # guest_helper.t: the helper's sandbox, looked at from outside while it runs; helpers that hang, die or
 # lie; and that nothing is left of any.  No appliance is started.

@@ -6,7 +6,6 @@
 
 mkdir "$state"
 mount -t tmpfs -o size=256m small "$state" || exit 1
-trap 'umount -l "$state" 2>/dev/null; cleanup' EXIT
 
 # use_helper FOLDER TOTAL: its tasks take 100 s, and are to write so many bytes.
 use_helper()

@@ -5,14 +5,12 @@
 # hosts, as a real libvirtd and QEMU take them.  The guests have no system.
 . "$(dirname "$0")/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
-trap 'libvirt_stop; cleanup' EXIT
 
 chmod 755 "$top"
 start_daemon || exit 1
 truncate -s 64M "$top/g.raw"
 ctl template import lin "$top/g.raw" --format raw --memory 64M --cpus 1 >/dev/null 2>&1
 ctl template import win "$top/g.raw" --format raw --memory 64M --cpus 2 >/dev/null 2>&1
-host_is() { [ "$(field .state host show "$1")" = "$2" ]; }
 xml() { libvirt_virsh dumpxml "$1"; }
 
 # ---- Settings ----

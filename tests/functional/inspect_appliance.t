@@ -1,5 +1,6 @@
 #!/bin/bash
 # heavy: libguestfs' appliance, four times under TCG
+# long: 120 s
 # inspect_appliance.t: what the quick reader leaves to libguestfs: a journal that waits (what stands
 # behind it must not be read stale), and file systems that are not ext.
 . "$(dirname "$0")/lib.sh"

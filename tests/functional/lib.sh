@@ -5,7 +5,7 @@
 # the end, which prints the plan; a test that dies before that fails for want of a plan.
 #
 # Nothing here sleeps a fixed time to become true: wait_for looks again and again, with a limit.
-# Only processes that were started here are ended, by their ids.
+# What was started or mounted here is ended at the end, whatever became of the test (sweep.sh).
 
 set -u
 export LC_ALL=C
@@ -19,10 +19,12 @@ export BUILD
 cowtool=$BUILD/tests/cowtool
 mkmeta=$BUILD/tests/mkmeta
 unset IMAGED_STATE IMAGED_SOCKET IMAGED_URL
+. "$repo/tests/sweep.sh"
 
 # A name that is not mktemp's own would do as well; what counts is that it is short: a unix socket's
 # path has 107 bytes.
 top=$(mktemp -d "${TMPDIR:-/tmp}/imgd.XXXXXX")
+[ -z "${TEST_FOLDERS:-}" ] || echo "$top" >>"$TEST_FOLDERS" # for who ends us in the middle
 state=$top/s
 store=$state/store
 log=$top/imaged.log
@@ -41,7 +43,9 @@ cleanup()
         kill -9 "$pid" 2>/dev/null
         wait "$pid" 2>/dev/null
     done
-    [ "${KEEP:-}" ] && echo "# kept: $top" || rm -rf "$top"
+    [ -z "${KEEP:-}" ] || echo "# kept: $top"
+    cd /
+    sweep "$top"
 }
 trap cleanup EXIT
 trap 'exit 1' INT TERM
@@ -283,6 +287,28 @@ post()
     local path=$1 body=$2
     shift 2
     http POST "$path" -H 'Content-Type: application/json' -d "$body" "$@"
+}
+
+# ---- Hosts, and what runs on them ----
+
+host_is()
+{
+    [ "$(field .state host show "$1")" = "$2" ]
+}
+
+run_of()
+{
+    field .run desktop show "$1"
+}
+
+is_run()
+{
+    [ "$(run_of "$1")" = "$2" ]
+}
+
+jobs_are_over()
+{
+    [ "$(sqlite3 -cmd '.timeout 10000' "$state/catalog.db" "SELECT count(*) FROM job WHERE state IN ('queued', 'running')")" = 0 ]
 }
 
 # ---- Images ----

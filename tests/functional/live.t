@@ -8,26 +8,14 @@
 . "$(dirname "$0")/lib.sh"
 . "$repo/tests/guest/vhosts.sh"
 . "$repo/tests/guest/counter_guest.sh"
-trap 'vhosts_end; cleanup' EXIT
 
-chmod 755 "$top"
-vhosts_begin "$top/v" || exit 1
-vhost_start 1 || exit 1
-start_daemon || exit 1
-counter_image "$top/g.raw"
-ctl template import count "$top/g.raw" --format raw --memory 32M --cpus 1 >/dev/null 2>&1
-ctl desktop create a b --template count >/dev/null
-run_of() { field .run desktop show "$1"; }
-is_run() { [ "$(run_of "$1")" = "$2" ]; }
-host_is() { [ "$(field .state host show "$1")" = "$2" ]; }
+counter_begin 1 a b
 # The file that QEMU writes to, by libvirt; and by the catalog.
 written() { vhost_virsh 1 domblklist "$1" | awk '$1 == "vda" { print $2 }'; }
 snapshot_path() { echo "$store/layers/$(field .layer snapshot show "$1" "$2")"; }
 counter_flush() { vhost_flush 1 a; vhost_flush 1 d; }
 image_is_sound() { qemu-img check -U -q "$1"; }
 
-ctl host add h1 "$(vhost_uri 1)" --accelerator tcg --store-path default="$store" >/dev/null
-ok 'a host' wait_for 30 host_is h1 up
 ok 'start' ctl desktop start a
 ok 'it counts' counter_runs "$(path_of a)"
 
@@ -120,7 +108,6 @@ ok 'no write was lost' counter_is_sound "$(path_of a)" "$at"
 ctl snapshot revert a one --stop --yes --no-wait >/dev/null
 stop_daemon KILL
 start_daemon || exit 1
-jobs_are_over() { [ "$(sqlite3 "$state/catalog.db" "SELECT count(*) FROM job WHERE state IN ('queued', 'running')")" = 0 ]; }
 ok 'killed in it: its job comes to an end' wait_for 60 jobs_are_over
 ok '... it runs' counter_runs "$(path_of a)"
 ok '... from there' counter_is_sound "$(path_of a)" "$before"

@@ -11,31 +11,18 @@
 . "$(dirname "$0")/lib.sh"
 . "$repo/tests/guest/vhosts.sh"
 . "$repo/tests/guest/counter_guest.sh"
-trap 'vhosts_end; cleanup' EXIT
 
 kills=${KILLS:-4}
 SEED=${SEED:-$((($(date +%N | sed 's/^0*//') + $$) % 32768))}
 RANDOM=$SEED
 diag "again: SEED=$SEED KILLS=$kills"
 
-chmod 755 "$top"
-vhosts_begin "$top/v" || exit 1
-vhost_start 1 && vhost_start 2 || exit 1
-start_daemon || exit 1
-counter_image "$top/g.raw"
-ctl template import count "$top/g.raw" --format raw --memory 32M --cpus 1 >/dev/null 2>&1
-ctl desktop create a b c --template count >/dev/null
+counter_begin 2 a b c
 for u in anna bert; do ctl user add $u >/dev/null; done
-for n in 1 2; do
-    ctl host add h$n "$(vhost_uri $n)" --accelerator tcg --store-path default="$store" --display-address "$(vhost_address $n)" >/dev/null
-done
 ctl pool create p --template count --size 2 >/dev/null
 ctl pool grant p --user anna --user bert >/dev/null
 
 sql() { sqlite3 -readonly -cmd '.timeout 10000' "$state/catalog.db" "$1"; }
-host_is() { [ "$(field .state host show "$1")" = "$2" ]; }
-hosts_up() { host_is h1 up && host_is h2 up; }
-ok 'two hosts' wait_for 30 hosts_up
 has_free() { [ "$(field .n_free pool show p)" -ge "$1" ]; }
 ok 'a pool' wait_for 30 has_free 2
 ok 'desktops run' ctl desktop start a b

@@ -9,8 +9,6 @@ mkdir "$xfs"
 truncate -s 2G "$top/xfs.img"
 mkfs.xfs -q -m reflink=1 "$top/xfs.img" || exit 1
 ok 'an XFS file system is mounted' mount -o loop "$top/xfs.img" "$xfs" || { done_testing; exit 1; }
-unmount() { umount "$xfs" || umount -l "$xfs"; }
-trap 'cd /; unmount; cleanup' EXIT
 cd "$xfs" || exit 1
 
 used() { sync -f .; df --output=used -B1 . | tail -n 1; }

@@ -5,27 +5,15 @@
 # clean, whatever was done in between; leases and what their ends do.  The guests count on their own
 # disks how often they were booted and how far they got: who finds more than his own has somebody's disk.
 # heavy: guests under TCG
+# long: 95 s
 . "$(dirname "$0")/lib.sh"
 . "$repo/tests/guest/vhosts.sh"
 . "$repo/tests/guest/counter_guest.sh"
-trap 'vhosts_end; cleanup' EXIT
 
-chmod 755 "$top"
-vhosts_begin "$top/v" || exit 1
-vhost_start 1 && vhost_start 2 || exit 1
-start_daemon || exit 1
-counter_image "$top/g.raw"
-ctl template import count "$top/g.raw" --format raw --memory 32M --cpus 1 >/dev/null 2>&1
+counter_begin 2
 for u in anna bert; do ctl user add "$u" >/dev/null; done
-host_is() { [ "$(field .state host show "$1")" = "$2" ]; }
-for n in 1 2; do
-    ctl host add h$n "$(vhost_uri $n)" --accelerator tcg --store-path default="$store" --display-address "$(vhost_address $n)" >/dev/null
-done
-ok 'two hosts' eval 'wait_for 60 host_is h1 up && wait_for 60 host_is h2 up'
 
 sql() { sqlite3 -cmd '.timeout 10000' "$state/catalog.db" "$1"; }
-run_of() { field .run desktop show "$1"; }
-is_run() { [ "$(run_of "$1")" = "$2" ]; }
 member() { ctlj pool show "$1" --desktops | jq -r "$2"; }
 # one POOL FILTER: of the pool's desktops one is so.
 one() { member "$1" "[.[] | select($2)] | length == 1" | grep -qx true; }
@@ -53,7 +41,7 @@ restart() # kill -9, and again
     kill -9 "$daemon"
     wait "$daemon" 2>/dev/null
     daemon=
-    start_daemon && wait_for 60 host_is h1 up && wait_for 60 host_is h2 up
+    start_daemon && wait_for 60 hosts_up
 }
 # over DESKTOP: its lease was over an hour ago, warned of or not.
 over()

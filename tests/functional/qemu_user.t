@@ -6,7 +6,6 @@
 # another user.  The guest is a boot sector that writes into the second sector of its disk.
 . "$(dirname "$0")/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
-trap 'libvirt_stop; cleanup' EXIT
 
 chmod 755 "$top"
 configure 'image_group = libvirt-qemu'
@@ -25,8 +24,6 @@ E
 ctl template import t "$top/g.raw" --format raw --memory 64M --cpus 1 >/dev/null 2>&1
 ctl desktop create a --template t >/dev/null
 ctl snapshot create a before >/dev/null
-run_of() { field .run desktop show "$1"; }
-host_is() { [ "$(field .state host show "$1")" = "$2" ]; }
 has_written() { [ "$(qemu-io -U -r -f qcow2 -c 'read -v 512 2' "$(path_of a)" 2>/dev/null | grep -c '31 c0')" = 1 ]; }
 modes() { find "$store" -type f -printf '%m %u %g %P\n' | sort; }
 is_qemu() { ps -o user:32= -p "$(pgrep -f "guest=a,.*$(field .uuid desktop show a)" | head -n 1)"; }
@@ -35,8 +32,7 @@ mkdir -p "$top/lv/lib/qemu" "$top/lv/cache/qemu"
 chmod 755 "$top/lv" "$top/lv/lib"
 LIBVIRT_NET=1 LIBVIRT_USER=libvirt-qemu libvirt_start "$top/lv" || exit 1
 chown -R libvirt-qemu:libvirt-qemu "$top/lv/lib/qemu" "$top/lv/cache/qemu"
-ctl host add vs-a "qemu+unix:///system?socket=$top/lv/run/libvirt-sock" --accelerator tcg >/dev/null
-ok 'a host' wait_for 60 host_is vs-a up
+libvirt_host vs-a --accelerator tcg
 before=$(modes)
 ok 'start' ctl desktop start a
 is "$(is_qemu)" libvirt-qemu 'QEMU is a user of its own'

@@ -5,7 +5,6 @@
 # and the sizes of this test's own golden image aside.  The host is a libvirtd of ours.
 . "$(dirname "$0")/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
-trap 'libvirt_stop; cleanup' EXIT
 
 chmod 755 "$top"
 libvirt_start "$top/lv" || exit 1

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # heavy: boots libguestfs' appliance under TCG
+# long: 140 s
 # reset_keep.t: files carried through a reset.  What came over is judged by debugfs and e2fsck; the
 # daemon is killed in the middle of it.
 . "$(dirname "$0")/lib.sh"

@@ -6,7 +6,6 @@
 # The guests have no system: their BIOS looks for one.
 . "$(dirname "$0")/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
-trap 'libvirt_stop; cleanup' EXIT
 
 chmod 755 "$top"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$top/tls.key" -out "$top/tls.pem" -days 30 \
@@ -17,9 +16,6 @@ start_daemon || exit 1
 truncate -s 64M "$top/g.raw"
 ctl template import win "$top/g.raw" --format raw --memory 128M --cpus 1 >/dev/null 2>&1
 ctl desktop create a b c --template win >/dev/null
-run_of() { field .run desktop show "$1"; }
-is_run() { [ "$(run_of "$1")" = "$2" ]; }
-host_is() { [ "$(field .state host show "$1")" = "$2" ]; }
 on_host() { libvirt_virsh list --name | sed '/^$/d' | sort | tr '\n' ' '; }
 
 # ---- Hosts ----

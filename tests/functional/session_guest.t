@@ -5,9 +5,9 @@
 # too, messages get there, and RDP clients are told the guest's own address.  The agent is QEMU's own,
 # in a guest that has hardly anything else.
 # heavy: a guest under TCG
+# long: 50 s
 . "$(dirname "$0")/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
-trap 'libvirt_stop; cleanup' EXIT
 
 chmod 755 "$top"
 start_daemon || exit 1
@@ -16,9 +16,7 @@ ctl template import office "$top/g.raw" --format raw --memory 128M --cpus 1 >/de
 ctl desktop create a --template office >/dev/null
 ctl user add anna >/dev/null
 libvirt_start "$top/lv" || exit 1
-ctl host add vs-a "qemu+unix:///system?socket=$top/lv/run/libvirt-sock" --accelerator tcg >/dev/null
-host_is() { [ "$(field .state host show vs-a)" = "$1" ]; }
-wait_for 60 host_is up
+libvirt_host vs-a --accelerator tcg
 ctl desktop assign a anna >/dev/null
 session_is() { [ "$(field .state session show "$1")" = "$2" ]; }
 events() { ctlj event list | jq -r '.[] | select(.name == "'"$1"'") | .severity + " " + .message'; }

@@ -6,7 +6,6 @@
 # reached by ssh.
 . "$(dirname "$0")/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
-trap 'libvirt_stop; cleanup' EXIT
 
 chmod 755 "$top"
 # An ssh that keeps away from the known hosts of whoever runs this, and leaves its process id.
@@ -26,9 +25,7 @@ ctl user add nobody >/dev/null
 sqlite3 "$state/catalog.db" "INSERT INTO assignment (desktop_id, user_id, is_owner, may_take_over, created_at)
     SELECT d.id, u.id, 1, 0, 0 FROM desktop d, user u"
 libvirt_start "$top/lv" || exit 1
-ctl host add vs-a "qemu+unix:///system?socket=$top/lv/run/libvirt-sock" --accelerator tcg >/dev/null
-host_is() { [ "$(field .state host show vs-a)" = "$1" ]; }
-wait_for 60 host_is up
+libvirt_host vs-a --accelerator tcg
 chmod 755 "$state"
 chmod 666 "$state/imaged.sock"
 as_nobody() { (cd / && setpriv --reuid=65534 --regid=65534 --clear-groups "$BUILD/imagectl" --state "$state" "$@"); }

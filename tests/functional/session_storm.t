@@ -6,7 +6,6 @@
 . "$(dirname "$0")/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
 . "$repo/tests/sim/sim.sh"
-trap 'libvirt_stop; cleanup' EXIT
 
 n_hosts=${STORM_HOSTS:-8}
 n_users=${STORM_USERS:-240}

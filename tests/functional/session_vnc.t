@@ -5,7 +5,6 @@
 # theirs, or from other machines by TLS with a ticket, and a real VNC client shows the screen.
 . "$(dirname "$0")/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
-trap 'libvirt_stop; cleanup' EXIT
 
 chmod 755 "$top"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$top/tls.key" -out "$top/tls.pem" -days 30 \
@@ -25,9 +24,7 @@ ctl user add anna >/dev/null
 ctl user add bert >/dev/null
 LIBVIRT_NO_SPICE=1
 libvirt_start "$top/lv" || exit 1
-ctl host add vs-a "qemu+unix:///system?socket=$top/lv/run/libvirt-sock" --accelerator tcg >/dev/null
-host_is() { [ "$(field .state host show vs-a)" = "$1" ]; }
-wait_for 60 host_is up
+libvirt_host vs-a --accelerator tcg
 json_ok 'a host without SPICE' "$(ctlj host show vs-a)" '.spice == false'
 ctl desktop share a anna --may-take-over >/dev/null
 ctl desktop share a bert --may-take-over >/dev/null
@@ -79,7 +76,7 @@ wait "$daemon" 2>/dev/null
 daemon=
 start_daemon || exit 1
 ok 'with the daemon his connection went: the session is open, and says so' wait_for 60 session_is disconnected
-wait_for 60 host_is up
+wait_for 60 host_is vs-a up
 socket=$(ctl connect a --user bert | sed 's/.*vncviewer //')
 (look "${socket:-none}" stay >"$top/bert2.log" 2>&1; echo 0 >>"$top/bert2.log") &
 ok 'he comes again' wait_for 60 session_is connected
@@ -98,7 +95,7 @@ fails_with 1 'listen_vnc' 'imaged does not serve VNC: she is told so' remote con
 stop_daemon
 configure "${tls[@]}" "listen_vnc = 127.0.0.1:$vnc_port" 'vnc_address = localhost'
 ok 'a daemon that serves VNC with TLS' start_daemon
-wait_for 60 host_is up
+wait_for 60 host_is vs-a up
 remote -o json connect a >"$top/far.json"
 json_ok 'a host, a port, a password' "$(cat "$top/far.json")" \
     ".host == \"localhost\" and .port == $vnc_port and (.password | length) == 32 and .socket == null and .protocol == \"vnc\""

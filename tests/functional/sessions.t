@@ -7,7 +7,6 @@
 . "$(dirname "$0")/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
 viewer=$BUILD/tests/spice_client
-trap 'libvirt_stop; cleanup' EXIT
 
 chmod 755 "$top"
 mkdir -m 755 "$top/tls"
@@ -32,9 +31,7 @@ assign a anna 0
 assign a bert 1
 assign b nobody 0
 libvirt_start "$top/lv" || exit 1
-ctl host add vs-a "qemu+unix:///system?socket=$top/lv/run/libvirt-sock" --accelerator tcg >/dev/null
-host_is() { [ "$(field .state host show vs-a)" = "$1" ]; }
-wait_for 60 host_is up
+libvirt_host vs-a --accelerator tcg
 
 connect() { ctl connect "$1" --user "$2" --file "$top/$3" "${@:4}"; }
 session_is() { [ "$(field .state session show "$1")" = "$2" ]; }
@@ -138,7 +135,7 @@ kill -9 "$daemon"
 wait "$daemon" 2>/dev/null
 daemon=
 start_daemon || exit 1
-wait_for 60 host_is up
+wait_for 60 host_is vs-a up
 ok 'the session is there' session_is a connected
 ok '... and its client undisturbed' stays bert
 kill -9 "$daemon"
@@ -210,7 +207,7 @@ kill_daemon
 kill -CONT "$(host_process)"
 not_ok 'nobody got a password' test -e "$top/never.vv"
 start_daemon || exit 1
-wait_for 60 host_is up
+wait_for 60 host_is vs-a up
 id=$(field .id session show a)
 ok 'who logs in again' connect a anna killed.vv
 is "$(ctlj session list | jq -r '.[].id')" "$id" '... has that session, and no other'

@@ -7,7 +7,6 @@
 . "$(dirname "$0")/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
 readonly BLOCKS=2560 # of 32 KiB: 80 MiB
-trap 'libvirt_stop; [ -z "$daemon" ] || stop_daemon; umount -l "$top/small" 2>/dev/null; cleanup' EXIT
 
 chmod 755 "$top"
 configure 'low_space_bytes = 24M' 'low_space_percent = 50' 'warn_space_bytes = 80M' 'warn_space_percent = 60'
@@ -24,9 +23,7 @@ ok 'a store' ctl store add small "$top/small/store"
 ctl template import filler "$top/guest.raw" --format raw --memory 64M --cpus 1 >/dev/null 2>&1
 ok 'a desktop in it' ctl desktop create d --template filler --store small
 libvirt_start "$top/lv" || exit 1
-ctl host add vs-a "qemu+unix:///system?socket=$top/lv/run/libvirt-sock" --accelerator tcg >/dev/null
-host_is() { [ "$(field .state host show vs-a)" = "$1" ]; }
-ok 'a host' wait_for 60 host_is up
+libvirt_host vs-a --accelerator tcg
 free_mib() { df --output=avail -BM "$top/small" | tail -n 1 | tr -dc 0-9; }
 fallocate -l $(($(free_mib) - 40))M "$top/small/ballast"
 run_is() { [ "$(field .run desktop show d)" = "$1" ]; }
@@ -53,7 +50,7 @@ kill -9 "$daemon"
 wait "$daemon" 2>/dev/null
 daemon=
 start_daemon || exit 1
-ok 'the host is back' wait_for 60 host_is up
+ok 'the host is back' wait_for 60 host_is vs-a up
 ok 'it is his pause, which nothing but he ends' run_is paused
 is "$(ctlj event list --kind desktop.stuck | jq length)" 1 '... although its disk is as full as before'
 ok 'he ends it' ctl desktop resume d

@@ -6,7 +6,6 @@
 # writes the count into the second sector of its disk.
 . "$(dirname "$0")/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
-trap 'libvirt_stop; cleanup' EXIT
 
 chmod 755 "$top"
 start_daemon || exit 1
@@ -27,8 +26,6 @@ with open(sys.argv[1], 'wb') as f:
 E
 ctl template import t "$top/g.raw" --format raw --memory 64M --cpus 1 >/dev/null 2>&1
 ctl desktop create a b --template t >/dev/null
-run_of() { field .run desktop show "$1"; }
-host_is() { [ "$(field .state host show "$1")" = "$2" ]; }
 count_of() {
     local words
     words=$(qemu-io -U -r -f qcow2 -c 'read -v 512 4' "$(path_of "$1")" 2>/dev/null | sed -n 's/^00000200: *//p')
@@ -41,8 +38,7 @@ is_under() { [ "$(count_of "$1")" -lt "$2" ]; }
 files() { find "$store/config" -name '*.mem' 2>/dev/null | wc -l; }
 
 LIBVIRT_NET=1 libvirt_start "$top/lv" || exit 1
-ctl host add vs-a "qemu+unix:///system?socket=$top/lv/run/libvirt-sock" --accelerator tcg >/dev/null
-ok 'a host' wait_for 60 host_is vs-a up
+libvirt_host vs-a --accelerator tcg
 fails_with 1 'does not run' 'what is off is not suspended' ctl desktop suspend a
 ok 'two desktops' ctl desktop start a b
 ok 'the guest counts' wait_for 60 counts_past a 20

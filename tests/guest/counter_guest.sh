@@ -2,6 +2,10 @@
 #
 # Read by bash after lib.sh.  They boot in a second or two under TCG, and need 16 MiB.
 #
+#   counter_begin N DESKTOP...        N hosts (vhosts.sh), which the daemon knows as h1, h2 ..., and these
+#                                     desktops of version 1 of the template "count"
+#   hosts_up                          all of them are up
+#   counter_import                    another version of it
 #   counter_image FILE.raw            the disk that templates are made of
 #   counter_read FILE                 sets counter, n_failed_writes, n_boots and n_twice from a chain that
 #                                     may be in use: what QEMU has written of it so far
@@ -14,6 +18,37 @@
 counter_flush()
 {
     :
+}
+
+n_hosts=0
+
+hosts_up()
+{
+    local n
+    for ((n = 1; n <= n_hosts; n++)); do host_is h$n up || return; done
+}
+
+counter_import()
+{
+    ctl template import count "$top/g.raw" --format raw --memory 32M --cpus 1 >/dev/null 2>&1
+}
+
+counter_begin()
+{
+    local n
+    chmod 755 "$top"
+    vhosts_begin "$top/v" || exit 1
+    start_daemon || exit 1
+    counter_image "$top/g.raw"
+    counter_import
+    for ((n = 1; n <= $1; n++)); do
+        vhost_start $n || exit 1
+        ctl host add h$n "$(vhost_uri $n)" --accelerator tcg --store-path default="$store" --display-address "$(vhost_address $n)" >/dev/null
+    done
+    n_hosts=$1
+    shift
+    [ $# -eq 0 ] || ctl desktop create "$@" --template count >/dev/null
+    ok "hosts that are up: $n_hosts" wait_for 60 hosts_up
 }
 
 counter_image()

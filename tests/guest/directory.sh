@@ -7,7 +7,8 @@
 #                          $directory_password; about 10 s
 #   in_directory COMMAND   what a machine of that network would run
 #   directory_samba ARGS   samba-tool there
-#   directory_stop         call it at exit
+#
+# The end of the test ends it (sweep.sh).
 
 directory_dir=
 directory_pid=
@@ -78,12 +79,4 @@ E
         fi
         sleep 0.3
     done
-}
-
-directory_stop()
-{
-    [ "$directory_pid" ] || return 0
-    kill -9 "$directory_pid" 2>/dev/null
-    wait "$directory_pid" 2>/dev/null
-    directory_pid=
 }

@@ -13,6 +13,7 @@
 #   libvirt_inside COMMAND...             in its namespaces
 #   libvirt_define NAME KEY=VALUE...      boots a domain; see there for the keys
 #   libvirt_virsh ARGS...                 virsh with our libvirtd
+#   libvirt_host NAME ARGS...             in a test: the daemon gets it as a host, which is up
 #   guest_wait NAME SECONDS               until its guest agent answers
 #   guest_run NAME COMMAND                a shell command in the guest; its output, its exit status
 #   guest_reboot NAME SECONDS             returns when the agent of the new boot answers; also in two
@@ -20,7 +21,7 @@
 #   guest_screenshot NAME FILE.ppm        by a SPICE client
 #   picture_has_content FILE.ppm          is it more than one colour?
 #   libvirt_destroy NAME                  power off
-#   libvirt_stop                          ends everything; call it at exit
+#   libvirt_stop                          ends everything; the end of a test does, too (sweep.sh)
 
 libvirt_dir=
 libvirt_pid=
@@ -106,9 +107,20 @@ libvirt_inside()
     nsenter -a -t "$(pgrep -P "$libvirt_pid" | head -n 1)" "$@"
 }
 
+libvirt_uri()
+{
+    echo "qemu+unix:///system?socket=$libvirt_dir/run/libvirt-sock"
+}
+
 libvirt_virsh()
 {
-    timeout 60 virsh -q -c "qemu+unix:///system?socket=$libvirt_dir/run/libvirt-sock" "$@"
+    timeout 60 virsh -q -c "$(libvirt_uri)" "$@"
+}
+
+libvirt_host()
+{
+    ctl host add "$1" "$(libvirt_uri)" "${@:2}" >/dev/null
+    ok "the host $1 is up" wait_for 60 host_is "$1" up
 }
 
 # chain_xml FILE: <source> and <backingStore> for FILE and all below it, as QEMU's tool reads them.
@@ -139,7 +151,7 @@ libvirt_define()
     for arg; do o[${arg%%=*}]=${arg#*=}; done
     if [ "${o[kernel]:-}" ]; then
         boot="<kernel>${o[kernel]}</kernel><initrd>${o[initrd]}</initrd>"
-        boot+="<cmdline>${o[cmdline]:-root=/dev/vda rw quiet console=ttyS0 console=tty0}</cmdline>"
+        boot+="<cmdline>${o[cmdline]:-root=/dev/vda rw quiet no_timer_check console=ttyS0 console=tty0}</cmdline>"
     else
         boot="<boot dev='hd'/>"
     fi
@@ -217,7 +229,7 @@ guest_wait()
 {
     local end=$((SECONDS + $2))
     until agent "$1" '{"execute":"guest-ping"}' >/dev/null; do
-        if [ $SECONDS -gt $end ]; then
+        if [ $SECONDS -gt $end ] || grep -qs 'Kernel panic' "$libvirt_dir/log/$1.console"; then
             guest_console "$1" >&2
             return 1
         fi

@@ -279,7 +279,7 @@ PROMPT 0
 LABEL golden
   LINUX /vmlinuz
   INITRD /initrd.gz
-  APPEND console=ttyS0 quiet panic=-1 nokaslr mitigations=off random.trust_cpu=on
+  APPEND console=ttyS0 quiet panic=-1 no_timer_check nokaslr mitigations=off random.trust_cpu=on
 CONFIG
     mcopy -i "$boot" "$kernel" ::/vmlinuz
     mcopy -i "$boot" "$initramfs" ::/initrd.gz

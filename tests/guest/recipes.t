@@ -8,7 +8,6 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../functional/lib.sh"
 . "$repo/tests/guest/libvirt.sh"
 . "$repo/tests/guest/packages.sh"
-trap 'libvirt_stop 2>/dev/null; cleanup' EXIT
 
 cd "$top" || exit 1
 chmod 711 "$top" # builds run as another user, who must get to the state folder

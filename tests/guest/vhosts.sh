@@ -14,7 +14,8 @@
 #   vhost_cut N, vhost_join N     its network cable
 #   vhost_freeze N, vhost_thaw N  it hangs: all its processes stand still
 #   vhost_power_off N         libvirtd and every QEMU are gone at once
-#   vhosts_end                ends everything; call it at exit
+#
+# The end of the test ends all of it (sweep.sh).
 
 vhosts_dir=
 vhosts_net=      # "10.77.5"
@@ -28,8 +29,8 @@ vhosts_begin()
     while ip -4 addr show | grep -q "inet 10\.77\.$n\."; do n=$(((n + 1) % 250)); done
     vhosts_net=10.77.$n
     vhosts_bridge=imbr$n
-    ip link add "$vhosts_bridge" type bridge && ip addr add "$vhosts_net.254/24" dev "$vhosts_bridge" &&
-        ip link set "$vhosts_bridge" up
+    ip link add "$vhosts_bridge" type bridge && echo "ip link del $vhosts_bridge" >>"$top/undo" &&
+        ip addr add "$vhosts_net.254/24" dev "$vhosts_bridge" && ip link set "$vhosts_bridge" up
 }
 
 vhost_address()
@@ -112,7 +113,7 @@ vhost_start()
     ns=$(vhost_netns "$n") cable=$(vhost_cable "$n")
     vhost_write_settings "$n"
     if ! ip netns list | grep -qw "$ns"; then
-        ip netns add "$ns" && ip link add "$cable" type veth peer name eth0 netns "$ns" &&
+        ip netns add "$ns" && echo "ip link del $cable; ip netns del $ns" >>"$top/undo" && ip link add "$cable" type veth peer name eth0 netns "$ns" &&
             ip link set "$cable" master "$vhosts_bridge" up &&
             ip netns exec "$ns" sh -c "ip link set lo up; ip addr add $(vhost_address "$n")/24 dev eth0; ip link set eth0 up" || return
     fi
@@ -185,20 +186,4 @@ vhost_power_off()
     kill -9 "$(pgrep -P "$pid")" "$pid" 2>/dev/null # the process namespace dies with its first one
     wait "$pid" 2>/dev/null
     unset "vhost_pids[$1]"
-}
-
-vhosts_end()
-{
-    local n
-    # A child that is ended before it has become another program runs our traps.
-    [ "$vhosts_dir" ] && [ "$BASHPID" = $$ ] || return 0
-    for n in "${!vhost_pids[@]}"; do vhost_power_off "$n"; done
-    for n in "$vhosts_dir"/h*; do
-        [ -d "$n" ] || continue
-        n=${n##*/h}
-        ip link del "$(vhost_cable "$n")" 2>/dev/null
-        ip netns del "$(vhost_netns "$n")" 2>/dev/null
-    done
-    ip link del "$vhosts_bridge" 2>/dev/null
-    vhosts_dir=
 }
