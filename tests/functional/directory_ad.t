@@ -8,9 +8,6 @@
 trap 'directory_stop; cleanup' EXIT
 cd "$top" || exit 1
 ok "a domain controller" directory_start "$top/ad" || exit 1
-user() { directory_samba user create "$1" "$2" "${@:3}" >/dev/null; }
-group() { directory_samba group add "$1" >/dev/null; }
-member() { directory_samba group addmembers "$1" "$2" >/dev/null; }
 # samdb CODE: on db, the controller's own database
 samdb()
 {
@@ -28,10 +25,14 @@ def set(name, **values):
     db.modify(ldb.Message.from_dict(db, {"dn": found, **values}, ldb.FLAG_MOD_REPLACE))
 '"$1" "$top/ad/dc"
 }
-ok "users" eval 'user ann "Ann-secret(1)*" --given-name=Ann --surname=Ash --mail-address=ann@example.org &&
-    user ben "Ben-secret-1" && user cat "Cat-secret-1" && user reader "Reader-secret-1"'
-ok "groups in groups" eval 'group staff && group tutors && group night && member staff tutors &&
-    member tutors night && member night ann && member staff ben'
+ok "users, and groups in groups" samdb '
+db.newuser("ann", "Ann-secret(1)*", givenname="Ann", surname="Ash", mailaddress="ann@example.org")
+for name, password in (("ben", "Ben-secret-1"), ("cat", "Cat-secret-1"), ("reader", "Reader-secret-1")):
+    db.newuser(name, password)
+for group, member in (("night", "ann"), ("tutors", "night"), ("staff", "tutors")):
+    db.newgroup(group)
+    db.add_remove_group_members(group, [member])
+db.add_remove_group_members("staff", ["ben"])'
 
 # The daemon asks on loopback of that network.
 configure
@@ -76,7 +77,8 @@ members() { ctlj group show "$1" | jq -r '.members | join(" ")'; }
 is "$(members staff)" "ann ben" "nested members"
 is "$(members night)" ann "of the inner group"
 is "$(members Domain_Users)" "ann ben" "the primary group, which is no member's attribute"
-ok "what holds it holds them" eval 'member staff "Domain Users" && user dora "Dora-secret-1" && ctl user add dora --directory ad'
+ok "what holds it holds them" eval 'samdb "db.add_remove_group_members(\"staff\", [\"Domain Users\"]); db.newuser(\"dora\", \"Dora-secret-1\")" &&
+    ctl user add dora --directory ad'
 ctl directory refresh ad >/dev/null
 is "$(members staff)" "ann ben dora" "by a look at all"
 is "$(login cat Cat-secret-1)" 200 "and by a log-in"
