@@ -14,6 +14,7 @@
 
 #define IN_CHAIN ":1.2.840.113556.1.4.1941:="
 #define MAX_MEMBERS 200000
+#define AD_AT_ONCE 1000 /* values; it shows at most 1,500, and some servers of its kind all */
 
 static const char *const group_attributes[] = { "objectGUID", "entryUUID",      "objectSid",
                                                 "cn",         "sAMAccountName", NULL };
@@ -199,10 +200,11 @@ static void take_values(Walk *w, GPtrArray *values, gboolean are_names)
 
 /* What is gone has no values. */
 static gboolean walk_values(LdapLink *link, Walk *w, const char *dn, const char *attribute,
-                            gboolean are_names, GError **error)
+                            guint at_once, gboolean are_names, GError **error)
 {
     g_autoptr(GError) local = NULL;
-    g_autoptr(GPtrArray) values = ldap_link_values(link, dn, attribute, MAX_MEMBERS, &local);
+    g_autoptr(GPtrArray) values =
+        ldap_link_values(link, dn, attribute, at_once, MAX_MEMBERS, &local);
 
     if (!values && !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_NOT_FOUND) &&
         !g_error_matches(local, IMAGED_ERROR, IMAGED_ERROR_INVALID)) {
@@ -233,7 +235,7 @@ static gboolean add_ad_members(LdapLink *link, const LdapShape *shape, const Lda
         const guint8 *bytes = sid ? g_bytes_get_data(sid, &len) : NULL;
         if (bytes && ldap_text_sid_rid(bytes, len, &rid))
             g_hash_table_add(rids, GUINT_TO_POINTER(rid));
-        if (!walk_values(link, &w, g->dn, "member", FALSE, error))
+        if (!walk_values(link, &w, g->dn, "member", AD_AT_ONCE, FALSE, error))
             return FALSE;
     }
     for (guint i = 0; i < crowd->people->len; i++) {
@@ -259,7 +261,7 @@ static gboolean add_members(LdapLink *link, const LdapEntry *group, const LdapCr
     g_ptr_array_add(w.todo, g_strdup(group->dn));
     for (guint i = 0; ok && i < w.todo->len && i < LDAP_MAX_GROUPS; i++) {
         for (guint k = 0; ok && k < G_N_ELEMENTS(attributes); k++)
-            ok = walk_values(link, &w, w.todo->pdata[i], attributes[k], k == 2, error);
+            ok = walk_values(link, &w, w.todo->pdata[i], attributes[k], 0, k == 2, error);
     }
     g_hash_table_unref(w.seen);
     g_ptr_array_unref(w.todo);

@@ -357,15 +357,23 @@ static GPtrArray *values_of(const LdapEntry *entry, const char *attribute, guint
     return found;
 }
 
-GPtrArray *ldap_link_values(LdapLink *link, const char *dn, const char *attribute, guint max,
-                            GError **error)
+/* "member", "member;range=1500-*" or "member;range=1000-1999".  Caller frees. */
+static char *range_of(const char *attribute, guint from, guint at_once)
+{
+    if (at_once)
+        return g_strdup_printf("%s;range=%u-%u", attribute, from, from + at_once - 1);
+    return from ? g_strdup_printf("%s;range=%u-*", attribute, from) : g_strdup(attribute);
+}
+
+GPtrArray *ldap_link_values(LdapLink *link, const char *dn, const char *attribute, guint at_once,
+                            guint max, GError **error)
 {
     g_autoptr(GPtrArray) out = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
     guint from = 0, next = 0;
 
     do {
-        g_autofree char *ranged = from ? g_strdup_printf("%s;range=%u-*", attribute, from) : NULL;
-        const char *const names[] = { ranged ? ranged : attribute, NULL };
+        g_autofree char *name = range_of(attribute, from, at_once);
+        const char *const names[] = { name, NULL };
         g_autoptr(GPtrArray) entries =
             search(link, dn, LDAP_SCOPE_BASE, "(objectClass=*)", names, 1, error);
         if (!entries)

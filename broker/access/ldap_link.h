@@ -43,6 +43,7 @@ GPtrArray *ldap_entry_values(const LdapEntry *entry, const char *attribute); /* 
 GPtrArray *ldap_link_search(LdapLink *link, const char *base, const char *filter,
                             const char *const *attributes, guint max, GError **error);
 
-/* All values of one attribute of an entry, range by range, at most max.  Array of GBytes. */
-GPtrArray *ldap_link_values(LdapLink *link, const char *dn, const char *attribute, guint max,
-                            GError **error);
+/* All values of one attribute of an entry, at most max.  Array of GBytes.  at_once: how many to ask
+ * for at a time, of a server that knows ranges (an Active Directory); 0: as it likes. */
+GPtrArray *ldap_link_values(LdapLink *link, const char *dn, const char *attribute, guint at_once,
+                            guint max, GError **error);
