@@ -189,10 +189,16 @@ static gboolean take_free(World *world, const PickAsk *ask, const Standing *s,
     return ok;
 }
 
-/* TRUE: one is about to be free. */
-static gboolean say_none(World *world, const Standing *s, GError **error)
+typedef enum { TRY_DONE, TRY_AGAIN, TRY_WAIT, TRY_FAILED } Try;
+
+/* None was to be had.  The last one may have gone to himself, who asked twice: then it is his. */
+static Try say_none(World *world, const PickAsk *ask, const Standing *s, GError **error)
 {
     Db *db = catalog_read_begin(world->catalog);
+    gint64 n_has = lookup_int(db,
+                              "SELECT count(*) FROM pool_desktop WHERE pool_id = ?1 AND user_id ="
+                              " ?2 AND state = 'given'",
+                              "tt", s->pool.id, ask->user_id);
     gboolean some_come = lookup_int(db,
                                     "SELECT EXISTS (SELECT 1 FROM pool_desktop WHERE pool_id = ?1"
                                     " AND state IN ('making', 'returning', 'free')) OR (SELECT"
@@ -203,10 +209,8 @@ static gboolean say_none(World *world, const Standing *s, GError **error)
     g_set_error(error, IMAGED_ERROR, IMAGED_ERROR_BUSY, "no desktop of the pool '%s' is free",
                 s->pool.name);
     imaged_error_hint(error, "see what they do: imagectl pool show %s", s->pool.name);
-    return some_come;
+    return n_has > s->n_has ? TRY_AGAIN : some_come ? TRY_WAIT : TRY_FAILED;
 }
-
-typedef enum { TRY_DONE, TRY_AGAIN, TRY_WAIT, TRY_FAILED } Try;
 
 /* One turn: look how things stand, and take what is there. */
 static Try try_once(World *world, const PickAsk *ask, Picked *ret, GError **error)
@@ -231,7 +235,7 @@ static Try try_once(World *world, const PickAsk *ask, Picked *ret, GError **erro
                     (int)s.pool.max_per_user, s.pool.name);
         return TRY_FAILED;
     } else if (!pools_take(world->pools, s.pool.id, &candidate)) {
-        return say_none(world, &s, error) ? TRY_WAIT : TRY_FAILED;
+        return say_none(world, ask, &s, error);
     } else {
         result = take_free(world, ask, &s, &candidate, ret, &local) ? TRY_DONE : TRY_AGAIN;
     }

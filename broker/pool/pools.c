@@ -10,6 +10,8 @@
 typedef struct {
     GArray *list;      /* of PoolCandidate, the best one last */
     guint64 n_changes; /* of what it was loaded after */
+    guint64 load;      /* its number */
+    gboolean is_none;  /* when it was loaded none was free, and nobody was about to get one */
     gint64 loaded_us;
 } FreeList;
 
@@ -17,7 +19,7 @@ struct Pools {
     World *world;
     GMutex lock; /* guards what follows */
     GCond changed;
-    guint64 stamp, n_changes, n_given_back;
+    guint64 stamp, n_changes, n_left, n_loads;
     GHashTable *loading; /* ids of pools whose list somebody loads */
     GHashTable *lists;   /* id of a pool -> FreeList */
     GHashTable *taken;   /* id of a desktop that somebody is about to get -> its pool's */
@@ -161,27 +163,42 @@ static void drop_stale(Pools *pools, GArray *list)
     g_array_set_size(list, n);
 }
 
+static gboolean some_are_taken(Pools *pools, const char *pool_id)
+{
+    GHashTableIter iter;
+    gpointer of;
+
+    g_hash_table_iter_init(&iter, pools->taken);
+    while (g_hash_table_iter_next(&iter, NULL, &of)) {
+        if (g_str_equal(of, pool_id))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 /* With the lock held, which is given up meanwhile.  One loads at a time. */
 static void renew(Pools *pools, const char *pool_id)
 {
-    guint64 n_changes = pools->n_changes;
+    FreeList *list;
 
     if (!g_hash_table_add(pools->loading, g_strdup(pool_id))) {
         while (g_hash_table_contains(pools->loading, pool_id))
             g_cond_wait(&pools->changed, &pools->lock);
         return;
     }
+    list = g_new0(FreeList, 1);
+    *list = (FreeList){ .n_changes = pools->n_changes, .load = ++pools->n_loads };
     GHashTableIter iter;
     gpointer id;
     g_hash_table_iter_init(&iter, pools->taken);
     while (g_hash_table_iter_next(&iter, &id, NULL))
         g_hash_table_add(pools->stale, g_strdup(id));
     g_mutex_unlock(&pools->lock);
-    GArray *fresh = load(pools, pool_id);
+    list->list = load(pools, pool_id);
     g_mutex_lock(&pools->lock);
-    drop_stale(pools, fresh);
-    FreeList *list = g_new0(FreeList, 1);
-    *list = (FreeList){ fresh, n_changes, g_get_monotonic_time() };
+    drop_stale(pools, list->list);
+    list->is_none = list->list->len == 0 && !some_are_taken(pools, pool_id);
+    list->loaded_us = g_get_monotonic_time();
     g_hash_table_replace(pools->lists, g_strdup(pool_id), list);
     g_hash_table_remove(pools->loading, pool_id);
     if (g_hash_table_size(pools->loading) == 0)
@@ -217,45 +234,47 @@ static gboolean pop(Pools *pools, const char *pool_id, PoolCandidate *ret)
     return FALSE;
 }
 
-static gboolean some_are_taken(Pools *pools, const char *pool_id)
+/* Was none free at some moment since that load began?  A list that others have emptied says
+ * nothing: they may leave what they took. */
+static gboolean is_none(Pools *pools, const char *pool_id, guint64 since)
 {
-    GHashTableIter iter;
-    gpointer of;
+    const FreeList *list = g_hash_table_lookup(pools->lists, pool_id);
 
-    g_hash_table_iter_init(&iter, pools->taken);
-    while (g_hash_table_iter_next(&iter, NULL, &of)) {
-        if (g_str_equal(of, pool_id))
-            return TRUE;
-    }
-    return FALSE;
+    return list && list->is_none && list->load > since;
 }
 
 gboolean pools_take(Pools *pools, const char *pool_id, PoolCandidate *ret)
 {
-    gboolean found = FALSE, is_last = FALSE;
+    gboolean found;
 
     g_mutex_lock(&pools->lock);
+    guint64 since = pools->n_loads; /* what was begun before says nothing of now */
     if (is_old(pools, pool_id))
         renew(pools, pool_id);
-    while (!(found = pop(pools, pool_id, ret)) && !is_last) {
-        guint64 n = pools->n_given_back;
-        is_last = !some_are_taken(pools, pool_id);
-        /* used up, or others are about to get the last ones, and may leave some */
+    while (!(found = pop(pools, pool_id, ret)) && !is_none(pools, pool_id, since)) {
+        guint64 n_left = pools->n_left;
         renew(pools, pool_id);
-        while (!is_last && n == pools->n_given_back && some_are_taken(pools, pool_id))
+        if ((found = pop(pools, pool_id, ret)) || is_none(pools, pool_id, since))
+            break;
+        /* others are about to get the last ones, and may leave some */
+        while (n_left == pools->n_left && some_are_taken(pools, pool_id))
             g_cond_wait(&pools->changed, &pools->lock);
     }
     g_mutex_unlock(&pools->lock);
     return found;
 }
 
+/* The list from which one was taken in vain is not asked again: the next ones would be too. */
 void pools_give_back(Pools *pools, const char *desktop_id, gboolean was_given)
 {
     g_mutex_lock(&pools->lock);
-    g_hash_table_remove(pools->taken, desktop_id);
-    if (!was_given)
+    if (!was_given) {
+        const char *pool_id = g_hash_table_lookup(pools->taken, desktop_id);
         g_hash_table_remove(pools->stale, desktop_id);
-    pools->n_given_back++;
+        g_hash_table_remove(pools->lists, pool_id);
+        pools->n_left++;
+    }
+    g_hash_table_remove(pools->taken, desktop_id);
     g_cond_broadcast(&pools->changed);
     g_mutex_unlock(&pools->lock);
 }

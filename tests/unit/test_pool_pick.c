@@ -303,25 +303,39 @@ static void run_race(PoolFixture *f, guint per_user, guint expected)
                     ==, 0);
 }
 
-static void prepare_race(PoolFixture *f)
+static void prepare_race(PoolFixture *f, int n_desktops)
 {
     add_pool(f, POOL_AUTOMATIC, 1, "{}");
     for (int i = 0; i < N_RACERS; i++)
         add_user(f, i);
-    for (int i = 0; i < N_DESKTOPS; i++)
+    for (int i = 0; i < n_desktops; i++)
         add_member(f, i, V1);
 }
 
 static void test_race(PoolFixture *f, gconstpointer unused)
 {
-    prepare_race(f);
+    prepare_race(f, N_DESKTOPS);
     run_race(f, 1, N_DESKTOPS);
 }
 
 static void test_race_same_user(PoolFixture *f, gconstpointer unused)
 {
-    prepare_race(f);
+    prepare_race(f, N_DESKTOPS);
     run_race(f, 2, N_RACERS);
+}
+
+/* As many desktops as users: who is about to get two of them must leave one. */
+static void test_race_last(PoolFixture *f, gconstpointer unused)
+{
+    prepare_race(f, N_RACERS / 2);
+    run_race(f, 2, N_RACERS);
+}
+
+/* Each asks eight times at once, and gets his one each time. */
+static void test_race_many_each(PoolFixture *f, gconstpointer unused)
+{
+    prepare_race(f, N_RACERS / 8);
+    run_race(f, 8, N_RACERS);
 }
 
 /* ---- Assignments ---- */
@@ -361,6 +375,8 @@ int main(int argc, char **argv)
     ADD("/pick/also", test_also);
     ADD("/pick/race", test_race);
     ADD("/pick/race-same-user", test_race_same_user);
+    ADD("/pick/race-last", test_race_last);
+    ADD("/pick/race-many-each", test_race_many_each);
     ADD("/pick/assigned", test_assigned);
     return g_test_run();
 }
