@@ -186,12 +186,15 @@ static gboolean note(const char *name, const StoreStat *stat, gpointer names, GE
     return TRUE;
 }
 
-/* Memory is needed while the desktop is suspended, or while a run of it may be about to be. */
+/* Memory is needed while the desktop is suspended, or while a run of it may be about to be: what a
+ * run was begun with is of no use any more. */
 static gboolean is_needed(Db *db, const char *id, gint64 generation)
 {
     return lookup_int(db,
                       "SELECT EXISTS (SELECT 1 FROM suspension WHERE desktop_id = ?1 AND"
-                      " generation = ?2) OR EXISTS (SELECT 1 FROM run WHERE desktop_id = ?1)",
+                      " generation = ?2) OR (EXISTS (SELECT 1 FROM run WHERE desktop_id = ?1) AND"
+                      " EXISTS (SELECT 1 FROM job WHERE kind = 'desktop.suspend' AND state IN"
+                      " ('queued', 'running')))",
                       "ti", id, generation) != 0;
 }
 

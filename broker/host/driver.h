@@ -120,8 +120,14 @@ typedef struct {
                    GError **error);
     /* Of one that is stuck: only because a disk of it found no space?  NULL: not known here. */
     gboolean (*is_full)(gpointer link, const char *uuid, gboolean *ret, GError **error);
-    /* Its memory into a new file there; then it is off.  Takes long. */
+    /* Its memory into a new file there; then it is off.  Takes long, and goes on without who began
+     * it. */
     gboolean (*save)(gpointer link, const char *uuid, const char *path, GError **error);
+    /* Is something long done to it just now, such as that?  FALSE where it is not known. */
+    gboolean (*is_at_work)(gpointer link, const char *uuid);
+    /* Is the file there the whole memory of this incarnation?  A torn one, or none, is not. */
+    gboolean (*is_memory_of)(gpointer link, const char *path, const char *incarnation,
+                             gboolean *ret, GError **error);
     /* On again, with the memory of that file, as another incarnation than the one that was saved.
      * Takes long. */
     gboolean (*restore)(gpointer link, const char *path, const char *saved_incarnation,

@@ -206,6 +206,33 @@ gboolean libvirt_save(gpointer data, const char *uuid, const char *path, GError 
     return ok;
 }
 
+gboolean libvirt_is_at_work(gpointer data, const char *uuid)
+{
+    virDomainPtr domain = driver_libvirt_lookup(data, uuid, NULL);
+    virDomainJobInfo info = { 0 };
+    gboolean is =
+        domain && virDomainGetJobInfo(domain, &info) == 0 && info.type != VIR_DOMAIN_JOB_NONE;
+
+    if (domain)
+        virDomainFree(domain);
+    return is;
+}
+
+/* libvirt reads no file that it did not finish. */
+gboolean libvirt_is_memory_of(gpointer data, const char *path, const char *incarnation,
+                              gboolean *ret, GError **error)
+{
+    virConnectPtr conn = ((LibvirtLink *)data)->conn;
+    char *text = virDomainSaveImageGetXMLDesc(conn, path, 0);
+    gboolean is_answered = text || virConnectIsAlive(conn) == 1;
+
+    if (!is_answered)
+        driver_libvirt_error(error, "cannot ask what it had in its memory");
+    *ret = text && strstr(text, incarnation) != NULL;
+    free(text);
+    return is_answered;
+}
+
 /* The guest goes on with the devices, down to their addresses, that it had: as the file tells. */
 gboolean libvirt_restore(gpointer data, const char *path, const char *saved_incarnation,
                          const char *incarnation, GError **error)

@@ -44,6 +44,9 @@ char *libvirt_agent(gpointer link, const char *uuid, const char *command, guint 
                     GError **error);
 gboolean libvirt_is_full(gpointer link, const char *uuid, gboolean *ret, GError **error);
 gboolean libvirt_save(gpointer link, const char *uuid, const char *path, GError **error);
+gboolean libvirt_is_at_work(gpointer link, const char *uuid);
+gboolean libvirt_is_memory_of(gpointer link, const char *path, const char *incarnation,
+                              gboolean *ret, GError **error);
 gboolean libvirt_restore(gpointer link, const char *path, const char *saved_incarnation,
                          const char *incarnation, GError **error);
 GByteArray *libvirt_screenshot(gpointer link, const char *uuid, char **ret_type, GError **error);

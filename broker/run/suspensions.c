@@ -131,24 +131,28 @@ char *suspension_path(World *world, const DesktopRow *desktop, GError **error)
     return store ? store->ops->config_path(store, name, error) : NULL;
 }
 
-gint64 suspension_file_bytes(const char *path, gboolean flush)
+gint64 suspension_file_bytes(const char *path)
 {
     struct stat st;
 
     if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode))
         return 0;
-    if (flush) {
-        g_autofree char *folder = g_path_get_dirname(path);
-        auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        auto_fd dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd >= 0)
-            fdatasync(fd);
-        else if (dir >= 0)
-            syncfs(dir); /* it is the host's, whose user alone may read it */
-        if (dir >= 0)
-            fsync(dir);
-    }
     return MAX((gint64)st.st_blocks * 512, 1);
+}
+
+gboolean suspension_file_flush(const char *path, GError **error)
+{
+    g_autofree char *folder = g_path_get_dirname(path);
+    auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    auto_fd dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (dir < 0) {
+        imaged_error_set_errno(error, errno, "cannot open '%s'", folder);
+        return FALSE;
+    }
+    /* it may be the host's, whose user alone may read it */
+    return (fd >= 0 ? durable_sync(fd, error) : durable_sync_fs(dir, error)) &&
+           durable_sync_dir(dir, error);
 }
 
 void suspension_remove_file(World *world, const char *store_id, const char *desktop_id,
@@ -161,23 +165,23 @@ void suspension_remove_file(World *world, const char *store_id, const char *desk
         store->ops->remove_config(store, name, NULL);
 }
 
+/* Its disks are others by now, or it runs: with another incarnation, so with that memory or without
+ * it. */
+#define IS_OVER                                                                                    \
+    "NOT EXISTS (SELECT 1 FROM desktop d WHERE d.id = suspension.desktop_id AND d.is_trashed = 0"  \
+    " AND d.generation = suspension.generation AND d.layer_id = suspension.layer_id) OR EXISTS"    \
+    " (SELECT 1 FROM run r WHERE r.desktop_id = suspension.desktop_id AND r.state IN ('running',"  \
+    " 'stuck') AND r.incarnation <> suspension.incarnation)"
+
 void suspensions_tidy(World *world)
 {
     Db *db = catalog_read_begin(world->catalog);
-    gint64 n = lookup_int(db,
-                          "SELECT count(*) FROM suspension s LEFT JOIN desktop d ON d.id ="
-                          " s.desktop_id WHERE d.id IS NULL OR d.is_trashed = 1 OR d.generation <>"
-                          " s.generation OR d.layer_id <> s.layer_id",
-                          "");
+    gint64 n = lookup_int(db, "SELECT count(*) FROM suspension WHERE " IS_OVER, "");
 
     catalog_read_end(world->catalog, db);
     if (!n)
         return;
     Changes *changes = changes_new();
-    changes_sql(changes,
-                "DELETE FROM suspension WHERE NOT EXISTS (SELECT 1 FROM desktop d WHERE d.id ="
-                " suspension.desktop_id AND d.is_trashed = 0 AND d.generation ="
-                " suspension.generation AND d.layer_id = suspension.layer_id)",
-                "");
+    changes_sql(changes, "DELETE FROM suspension WHERE " IS_OVER, "");
     catalog_commit(world->catalog, changes, NULL);
 }

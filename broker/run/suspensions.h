@@ -37,12 +37,16 @@ void suspension_delete(Changes *changes, const char *desktop_id);
 /* The file's path as imaged sees it, whether it is there or not.  Caller frees. */
 char *suspension_path(World *world, const DesktopRow *desktop, GError **error);
 
-/* Its bytes on disk; 0: there is none.  Flushed, if flush is set. */
-gint64 suspension_file_bytes(const char *path, gboolean flush);
+/* Its bytes on disk; 0: there is none. */
+gint64 suspension_file_bytes(const char *path);
+
+/* Make it durable, whoever wrote it.  A failure is final: it is good for nothing then. */
+gboolean suspension_file_flush(const char *path, GError **error);
 
 /* Remove the file of this generation; one that is not there is no error. */
 void suspension_remove_file(World *world, const char *store_id, const char *desktop_id,
                             gint64 generation);
 
-/* Forget those whose disks are others by now; config_disks_tidy() removes the files. */
+/* Forget those whose disks are others by now, and of desktops that run; config_disks_tidy() removes
+ * the files. */
 void suspensions_tidy(World *world);

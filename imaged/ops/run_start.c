@@ -18,6 +18,7 @@
 #define CREATE_LIMIT_MS 60000
 #define RESTORE_LIMIT_MS 900000
 #define PROBE_LIMIT_MS 60000
+#define LOOK_MS 100
 #define MAX_AT_ONCE 64 /* hosts that are waited for at the same time */
 
 /* ---- Starting ---- */
@@ -68,12 +69,30 @@ static gboolean check_failed(const HostDriver *driver, gpointer link, const Crea
     return FALSE;
 }
 
+/* What the host has with its UUID.  While it gets its memory, which a call before may have begun,
+ * it stands still: until then nobody knows whether that file is needed once more. */
+static HostDomain *find_settled(const HostDriver *driver, gpointer link, const Create *c,
+                                GError **error)
+{
+    gint64 until_us = g_get_monotonic_time() + RESTORE_LIMIT_MS / 2 * 1000;
+    HostDomain *there = driver->find(link, c->uuid, error);
+
+    while (c->memory && there && there->state == DOMAIN_PAUSED &&
+           g_strcmp0(there->incarnation, c->incarnation) == 0 &&
+           g_get_monotonic_time() < until_us) {
+        g_usleep(LOOK_MS * 1000);
+        host_domain_free(there);
+        there = driver->find(link, c->uuid, error);
+    }
+    return there;
+}
+
 /* On the host's thread.  A domain that is there already is asked whose it is. */
 static gboolean create(const HostDriver *driver, gpointer link, gpointer data, GError **error)
 {
     const Create *c = data;
     g_autoptr(GError) local = NULL;
-    HostDomain *there = driver->find(link, c->uuid, &local);
+    HostDomain *there = find_settled(driver, link, c, &local);
     gboolean is_ours = there && g_strcmp0(there->incarnation, c->incarnation) == 0;
 
     host_domain_free(there);

@@ -8,6 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$repo/tests/guest/vhosts.sh"
 . "$repo/tests/guest/counter_guest.sh"
+. "$here/killed_lib.sh"
 
 counter_begin 1 a b
 # The file that QEMU writes to, by libvirt; and by the catalog.
@@ -116,37 +117,7 @@ is "$(written a)" "$(path_of a)" '... on its disk'
 
 # ---- The daemon is killed at each change that a snapshot makes ----
 
-died() { ! kill -0 "$daemon" 2>/dev/null; }
-ended_or_died() { died || ! kill -0 "$1" 2>/dev/null; }
-is_up_or_died() { died || host_is h1 up; }
-# Start it so that it is killed at its N-th change, and do this.  FALSE: it outlived that.  Else it is
-# started again; was_at_work: it was not killed in its start.
-killed_at()
-{
-    local n=$1
-    shift
-    stop_daemon
-    was_at_work=
-    if RUN_WITH="env IMAGED_FAULT=kill:$n" start_daemon 2>/dev/null; then
-        wait_for 60 is_up_or_died
-        if ! died; then
-            was_at_work=1
-            "$@" >/dev/null 2>&1 & # it would wait for a daemon that is gone
-            local client=$!
-            wait_for 60 ended_or_died $client
-            if ! died && wait $client; then # what comes next is not to be killed either
-                stop_daemon
-                start_daemon
-                return 1
-            fi
-            kill $client 2>/dev/null
-            wait $client
-        fi
-        wait "$daemon" 2>/dev/null
-        daemon=
-    fi
-    start_daemon && wait_for 60 jobs_are_over
-}
+killed_hosts_are_up() { host_is h1 up; }
 agrees() { [ "$(written a)" = "$(path_of a)" ]; }
 runs_once() { [ "$(vhost_guests 1)" = a ]; }
 # Changes of a verb on the desktop a that runs: PREPARE NAME, then VERB NAME, killed in its N-th change.
