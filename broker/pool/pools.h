@@ -58,8 +58,8 @@ typedef struct {
 
 /* A desktop of the pool that was free a moment ago, a running one first, on the version that is
  * wanted; nobody else gets it until it is given back.  While others are about to get the last ones,
- * it is waited for what comes of that.  FALSE: at some moment of this call none was free, and nobody
- * was about to get one. */
+ * it is waited for what comes of that.  FALSE: at some moment of this call none was free, and
+ * nobody was about to get one. */
 gboolean pools_take(Pools *pools, const char *pool_id, PoolCandidate *ret);
 void pools_give_back(Pools *pools, const char *desktop_id, gboolean was_given);
 
