@@ -115,6 +115,16 @@ static void note(Load *load, int status, const json_t *body, double ms)
     g_mutex_unlock(&load->lock);
 }
 
+static void load_clear(Load *load)
+{
+    g_hash_table_unref(load->desktops);
+    g_hash_table_unref(load->sessions);
+    g_hash_table_unref(load->passwords);
+    g_array_unref(load->times_ms);
+    g_ptr_array_unref(load->users);
+    g_free(load->first_error);
+}
+
 static gpointer run(gpointer data)
 {
     Load *load = data;
@@ -162,13 +172,14 @@ int main(int argc, char **argv)
         return 2;
     }
     Load load = { .socket = argv[1], .name = strcmp(argv[3], "-") == 0 ? NULL : argv[3] };
-    load.users = g_ptr_array_new();
-    load.desktops = g_hash_table_new(g_str_hash, g_str_equal);
-    load.sessions = g_hash_table_new(g_str_hash, g_str_equal);
-    load.passwords = g_hash_table_new(g_str_hash, g_str_equal);
+    load.users = g_ptr_array_new_with_free_func(g_free);
+    load.desktops = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    load.sessions = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    load.passwords = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     load.times_ms = g_array_new(FALSE, FALSE, sizeof(double));
     while (getline(&line, &room, stdin) > 0)
         g_ptr_array_add(load.users, g_strdup(g_strchomp(line)));
+    free(line);
     guint n_threads = (guint)CLAMP(g_ascii_strtoll(argv[2], NULL, 10), 1, 250);
     g_autofree GThread **threads = g_new(GThread *, n_threads);
     gint64 start = g_get_monotonic_time();
@@ -185,5 +196,8 @@ int main(int argc, char **argv)
                             percentile(load.times_ms, 99), "first_error", load.first_error);
     json_dumpf(out, stdout, JSON_COMPACT);
     putchar('\n');
-    return load.n_served == load.users->len && load.n_twice == 0 ? 0 : 1;
+    json_decref(out);
+    gboolean ok = load.n_served == load.users->len && load.n_twice == 0;
+    load_clear(&load);
+    return ok ? 0 : 1;
 }
