@@ -164,11 +164,10 @@ static GHashTable *list_groups(LdapLink *link, const LdapShape *shape, GError **
         return NULL;
     keys = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     for (guint i = 0; i < found->len; i++)
-        g_hash_table_add(keys, g_utf8_casefold(((LdapEntry *)found->pdata[i])->dn, -1));
+        g_hash_table_add(keys, ldap_dn_key(((LdapEntry *)found->pdata[i])->dn));
     return keys;
 }
 
-/* Names of entries are compared without regard to case. */
 LdapCrowd *ldap_crowd_new(LdapLink *link, const LdapShape *shape, const GPtrArray *people,
                           GError **error)
 {
@@ -181,7 +180,7 @@ LdapCrowd *ldap_crowd_new(LdapLink *link, const LdapShape *shape, const GPtrArra
                           g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL), groups };
     for (guint i = 0; i < people->len; i++) {
         LdapPerson *p = people->pdata[i];
-        g_hash_table_insert(crowd->by_dn, g_utf8_casefold(p->dn, -1), p);
+        g_hash_table_insert(crowd->by_dn, ldap_dn_key(p->dn), p);
         g_hash_table_insert(crowd->by_name, g_utf8_casefold(p->name, -1), p);
     }
     return crowd;
@@ -211,7 +210,9 @@ static void take_values(Walk *w, GPtrArray *values, gboolean are_names)
         gsize len = 0;
         const guint8 *bytes = g_bytes_get_data(values->pdata[i], &len);
         g_autofree char *text = ldap_text_utf8(bytes, len, 4096);
-        g_autofree char *key = text ? g_utf8_casefold(text, -1) : NULL;
+        g_autofree char *key = !text       ? NULL
+                               : are_names ? g_utf8_casefold(text, -1)
+                                           : ldap_dn_key(text);
         const LdapPerson *p =
             !key ? NULL : g_hash_table_lookup(are_names ? w->crowd->by_name : w->crowd->by_dn, key);
         if (p)
@@ -280,7 +281,7 @@ static gboolean add_members(LdapLink *link, const LdapEntry *group, const LdapCr
                .ids = ids };
     gboolean ok = TRUE;
 
-    g_hash_table_add(w.seen, g_utf8_casefold(group->dn, -1));
+    g_hash_table_add(w.seen, ldap_dn_key(group->dn));
     g_ptr_array_add(w.todo, g_strdup(group->dn));
     for (guint i = 0; ok && i < w.todo->len; i++) { /* it grows meanwhile */
         for (guint k = 0; ok && k < G_N_ELEMENTS(attributes); k++)
