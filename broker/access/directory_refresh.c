@@ -186,7 +186,11 @@ static gboolean refresh_groups(World *world, const DirectoryRow *row, LdapLink *
                                const GPtrArray *people, GError **error)
 {
     g_autoptr(GPtrArray) groups = read_all(world, row->id, FALSE);
-    g_autoptr(LdapCrowd) crowd = ldap_crowd_new(people);
+    g_autoptr(LdapCrowd) crowd =
+        groups->len ? ldap_crowd_new(link, &row->shape, people, error) : NULL;
+
+    if (groups->len && !crowd)
+        return FALSE;
 
     for (guint i = 0; i < groups->len; i++) {
         const Known *group = groups->pdata[i];

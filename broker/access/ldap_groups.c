@@ -3,7 +3,8 @@
  * An Active Directory resolves nested groups itself (LDAP_MATCHING_RULE_IN_CHAIN); only the primary
  * group is no member's attribute and is looked for by its SID.  It is asked for groups in groups
  * alone: their members are read, range by range, since a search for people by that rule makes the
- * server try each one that it knows.  Elsewhere we go from group to group, each once. */
+ * server try each one that it knows.  Elsewhere we go from group to group, each once; what else is
+ * a member is known by then, or is of no interest, so that nothing is asked for each member. */
 #include "broker/access/ldap_groups.h"
 
 #include <string.h>
@@ -14,6 +15,7 @@
 
 #define IN_CHAIN ":1.2.840.113556.1.4.1941:="
 #define MAX_MEMBERS 200000
+#define MAX_ALL_GROUPS 200000
 #define AD_AT_ONCE 1000 /* values; it shows at most 1,500, and some servers of its kind all */
 
 static const char *const group_attributes[] = { "objectGUID", "entryUUID",      "objectSid",
@@ -148,18 +150,37 @@ gboolean ldap_find_group(LdapLink *link, const LdapShape *shape, const char *nam
 struct LdapCrowd {
     const GPtrArray *people;
     GHashTable *by_dn, *by_name; /* key of a dn, log-in name -> LdapPerson */
+    GHashTable *groups;          /* keys of their dns; NULL: an Active Directory resolves them */
 };
 
-/* Names of entries are compared without regard to case. */
-LdapCrowd *ldap_crowd_new(const GPtrArray *people)
+static GHashTable *list_groups(LdapLink *link, const LdapShape *shape, GError **error)
 {
-    LdapCrowd *crowd = g_new(LdapCrowd, 1);
+    static const char *const nothing[] = { "1.1", NULL }; /* but its dn: RFC 4511 */
+    g_autoptr(GPtrArray) found = ldap_link_search(link, shape->base, ldap_shape_group_filter(shape),
+                                                  nothing, MAX_ALL_GROUPS, error);
+    GHashTable *keys;
 
+    if (!found)
+        return NULL;
+    keys = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    for (guint i = 0; i < found->len; i++)
+        g_hash_table_add(keys, ldap_dn_key(((LdapEntry *)found->pdata[i])->dn));
+    return keys;
+}
+
+LdapCrowd *ldap_crowd_new(LdapLink *link, const LdapShape *shape, const GPtrArray *people,
+                          GError **error)
+{
+    GHashTable *groups = shape->is_ad ? NULL : list_groups(link, shape, error);
+
+    if (!shape->is_ad && !groups)
+        return NULL;
+    LdapCrowd *crowd = g_new(LdapCrowd, 1);
     *crowd = (LdapCrowd){ people, g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
-                          g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL) };
+                          g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL), groups };
     for (guint i = 0; i < people->len; i++) {
         LdapPerson *p = people->pdata[i];
-        g_hash_table_insert(crowd->by_dn, g_utf8_casefold(p->dn, -1), p);
+        g_hash_table_insert(crowd->by_dn, ldap_dn_key(p->dn), p);
         g_hash_table_insert(crowd->by_name, g_utf8_casefold(p->name, -1), p);
     }
     return crowd;
@@ -171,12 +192,14 @@ void ldap_crowd_free(LdapCrowd *crowd)
         return;
     g_hash_table_unref(crowd->by_dn);
     g_hash_table_unref(crowd->by_name);
+    if (crowd->groups)
+        g_hash_table_unref(crowd->groups);
     g_free(crowd);
 }
 
 typedef struct {
     const LdapCrowd *crowd;
-    GHashTable *seen; /* of dns, or NULL: what is nobody is of no interest */
+    GHashTable *seen; /* keys of groups' dns; NULL: groups are of no interest */
     GPtrArray *todo;
     GHashTable *ids;
 } Walk;
@@ -187,12 +210,14 @@ static void take_values(Walk *w, GPtrArray *values, gboolean are_names)
         gsize len = 0;
         const guint8 *bytes = g_bytes_get_data(values->pdata[i], &len);
         g_autofree char *text = ldap_text_utf8(bytes, len, 4096);
-        g_autofree char *key = text ? g_utf8_casefold(text, -1) : NULL;
+        g_autofree char *key = !text       ? NULL
+                               : are_names ? g_utf8_casefold(text, -1)
+                                           : ldap_dn_key(text);
         const LdapPerson *p =
             !key ? NULL : g_hash_table_lookup(are_names ? w->crowd->by_name : w->crowd->by_dn, key);
         if (p)
             g_hash_table_add(w->ids, g_strdup(p->id));
-        else if (key && w->seen && !are_names && g_hash_table_size(w->seen) < MAX_MEMBERS &&
+        else if (key && w->seen && !are_names && g_hash_table_contains(w->crowd->groups, key) &&
                  g_hash_table_add(w->seen, g_steal_pointer(&key)))
             g_ptr_array_add(w->todo, g_steal_pointer(&text));
     }
@@ -246,7 +271,6 @@ static gboolean add_ad_members(LdapLink *link, const LdapShape *shape, const Lda
     return TRUE;
 }
 
-/* What is no group has none of these. */
 static gboolean add_members(LdapLink *link, const LdapEntry *group, const LdapCrowd *crowd,
                             GHashTable *ids, GError **error)
 {
@@ -257,9 +281,9 @@ static gboolean add_members(LdapLink *link, const LdapEntry *group, const LdapCr
                .ids = ids };
     gboolean ok = TRUE;
 
-    g_hash_table_add(w.seen, g_utf8_casefold(group->dn, -1));
+    g_hash_table_add(w.seen, ldap_dn_key(group->dn));
     g_ptr_array_add(w.todo, g_strdup(group->dn));
-    for (guint i = 0; ok && i < w.todo->len && i < LDAP_MAX_GROUPS; i++) {
+    for (guint i = 0; ok && i < w.todo->len; i++) { /* it grows meanwhile */
         for (guint k = 0; ok && k < G_N_ELEMENTS(attributes); k++)
             ok = walk_values(link, &w, w.todo->pdata[i], attributes[k], 0, k == 2, error);
     }

@@ -16,9 +16,10 @@ gboolean ldap_find_group(LdapLink *link, const LdapShape *shape, const char *nam
                          char **ret_name, GError **error);
 
 /* People (of ldap_list_people(); they have to outlive it), to be found by what groups say of their
- * members.  Made once for many groups. */
+ * members, and which of these are groups.  Made once for many groups. */
 typedef struct LdapCrowd LdapCrowd;
-LdapCrowd *ldap_crowd_new(const GPtrArray *people);
+LdapCrowd *ldap_crowd_new(LdapLink *link, const LdapShape *shape, const GPtrArray *people,
+                          GError **error);
 void ldap_crowd_free(LdapCrowd *crowd);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LdapCrowd, ldap_crowd_free)
 

@@ -236,6 +236,22 @@ void ldap_entry_free(LdapEntry *entry)
     g_free(entry);
 }
 
+char *ldap_dn_key(const char *dn)
+{
+    char *plain = NULL;
+
+    if (!g_utf8_validate(dn, -1, NULL))
+        return g_strdup(dn);
+    char *folded = g_utf8_casefold(dn, -1); /* first: other letters than ASCII's get escaped */
+    if (ldap_dn_normalize(folded, LDAP_DN_FORMAT_LDAPV3, &plain, LDAP_DN_FORMAT_LDAPV3) !=
+        LDAP_SUCCESS)
+        return folded;
+    g_free(folded);
+    char *key = g_strdup(plain);
+    ldap_memfree(plain);
+    return key;
+}
+
 GPtrArray *ldap_entry_values(const LdapEntry *entry, const char *attribute)
 {
     g_autofree char *key = g_ascii_strdown(attribute, -1);

@@ -34,6 +34,10 @@ typedef struct {
 } LdapEntry;
 void ldap_entry_free(LdapEntry *entry);
 
+/* The name of an entry as a key: however it is written (blanks, escapes, case), the same.  Caller
+ * frees. */
+char *ldap_dn_key(const char *dn);
+
 /* Its first value of the attribute, or NULL; its n values. */
 GBytes *ldap_entry_value(const LdapEntry *entry, const char *attribute);
 GPtrArray *ldap_entry_values(const LdapEntry *entry, const char *attribute); /* or NULL */

@@ -1,7 +1,7 @@
 /* quota.c: see quota.h.
  *
  * What counts is reckoned up where it changes, by the catalog's triggers (imaged/catalog/schema.c,
- * 15): held has who each desktop counts for, and each quota's row what its user or group has.  So a
+ * 16): held has who each desktop counts for, and each quota's row what its user or group has.  So a
  * question costs as much for a group of 10,000 as for one user. */
 #include "broker/access/quota.h"
 

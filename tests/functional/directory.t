@@ -185,6 +185,17 @@ many() { for i in $(seq 300); do ldap_person "u$i" "User $i" "pw $i"; done | sed
 ok "300 more users, in pages of at most 20" eval 'many | ldap_change'
 is "$(ctlj directory test corp | jq .n_users)" 303 "are all seen"
 
+nobodies() # and, behind all of them, a group
+{
+    printf 'dn: cn=%s,ou=groups,dc=corp,dc=test\nchangetype: add\nobjectClass: groupOfNames\ncn: %s\n' late late crowd crowd |
+        sed 's/^cn: late$/&\nmember: uid=carol,ou=people,dc=corp,dc=test\n/'
+    seq -f 'member: uid=nobody%.0f,ou=people,dc=corp,dc=test' 12000
+    printf 'member: cn=late,ou=groups,dc=corp,dc=test\n'
+}
+ok "a group with 12,000 members that are nobody, and one that is a group" eval 'nobodies | ldap_change'
+ok "is added" ctl group add crowd --directory corp
+is "$(members crowd)" carol "and has who is in that group"
+
 # ---- down, and hanging ----
 
 kill -STOP "$ldap_pid"

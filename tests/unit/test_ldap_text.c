@@ -1,4 +1,5 @@
 /* test_ldap_text.c: filters that names go into, and what is made of a directory's bytes. */
+#include "broker/access/ldap_link.h"
 #include "broker/access/ldap_text.h"
 #include "broker/access/slow.h"
 
@@ -123,6 +124,25 @@ static void test_values(void)
         g_assert_true(ldap_text_is_name(names[i]));
     for (guint i = 0; i < G_N_ELEMENTS(no_names); i++)
         g_assert_false(ldap_text_is_name(no_names[i]));
+}
+
+static void same_name(const char *a, const char *b, gboolean expected)
+{
+    g_autofree char *key = ldap_dn_key(a), *other = ldap_dn_key(b);
+
+    g_assert_cmpint(g_str_equal(key, other), ==, expected);
+}
+
+static void test_names(void)
+{
+    same_name("CN=Ann Ash,OU=Staff,DC=t", "cn=ann ash, ou=staff, dc=T", TRUE);
+    same_name("cn=Ash\\, Ann,dc=t", "cn=Ash\\2C Ann,dc=t", TRUE);
+    same_name("cn=J\xc3\x9cRGEN,dc=t", "cn=j\xc3\xbcrgen,dc=t", TRUE);
+    same_name("cn=Ash\\, Ann,dc=t", "cn=Ash,cn=Ann,dc=t", FALSE);
+    same_name("cn=a,dc=t", "cn=b,dc=t", FALSE);
+    same_name("no name", "no name", TRUE); /* what is none stays what it is */
+    same_name("cn=\xff\xc3", "cn=\xff", FALSE);
+    same_name("", "cn=a", FALSE);
 }
 
 static void test_refusal(void)
@@ -284,6 +304,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ldap-text/range", test_range);
     g_test_add_func("/ldap-text/values", test_values);
     g_test_add_func("/ldap-text/refusal", test_refusal);
+    g_test_add_func("/ldap-text/names", test_names);
     g_test_add_func("/ldap-text/noise", test_noise);
     g_test_add_func("/slow/waits", test_slow);
     g_test_add_func("/slow/at-once", test_slow_at_once);
