@@ -45,7 +45,7 @@ cleanup()
     done
     [ -z "${KEEP:-}" ] || echo "# kept: $top"
     cd /
-    sweep "$top"
+    sweep "$top" 2>/dev/null # a shell tells which of its jobs were killed
 }
 trap cleanup EXIT
 trap 'exit 1' INT TERM

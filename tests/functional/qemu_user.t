@@ -14,7 +14,7 @@ python3 - "$top/g.raw" <<'E'
 import struct, sys
 code = bytes.fromhex('31c08ed88ec08ed0bc007cfb') + b'\x88\x16\xf0\x7d'
 loop = len(code)
-code += b'\xb4\x43\xb0\x00\xbe\xe0\x7d\x8a\x16\xf0\x7d\xcd\x13' + b'\xb4\x86\x31\xc9\xba\x50\xc3\xcd\x15'
+code += b'\xb4\x43\xb0\x00\xbe\xe0\x7d\x8a\x16\xf0\x7d\xcd\x13' + b'\xfb\xf4'
 code += b'\xeb' + struct.pack('b', loop - len(code) - 2)
 code = code.ljust(0x1e0, b'\0') + struct.pack('<BBHHHQ', 16, 0, 1, 0x7c00, 0, 1)
 with open(sys.argv[1], 'wb') as f:

@@ -16,7 +16,7 @@ code += b'\x66\xc7\x06\x00\x80\x00\x00\x00\x00'                                 
 loop = len(code)
 code += b'\x66\xff\x06\x00\x80'                                                     # count += 1
 code += b'\xb4\x43\xb0\x00\xbe\xe0\x7d\x8a\x16\xf0\x7d\xcd\x13'                     # write
-code += b'\xb4\x86\x31\xc9\xba\x50\xc3\xcd\x15'                                     # 50 ms
+code += b'\xfb\xf4'                                                               # until the clock ticks
 code += b'\xeb' + struct.pack('b', loop - len(code) - 2)
 code = code.ljust(0x1e0, b'\0') + struct.pack('<BBHHHQ', 16, 0, 1, 0x8000, 0, 1)
 code = code.ljust(510, b'\0') + b'\x55\xaa'

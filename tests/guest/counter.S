@@ -1,7 +1,7 @@
 /* counter.S: a guest of one sector that counts on its own disk, and notes when it is not alone.
  *
  * Sector 1 holds what it knows, 32-bit little endian: counter, "IAMD", failed writes, boots, twice.
- * About 20 times a second it reads the sector back: if that is not what it wrote last, somebody else
+ * With the clock, 18 times a second, it reads the sector back: if that is not what it wrote last, somebody else
  * runs on this disk, and "twice" goes up, for good. Then it counts on, and writes the same to sector
  * 16 + counter % 1024, so that a write that got lost is seen there (counter_guest.sh reads it all).
  * It goes on from what the disk says, so the counter never goes back. */
@@ -45,10 +45,8 @@ count:  incl 0x8000
 write:  movw $0x8000, to
         movb $0x43, %ah
         call disk
-pause:  movb $0x86, %ah
-        movw $0, %cx
-        movw $50000, %dx
-        int $0x15
+pause:  sti
+        hlt                     /* until the clock ticks; a BIOS would wait at full speed */
         jmp next
 disk:   movb $0, %al
         movw $packet, %si
