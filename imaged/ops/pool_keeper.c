@@ -23,6 +23,7 @@ struct PoolKeeper {
     gint is_stopping;               /* atomic */
     gint64 seen_event;              /* of the last turn */
     gint64 sorted_event, next_sort; /* when desktops were looked at one by one; boot time */
+    gboolean has_failed;            /* something could not be written: look again soon */
 };
 
 /* What is to be done to some members: their ids and names. */
@@ -57,6 +58,18 @@ static gint64 count(Db *db, const char *pool_id, const char *state)
                       "tt", pool_id, state);
 }
 
+/* FALSE: it could not be written, as on a full disk.  What was not done is seen in the next turn.
+ */
+static gboolean commit(PoolKeeper *k, Changes *changes)
+{
+    gboolean ok = catalog_commit(k->world->catalog, changes, NULL);
+
+    if (ok)
+        pools_touch(k->world->pools);
+    k->has_failed |= !ok;
+    return ok;
+}
+
 /* ---- Those that are on their way ---- */
 
 /* Those whose making has ended become free. */
@@ -75,10 +88,10 @@ static void settle_made(PoolKeeper *k, const PoolRow *pool)
         members_made(changes, query_text(q, "desktop_id"));
     query_end(q, NULL);
     catalog_read_end(k->world->catalog, db);
-    if (!n)
+    if (n)
+        commit(k, changes);
+    else
         changes_free(changes);
-    else if (catalog_commit(k->world->catalog, changes, NULL))
-        pools_touch(k->world->pools);
 }
 
 /* Returning and leaving ones: switched off first, and what then follows. */
@@ -125,8 +138,8 @@ static void sort_out(PoolKeeper *k, const PoolRow *pool)
     catalog_read_end(k->world->catalog, db);
     if (!n)
         changes_free(changes);
-    else if (catalog_commit(k->world->catalog, changes, NULL))
-        pools_touch(k->world->pools);
+    else if (!commit(k, changes))
+        k->sorted_event = -1;
 }
 
 /* ---- How many there are ---- */
@@ -179,8 +192,7 @@ static void shrink(PoolKeeper *k, const PoolRow *pool, gint64 n)
         members_leave(changes, query_text(q, "desktop_id"));
     query_end(q, NULL);
     catalog_read_end(k->world->catalog, db);
-    if (catalog_commit(k->world->catalog, changes, NULL))
-        pools_touch(k->world->pools); /* those that leave are carried on in the next turn */
+    commit(k, changes); /* those that leave are carried on in the next turn */
 }
 
 /* Broken ones are replaced: they don't count, and are deleted when that can be. */
@@ -202,10 +214,10 @@ static void drop_broken(PoolKeeper *k, const PoolRow *pool)
     }
     query_end(q, NULL);
     catalog_read_end(k->world->catalog, db);
-    if (!n)
+    if (n)
+        commit(k, changes);
+    else
         changes_free(changes);
-    else if (catalog_commit(k->world->catalog, changes, NULL))
-        pools_touch(k->world->pools);
 }
 
 static void fit_size(PoolKeeper *k, const PoolRow *pool)
@@ -236,7 +248,7 @@ static void fit_size(PoolKeeper *k, const PoolRow *pool)
         changes_event(changes, "pool.deleted", "info", pool->name, NULL,
                       "the last of its desktops"
                       " is gone");
-        catalog_commit(k->world->catalog, changes, NULL);
+        commit(k, changes);
     }
 }
 
@@ -279,6 +291,7 @@ static gint64 turn(PoolKeeper *k)
     double memory_given = pools->len ? pool_spares_memory_given(k->world) : 0;
 
     k->seen_event = event;
+    k->has_failed = FALSE;
     if (is_news) {
         k->sorted_event = event;
         k->next_sort = units_boottime_ms() + SORT_MS;
@@ -304,6 +317,7 @@ static void rest(PoolKeeper *k, guint64 *stamp, gint64 due_ms, gboolean is_busy)
     gint64 again = pool_deeds_next(k->deeds);
 
     end = again ? MIN(end, again) : end;
+    end = k->has_failed ? MIN(end, units_boottime_ms() + IDLE_MS) : end;
 
     while (!g_atomic_int_get(&k->is_stopping)) {
         guint64 before = *stamp;

@@ -27,7 +27,8 @@ import zlib
 
 import fake_helper
 from service import Gone, Service, Wrong, copy_state
-from verbs import HELPED, KILLED, SITUATIONS, VERBS, disagreeing, everything, known_ids, signature
+from verbs import (HELPED, KILLED, SITUATIONS, VERBS, disagreeing, everything, is_settled, known_ids,
+                   signature)
 
 FULL = bool(os.environ.get("FULL"))
 SECONDS = float(os.environ.get("CHANGE_SECONDS", "240"))
@@ -96,12 +97,18 @@ class Verbed:
         self.start_changes = self.service.changes()
         self.words = verb.words(self.service)
         self.service.do(*self.words)
-        self.service.wait_idle()
+        self.wait()
         self.last = self.service.changes()
         self.new = signature(self.service, self.known)
         self.service.clean()
         self.service.stop()
         self.first = 1 if verb.from_start else self.start_changes + 1
+
+    def wait(self):
+        """Until nothing is under way, be it a verb's or what pools do by themselves behind it."""
+        self.service.wait_idle()
+        self.service.wait_for(lambda: is_settled(self.service))
+        self.service.wait_idle()
 
     # ---- the checks ----
 
@@ -134,7 +141,7 @@ class Verbed:
             self.service.verb(self.words)
         elif not goes_on:
             self.service.do(*self.words)
-        self.service.wait_idle()
+        self.wait()
         self.outcome("done again", state != "mixed", True)
         self.service.clean()
 
@@ -166,7 +173,7 @@ class Verbed:
         if service.start("kill:%d" % at):
             try:
                 done = service.verb(self.words)[0] == 0
-                service.wait_idle()
+                self.wait()
                 touched = service.changes() >= at
             except Gone:
                 pass
@@ -200,7 +207,7 @@ class Verbed:
         if service.start("%s:%d" % (kind, at)):
             try:
                 code, said = service.verb(self.words)
-                service.wait_idle()
+                self.wait()
                 ended = False
             except Gone:
                 pass

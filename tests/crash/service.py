@@ -210,6 +210,11 @@ class Service:
         subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -q -P %s %s %s" % (pattern, at, length),
                         path], check=True, stdout=subprocess.DEVNULL)
 
+    def sql(self, statements):
+        """What other parts would write, into the catalog of the daemon that runs."""
+        subprocess.run(["sqlite3", "-bail", "-cmd", ".timeout 10000", self.state + "/catalog.db", statements],
+                       check=True, stdout=subprocess.DEVNULL)
+
     def write_data(self, name, pattern, at, length):
         self.write_disk(name, pattern, at, length, "?data=1")
 

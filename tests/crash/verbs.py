@@ -22,13 +22,31 @@ VIEWS = [
     ("point", "/v1/archive/points", "name kind target snapshot state id"),
     ("schedule", "/v1/archive/schedules", "name target timing id"),
     ("export", "/v1/exports", "name read_write state"),
+    ("pool", "/v1/pools", "name type template version size max_per_user n_free n_given deleting id"),
+    ("member", "/v1/pools/*/desktops", "name state user version generation clean_generation id"),
+    ("assignment", "/v1/assignments", "name user owner may_take_over until"),
 ]
+LOCAL = ("pool", "member", "grant", "assignment")  # in no store: a rebuild forgets them
+
+
+def is_pool_settled(service, pool):
+    """Has it all that it wants, as it wants it?"""
+    if pool["deleting"] or not pool["n_desktops"] == pool["size"] == pool["n_free"] + pool["n_given"]:
+        return False
+    return all(m["state"] == "given" or m["version"] == pool["wanted_version"]
+               for m in service.list("/v1/pools/%s/desktops" % pool["name"]))
+
+
+def is_settled(service):
+    """Are exports as a start leaves them, and pools as their keeper does?"""
+    return (all(row["state"] != "starting" for row in service.list("/v1/exports")) and
+            all(is_pool_settled(service, pool) for pool in service.list("/v1/pools")))
 
 
 def listed(service):
-    """{view: rows}.  Exports that a start takes up again are waited for."""
+    """{view: rows}.  What goes on by itself is waited for."""
     found = {}
-    service.wait_for(lambda: all(row["state"] != "starting" for row in service.list("/v1/exports")))
+    service.wait_for(lambda: is_settled(service))
     for view, path, _ in VIEWS:
         before, star, after = path.partition("*")
         if star:
@@ -36,6 +54,8 @@ def listed(service):
             found[view] = [row for name in names for row in service.list(before + name + after)]
         else:
             found[view] = service.list(path)
+    found["grant"] = [dict(row, pool=pool["name"]) for pool in found["pool"]
+                      for row in service.get("/v1/pools/" + pool["name"])["grants"]]
     return found
 
 
@@ -53,12 +73,13 @@ def disagreeing(service):
 
 
 def known_ids(service):
-    return {row["id"] for rows in listed(service).values() for row in rows}
+    return {row["id"] for rows in listed(service).values() for row in rows if "id" in row}
 
 
 def signature(service, known):
     """All that a user sees, as sorted lines without times."""
-    files, found, lines = service.files(), listed(service), []
+    found, lines = listed(service), []
+    files = service.files()
 
     def word(row, field):
         value = row[field]
@@ -70,7 +91,7 @@ def signature(service, known):
             return "there" if value else "none"
         return ",".join(sorted(value)) if isinstance(value, list) else value
 
-    for view, _, fields in VIEWS:
+    for view, _, fields in VIEWS + [("grant", None, "pool kind name")]:
         for row in found[view]:
             lines.append(" ".join([view] + ["%s=%s" % (f, word(row, f)) for f in fields.split()]))
     return sorted(lines)
@@ -88,9 +109,13 @@ def everything(service):
                 row.pop("disk_bytes", None)
             row.pop("inspection", None)  # derived, and made again
             row.pop("firmware", None)  # what is known of it by an inspection goes with that
-        rows.sort(key=lambda row: row["id"])
+            row.pop("pool", None)  # whose it is stands in no store
+            row.pop("users", None)
+        rows.sort(key=lambda row: row.get("id", ""))
     del found["store"]  # those beside the default one are added again by hand
     del found["export"]  # a stop ends them
+    for view in LOCAL:
+        del found[view]
     return found
 
 
@@ -303,6 +328,25 @@ def make_helped(service):
     service.write_disk("win-draft", "0xd1", "256k", "64k")
 
 
+def make_pool(service):
+    """Users ann and bob; a pool p of three that stay their users', granted to ann, who has p-001 and has
+    written there; a pool r of two that nobody has; e is ann's own."""
+    for name in ("ann", "bob"):
+        service.do("user", "add", name)
+    service.do("pool", "create", "p", "--template", "win", "--size", "3", "--type", "manual")
+    service.do("pool", "create", "r", "--template", "win", "--size", "2")
+    service.do("pool", "grant", "p", "--user", "ann")
+    service.wait_for(lambda: is_settled(service))
+    service.sql("""BEGIN IMMEDIATE;
+        INSERT INTO attachment SELECT d.id, d.generation, u.id, 0 FROM desktop d, user u
+            WHERE d.name = 'p-001' AND u.name = 'ann';
+        UPDATE pool_desktop SET state = 'given', given_at = 1, user_id = (SELECT id FROM user WHERE name = 'ann')
+            WHERE desktop_id = (SELECT id FROM desktop WHERE name = 'p-001');
+        COMMIT""")
+    service.write_disk("p-001", "0xaa", "64k", "64k")
+    service.do("desktop", "assign", "e", "ann")
+
+
 # name -> (the situation it begins with, what is done then)
 SITUATIONS = {"one": (None, make_one), "two": ("one", make_two), "three": ("one", make_three),
               "four": ("three", make_four), "five": ("one", make_five), "six": ("five", make_six),
@@ -312,7 +356,7 @@ SITUATIONS = {"one": (None, make_one), "two": ("one", make_two), "three": ("one"
               "apart": ("data", make_apart),
               "apart-reverted": ("apart", make_apart_reverted), "common": ("two", make_common),
               "stand-in": ("common", make_stand_in), "unused": ("stand-in", make_unused),
-              "helped": ("one", make_helped)}
+              "helped": ("one", make_helped), "pool": ("one", make_pool)}
 HELPED = {"helped"}  # imaged is told of a helper
 KILLED = {"seven"}  # a stop would end what runs in it
 
@@ -499,6 +543,17 @@ VERBS = [
     Verb("stand-in", "desktop compact, on a stand-in", "desktop compact f", batch=True),
     Verb("stand-in", "desktop move, with a stand-in", "desktop move f g --to side", batch=True),
     Verb("unused", "trash empty, an unused stand-in", "trash empty --yes", later="trash name=win:2 kind=stand_in"),
+    Verb("pool", "pool create", "pool create q --template win:1 --size 2", is_local=True),
+    Verb("pool", "pool resize, larger", "pool resize p 5", is_local=True),
+    Verb("pool", "pool resize, smaller", "pool resize p 1", is_local=True),
+    Verb("pool", "pool set", "pool set p --template win:1 --max-per-user 2", is_local=True),
+    Verb("pool", "pool grant", "pool grant p --user bob", is_local=True),
+    Verb("pool", "pool revoke", "pool revoke p --user ann", is_local=True),
+    Verb("pool", "pool return", "pool return p p-001 --yes", is_local=True),
+    Verb("pool", "pool delete", "pool delete r --yes", is_local=True),
+    Verb("pool", "desktop assign", "desktop assign a bob --until 2099-01-31", is_local=True),
+    Verb("pool", "desktop share", "desktop share c bob", is_local=True),
+    Verb("pool", "desktop unassign", "desktop unassign e --yes", is_local=True),
     Verb("one", "store add", "store add more @state/more"),
     Verb("two", "store remove", "store remove spare --yes"),
     Verb("two", "desktop move", "desktop move b c --to side", batch=True),
