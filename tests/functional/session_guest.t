@@ -95,6 +95,14 @@ warned() { events lease.warning | grep -q 'anna: until .*told in the guest'; }
 ok '... and that is written down' wait_for 60 warned
 ok 'it is hers for good' ctl desktop assign a anna
 
+# ---- A roll-out that waits for the agent ----
+
+ctl template import office "$top/g.raw" --format raw --memory 128M --cpus 1 >/dev/null 2>&1
+ok 'a roll-out, with its health by the agent' ctl rollout start --template office --to 2 a --when now --health agent --health-timeout 300s --yes
+json_ok '... finds it healthy' "$(ctlj rollout show office-2 --desktops)" 'length == 1 and .[0].health == "ok" and .[0].state == "moved"'
+is "$(field '.version, .run' desktop show a | xargs)" '2 running' '... and it runs on the new version'
+ok '... from which the agent answered' guest_run a '! [ -e /run/utmp ] || ! grep -q anna /run/utmp'
+
 # ---- RDP ----
 
 ok 'it is a Windows from now on, as far as we know' ctl template set office --profile windows
