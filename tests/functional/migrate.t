@@ -172,7 +172,8 @@ is "$(on)" "h$target:u " '... and is on the other host alone'
 like "$(vhost_virsh $target dumpxml u)" "<source file='$kept'" '... with the same file'
 # The variables as the guest sees them: below the code, at the end of the first 4 GiB.
 flash_is_kept() {
-    vhost_virsh $target qemu-monitor-command --hmp u "pmemsave 0xffc00000 $(stat -c %s "$kept") $top/flash" && cmp "$kept" "$top/flash"
+    vhost_virsh $target qemu-monitor-command u "{\"execute\": \"pmemsave\", \"arguments\":
+        {\"val\": $((0xffc00000)), \"size\": $(stat -c %s "$kept"), \"filename\": \"$top/flash\"}}" && cmp "$kept" "$top/flash"
 }
 ok '... which is what the guest has' wait_for 60 flash_is_kept
 ok '... and not a blank one' has_written
