@@ -14,11 +14,8 @@ loop:
     mov $0x3fd, %dx
     in %dx, %al
     test $1, %al
-    jnz 1f
-    sti
-    hlt                         /* until the clock ticks */
-    jmp loop
-1:  mov $0x3f8, %dx
+    jz loop
+    mov $0x3f8, %dx
     in %dx, %al
     cmp $'a', %al
     jb 1f
