@@ -14,8 +14,8 @@
  *   refused KIND       a channel's password was not taken
  *   closed KIND WHY    a channel ended: closed, connect, tls, link, io
  *
- * It ends with 0 when standard input says "quit" or ends (never by itself but for --once, after "up",
- * or after --limit, 600 s) while it is connected; with 3 if it was refused, 4 if it could not
+ * It ends with 0 when standard input says "quit" or ends (never by itself but for --once, after
+ * "up", or after --limit, 600 s) while it is connected; with 3 if it was refused, 4 if it could not
  * connect, 5 if it was cut off, and 6 at the limit.  So a test starts it with a pipe, and looks for
  * its lines:
  *
