@@ -60,6 +60,7 @@ run_program() {
 run_one() {
     local folders status folder
     folders=$(mktemp -d "${TMPDIR:-/tmp}/imgt.XXXXXX") || return
+    chmod 711 "$folders" # a program may be run as somebody else
     echo "$folders" >"$folders/list"
     case $1 in
     *.t) ;;

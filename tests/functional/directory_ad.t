@@ -120,14 +120,16 @@ is "$(login ben Ben-secret-1)" 403 "he is refused"
 like "$(says ben Ben-secret-1)" 'password has to be changed' "and hears why"
 like "$(says ben wrong-one)" 'name or the password' "who has not even the old one does not"
 ok "it is changed" directory_samba user setpassword ben --newpassword=Ben-secret-2
-is "$(login ben Ben-secret-2)" 200 "then he gets in"
+# After a wrong password his next try has to wait.
+gets() { [ "$(login "$2" "$3")" = "$1" ]; }
+ok "then he gets in" wait_for 60 gets 200 ben Ben-secret-2
 ok "his account has expired" samdb 'set("ben", accountExpires="132000000000000000")'
-is "$(login ben Ben-secret-2)" 403 "he is refused"
+ok "he is refused" wait_for 60 gets 403 ben Ben-secret-2
 ctl directory refresh ad >/dev/null
 is "$(ctlj user show ben | jq .disabled)" true "and disabled here"
 json_ok "that is told" "$(ctlj event list --kind user.set)" '[.[] | select(.object == "ben" and (.message | test("disabled by the directory")))] | length > 0'
 ok "it has not" samdb 'set("ben", accountExpires="0")'
-is "$(login ben Ben-secret-2)" 200 "he gets in again"
+ok "he gets in again" wait_for 60 gets 200 ben Ben-secret-2
 ok "cat is deleted" directory_samba user delete cat
 ctl directory refresh ad >/dev/null
 is "$(ctlj user show cat | jq .disabled)" true "she is kept out"
