@@ -7,14 +7,22 @@
 #include "broker/host/driver.h"
 #include "imaged/base/units.h"
 
+/* A host that told of some. */
+typedef struct {
+    GPtrArray *told; /* ids of these desktops; all whose entries name it are among them */
+} Host;
+
 typedef struct {
     DesktopFigures now;
-    char *host_id;
+    const Host *host;
+    guint64 round; /* in which it was told of */
 } Entry;
 
 struct Figures {
     GMutex lock;
     GHashTable *entries; /* id of a desktop -> Entry */
+    GHashTable *hosts;   /* id -> Host */
+    guint64 round;
 };
 
 /* Ids are made of random digits: eight of them are a hash. */
@@ -26,12 +34,12 @@ static guint hash_id(gconstpointer id)
     return (guint)((digits * 0x9e3779b97f4a7c15) >> 32);
 }
 
-static void free_entry(gpointer data)
+static void free_host(gpointer data)
 {
-    Entry *e = data;
+    Host *host = data;
 
-    g_free(e->host_id);
-    g_free(e);
+    g_ptr_array_unref(host->told);
+    g_free(host);
 }
 
 Figures *figures_new(void)
@@ -39,7 +47,8 @@ Figures *figures_new(void)
     Figures *figures = g_new0(Figures, 1);
 
     g_mutex_init(&figures->lock);
-    figures->entries = g_hash_table_new_full(hash_id, g_str_equal, g_free, free_entry);
+    figures->entries = g_hash_table_new_full(hash_id, g_str_equal, g_free, g_free);
+    figures->hosts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_host);
     return figures;
 }
 
@@ -48,6 +57,7 @@ void figures_free(Figures *figures)
     if (!figures)
         return;
     g_hash_table_unref(figures->entries);
+    g_hash_table_unref(figures->hosts);
     g_mutex_clear(&figures->lock);
     g_free(figures);
 }
@@ -69,38 +79,56 @@ static void note(Entry *e, const HostDomain *d, gint64 now)
     g_strlcpy(e->now.addresses, d->addresses ? d->addresses : "", sizeof e->now.addresses);
 }
 
-/* What this host told before, and does not tell now, is gone. */
-static gboolean is_old(gpointer key, gpointer value, gpointer data)
+static Entry *entry_of(Figures *figures, const char *desktop_id, const Host *host)
 {
-    const Entry *e = value, *newest = data;
+    Entry *e = g_hash_table_lookup(figures->entries, desktop_id);
 
-    (void)key;
-    return e->now.seen_at != newest->now.seen_at && g_str_equal(e->host_id, newest->host_id);
+    if (!e) {
+        e = g_new0(Entry, 1);
+        g_hash_table_insert(figures->entries, g_strdup(desktop_id), e);
+    }
+    if (e->host != host)
+        *e = (Entry){ .host = host };
+    return e;
 }
 
+/* What this host told before, and does not tell now, is gone. */
+static void forget(Figures *figures, const GPtrArray *before, const Host *host)
+{
+    for (guint i = 0; i < before->len; i++) {
+        const Entry *e = g_hash_table_lookup(figures->entries, before->pdata[i]);
+        if (e && e->host == host && e->round != figures->round)
+            g_hash_table_remove(figures->entries, before->pdata[i]);
+    }
+}
+
+/* Many hosts tell all the time: what it takes depends on what this one has, not on all there is. */
 void figures_seen(Figures *figures, const char *host_id, const GPtrArray *domains)
 {
-    Entry newest = { .now = { .seen_at = units_now_ms() }, .host_id = (char *)host_id };
+    gint64 now = units_now_ms();
 
     g_mutex_lock(&figures->lock);
+    Host *host = g_hash_table_lookup(figures->hosts, host_id);
+    if (!host) {
+        host = g_new0(Host, 1);
+        host->told = g_ptr_array_new_with_free_func(g_free);
+        g_hash_table_insert(figures->hosts, g_strdup(host_id), host);
+    }
+    g_autoptr(GPtrArray) before = host->told;
+    host->told = g_ptr_array_new_full(domains->len, g_free);
+    figures->round++;
     for (guint i = 0; i < domains->len; i++) {
         const HostDomain *d = domains->pdata[i];
-        Entry *e;
         if (!d->desktop_id || d->state == DOMAIN_OFF)
             continue;
-        e = g_hash_table_lookup(figures->entries, d->desktop_id);
-        if (!e) {
-            e = g_new0(Entry, 1);
-            g_hash_table_insert(figures->entries, g_strdup(d->desktop_id), e);
-        }
-        if (g_strcmp0(e->host_id, host_id) != 0) {
-            g_free(e->host_id);
-            e->host_id = g_strdup(host_id);
-            e->now = (DesktopFigures){ 0 };
-        }
-        note(e, d, newest.now.seen_at);
+        Entry *e = entry_of(figures, d->desktop_id, host);
+        e->round = figures->round;
+        note(e, d, now);
+        g_ptr_array_add(host->told, g_strdup(d->desktop_id));
     }
-    g_hash_table_foreach_remove(figures->entries, is_old, &newest);
+    forget(figures, before, host);
+    if (!host->told->len)
+        g_hash_table_remove(figures->hosts, host_id);
     g_mutex_unlock(&figures->lock);
 }
 
