@@ -16,7 +16,7 @@ flags+=($(pkg-config --cflags $packages))
 rm -f "$work/libfuzzed.a"
 for source in imaged/base/*.c cow/*.c \
     broker/search/{lexer,parser,parser_condition,parser_clauses,objects,objects_desktops,objects_images,objects_people,resolve,values,spot}.c snapshot/archive_{point,prune,schedule}.c \
-    broker/access/{ldap_text,permission,user_name}.c templates/{yaml_tree,recipe,recipe_read}.c imaged/guest/talk.c broker/session/rfb_{filter,login}.c \
+    broker/access/{ldap_text,permission,user_name}.c templates/{yaml_tree,recipe,recipe_known,recipe_read}.c imaged/guest/talk.c broker/session/rfb_{filter,login}.c \
     imaged/guest/helper/{block,fs_probe,partitions,texts,trace}.c; do
     object=$work/obj/$(basename "$source" .c).o
     clang "${flags[@]}" -fsanitize=fuzzer-no-link,address,undefined -c -o "$object" "$source"
