@@ -33,12 +33,12 @@ static struct {
     FakeDomain domains[N_DESKTOPS];
 } fake;
 
-static FakeDomain *find_domain(const char *uuid)
+static inline FakeDomain *find_domain(const char *uuid)
 {
     return &fake.domains[g_ascii_strtoll(strrchr(uuid, '-') + 1, NULL, 10)];
 }
 
-static gpointer fake_open(const char *uri, const HostListener *listener, GError **error)
+static inline gpointer fake_open(const char *uri, const HostListener *listener, GError **error)
 {
     g_mutex_lock(&fake.lock);
     gboolean is_off = fake.is_off;
@@ -49,11 +49,11 @@ static gpointer fake_open(const char *uri, const HostListener *listener, GError 
     return is_off ? NULL : &fake;
 }
 
-static void fake_close(gpointer link)
+static inline void fake_close(gpointer link)
 {
 }
 
-static gboolean fake_is_alive(gpointer link)
+static inline gboolean fake_is_alive(gpointer link)
 {
     g_mutex_lock(&fake.lock);
     gboolean is = !fake.is_off;
@@ -61,19 +61,19 @@ static gboolean fake_is_alive(gpointer link)
     return is;
 }
 
-static gboolean fake_facts(gpointer link, HostFacts *ret, GError **error)
+static inline gboolean fake_facts(gpointer link, HostFacts *ret, GError **error)
 {
     *ret = (HostFacts){ .hostname = g_strdup("h"), .n_cpus = 4, .has_spice = TRUE };
     return TRUE;
 }
 
-static GPtrArray *fake_domains(gpointer link, GError **error)
+static inline GPtrArray *fake_domains(gpointer link, GError **error)
 {
     return g_ptr_array_new_with_free_func(host_domain_free);
 }
 
 /* With the lock. */
-static gboolean stand_while_hung(GError **error)
+static inline gboolean stand_while_hung(GError **error)
 {
     while (fake.is_hung)
         g_cond_wait(&fake.cond, &fake.lock);
@@ -82,7 +82,7 @@ static gboolean stand_while_hung(GError **error)
     return !fake.is_off;
 }
 
-static HostDomain *fake_find(gpointer link, const char *uuid, GError **error)
+static inline HostDomain *fake_find(gpointer link, const char *uuid, GError **error)
 {
     HostDomain *out = NULL;
 
@@ -100,8 +100,8 @@ static HostDomain *fake_find(gpointer link, const char *uuid, GError **error)
     return out;
 }
 
-static gboolean fake_set_ticket(gpointer link, const char *uuid, const HostTicket *ticket,
-                                HostDisplay *ret, GError **error)
+static inline gboolean fake_set_ticket(gpointer link, const char *uuid, const HostTicket *ticket,
+                                       HostDisplay *ret, GError **error)
 {
     g_mutex_lock(&fake.lock);
     FakeDomain *d = find_domain(uuid);
@@ -120,7 +120,7 @@ static gboolean fake_set_ticket(gpointer link, const char *uuid, const HostTicke
     return ok;
 }
 
-static ClientEvent *event_new(const char *uuid, ClientAct act, guint port)
+static inline ClientEvent *event_new(const char *uuid, ClientAct act, guint port)
 {
     ClientEvent *event = g_new0(ClientEvent, 1);
 
@@ -131,7 +131,7 @@ static ClientEvent *event_new(const char *uuid, ClientAct act, guint port)
     return event;
 }
 
-static GPtrArray *fake_clients(gpointer link, const char *uuid, GError **error)
+static inline GPtrArray *fake_clients(gpointer link, const char *uuid, GError **error)
 {
     GPtrArray *out = g_ptr_array_new_with_free_func(client_event_free);
 
@@ -142,8 +142,8 @@ static GPtrArray *fake_clients(gpointer link, const char *uuid, GError **error)
     return out;
 }
 
-static char *fake_agent(gpointer link, const char *uuid, const char *command, guint timeout_s,
-                        GError **error)
+static inline char *fake_agent(gpointer link, const char *uuid, const char *command,
+                               guint timeout_s, GError **error)
 {
     g_mutex_lock(&fake.lock);
     gint n = find_domain(uuid)->n_users;
@@ -171,8 +171,8 @@ typedef struct {
     World world;
 } Fixture;
 
-static void sql(Fixture *f, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static void sql(Fixture *f, const char *format, ...)
+static inline void sql(Fixture *f, const char *format, ...) G_GNUC_PRINTF(2, 3);
+static inline void sql(Fixture *f, const char *format, ...)
 {
     va_list args;
 
@@ -184,7 +184,7 @@ static void sql(Fixture *f, const char *format, ...)
     commit(f->world.catalog, changes);
 }
 
-static char *text_of(Fixture *f, const char *question)
+static inline char *text_of(Fixture *f, const char *question)
 {
     Db *db = catalog_read_begin(f->world.catalog);
     Query *q = db_query(db, g_intern_string(question), "");
@@ -195,7 +195,7 @@ static char *text_of(Fixture *f, const char *question)
     return out;
 }
 
-static void check_state(Fixture *f, const char *session_id, const char *expected)
+static inline void check_state(Fixture *f, const char *session_id, const char *expected)
 {
     g_autofree char *question =
         g_strdup_printf("SELECT state AS x FROM session WHERE id = '%s'", session_id);
@@ -204,7 +204,7 @@ static void check_state(Fixture *f, const char *session_id, const char *expected
     g_assert_cmpstr(state, ==, expected);
 }
 
-static void wait_for_state(Fixture *f, const char *session_id, const char *expected)
+static inline void wait_for_state(Fixture *f, const char *session_id, const char *expected)
 {
     gint64 end = g_get_monotonic_time() + LIMIT_US;
     g_autofree char *question =
@@ -219,13 +219,13 @@ static void wait_for_state(Fixture *f, const char *session_id, const char *expec
     }
 }
 
-static void seen(gpointer world, const char *host_id, const GPtrArray *domains, const HostDriver *d,
-                 gpointer link)
+static inline void seen(gpointer world, const char *host_id, const GPtrArray *domains,
+                        const HostDriver *d, gpointer link)
 {
     sessions_seen(world, host_id, d, link);
 }
 
-static void wait_for_host(Fixture *f, HostState wanted)
+static inline void wait_for_host(Fixture *f, HostState wanted)
 {
     gint64 end = g_get_monotonic_time() + LIMIT_US;
 
@@ -239,7 +239,7 @@ static void wait_for_host(Fixture *f, HostState wanted)
     }
 }
 
-static void begin(Fixture *f)
+static inline void begin(Fixture *f)
 {
     g_autoptr(GError) error = NULL;
     const HostWatcher watcher = { seen, sessions_host, &f->world, sessions_client };
@@ -252,14 +252,14 @@ static void begin(Fixture *f)
     wait_for_host(f, HOST_UP);
 }
 
-static void end(Fixture *f)
+static inline void end(Fixture *f)
 {
     sessions_stop(f->world.sessions);
     hosts_free(f->world.hosts);
     sessions_free(f->world.sessions);
 }
 
-static void start_domain(Fixture *f, int n, const char *incarnation)
+static inline void start_domain(Fixture *f, int n, const char *incarnation)
 {
     g_mutex_lock(&fake.lock);
     g_free(fake.domains[n].incarnation);
@@ -272,7 +272,7 @@ static void start_domain(Fixture *f, int n, const char *incarnation)
         n, incarnation);
 }
 
-static void set_up(Fixture *f, gconstpointer unused)
+static inline void set_up(Fixture *f, gconstpointer unused)
 {
     catalog_fixture_start();
     memset(f, 0, sizeof *f);
@@ -303,7 +303,7 @@ static void set_up(Fixture *f, gconstpointer unused)
     begin(f);
 }
 
-static void tear_down(Fixture *f, gconstpointer unused)
+static inline void tear_down(Fixture *f, gconstpointer unused)
 {
     end(f);
     claims_free(f->world.claims);
@@ -315,14 +315,14 @@ static void tear_down(Fixture *f, gconstpointer unused)
     catalog_fixture_end();
 }
 
-static SessionAsk ask_of(const char *user)
+static inline SessionAsk ask_of(const char *user)
 {
     return (
         SessionAsk){ .user_id = user, .user_name = user, .desktop_id = "d0", .protocol = "spice" };
 }
 
 /* Caller frees the session's id. */
-static char *open_ok(Fixture *f, const SessionAsk *ask)
+static inline char *open_ok(Fixture *f, const SessionAsk *ask)
 {
     g_autoptr(GError) error = NULL;
     g_auto(SessionTicket) ticket = { 0 };
@@ -335,7 +335,7 @@ static char *open_ok(Fixture *f, const SessionAsk *ask)
     return g_strdup(ticket.session_id);
 }
 
-static void open_fails(Fixture *f, const SessionAsk *ask, int code, const char *word)
+static inline void open_fails(Fixture *f, const SessionAsk *ask, int code, const char *word)
 {
     g_autoptr(GError) error = NULL;
     g_auto(SessionTicket) ticket = { 0 };
@@ -345,14 +345,14 @@ static void open_fails(Fixture *f, const SessionAsk *ask, int code, const char *
     g_assert_nonnull(strstr(error->message, word));
 }
 
-static void tell(int n, ClientAct act, guint port)
+static inline void tell(int n, ClientAct act, guint port)
 {
     g_autofree char *uuid = g_strdup_printf("00000000-0000-0000-0000-%012d", n);
 
     fake.listener.client(fake.listener.user, event_new(uuid, act, port));
 }
 
-static void come(Fixture *f, const char *session_id)
+static inline void come(Fixture *f, const char *session_id)
 {
     g_mutex_lock(&fake.lock);
     fake.domains[0].n_channels = 2;
@@ -364,7 +364,7 @@ static void come(Fixture *f, const char *session_id)
     wait_for_state(f, session_id, "connected");
 }
 
-static void go(Fixture *f, const char *session_id)
+static inline void go(Fixture *f, const char *session_id)
 {
     g_mutex_lock(&fake.lock);
     fake.domains[0].n_channels = 0;
@@ -372,4 +372,16 @@ static void go(Fixture *f, const char *session_id)
     tell(0, CLIENT_GONE, 0);
     tell(0, CLIENT_GONE, 1);
     wait_for_state(f, session_id, "disconnected");
+}
+
+/* The first desktop is of a pool, and given to u1.  limit: seconds, as SQL. */
+static inline void add_pool(Fixture *f, const char *limit)
+{
+    sql(f,
+        "INSERT INTO pool (id, name, type, template_id, size, spares, max_per_user,"
+        " disconnect_limit_s, settings, created_at, changed_at) VALUES ('p', 'lab', 'automatic',"
+        " 't', 1, 0, 1, %s, '{}', 0, 0)",
+        limit);
+    sql(f, "INSERT INTO pool_desktop (desktop_id, pool_id, state, user_id, clean_generation,"
+           " n_extensions, changed_at) VALUES ('d0', 'p', 'given', 'u1', 1, 0, 0)");
 }
